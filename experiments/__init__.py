@@ -1,0 +1,1 @@
+"""The commands: `augrad search`, `train`, `compare` and `policy`. The only code that knows Hydra."""

@@ -1,0 +1,70 @@
+"""The console script `augrad`: finds the command and leaves the rest of the line to it."""
+
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import version
+from typing import cast
+
+_COMMANDS = {
+    "search": ("augrad.experiments.search", "learn a policy", "augrad search data=digits search.steps=500"),
+    "train": (
+        "augrad.experiments.train",
+        "train a classifier with a policy",
+        "augrad train policy.file=policy.json train.epochs=20",
+    ),
+    "compare": (
+        "augrad.experiments.compare",
+        "judge several policies under one recipe, with intervals",
+        "augrad compare data=digits",
+    ),
+    "policy": (
+        "augrad.experiments.policy_command",
+        "show, validate, convert or compare policy files",
+        "augrad policy show policy.json",
+    ),
+}
+
+_USAGE = "usage: augrad COMMAND [arguments]   |   augrad --help   |   augrad --version"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns its exit status; `arguments` None stands for `sys.argv[1:]`."""
+    command, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
+    if command in ("-h", "--help"):
+        print(_help())
+        return 0
+    if command in ("-V", "--version"):
+        print(f"augrad {version('augrad')}")
+        return 0
+    if command in _COMMANDS:
+        # Imported here: a command's libraries take seconds to load, and `augrad --help` needs none of them.
+        run = cast(Callable[[list[str]], int], import_module(_COMMANDS[command][0]).main)
+        return run(rest)
+    if command:
+        close = get_close_matches(command, _COMMANDS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(_COMMANDS)}"
+        print(f"augrad: error: there is no command {command!r}: {hint}\n{_USAGE}", file=sys.stderr)
+    else:
+        print(_help(), file=sys.stderr)
+    return 2
+
+
+def _help() -> str:
+    lines = [f"  {name:<9}{text}\n{'':11}{example}" for name, (_, text, example) in _COMMANDS.items()]
+    return "\n".join(
+        [
+            _USAGE,
+            "",
+            "Learns image-augmentation policies by gradient.",
+            "",
+            *lines,
+            "",
+            "augrad COMMAND --help tells what a command understands.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

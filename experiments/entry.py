@@ -1,0 +1,248 @@
+"""What the commands have in common: how they end, and how a run is taken up again.
+
+Exit statuses: 0 success; 2 a user's mistake, told in one message; 1 a failure, with its traceback; 130 Ctrl-C.
+"""
+
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from augrad.errors import UserError
+
+SUCCESS, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+
+
+def run_entry_point(
+    hydra_main: Callable[[], Any], program: str, arguments: list[str] | None = None, *, resumable: bool = False
+) -> int:
+    """Calls a function decorated with `hydra.main` and returns the exit status.
+
+    Args:
+        hydra_main: the decorated function.
+        program: the command as its user knows it, for the messages, e.g. "augrad search".
+        arguments: the command line after the command; None stands for `sys.argv[1:]`.
+        resumable: whether `resume=DIR` is understood (see `resolve_resume`).
+
+    SystemExit passes: Hydra's `--help` and the like end with 0, wrong options with 2. `AUGRAD_FULL_ERROR=1` or
+    `HYDRA_FULL_ERROR=1` in the environment shows the traceback of a mistake, too.
+    """
+
+    def run() -> None:
+        given = sys.argv[1:] if arguments is None else arguments
+        resolved = resolve_resume(given) if resumable else given
+        multirun = get_args_parser().parse_known_args(resolved)[0].multirun
+        with _process_as_found(), _failed_job_as_note(shown=multirun):
+            sys.argv = [sys.argv[0] if arguments is None else program, *resolved]
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print otherwise
+            hydra_main()
+
+    return exit_status(run, program)
+
+
+def exit_status(run: Callable[[], Any], program: str) -> int:
+    """Calls `run` and returns the exit status for how it ended, having told a failure or mistake on standard error."""
+    wants_traceback = any(os.environ.get(name, "0") != "0" for name in ("AUGRAD_FULL_ERROR", "HYDRA_FULL_ERROR"))
+    try:
+        run()
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        message = mistake_message(error)
+        if message is None or wants_traceback:
+            traceback.print_exception(error)
+        if message is None:
+            return FAILURE
+        print("\n".join([f"{program}: error: {message}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+        return MISTAKE
+    return SUCCESS
+
+
+def mistake_message(error: BaseException) -> str | None:
+    """What to tell the user who caused `error`; None where it is no user's mistake but a failure."""
+    match error:
+        case InstantiationException():
+            return _instantiation_message(error)
+        case ValidationError():
+            problems = [(".".join(map(str, e["loc"])), e["msg"], repr(e.get("input"))[:80]) for e in error.errors()]
+            return "\n".join(f"{place or error.title}: {text}, got {value}" for place, text, value in problems)
+        case HydraException() if isinstance(error.__cause__, OmegaConfBaseException):
+            return f"{error}\n{_without_internals(str(error.__cause__))}"
+        case UserError() | HydraException() | OmegaConfBaseException():
+            return _without_internals(str(error))
+        case ValueError() if _raised_in(error, ("hydra._internal.utils",)):  # flags that exclude each other
+            return str(error)
+        case TypeError() if _is_wrong_call(error):  # of a `_partial_` target, which Hydra calls late
+            return str(error)
+    return None
+
+
+def _instantiation_message(error: InstantiationException) -> str | None:
+    """As `mistake_message`: an exception inside a `_target_` is a mistake where the configuration caused it."""
+    place = re.search(r"^full_key: (.+)$", str(error), re.MULTILINE)
+    prefix = f"{place[1]}: " if place else ""
+    cause = error.__cause__
+    if cause is None:
+        return _without_internals(str(error))
+    if str(error).startswith("Error locating target"):
+        first = str(error).split(", set env var")[0]
+        return f"{prefix}{first}: {cause}"
+    while cause is not None:
+        message = mistake_message(cause)
+        if message is not None:
+            return prefix + message
+        cause = cause.__cause__
+    return None
+
+
+def _is_wrong_call(error: TypeError) -> bool:
+    """Whether Hydra called a target with arguments that its signature does not have, or without some that it needs."""
+    pattern = (
+        r"unexpected keyword argument|multiple values for (keyword )?argument|takes .*positional argument"
+        r"|missing (\d+|a) required .*argument|takes no (keyword )?arguments"
+    )
+    # Such a call fails where it is made: in Hydra, or in a wrapper that checks types. Deeper down it is a defect.
+    callers = ("hydra", "inspect", "jaxtyping", "beartype")
+    return re.search(pattern, str(error)) is not None and _raised_in(error, callers)
+
+
+def _raised_in(error: BaseException, packages: tuple[str, ...]) -> bool:
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    module = frames[-1].f_globals.get("__name__", "") if frames else ""
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def _without_internals(message: str) -> str:
+    """A message of OmegaConf without the lines that speak of its classes."""
+    lines = (line for line in message.splitlines() if not line.strip().startswith(("object_type=", "reference_type=")))
+    return "\n".join(lines)
+
+
+@contextmanager
+def _process_as_found() -> Iterator[None]:
+    """Puts back what Hydra changes in the process, so that a command can be called as a function, again and again."""
+    root = logging.getLogger()
+    argv, full_error, handlers, level = sys.argv, os.environ.get("HYDRA_FULL_ERROR"), root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().clear()
+        sys.argv = argv
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        if full_error is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
+        for handler in set(root.handlers).difference(handlers):
+            handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+class _WithoutAnnouncement:
+    """Standard error less the line in which Hydra announces that a job failed; `failed_job` keeps its overrides."""
+
+    _ANNOUNCEMENT = "Error executing job with overrides: "
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.failed_job = ""
+
+    def write(self, text: str) -> int:
+        if text.startswith(self._ANNOUNCEMENT):
+            self.failed_job = text.removeprefix(self._ANNOUNCEMENT).strip()
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _failed_job_as_note(shown: bool) -> Iterator[None]:
+    """Hydra writes which job failed before it raises; here the exception itself says it, for a sweep (`shown`)."""
+    stderr = _WithoutAnnouncement(sys.stderr)
+    try:
+        with redirect_stderr(cast(TextIO, stderr)):
+            yield
+    except Exception as error:
+        if shown and stderr.failed_job:
+            error.add_note(f"(in the job with the overrides {stderr.failed_job})")
+        raise
+
+
+def resolve_resume(arguments: list[str]) -> list[str]:
+    """The command line with which the run of `resume=DIR` goes on; without a `resume=` the command line as it is.
+
+    The overrides that the run was started with (DIR/.hydra/overrides.yaml) come before the given ones, which win, for
+    Hydra takes the last; the run directory is DIR again. Options such as `--config-dir` are not recorded by Hydra: they
+    have to be given again.
+
+    Raises UserError where DIR is no run directory or holds no checkpoint, and together with `--multirun`.
+    """
+    options, _ = get_args_parser().parse_known_args(arguments)
+    overrides: list[str] = options.overrides
+    directories = [_value_of(override) for override in overrides if _sets_resume(override)]
+    if not directories or directories[-1] is None:
+        return arguments
+    if options.multirun:
+        raise UserError("resume=DIR takes up one run and cannot be used with --multirun: leave one of them out")
+    directory = Path(directories[-1]).expanduser()
+    recorded = [override for override in _recorded_overrides(directory) if not _sets_resume(override)]
+    place = arguments.index(overrides[0])  # argparse wants all overrides side by side
+    given = [argument for argument in arguments[place:] if not _sets_resume(argument)]
+    return [
+        *arguments[:place],
+        *recorded,
+        f"resume={_quoted(directory)}",
+        f"hydra.run.dir={_quoted(directory)}",
+        *given,
+    ]
+
+
+def _sets_resume(override: str) -> bool:
+    return re.match(r"\+{0,2}resume=", override) is not None
+
+
+def _value_of(override: str) -> str | None:
+    """The text after the equals sign, as Hydra's grammar reads it or, where that does not take it, as it was typed."""
+    typed = override.partition("=")[2]
+    try:
+        value = OverridesParser.create().parse_override(override).value()
+    except HydraException:
+        return typed
+    if value is None or value == "":
+        return None
+    return value if isinstance(value, str) else typed
+
+
+def _recorded_overrides(directory: Path) -> list[str]:
+    record = directory / ".hydra" / "overrides.yaml"
+    if not directory.is_dir():
+        raise UserError(f"resume={directory}: no such directory; give the directory that a run wrote")
+    if not record.is_file():
+        raise UserError(f"resume={directory}: not a run directory, it has no .hydra/overrides.yaml")
+    if not (directory / "checkpoint.pt").is_file():
+        raise UserError(f"resume={directory}: it has no checkpoint.pt to go on from; start the run anew")
+    overrides = OmegaConf.to_container(OmegaConf.load(record), resolve=False)
+    if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
+        raise UserError(f"resume={directory}: .hydra/overrides.yaml is no list of overrides; it was damaged")
+    return cast(list[str], overrides)
+
+
+def _quoted(path: Path) -> str:
+    """The path as one string of Hydra's grammar, whatever characters it has."""
+    return QuotedString(str(path).replace("${", "\\${"), Quote.single).with_quotes()

@@ -1,0 +1,49 @@
+"""The order in which a run goes through a split, as a function of the step: a resumed run goes on exactly where it was."""
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from augrad.data.seeding import local_generator
+from augrad.errors import UserError
+
+
+def batch_indices(
+    size: int, batch_size: int, step: int, seed: int, device: torch.device | str = "cpu"
+) -> Int64[Tensor, " B"]:
+    """Indices of the batch at `step`, counted from 0, in a split of `size` images.
+
+    Each epoch has its own permutation, made of (seed, epoch). Images that do not fill a batch are left out until the
+    next epoch; a split smaller than `batch_size` is one batch. Draws the whole permutation: in a loop use `EpochBatches`.
+    Raises UserError for an empty split and for batch_size < 1.
+    """
+    return EpochBatches(size, batch_size, seed, device).indices(step)
+
+
+class EpochBatches:
+    """The same indices as `batch_indices`, with the current epoch's permutation kept on `device`.
+
+    Made on the CPU, hence alike on every device, and moved once an epoch. It holds nothing that a checkpoint would need.
+    """
+
+    def __init__(self, size: int, batch_size: int, seed: int, device: torch.device | str = "cpu") -> None:
+        if size < 1 or batch_size < 1:
+            raise UserError(f"expected at least one image and batch_size >= 1, got {size} images and batch_size={batch_size}; change batch_size or the data")
+        self.size, self.batch_size, self.seed, self.device = size, min(batch_size, size), seed, device
+        self._epoch = -1
+        self._permutation = torch.empty(0, dtype=torch.int64)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """How many steps an epoch has."""
+        return self.size // self.batch_size
+
+    def indices(self, step: int) -> Int64[Tensor, " B"]:
+        """Indices of the batch at `step`, which may be any step, in any order."""
+        assert step >= 0
+        epoch, position = divmod(step, self.batches_per_epoch)
+        if epoch != self._epoch:
+            generator = local_generator(self.seed, "epoch", epoch)
+            self._permutation = torch.randperm(self.size, generator=generator).to(self.device)
+            self._epoch = epoch
+        return self._permutation[position * self.batch_size : (position + 1) * self.batch_size]

@@ -1,0 +1,43 @@
+"""The handwritten digits that come with scikit-learn: 1797 images of ten classes, no download."""
+
+import hashlib
+
+import torch
+from sklearn import datasets
+from torch.nn.functional import interpolate
+
+from augrad.data.planted import Planted, plant
+from augrad.data.stratify import stratified_split
+from augrad.data.types import Split, Splits
+from augrad.errors import UserError
+
+
+def load_digits(
+    size: int = 16,
+    train_size: int = 1000,
+    validation_size: int = 300,
+    selection_size: int = 150,
+    seed: int = 0,
+    planted: Planted | None = None,
+) -> Splits:
+    """The 8 x 8 digits (levels 0 .. 16), enlarged bilinearly to `size` x `size` pixels, one channel.
+
+    The four splits are disjoint and stratified by class; what the three sizes leave of the 1797 images is the test split.
+    seed: of the split and of `planted`. sha256 is that of the enlarged images' bytes, before splitting and planting.
+    Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998.
+    Raises UserError for a size below 16 pixels and for splits smaller than the number of classes.
+    """
+    if size < 16:
+        raise UserError(f"digits: expected images of at least 16 pixels on a side, got size={size}; choose 16 or more")
+    bunch = datasets.load_digits()
+    levels = torch.from_numpy(bunch.images)[:, None]
+    labels = torch.from_numpy(bunch.target).long()
+    # In float64 the interpolation of whole levels is exact for sizes such as 16 and 32, and rounds alike everywhere.
+    enlarged = interpolate(levels, size=(size, size), mode="bilinear", align_corners=False, antialias=False)
+    images = (enlarged * 255 / 16).round().to(torch.uint8)
+
+    sizes = {"train": train_size, "validation": validation_size, "selection": selection_size}
+    parts = stratified_split(labels, sizes, "test", seed, source="digits")
+    digest = hashlib.sha256(images.numpy().tobytes()).hexdigest()
+    splits = Splits("digits", 10, **{name: Split(images, labels)[part] for name, part in parts.items()}, sha256=digest)
+    return splits if planted is None else plant(splits, planted, seed)

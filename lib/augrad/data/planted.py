@@ -1,0 +1,64 @@
+"""A known shift between training and evaluation data: the way to see whether a search finds what is there to be found."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from augrad import ops
+from augrad.data.pixels import to_float, to_uint8
+from augrad.data.seeding import local_generator
+from augrad.data.types import Split, Splits
+from augrad.errors import UserError
+
+_CHUNK = 1024  # images at a time, to bound the memory of their float copies
+
+
+@dataclass(frozen=True)
+class Planted:
+    """An operation that validation, selection and test images have undergone, and training images have not.
+
+    op: its name in `augrad.ops`. low, high: the magnitude of each image is uniform in [low, high], in the operation's
+    absolute unit and with its sign; equal ends fix it; operations without a magnitude ignore both.
+    Raises UserError for an unknown operation and unless low <= high, both finite.
+    """
+
+    op: str
+    low: float | int
+    high: float | int
+
+    def __post_init__(self) -> None:
+        ops.get(self.op)
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+            raise UserError(
+                f"planted {self.op}: expected finite magnitudes low <= high, got low={self.low}, high={self.high}; "
+                "swap or change them"
+            )
+
+
+def plant(splits: Splits, planted: Planted, seed: int) -> Splits:
+    """`splits` with the operation applied once, for good, to validation, selection and test images; train is left alone.
+
+    Magnitudes, and the extra uniform numbers of the operations that take some, come from one stream per split and seed.
+    """
+    return replace(
+        splits,
+        validation=_applied(splits.validation, planted, local_generator(seed, "planted validation")),
+        selection=_applied(splits.selection, planted, local_generator(seed, "planted selection")),
+        test=_applied(splits.test, planted, local_generator(seed, "planted test")),
+    )
+
+
+@torch.no_grad()
+def _applied(split: Split, planted: Planted, generator: torch.Generator) -> Split:
+    op = ops.get(planted.op)
+    device = split.images.device
+    uniform = torch.rand(len(split), generator=generator)
+    magnitude = (planted.low + (planted.high - planted.low) * uniform).to(device)
+    draw = torch.rand(len(split), op.draws, generator=generator).to(device)
+    changed = []
+    for start in range(0, len(split), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        extra = (draw[chunk],) if op.draws else ()
+        changed.append(to_uint8(op.apply(to_float(split.images[chunk]), magnitude[chunk], *extra)))
+    return Split(torch.cat(changed), split.labels)

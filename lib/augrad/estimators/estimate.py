@@ -1,0 +1,49 @@
+"""What an estimator takes and returns."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from augrad.policy import Policy
+from augrad.types import PolicyParams, PolicySample, RelaxedSample
+
+Scalar = Callable[[PolicySample | RelaxedSample], Float[Tensor, " B"]]
+"""One number for each image as a function of what was drawn for it; differentiable in a relaxed draw and in magnitudes."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """grads: derivative of the scalar's expected batch mean for each parameter group (zero where a group is frozen).
+    value: the batch mean at the draw."""
+
+    grads: PolicyParams
+    value: Float[Tensor, ""]
+
+
+class Estimator(Protocol):
+    """batch_size: how many draws the scalar takes. progress: 0 at the start of the search, 1 at its end (for schedules)."""
+
+    def __call__(
+        self, scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None, progress: float
+    ) -> Estimate: ...
+
+
+def gradients_of(value: Float[Tensor, ""], policy: Policy) -> PolicyParams:
+    """d value / d parameters; zeros for groups that are frozen or did not take part."""
+    parameters = policy.params.tensors()
+    learned = [parameter for parameter in parameters if parameter.requires_grad]
+    found = iter(torch.autograd.grad(value, learned, allow_unused=True) if learned and value.requires_grad else [None] * len(learned))
+    grads = [next(found) if parameter.requires_grad else None for parameter in parameters]
+    return PolicyParams(
+        *(torch.zeros_like(p) if g is None else g.detach() for p, g in zip(parameters, grads, strict=True))
+    )
+
+
+def leave_one_out(scores: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+    """Each score minus the mean of the others: unbiased in a score-function estimate, because the others' draws are independent."""
+    count = len(scores)
+    return (scores - scores.mean()) * (count / (count - 1)) if count > 1 else scores

@@ -1,0 +1,41 @@
+"""One unrolled optimiser step (DARTS, Liu et al. 2019, eq. 5 to 7; DADA, Li et al. 2020, eq. 10), with the step that really runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from augrad.classifier import Weights
+from augrad.update import Update
+
+
+class Link(NamedTuple):
+    """u, and the validation loss it was taken from (before the method's own scaling)."""
+
+    u: Weights
+    validation_loss: Tensor
+
+
+@dataclass(frozen=True)
+class OneStep:
+    """u = (d w' / d g)^T grad L_val(w'), with w' = w after one optimiser step on the training gradient g.
+
+    For plain SGD this is -xi grad L_val(w') with xi the learning rate; momentum, Nesterov, weight decay, clipping and Adam's
+    scaling change d w' / d g, and are followed. When w' was made with one draw of the policy and s_i is taken with another, u counts as fixed.
+    Cost: one forward and backward pass on the validation batch.
+    """
+
+    def __call__(self, update: Update, gradients: Weights, validation_loss: Callable[[Weights], Tensor]) -> Link:
+        """update: the optimiser's step. gradients: of the training loss, where that step will be taken.
+        validation_loss: the mean validation loss as a function of the weights."""
+        with torch.no_grad():
+            stepped = update(gradients)
+        leaves = {name: weight.requires_grad_() for name, weight in stepped.items()}
+        with torch.enable_grad():
+            loss = validation_loss(leaves)
+            cotangent = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+        _, pull_back = torch.func.vjp(update, gradients)
+        (u,) = pull_back(cotangent)
+        return Link(u, loss.detach())

@@ -1,0 +1,35 @@
+"""Dropout whose masks are part of the module's state."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class SeededDropout(nn.Module):
+    """In training, sets each value to zero with probability `rate` and divides the others by 1 - rate.
+
+    As `torch.nn.Dropout`, but the mask comes from the module's own seed and from how many masks it has made: the global
+    generator is not used, and `state_dict` has what a resumed run needs to go on with the same masks. The seed is drawn
+    from torch's default generator when the module is made, as initial weights are. Source: Srivastava et al., Dropout,
+    JMLR 2014. Passes that must share a mask (a finite difference) need `count` set back between them.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.seed = int(torch.randint(2**62, (), device="cpu"))
+        self.count = 0
+
+    def forward(self, values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        if not self.training:
+            return values
+        generator = torch.Generator(values.device).manual_seed(self.seed + self.count)
+        self.count += 1
+        kept = torch.rand(values.shape, generator=generator, device=values.device) >= self.rate
+        return values * (kept / (1 - self.rate)).to(values.dtype)
+
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor([self.seed, self.count])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.seed, self.count = state.tolist()

@@ -1,0 +1,20 @@
+"""Initial weights from a seed, with the global random state left as it was."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def seeded(build: Callable[[], Module], seed: int) -> Module:
+    """`build()` with torch's default generator at `seed` meanwhile; the generator's state is put back, also on an error.
+
+    Modules are made on the CPU, whatever the default device: the same weights everywhere. Move the result afterwards.
+    """
+    # torch.manual_seed would seed the generators of all accelerators too, and nothing would put those back.
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)
+        return build()

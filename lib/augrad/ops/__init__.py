@@ -1,0 +1,58 @@
+"""Every operation by name: `augrad.ops.rotate(images, magnitude)`, and its specification: `augrad.ops.get("rotate")`."""
+
+from difflib import get_close_matches
+
+from augrad.errors import UserError
+from augrad.ops.color import auto_contrast, brightness, color, contrast, identity, invert, posterize, solarize
+from augrad.ops.erase import cutout
+from augrad.ops.filters import sharpness
+from augrad.ops.geometric import (
+    horizontal_flip,
+    rotate,
+    shear_x,
+    shear_y,
+    translate_x,
+    translate_y,
+    vertical_flip,
+)
+from augrad.ops.spec import Op
+
+_WARP = ("fill", "interpolation")
+
+_OPS: tuple[Op, ...] = (
+    Op("identity", identity, kind="identity"),
+    Op("shear_x", shear_x, 0.0, 0.3, "factor", True, "exact", "geometric", options=_WARP),
+    Op("shear_y", shear_y, 0.0, 0.3, "factor", True, "exact", "geometric", options=_WARP),
+    Op("translate_x", translate_x, 0.0, 0.45, "fraction", True, "exact", "geometric", options=_WARP),
+    Op("translate_y", translate_y, 0.0, 0.45, "fraction", True, "exact", "geometric", options=_WARP),
+    Op("rotate", rotate, 0.0, 30.0, "degree", True, "exact", "geometric", options=_WARP),
+    Op("horizontal_flip", horizontal_flip, kind="geometric"),
+    Op("vertical_flip", vertical_flip, kind="geometric"),
+    Op("brightness", brightness, 0.0, 0.9, "strength", True, "exact"),
+    Op("color", color, 0.0, 0.9, "strength", True, "exact"),
+    Op("contrast", contrast, 0.0, 0.9, "strength", True, "exact"),
+    Op("sharpness", sharpness, 0.0, 0.9, "strength", True, "exact", "filter"),
+    Op("invert", invert),
+    Op("auto_contrast", auto_contrast),
+    Op("solarize", solarize, 1.0, 0.0, "threshold", False, "straight_through"),
+    Op("posterize", posterize, 8.0, 4.0, "bits", False, "straight_through"),
+    Op("cutout", cutout, 0.0, 0.2, "fraction", False, "straight_through", "erase", draws=2, options=("fill",)),
+)
+_BY_NAME = {op.name: op for op in _OPS}
+
+
+def names() -> tuple[str, ...]:
+    """The names of all operations."""
+    return tuple(_BY_NAME)
+
+
+def get(name: str) -> Op:
+    """The specification of the operation `name`. Raises UserError, with the closest name, for an unknown one."""
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    close = get_close_matches(name, _BY_NAME, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known operations: {', '.join(_BY_NAME)}"
+    raise UserError(f"unknown operation {name!r}; {hint}")
+
+
+__all__ = ["Op", "get", "names", *(op.name for op in _OPS)]  # noqa: PLE0604

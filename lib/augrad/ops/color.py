@@ -1,0 +1,114 @@
+"""Operations on the values of pixels, in place where they are.
+
+Enhancements take a strength s: the factor of the usual enhancement is 1 + s, so s = 0 leaves the image as it is.
+Clamping to [0, 1] zeroes the gradients of saturated pixels only.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from augrad.ops.numeric import in_own_dtype, per_image, with_surrogate
+
+SOLARIZE_WINDOW = 0.05
+"""Half-width of the finite difference that stands in for the derivative of `solarize` with respect to its threshold."""
+
+_LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as PIL and torchvision use it
+
+
+def luma(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1 H W"]:
+    """Grey value of each pixel; the image itself when C = 1."""
+    if images.shape[1] == 1:
+        return images
+    red, green, blue = images.unbind(1)
+    return (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue)[:, None]
+
+
+@in_own_dtype
+def identity(images: Tensor, magnitude: Tensor) -> Tensor:
+    """The images as they are; the magnitude is ignored."""
+    return images
+
+
+@in_own_dtype
+def brightness(images: Tensor, magnitude: Tensor) -> Tensor:
+    """Multiply by 1 + `magnitude` [B]."""
+    return (images * (1 + per_image(magnitude, images))).clamp(0, 1)
+
+
+@in_own_dtype
+def color(images: Tensor, magnitude: Tensor) -> Tensor:
+    """Move away from the grey image by `magnitude` [B] times the distance (-1: grey). Leaves C = 1 alone."""
+    return (images + per_image(magnitude, images) * (images - luma(images))).clamp(0, 1)
+
+
+@in_own_dtype
+def contrast(images: Tensor, magnitude: Tensor) -> Tensor:
+    """Move away from the image's mean grey value by `magnitude` [B] times the distance (-1: flat grey)."""
+    mean = luma(images).mean((1, 2, 3), keepdim=True)
+    return (images + per_image(magnitude, images) * (images - mean)).clamp(0, 1)
+
+
+@in_own_dtype
+def invert(images: Tensor, magnitude: Tensor) -> Tensor:
+    """1 - x; the magnitude is ignored."""
+    return 1 - images
+
+
+@in_own_dtype
+def auto_contrast(images: Tensor, magnitude: Tensor) -> Tensor:
+    """Stretch each channel of each image to the whole of [0, 1]; constant channels stay. The magnitude is ignored."""
+    lowest, highest = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    spread = highest - lowest
+    flat = spread == 0
+    stretched = (images - lowest) / torch.where(flat, 1, spread)
+    return torch.where(flat, images, stretched.clamp(0, 1))
+
+
+def _solarized(images: Tensor, threshold: Tensor) -> Tensor:
+    # At threshold 1 nothing is inverted, not even white: strength zero must be the identity.
+    return torch.where((images >= threshold) & (threshold < 1), 1 - images, images)
+
+
+@in_own_dtype
+def solarize(images: Tensor, magnitude: Tensor) -> Tensor:
+    """Invert the values that are at least `magnitude` [B]; a threshold of 1 inverts nothing.
+
+    Straight-through: the forward pass jumps where a value crosses the threshold t, so the derivative used for t is the
+    finite difference of the forward pass itself, (f(t + h) - f(t - h)) / 2h with h = SOLARIZE_WINDOW: 2x - 1 over 2h
+    for the values x within h of the threshold, 0 for the others. The image gradient is exact almost everywhere (+1, -1).
+    """
+    threshold = per_image(magnitude, images)
+    window = SOLARIZE_WINDOW
+
+    def slope() -> Tensor:
+        near = (images - threshold).abs() <= window
+        return torch.where(near, (2 * images - 1) / (2 * window), torch.zeros_like(images))
+
+    return with_surrogate(_solarized(images, threshold), threshold, slope)
+
+
+def _posterized(images: Tensor, bits: Tensor) -> Tensor:
+    step = torch.exp2(8 - bits)
+    # 8-bit values divided by 255 in floating point may fall just below their integer.
+    return torch.floor((images * 255 + 1e-3) / step) * step / 255
+
+
+@in_own_dtype
+def posterize(images: Tensor, magnitude: Tensor) -> Tensor:
+    """Keep the first `magnitude` [B] of 8 bits (rounded to a whole number in 1..8).
+
+    Straight-through, for both gradients: the image gradient is 1; the derivative used for the magnitude is the slope of the
+    forward pass over the neighbouring whole numbers of bits, (f(b + 1) - f(b - 1)) / 2 with b the rounded magnitude
+    (one-sided at 1 and 8).
+    """
+    continuous = per_image(magnitude, images)
+    bits = continuous.detach().round().clamp(1, 8)
+    fixed = images.detach()
+    value = images + (_posterized(fixed, bits) - fixed)
+
+    def slope() -> Tensor:
+        above, below = (bits + 1).clamp(max=8), (bits - 1).clamp(min=1)
+        return (_posterized(fixed, above) - _posterized(fixed, below)) / (above - below)
+
+    return with_surrogate(value, continuous, slope)

@@ -1,0 +1,60 @@
+"""What every operation shares: the dtype rule, shape checks, and the straight-through construction."""
+
+from collections.abc import Callable
+from functools import wraps
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from augrad.errors import UserError
+
+
+def per_image(values: Float[Tensor, " B"], images: Tensor) -> Tensor:
+    """[B] -> [B, 1, 1, 1] in the images' dtype."""
+    return values.to(images.dtype)[:, None, None, None]
+
+
+def check_images(images: Tensor) -> None:
+    """Raise UserError unless `images` is a [B, C, H, W] batch, C = 1 or 3, floating point or uint8."""
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise UserError(f"expected images [B, C, H, W] with C = 1 or 3, got shape {tuple(images.shape)}; add or permute dimensions")
+    if not (images.dtype == torch.uint8 or images.is_floating_point()):
+        raise UserError(f"expected floating point images in [0, 1] or uint8 images, got {images.dtype}; convert them first")
+
+
+def in_own_dtype(kernel: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Give a float32/float64 kernel the dtype rule of every operation.
+
+    float32 and float64 pass as they are; float16 and bfloat16 are computed in float32 and come out in their own dtype;
+    uint8 is computed in float32 on [0, 1] and rounded to nearest, without gradients.
+    Raises UserError for other dtypes, for images that are not [B, C, H, W] and for magnitudes that are not [B].
+    """
+
+    @wraps(kernel)
+    def operation(images: Tensor, magnitude: Tensor, *arguments: Tensor, **options: object) -> Tensor:
+        check_images(images)
+        if magnitude.shape != images.shape[:1]:
+            raise UserError(f"expected one magnitude per image, shape {tuple(images.shape[:1])}, got {tuple(magnitude.shape)}")
+        with torch.autocast(images.device.type, enabled=False):  # half precision would move pixels by whole rows
+            if images.dtype == torch.uint8:
+                with torch.no_grad():
+                    result = kernel(images.to(torch.float32) / 255, magnitude, *arguments, **options)
+                    return (result * 255).round_().to(torch.uint8)
+            if images.dtype in (torch.float16, torch.bfloat16):
+                return kernel(images.to(torch.float32), magnitude, *arguments, **options).to(images.dtype)
+            return kernel(images, magnitude, *arguments, **options)
+
+    return operation
+
+
+def with_surrogate(value: Tensor, magnitude: Tensor, slope: Callable[[], Tensor]) -> Tensor:
+    """`value` in the forward pass; `slope()` as its derivative with respect to `magnitude` ([B,1,1,1]) in the backward pass.
+
+    The slope is only computed when a gradient is wanted.
+    """
+    if not magnitude.requires_grad:
+        return value
+    with torch.no_grad():
+        derivative = slope()
+    return value + derivative * (magnitude - magnitude.detach())

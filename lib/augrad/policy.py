@@ -1,0 +1,344 @@
+"""The policy: the one module that owns policy parameters; it draws, applies, and scores its own draws."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from augrad.errors import UserError
+from augrad.ops.apply import apply_hard, apply_relaxed
+from augrad.ops.numeric import check_images
+from augrad.ops.space import Interpolation
+from augrad.ops.spec import Op
+from augrad.relaxation import (
+    HardNoise,
+    RelaxedNoise,
+    categorical,
+    draw_hard_noise,
+    draw_relaxed_noise,
+    harden_bernoulli,
+    harden_categorical,
+    normal_log_probability,
+    relaxed_bernoulli,
+    relaxed_categorical,
+)
+from augrad.types import PolicyParams, PolicySample, RelaxedSample
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One candidate of one stage: an operation (index into the policy's operations) and what its magnitude may be.
+
+    The magnitude runs from `low` to `high` (absolute units, 0 for operations without one). `uniform`: it is uniform between `low` and
+    the point that location and scale describe; otherwise it is that point.
+    """
+
+    op: int
+    low: float = 0.0
+    high: float = 0.0
+    signed: bool = False
+    uniform: bool = False
+
+
+Slots = tuple[tuple[tuple[Slot, ...], ...], ...]
+"""[S][L][K]: stages may have fewer candidates, sub-policies fewer stages, than the largest."""
+
+_PAD = Slot(op=-1)
+
+
+class ScoreTerms(NamedTuple):
+    """Log-probability of a hard draw, split by what was drawn; terms of what did not act are zero. Each [B]."""
+
+    subpolicy: Float[Tensor, " B"]
+    op: Float[Tensor, " B"]
+    gate: Float[Tensor, " B"]
+    magnitude: Float[Tensor, " B"]
+
+
+class Policy(nn.Module):
+    """A distribution over augmentations: S sub-policies of L stages, each stage one of K candidates.
+
+    `policy(images)` draws for every image on its own and applies the draw: images [B, C, H, W], float in [0, 1] or uint8,
+    any device. Parameters are float64 (a few hundred numbers, so that files round-trip exactly) and unbounded; see
+    `PolicyParams`. `provenance` travels with the policy into its file.
+    """
+
+    subpolicy_logits: nn.Parameter
+    op_logits: nn.Parameter
+    gate_logits: nn.Parameter
+    magnitude_locations: nn.Parameter
+    magnitude_log_scales: nn.Parameter
+    op_index: Tensor
+    low: Tensor
+    high: Tensor
+    signed: Tensor
+    uniform: Tensor
+    present: Tensor
+    scored_gate: Tensor
+    scored_magnitude: Tensor
+
+    def __init__(
+        self,
+        ops: Sequence[Op],
+        slots: Slots,
+        params: PolicyParams,
+        interpolation: Interpolation = "bilinear",
+        fill: float = 0.0,
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
+        """ops: the different operations. slots: [S][L][K] candidates. params: initial values, shape [S] and [S, L, K]
+        with L and K the largest numbers of stages and candidates (what is missing is padded with logits of -inf)."""
+        super().__init__()
+        stages = max(len(stages) for stages in slots)
+        width = max(len(stage) for stages in slots for stage in stages)
+        padded = [
+            [(*stage, *[_PAD] * (width - len(stage))) for stage in [*subpolicy, *[()] * (stages - len(subpolicy))]]
+            for subpolicy in slots
+        ]
+        self.ops, self.slots = tuple(ops), slots
+        self.interpolation: Interpolation = interpolation
+        self.fill = fill
+        self.provenance: dict[str, Any] = dict(provenance or {})
+        self._slot_table = [[[slot.op for slot in stage] for stage in subpolicy] for subpolicy in padded]
+
+        def table(read: Any, dtype: torch.dtype) -> Tensor:
+            return torch.tensor([[[read(slot) for slot in stage] for stage in subpolicy] for subpolicy in padded], dtype=dtype)
+
+        identity = next((index for index, op in enumerate(ops) if op.kind == "identity"), -1)
+        self.register_buffer("op_index", table(lambda slot: slot.op, torch.int64), persistent=False)
+        self.register_buffer("low", table(lambda slot: slot.low, torch.float64), persistent=False)
+        self.register_buffer("high", table(lambda slot: slot.high, torch.float64), persistent=False)
+        self.register_buffer("signed", table(lambda slot: slot.signed, torch.bool), persistent=False)
+        self.register_buffer("uniform", table(lambda slot: slot.uniform, torch.bool), persistent=False)
+        self.register_buffer("present", self.op_index >= 0, persistent=False)
+        self.register_buffer("scored_gate", self.present & (self.op_index != identity), persistent=False)
+        moving = table(lambda slot: slot.op >= 0 and ops[slot.op].has_magnitude and slot.low != slot.high, torch.bool)
+        self.register_buffer("scored_magnitude", moving, persistent=False)
+        if params.op_logits.shape != self.op_index.shape:
+            raise UserError(f"policy: expected parameters [S, L, K] = {tuple(self.op_index.shape)}, got {tuple(params.op_logits.shape)}")
+        for name, tensor in zip(PolicyParams.names(), params.tensors(), strict=True):
+            self.register_parameter(name, nn.Parameter(tensor.detach().to(torch.float64).clone()))
+        self._generator: torch.Generator | None = None
+        self._generator_key: tuple[int, int] | None = None
+
+    # --- structure ---------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(S, L, K): sub-policies, stages, candidates of a stage."""
+        subpolicies, stages, width = self.op_index.shape
+        return subpolicies, stages, width
+
+    @property
+    def extra_draws(self) -> int:
+        """D: how many extra uniform numbers the operations may need."""
+        return max((op.draws for op in self.ops), default=0)
+
+    @property
+    def params(self) -> PolicyParams:
+        """The parameters as one value (the live tensors, not copies)."""
+        return PolicyParams(*(getattr(self, name) for name in PolicyParams.names()))
+
+    def extra_repr(self) -> str:
+        subpolicies, stages, width = self.shape
+        names = ", ".join(op.name for op in self.ops)
+        return f"{subpolicies} sub-policies x {stages} stages x {width} candidates of ({names})"
+
+    # --- distributions -----------------------------------------------------------------------------------------------
+
+    def _masked_op_logits(self, params: PolicyParams) -> Tensor:
+        # A padded stage has no candidate at all: a finite filler keeps its softmax defined, and its draw is the padding.
+        return torch.where(self.present, params.op_logits, torch.full_like(params.op_logits, -1e30))
+
+    def subpolicy_probabilities(self) -> Float[Tensor, " S"]:
+        """Weight of each sub-policy."""
+        return torch.softmax(self.subpolicy_logits, 0)
+
+    def op_probabilities(self) -> Float[Tensor, "S L K"]:
+        """Weight of each candidate within its stage (zero where there is none)."""
+        return torch.softmax(self._masked_op_logits(self.params), -1) * self.present
+
+    def gate_probabilities(self) -> Float[Tensor, "S L K"]:
+        """Probability that a chosen candidate is applied."""
+        return torch.sigmoid(self.gate_logits)
+
+    def _magnitude(self, latent: Tensor, level: Tensor, low: Tensor, high: Tensor, uniform: Tensor) -> Tensor:
+        fraction = torch.sigmoid(latent)
+        return low + (high - low) * torch.where(uniform, fraction * level, fraction)
+
+    # --- draws -------------------------------------------------------------------------------------------------------
+
+    def _own_generator(self) -> torch.Generator | None:
+        """The generator of draws without an explicit one: follows torch.manual_seed and differs between worker processes."""
+        if torch.compiler.is_compiling():
+            return None
+        key = (os.getpid(), torch.initial_seed())  # reading the seed leaves the global generator alone
+        if self._generator is None or self._generator_key != key:
+            self._generator, self._generator_key = torch.Generator().manual_seed(key[1]), key
+        return self._generator
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_generator": None, "_generator_key": None}  # generators cannot be pickled
+
+    def draw_noise(self, batch_size: int, generator: torch.Generator | None = None) -> HardNoise:
+        """Base draws for `sample_from`."""
+        generator = self._own_generator() if generator is None else generator
+        return draw_hard_noise(batch_size, self.shape[1], self.extra_draws, generator, self.low.device)
+
+    def draw_relaxed_noise(self, batch_size: int, generator: torch.Generator | None = None) -> RelaxedNoise:
+        """Base draws for `rsample_from`."""
+        generator = self._own_generator() if generator is None else generator
+        return draw_relaxed_noise(batch_size, self.shape, self.extra_draws, generator, self.low.device)
+
+    def sample(
+        self, batch_size: int, generator: torch.Generator | None = None, same_on_batch: bool = False
+    ) -> PolicySample:
+        """A hard draw for each of `batch_size` images (one draw for all with `same_on_batch`).
+
+        Magnitudes carry gradients to locations and scales; everything else is discrete. Without a `generator` the policy's own is
+        used, which starts from `torch.initial_seed()` in each process and never touches the global one.
+        """
+        if batch_size < 1:
+            raise UserError(f"expected a batch size of at least 1, got {batch_size}")
+        noise = self.draw_noise(1 if same_on_batch else batch_size, generator)
+        sample = self.sample_from(noise)
+        return sample.expand(batch_size) if same_on_batch else sample
+
+    def sample_from(self, noise: HardNoise) -> PolicySample:
+        """The hard draw that `noise` determines."""
+        params = self.params
+        batch, stages = noise.slot.shape
+        subpolicy = categorical(self.subpolicy_probabilities().detach().expand(batch, -1), noise.subpolicy)
+        slot = categorical(self.op_probabilities().detach()[subpolicy], noise.slot)
+
+        def chosen(table: Tensor) -> Tensor:
+            return table[subpolicy].gather(-1, slot[..., None])[..., 0]
+
+        gate = (noise.gate < chosen(torch.sigmoid(params.gate_logits.detach()))) & chosen(self.present)
+        latent = chosen(params.magnitude_locations) + chosen(params.magnitude_log_scales).exp() * noise.normal
+        magnitude = self._magnitude(latent, noise.level, chosen(self.low), chosen(self.high), chosen(self.uniform))
+        sign = torch.where(chosen(self.signed) & (noise.sign < 0.5), -1.0, 1.0).to(torch.float64)
+        op = chosen(self.op_index).clamp(min=0)
+        return PolicySample(subpolicy, slot, op, gate, latent, magnitude, sign, noise.draw)
+
+    def rsample(
+        self, batch_size: int, temperature: float = 0.5, hard: bool = False, generator: torch.Generator | None = None
+    ) -> RelaxedSample:
+        """A relaxed (Gumbel-softmax) draw for each image, with gradients to every parameter.
+
+        temperature > 0: towards 0 draws become one-hot and gradients wild. hard: straight-through, one-hot in the forward pass.
+        """
+        if not temperature > 0:
+            raise UserError(f"expected a temperature above 0, got {temperature}")
+        if batch_size < 1:
+            raise UserError(f"expected a batch size of at least 1, got {batch_size}")
+        return self.rsample_from(self.draw_relaxed_noise(batch_size, generator), temperature, hard)
+
+    def rsample_from(self, noise: RelaxedNoise, temperature: float, hard: bool = False) -> RelaxedSample:
+        """The relaxed draw that `noise` determines."""
+        params = self.params
+        subpolicy = relaxed_categorical(params.subpolicy_logits, noise.subpolicy, temperature)
+        op = relaxed_categorical(self._masked_op_logits(params), noise.op, temperature)
+        gate = relaxed_bernoulli(params.gate_logits, noise.gate, temperature)
+        if hard:
+            subpolicy, op, gate = harden_categorical(subpolicy), harden_categorical(op), harden_bernoulli(gate)
+        latent = params.magnitude_locations + params.magnitude_log_scales.exp() * noise.normal
+        magnitude = self._magnitude(latent, noise.level, self.low, self.high, self.uniform)
+        sign = torch.where(self.signed & (noise.sign < 0.5), -1.0, 1.0).to(torch.float64)
+        return RelaxedSample(subpolicy, op * self.present, gate, latent, magnitude, sign, noise.draw)
+
+    def score_terms(self, sample: PolicySample) -> ScoreTerms:
+        """log p of a hard draw by what was drawn, as a function of the parameters (the draw itself held fixed).
+
+        Only what acted is scored: the gate of the chosen candidate unless it is the identity, its magnitude if the gate is open.
+        """
+        params, present = self.params, self.present[sample.subpolicy].any(-1)
+
+        def chosen(table: Tensor) -> Tensor:
+            return table[sample.subpolicy].gather(-1, sample.slot[..., None])[..., 0]
+
+        op = torch.log_softmax(self._masked_op_logits(params), -1)
+        logit = chosen(params.gate_logits)
+        gate = torch.where(sample.gate, nn.functional.logsigmoid(logit), nn.functional.logsigmoid(-logit))
+        acted = sample.gate & chosen(self.scored_magnitude)
+        log_scale = torch.where(acted, chosen(params.magnitude_log_scales), 0.0)  # a point has no density: never scored
+        magnitude = normal_log_probability(sample.latent.detach(), chosen(params.magnitude_locations), log_scale)
+        return ScoreTerms(
+            subpolicy=torch.log_softmax(params.subpolicy_logits, 0)[sample.subpolicy],
+            op=torch.where(present, chosen(op), 0.0).sum(-1),
+            gate=torch.where(chosen(self.scored_gate), gate, 0.0).sum(-1),
+            magnitude=torch.where(acted, magnitude, 0.0).sum(-1),
+        )
+
+    # --- application -------------------------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        images: Tensor,
+        params: PolicySample | RelaxedSample | None = None,
+        *,
+        same_on_batch: bool = False,
+        return_params: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Any:
+        """Augment `images` [B, C, H, W]; with `return_params` also what was drawn, which replays bit for bit as `params`.
+
+        A relaxed `params` blends the candidates with its weights and needs floating point images.
+        Raises UserError for images of another shape or type, and for `params` of another batch size.
+        """
+        check_images(images)
+        if params is not None and same_on_batch:
+            raise UserError("same_on_batch decides how to draw: it cannot go with params, which are drawn already")
+        sample = params if params is not None else self.sample(len(images), generator, same_on_batch)
+        if len(sample) != len(images):
+            raise UserError(f"params hold {len(sample)} draws, the batch {len(images)} images; slice or redraw")
+        if isinstance(sample, RelaxedSample):
+            if not images.is_floating_point():
+                raise UserError(f"a relaxed draw blends images: expected floating point in [0, 1], got {images.dtype}")
+            output = apply_relaxed(images, self.ops, self._slot_table, sample, self.fill, self.interpolation)
+        else:
+            output = apply_hard(images, self.ops, sample, self.fill, self.interpolation)
+        return (output, sample) if return_params else output
+
+    # --- summaries ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def op_masses(self) -> Float[Tensor, " O"]:
+        """Probability that each operation acts on an image in a stage (mean over stages); the identity's includes closed gates."""
+        weight = self.subpolicy_probabilities()[:, None, None] * self.op_probabilities() / self.shape[1]
+        applied = weight * self.gate_probabilities()
+        mass = torch.zeros(len(self.ops), dtype=torch.float64, device=weight.device)
+        mass.scatter_add_(0, self.op_index.clamp(min=0).flatten(), applied.flatten())
+        identity = next((index for index, op in enumerate(self.ops) if op.kind == "identity"), None)
+        if identity is not None:
+            mass[identity] += 1 - mass.sum()
+        return mass
+
+    def selection_entropy(self) -> Float[Tensor, ""]:
+        """Entropy, in nats, of what is selected for an image: the sub-policy's, plus the mean over sub-policies of the stages'."""
+        weight = self.subpolicy_probabilities()
+        op = self.op_probabilities()
+        return torch.special.entr(weight).sum() + (weight[:, None, None] * torch.special.entr(op)).sum()
+
+    def max_selection_entropy(self) -> float:
+        """The largest value of `selection_entropy`."""
+        sizes = self.present.sum(-1).clamp(min=1).log().sum(-1)
+        return math.log(self.shape[0]) + float(sizes.mean())
+
+    def with_params(self, params: PolicyParams) -> "Policy":
+        """A copy with other parameter values."""
+        return Policy(self.ops, self.slots, params, self.interpolation, self.fill, self.provenance)
+
+
+def parameters_like(slots: Slots) -> PolicyParams:
+    """Zeros (uniform weights, even gates, middle magnitudes, scale 1) of the shape that `slots` need."""
+    stages = max(len(stages) for stages in slots)
+    width = max(len(stage) for stages in slots for stage in stages)
+    zeros = torch.zeros(len(slots), stages, width, dtype=torch.float64)
+    return PolicyParams(zeros[:, 0, 0], zeros, zeros, zeros, zeros)
+

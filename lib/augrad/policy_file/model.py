@@ -1,0 +1,199 @@
+"""The document as values: frozen, strictly typed, valid by construction.
+
+Building one from Python with something invalid raises `pydantic.ValidationError` (a ValueError).
+"""
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    StrictBool,
+    StrictStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from augrad import ops
+from augrad.ops.spec import Op, Unit
+from augrad.policy_file.magnitude import Magnitude, NonNegative, Record
+from augrad.policy_file.numbers import rounded
+from augrad.policy_file.problems import (
+    EXPECTED,
+    LARGEST,
+    MOST_OPS,
+    MOST_STAGES,
+    MOST_SUBPOLICIES,
+    STAGE,
+    describe,
+    known_names,
+    problem,
+)
+from augrad.policy_file.provenance import copy_provenance
+
+VERSION = 1
+FROM_FILE = "from a file"
+"""Validation context: keys that say nothing (`"unit": null`) are refused too."""
+
+Fraction = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+
+
+def _limits(op: Op) -> tuple[float, float]:
+    """What the operation accepts physically, in its unit."""
+    match op.unit:
+        case "bits":
+            return 1.0, 8.0
+        case "threshold" | "weight":
+            return 0.0, 1.0
+        case "pixel":
+            return 0.0, LARGEST
+        case "fraction" if not op.signed:
+            return 0.0, LARGEST
+    return -LARGEST, LARGEST
+
+
+def _entry_schema(schema: dict[str, Any]) -> None:
+    # Absent, never null; a magnitude and its unit come together.
+    for key in ("unit", "magnitude"):
+        choices = schema["properties"][key]["anyOf"]
+        schema["properties"][key] = next(choice for choice in choices if choice.get("type") != "null")
+    schema["dependentRequired"] = {"unit": ["magnitude"], "magnitude": ["unit"], "signed": ["unit", "magnitude"]}
+
+
+class Entry(Record):
+    """One operation of a stage.
+
+    op: a name of `augrad.ops`. unit, magnitude: None for an operation without a magnitude, else its unit and how its
+    magnitude is drawn. signed: a random sign per image. probability: in 0..1, of being applied when chosen. weight: of
+    being chosen in its stage.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_entry_schema)
+
+    op: StrictStr
+    unit: Unit | None = None
+    magnitude: Magnitude | None = None
+    signed: StrictBool = False
+    probability: Fraction = 1.0
+    weight: NonNegative = 1.0
+
+    @field_validator("op")
+    @classmethod
+    def _known_op(cls, name: str) -> str:
+        if name not in ops.names():
+            raise problem("the name of an operation", describe(name), advice=known_names(name, ops.names()))
+        return name
+
+    @field_validator("unit", mode="before")
+    @classmethod
+    def _unit_of_op(cls, unit: Any, info: ValidationInfo) -> Any:
+        if "op" in info.data and unit is not None:
+            op = ops.get(info.data["op"])
+            if op.unit is None:
+                raise problem("no such key", describe(unit), advice=f"{op.name} has no magnitude")
+            if unit != op.unit:
+                raise problem(f'"{op.unit}", the unit of {op.name}', describe(unit))
+        return unit
+
+    @model_validator(mode="after")
+    def _fits_op(self, info: ValidationInfo) -> Self:
+        op = ops.get(self.op)
+        if op.unit is None:
+            self._check_no_magnitude(strictly=info.context == FROM_FILE)
+            return self
+        if self.unit is None:
+            raise problem(f'"{op.unit}", the unit of {op.name}', self._came("unit"), "unit")
+        if self.magnitude is None:
+            advice = f"{op.name} needs one, in {op.unit}"
+            raise problem(EXPECTED["magnitude"], self._came("magnitude"), "magnitude", advice=advice)
+        if self.signed and not op.signed:
+            raise problem("false", "true", "signed", advice=f"{op.name} has no opposite direction")
+        lowest, highest = _limits(op)
+        for key in ("value", "low", "high"):
+            number = getattr(self.magnitude, key, lowest)
+            if not lowest <= number <= highest:
+                expected = f"a number from {lowest:.0f} to {highest:.0f} ({op.unit} of {op.name})"
+                raise problem(expected, describe(number), "magnitude", key)
+        return self
+
+    def _check_no_magnitude(self, strictly: bool) -> None:
+        """In a file (`strictly`) the keys are absent; in Python they may also hold their defaults."""
+        present = {"unit": self.unit is not None, "magnitude": self.magnitude is not None, "signed": self.signed}
+        for key, unwanted in present.items():
+            if unwanted or (strictly and key in self.model_fields_set):
+                raise problem("no such key", self._came(key), key, advice=f"{self.op} has no magnitude")
+
+    def _came(self, key: str) -> str:
+        value = getattr(self, key)
+        return describe(value.model_dump() if isinstance(value, BaseModel) else value, key in self.model_fields_set)
+
+
+def _weights_sum_to_one(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    # Summed as they will be written, so that a document accepted once is accepted again after writing.
+    total = math.fsum(rounded(item.weight) for item in items)
+    if abs(total - 1.0) > 1e-6:
+        raise problem("weights that sum to 1", f"a sum of {total:.9g}", advice="divide each weight by the sum")
+    return items
+
+
+def _at_most(count: int, what: str) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        if isinstance(value, list | tuple) and len(value) > count:
+            raise problem(what, describe(value))
+        return value
+
+    return BeforeValidator(check)
+
+
+# Counting first, and stopping at the first bad operation, bounds what a large bad file costs.
+Stage = Annotated[
+    tuple[Entry, ...],
+    FailFast(),
+    Field(min_length=1, max_length=MOST_OPS),
+    AfterValidator(_weights_sum_to_one),
+    _at_most(MOST_OPS, STAGE),
+]
+"""One of its operations is chosen; their weights sum to 1."""
+
+
+class SubPolicy(Record):
+    """Stages, applied one after another; weight: the probability of being chosen."""
+
+    weight: NonNegative
+    stages: Annotated[
+        tuple[Stage, ...], Field(min_length=1, max_length=MOST_STAGES), _at_most(MOST_STAGES, EXPECTED["stages"])
+    ]
+
+
+def _document_schema(schema: dict[str, Any]) -> None:
+    for key in ("format", "version"):
+        del schema["properties"][key]["default"]
+    schema["required"] = ["format", "version", *schema["required"]]
+
+
+class PolicyDocument(Record):
+    """A policy: one sub-policy is chosen for each image. In a file `format` and `version` are required.
+
+    interpolation, fill: how geometric operations resample, and the value in 0..1 of what they uncover. provenance: any
+    JSON object; it changes nothing in what the policy does.
+    """
+
+    model_config = ConfigDict(title="augrad policy", json_schema_extra=_document_schema)
+
+    format: Literal["augrad.policy"] = "augrad.policy"
+    version: Literal[1] = VERSION
+    interpolation: Literal["bilinear", "nearest"]
+    fill: Fraction
+    subpolicies: Annotated[
+        tuple[SubPolicy, ...],
+        Field(min_length=1, max_length=MOST_SUBPOLICIES),
+        AfterValidator(_weights_sum_to_one),
+        _at_most(MOST_SUBPOLICIES, EXPECTED["subpolicies"]),
+    ]
+    provenance: Annotated[dict[str, Any], BeforeValidator(copy_provenance)] = Field(default_factory=dict)

@@ -1,0 +1,146 @@
+"""How a refusal reads: `subpolicies[3].stages[0][1].magnitude: expected ..., got ...; what to do`."""
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
+
+from augrad.errors import PolicyFileError
+
+LARGEST = 1e6
+"""No number of a policy is larger: it must stay finite, differences and products included, in single precision."""
+MOST_SUBPOLICIES = 10_000
+MOST_STAGES = 16
+MOST_OPS = 256
+
+Place = tuple[str | int, ...]
+_NUMBER = f"a number from {-LARGEST:.0f} to {LARGEST:.0f}"
+
+EXPECTED = {
+    "format": '"augrad.policy"',
+    "version": "a version number",
+    "interpolation": '"bilinear" or "nearest"',
+    "fill": "a number from 0 to 1",
+    "subpolicies": f"a list of 1 to {MOST_SUBPOLICIES} sub-policies",
+    "provenance": "an object",
+    "weight": "a number of at least 0, weights summing to 1",
+    "stages": f"a list of 1 to {MOST_STAGES} stages",
+    "op": "the name of an operation, a string",
+    "unit": "the unit of the operation, a string",
+    "magnitude": 'an object: {"value": v} or {"low": a, "high": b}, the latter also with "location" and "scale",'
+    ' these also with "uniform": true',
+    "signed": "true or false",
+    "probability": "a number from 0 to 1",
+    "value": _NUMBER,
+    "low": _NUMBER,
+    "high": _NUMBER,
+    "location": _NUMBER,
+    "scale": f"a number from 0 to {LARGEST:.0f}",
+    "uniform": "true, or no such key",
+}
+"""What belongs under each key."""
+STAGE = f"a stage, a list of 1 to {MOST_OPS} operations"
+_EXPECTED_ITEM: dict[tuple[str, int], str] = {
+    ("subpolicies", 1): "a sub-policy, an object with weight and stages",
+    ("stages", 1): STAGE,
+    ("stages", 2): "an operation, an object",
+}
+
+
+def describe(value: object, present: bool = True) -> str:
+    """What came, in JSON's words and in at most about 60 characters of ASCII; "nothing" for what was not `present`."""
+    if not present:
+        return "nothing"
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return json.dumps(value if len(value) <= 40 else value[:40] + "...")
+        case int():
+            return repr(int(value)) if abs(value) < 10**20 else f"an integer of {value.bit_length()} bits"
+        case float():
+            if math.isnan(value):
+                return "NaN"
+            return repr(float(value)) if math.isfinite(value) else "an infinite number, or one too large to be held"
+        case list() | tuple():
+            return f"a list of {len(value)}" if value else "an empty list"
+        case dict():
+            return "an object" if value else "an empty object"
+    return f"a value of type {type(value).__name__}"
+
+
+def format_place(place: Place) -> str:
+    """`("stages", 0, 1, "op")` as `stages[0][1].op`; the document itself for the empty place."""
+    text = ""
+    for step in place:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,39}", step):
+            text += f".{step}"
+        else:
+            text += f"[{describe(step)}]"
+    return text.removeprefix(".") or "document"
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What to do about an unknown name: the closest known one; nothing where none is close."""
+    close = get_close_matches(name[:100], known, n=1)
+    return f'did you mean "{close[0]}"?' if close else ""
+
+
+def known_names(name: str, known: tuple[str, ...]) -> str:
+    """The same, or all known names where none is close."""
+    return suggestion(name, known) or f"known are {', '.join(known)}"
+
+
+def refusal(place: Place, expected: str, got: str, advice: str = "") -> PolicyFileError:
+    """The error for one problem at `place`."""
+    return PolicyFileError(f"{format_place(place)}: {_sentence(expected, got, advice)}")
+
+
+def problem(expected: str, got: str, *below: str | int, advice: str = "") -> PydanticCustomError:
+    """For validators: the same, at the place being validated, or `below` it."""
+    return PydanticCustomError(
+        "policy_file", "{sentence}", {"sentence": _sentence(expected, got, advice), "below": below}
+    )
+
+
+def first_refusal(error: ValidationError) -> PolicyFileError:
+    """The first problem of a failed validation as one sentence, and how many more there are."""
+    # Stopping at the first bad element makes a list look too short as well; the least length everywhere is 1.
+    found = [e for e in error.errors(include_url=False) if not (e["type"] == "too_short" and e["input"])]
+    first, more = found[0], len(found) - 1
+    place = _strip_tags(first["loc"])
+    if first["type"] == "policy_file" and "ctx" in first:
+        place, sentence = place + first["ctx"]["below"], first["ctx"]["sentence"]
+    elif first["type"] == "missing":
+        sentence = _sentence(_expected(place), describe(None, present=False), "")
+    else:
+        sentence = _sentence(_expected(place), describe(first["input"]), "")
+    count = f" (and {more} more problem{'s' if more > 1 else ''})" if more else ""
+    return PolicyFileError(f"{format_place(place)}: {sentence}{count}")
+
+
+def _sentence(expected: str, got: str, advice: str) -> str:
+    return f"expected {expected}, got {got}" + (f"; {advice}" if advice else "")
+
+
+def _strip_tags(location: tuple[Any, ...]) -> Place:
+    """Validation names the kind of magnitude after `magnitude`; the file has no such step."""
+    return tuple(step for index, step in enumerate(location) if index == 0 or location[index - 1] != "magnitude")
+
+
+def _expected(place: Place) -> str:
+    if not place:
+        return "a JSON object"
+    if isinstance(last := place[-1], str):
+        return EXPECTED[last]
+    indices = next(count for count, step in enumerate(reversed(place)) if isinstance(step, str))
+    return _EXPECTED_ITEM[str(place[-1 - indices]), indices]

@@ -1,0 +1,51 @@
+"""Where a policy comes from: any JSON object, copied and checked, so that a document holds nothing else than JSON."""
+
+import math
+from typing import Any
+
+from augrad.policy_file.problems import describe, problem
+
+DEEPEST = 64
+"""Levels of nesting of a whole document; provenance is one level below."""
+LONGEST_INTEGER = 309
+"""Digits: longer ones are larger than any double."""
+
+
+def copy_provenance(value: object) -> object:
+    """A deep copy of `value` made of plain dict, list, str, int, float, bool and None; tuples become lists.
+
+    Raises a validation problem naming the place for anything else, a number that is not finite, text that UTF-8 cannot
+    hold, or nesting so deep that the document would have more than 64 levels.
+    """
+    # Anything but an object is refused by the field's own type.
+    return _copy(value, ()) if isinstance(value, dict) else value
+
+
+def _copy(value: object, below: tuple[str | int, ...]) -> Any:
+    if len(below) >= DEEPEST - 1 and isinstance(value, dict | list | tuple):
+        raise problem(f"at most {DEEPEST} levels of nesting", "more", *below)
+    match value:
+        case None | bool():
+            return value
+        case str():
+            return _text(value, below)
+        case int() if abs(value) < 10**LONGEST_INTEGER:
+            return int(value)
+        case float() if math.isfinite(value):
+            return float(value)
+        case list() | tuple():
+            return [_copy(item, (*below, index)) for index, item in enumerate(value)]
+        case dict():
+            for key in value:
+                if not isinstance(key, str):
+                    raise problem("keys that are strings", describe(key), *below)
+            return {_text(key, below): _copy(item, (*below, key)) for key, item in value.items()}
+    raise problem("an object, list, string, finite number, true, false or null", describe(value), *below)
+
+
+def _text(text: str, below: tuple[str | int, ...]) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise problem("Unicode text", f"half a surrogate pair in {describe(text)}", *below) from None
+    return str(text)

@@ -1,0 +1,131 @@
+"""Draws from a policy's distributions: hard, relaxed, and their log-probabilities. Every base draw is an argument.
+
+Gumbel-softmax (concrete) relaxation: Jang et al. 2017, eq. 2; Maddison et al. 2017, eq. 10. Relaxed Bernoulli: Maddison et al., eq. 17.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from augrad.types import _TensorFields
+
+
+@dataclass(frozen=True)
+class HardNoise(_TensorFields):
+    """Base draws of one hard draw per image: uniform in [0, 1), except `normal`. Size does not depend on S and K."""
+
+    subpolicy: Float[Tensor, " B"]
+    slot: Float[Tensor, "B L"]
+    gate: Float[Tensor, "B L"]
+    normal: Float[Tensor, "B L"]
+    level: Float[Tensor, "B L"]
+    sign: Float[Tensor, "B L"]
+    draw: Float[Tensor, "B L D"]
+
+
+@dataclass(frozen=True)
+class RelaxedNoise(_TensorFields):
+    """Base draws of one relaxed draw per image, for every candidate: uniform in (0, 1), except `normal`."""
+
+    subpolicy: Float[Tensor, "B S"]
+    op: Float[Tensor, "B S L K"]
+    gate: Float[Tensor, "B S L K"]
+    normal: Float[Tensor, "B S L K"]
+    level: Float[Tensor, "B S L K"]
+    sign: Float[Tensor, "B S L K"]
+    draw: Float[Tensor, "B L D"]
+
+
+def _uniform(generator: torch.Generator | None, device: torch.device, *shape: int) -> Tensor:
+    source = device if generator is None else generator.device
+    return torch.rand(*shape, generator=generator, device=source).to(device, non_blocking=True)
+
+
+def _normal(generator: torch.Generator | None, device: torch.device, *shape: int) -> Tensor:
+    source = device if generator is None else generator.device
+    return torch.randn(*shape, generator=generator, device=source).to(device, non_blocking=True)
+
+
+def draw_hard_noise(
+    batch_size: int, stages: int, extra: int, generator: torch.Generator | None, device: torch.device
+) -> HardNoise:
+    """All base draws of `batch_size` hard draws, from `generator` alone (made on its device, then moved)."""
+    shape = (generator, device, batch_size, stages)
+    return HardNoise(
+        subpolicy=_uniform(generator, device, batch_size),
+        slot=_uniform(*shape),
+        gate=_uniform(*shape),
+        normal=_normal(*shape),
+        level=_uniform(*shape),
+        sign=_uniform(*shape),
+        draw=_uniform(*shape, extra),
+    )
+
+
+def draw_relaxed_noise(
+    batch_size: int,
+    shape: tuple[int, int, int],
+    extra: int,
+    generator: torch.Generator | None,
+    device: torch.device,
+) -> RelaxedNoise:
+    """All base draws of `batch_size` relaxed draws of a policy of `shape` (S, L, K)."""
+    subpolicies, stages, _ = shape
+    full = (generator, device, batch_size, *shape)
+    tiny = torch.finfo(torch.float32).tiny
+    return RelaxedNoise(
+        subpolicy=_uniform(generator, device, batch_size, subpolicies).clamp_min(tiny),
+        op=_uniform(*full).clamp_min(tiny),
+        gate=_uniform(*full).clamp_min(tiny),
+        normal=_normal(*full),
+        level=_uniform(*full),
+        sign=_uniform(*full),
+        draw=_uniform(generator, device, batch_size, stages, extra),
+    )
+
+
+def categorical(probabilities: Float[Tensor, "*batch N"], uniform: Float[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
+    """The index drawn by inverting the cumulative distribution at `uniform`; entries of probability 0 are never drawn."""
+    cumulative = probabilities.cumsum(-1)
+    # Scaled by the total, which rounding leaves near 1, so that the last entry is not favoured.
+    position = uniform.to(cumulative.dtype)[..., None] * cumulative[..., -1:]
+    index = (cumulative <= position).sum(-1)
+    return index.clamp(max=probabilities.shape[-1] - 1)
+
+
+def gumbel(uniform: Tensor) -> Tensor:
+    """Standard Gumbel from uniform in (0, 1): -log(-log u)."""
+    return -torch.log(-torch.log(uniform.to(torch.float64)))
+
+
+def relaxed_categorical(logits: Float[Tensor, "*batch N"], uniform: Float[Tensor, "*batch N"], temperature: float) -> Tensor:
+    """A point of the simplex: softmax((logits + Gumbel) / temperature)."""
+    return torch.softmax((logits + gumbel(uniform)) / temperature, dim=-1)
+
+
+def relaxed_bernoulli(logits: Float[Tensor, "*batch"], uniform: Float[Tensor, "*batch"], temperature: float) -> Tensor:
+    """A number in (0, 1): sigmoid((logit + logistic) / temperature)."""
+    return torch.sigmoid((logits + torch.logit(uniform.to(torch.float64), eps=1e-12)) / temperature)
+
+
+def straight_through(soft: Tensor, hard: Tensor) -> Tensor:
+    """`hard` in the forward pass, the gradient of `soft` in the backward pass."""
+    return hard.to(soft.dtype) + (soft - soft.detach())
+
+
+def harden_categorical(soft: Float[Tensor, "*batch N"]) -> Tensor:
+    """One-hot of the largest entry, with the gradient of `soft`."""
+    return straight_through(soft, one_hot(soft.argmax(-1), soft.shape[-1]))
+
+
+def harden_bernoulli(soft: Tensor) -> Tensor:
+    """1 where `soft` > 1/2, with the gradient of `soft`."""
+    return straight_through(soft, soft > 0.5)
+
+
+def normal_log_probability(value: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
+    """Log density of a normal distribution, without its constant, as a function of location and log scale."""
+    return -0.5 * ((value - location) * torch.exp(-log_scale)) ** 2 - log_scale

@@ -1,0 +1,52 @@
+"""Writing files so that a reader never sees half of one, whatever kills the writer."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from augrad.errors import UserError
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
+    """Put `data` at `path`, all or nothing: the old content stays until the new one is whole and on the disk.
+
+    Missing folders are made; a symbolic link is written through; an existing file keeps its permissions. A kill can leave
+    a hidden `.<name>.<random>.tmp` beside the file, never a half-written file. Raises `UserError` naming the path when the
+    folder cannot be written to or the disk is full; what was at `path` before is then untouched.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(temporary, target.stat().st_mode & 0o7777)
+            os.replace(temporary, target)
+        except BaseException:  # also Ctrl-C: no leftovers
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot write this file ({error.strerror or error}); free some space or choose a writable folder"
+        ) from error
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Put `text` at `path` as UTF-8 with its line ends as they are; otherwise like `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name durable as well; not every file system (or Windows) lets a folder be synced."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

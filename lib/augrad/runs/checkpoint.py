@@ -1,0 +1,69 @@
+"""Checkpoints: one file from which a run goes on bit by bit, written atomically and read without running code."""
+
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from augrad.errors import UserError
+from augrad.runs.atomic import write_bytes
+
+_FORMAT = "augrad.checkpoint"
+_VERSION = 1
+_ZIP_START = b"PK\x03\x04"  # what every file of torch.save begins with
+
+
+def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
+    """Write `state` (tensors, numbers, strings, None, and lists, tuples and dicts of those) to `path`, atomically.
+
+    Raises `UserError` naming the path if it cannot be written, `TypeError` if the state holds something that
+    `load_checkpoint` would refuse: better now than at the resume.
+    """
+    buffer = io.BytesIO()
+    torch.save({"format": _FORMAT, "version": _VERSION, "state": state}, buffer)
+    buffer.seek(0)
+    if unsafe := torch.serialization.get_unsafe_globals_in_checkpoint(buffer):
+        raise TypeError(
+            f"a checkpoint holds tensors, numbers, strings and their lists, tuples and dicts; the state also has {unsafe}"
+        )
+    write_bytes(path, buffer.getbuffer())
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The state that `save_checkpoint` was given, its tensors on the CPU. Never runs code from the file.
+
+    Raises `UserError` if the file is missing, damaged, not a checkpoint of augrad, or of a newer version than this one reads.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(_ZIP_START))
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot read this checkpoint ({error.strerror or error}); expected the checkpoint.pt of a run"
+        ) from error
+    if start != _ZIP_START:
+        raise UserError(
+            f"{path}: not a checkpoint, or a damaged one (its first bytes are {start!r}); expected the checkpoint.pt of a run"
+        )
+    try:
+        content = torch.load(Path(path), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path}: not a checkpoint of augrad: it holds Python objects, which are never loaded"
+        ) from error
+    except Exception as error:  # a damaged file can fail anywhere inside the reader
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path}: this checkpoint is damaged ({reason}); go on from an older copy or start the run again"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT or not isinstance(content.get("state"), dict):
+        raise UserError(f"{path}: not a checkpoint of augrad; expected the checkpoint.pt of a run")
+    version = content.get("version")
+    if not isinstance(version, int) or not 1 <= version <= _VERSION:
+        raise UserError(
+            f"{path}: checkpoint version {version!r}, this augrad reads 1 to {_VERSION}; use the augrad that wrote it, or a newer one"
+        )
+    return content["state"]

@@ -1,0 +1,1 @@
+"""What people look at: words, tables, figures, the HTML report, the progress bar."""

@@ -1,0 +1,310 @@
+"""The figures of a run: how the search went, what the policy does to images, how policies compare."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from torch import Tensor
+
+from augrad.errors import UserError
+from augrad.show.statistics import ComparisonRow, mean_interval
+from augrad.show.style import COLORS, FAINT, INK, MUTED, label_ends, new_figure, save_figure, style
+from augrad.show.words import number
+
+__all__ = ["comparison_figure", "evolution_figure", "examples_figure", "save_figure"]
+
+_COLORED_FROM = 0.05
+"""An operation whose mass never exceeds this stays grey."""
+_MOST_POINTS = 2000
+"""Of one line; more cannot be seen."""
+
+
+def evolution_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """How a search went, from its metrics rows; a panel without values says so.
+
+    Keys read: step; train_loss, val_loss; train_accuracy, val_accuracy, selection_accuracy; selection_entropy (nat),
+    identity_mass; and for each operation mass/<op>, strength/<op>, probability/<op> (all in 0..1).
+    """
+    with style():
+        figure = new_figure(11, 13)
+        grid = figure.add_gridspec(4, 2, height_ratios=(1, 1.4, 1, 0.75), hspace=0.06, wspace=0.04)
+        colors = _operation_colors(rows)
+        acting = {op: color for op, color in colors.items() if op != "identity"}
+
+        axes = figure.add_subplot(grid[0, 0])
+        axes.set_title("Loss")
+        _curves(axes, rows, {"train_loss": ("training", COLORS[0]), "val_loss": ("validation", COLORS[1])})
+
+        axes = figure.add_subplot(grid[0, 1])
+        axes.set_title("Accuracy")
+        shown = {"train_accuracy": ("training", COLORS[0]), "val_accuracy": ("validation", COLORS[1])}
+        _curves(axes, rows, {**shown, "selection_accuracy": ("selection", COLORS[2])}, percent=True)
+
+        axes = figure.add_subplot(grid[1, :])
+        axes.set_title("How often an image meets each operation in a stage")
+        _operations(axes, rows, "mass", colors, with_rest=True)
+
+        axes = figure.add_subplot(grid[2, 0])
+        axes.set_title("Strength: 0% does nothing, 100% is the end of the range")
+        _operations(axes, rows, "strength", acting)
+
+        axes = figure.add_subplot(grid[2, 1])
+        axes.set_title("Probability of being applied once chosen")
+        _operations(axes, rows, "probability", acting)
+
+        axes = figure.add_subplot(grid[3, 0])
+        axes.set_title("Entropy of the selection, nat")
+        _curves(axes, rows, {"selection_entropy": ("", COLORS[6])}, from_zero=True)
+        axes.set_xlabel("step")
+
+        axes = figure.add_subplot(grid[3, 1])
+        axes.set_title("How often a stage leaves the image as it is")
+        _curves(axes, rows, {"identity_mass": ("", MUTED)}, percent=True, from_zero=True)
+        axes.set_xlabel("step")
+        return figure
+
+
+def examples_figure(
+    before: UInt8[Tensor, "N C H W"] | Float[Tensor, "N C H W"],
+    after: UInt8[Tensor, "N M C H W"] | Float[Tensor, "N M C H W"],
+    titles: Sequence[str] = (),
+    captions: Sequence[Sequence[str]] = (),
+) -> Figure:
+    """N images in the first column, M draws of the policy on each to the right.
+
+    Images have 1 or 3 channels, float in 0..1 or uint8. titles: one for each image, e.g. its class. captions: N x M, e.g. what
+    was drawn, under each draw. Raises `UserError` if numbers or shapes do not fit together.
+    """
+    count, draws = after.shape[:2]
+    if (
+        count != len(before)
+        or after.shape[2:] != before.shape[1:]
+        or before.shape[1] not in (1, 3)
+        or not count * draws
+    ):
+        raise UserError(
+            f"examples: expected [N,C,H,W] and [N,M,C,H,W], C = 1 or 3, got {tuple(before.shape)} and {tuple(after.shape)}"
+        )
+    if titles and len(titles) != count:
+        raise UserError(f"examples: expected {count} titles, one for each image, got {len(titles)}")
+    if captions and [len(row) for row in captions] != [draws] * count:
+        raise UserError(f"examples: expected {count} x {draws} captions, got rows of {[len(row) for row in captions]}")
+    side, ratio = 1.25, min(max(before.shape[2] / before.shape[3], 0.4), 2.5)
+    with style():
+        # The first column stands apart: an empty one follows it.
+        figure = new_figure(side * (draws + 1.25) + 0.1, side * count * ratio + (0.24 * count if captions else 0) + 0.5)
+        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
+        grid = figure.add_gridspec(count, draws + 2, width_ratios=(1, 0.12, *[1] * draws))
+        for row in range(count):
+            axes = _picture(figure.add_subplot(grid[row, 0]), before[row])
+            if titles:
+                axes.set_ylabel(
+                    _plain(titles[row]), color=INK, fontsize=9, rotation=0, ha="right", va="center", labelpad=6
+                )
+            if row == 0:
+                axes.set_title("original", fontsize=10, loc="center")
+            for draw in range(draws):
+                axes = _picture(figure.add_subplot(grid[row, draw + 2]), after[row, draw])
+                if captions:
+                    axes.set_xlabel(_plain(captions[row][draw]), fontsize=7, color=MUTED, labelpad=2)
+                if row == 0 and draw == 0:
+                    axes.set_title("draws of the policy" if draws > 1 else "a draw", fontsize=10)
+        return figure
+
+
+def comparison_figure(rows: Sequence[ComparisonRow], reference: str = "learned") -> Figure:
+    """Test accuracies of policies: a dot for each seed, the mean and its 95% t interval; the row `reference` stands out.
+
+    Raises `UserError` for no rows, or a row without a finite accuracy.
+    """
+    if not rows:
+        raise UserError("comparison figure: expected at least one row, got none")
+    intervals = [mean_interval(row.accuracies) for row in rows]
+    with style():
+        figure = new_figure(9, 0.52 * len(rows) + 1.2)
+        axes = figure.add_subplot()
+        for place, (row, interval) in enumerate(zip(rows, intervals, strict=True)):
+            chosen = row.name == reference
+            color, weight = (COLORS[1], "bold") if chosen else (MUTED, "normal")
+            mean = 100 * interval.mean
+            if chosen:
+                axes.axvline(mean, color=color, linewidth=1, alpha=0.35, linestyle=(0, (4, 3)))
+            words = "one seed"
+            if interval.low is not None and interval.high is not None:
+                ends = 100 * interval.low, 100 * interval.high
+                axes.plot(ends, [place, place], color=color, linewidth=2.4)
+                words = f"{ends[0]:.1f} to {ends[1]:.1f}"
+            axes.plot([mean], [place], "D", ms=7.5, color=color, mec="white", mew=1.3, zorder=3)
+            seeds = [100 * value for value in row.accuracies]
+            axes.plot(seeds, [place + 0.25] * len(seeds), "o", ms=4.5, mec="none", color=color, alpha=0.5)
+            beside = {
+                "xycoords": axes.get_yaxis_transform(),
+                "textcoords": "offset points",
+                "va": "center",
+                "color": color,
+            }
+            axes.annotate(f"{mean:.1f}%", (1, place), (12, 0), fontweight=weight, fontsize=10.5, **beside)
+            axes.annotate(words, (1, place), (58, 0), fontsize=8.5, **beside)
+        axes.set_yticks(range(len(rows)), [_plain(row.name) for row in rows])
+        for label, row in zip(axes.get_yticklabels(), rows, strict=True):
+            label.set(color=INK, fontsize=10.5, fontweight="bold" if row.name == reference else "normal")
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.grid(False, axis="y")
+        axes.spines["left"].set_visible(False)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{number(value, 2)}%")
+        axes.xaxis.set_major_locator(MaxNLocator(7))
+        axes.margins(x=0.04)
+        axes.set_title("Test accuracy")
+        axes.set_title(
+            "diamond: mean · bar: 95% t interval · dots: seeds",
+            loc="right",
+            fontsize=9,
+            fontweight="normal",
+            color=MUTED,
+        )
+        return figure
+
+
+def _series(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of the rows that have `key`."""
+    points = [
+        (row["step"], value) for row in rows if isinstance(value := row.get(key), int | float) and math.isfinite(value)
+    ]
+    steps, values = np.array(points, dtype=float).reshape(-1, 2).T
+    return steps, values
+
+
+def _thin(values: np.ndarray) -> np.ndarray:
+    """At most `_MOST_POINTS` of the values, evenly, the last one always among them."""
+    return values[::-1][:: max(1, math.ceil(len(values) / _MOST_POINTS))][::-1]
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """A running mean over a fortieth of the curve, centred; at the two ends over what there is of it."""
+    reach = max(len(values) // 80, 1 if len(values) > 20 else 0)
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    begin, end = np.maximum(index - reach, 0), np.minimum(index + reach + 1, len(values))
+    return (total[end] - total[begin]) / (end - begin)
+
+
+def _curves(
+    axes: Axes,
+    rows: Sequence[Mapping[str, Any]],
+    shown: Mapping[str, tuple[str, str]],
+    percent: bool = False,
+    from_zero: bool = False,
+) -> None:
+    """Smoothed lines over their faint raw values, named at the right end. shown: key -> (name, color)."""
+    lines = {key: _series(rows, key) for key in shown}
+    lines = {key: line for key, line in lines.items() if len(line[0])}
+    ends = []
+    for key, (steps, values) in lines.items():
+        name, color = shown[key]
+        smooth = _smooth(values)
+        sparse = len(values) < 30
+        axes.plot(
+            _thin(steps),
+            _thin(values),
+            color=color,
+            alpha=0.25,
+            linewidth=0.8,
+            marker="o" if sparse else "",
+            ms=3.5,
+            mec="none",
+        )
+        axes.plot(_thin(steps), _thin(smooth), color=color)
+        ends.append((steps[-1], smooth[-1], name, color))
+    _finish(axes, rows, percent, "" if lines else "not recorded")
+    if lines:
+        every = np.concatenate([np.concatenate([values, _smooth(values)]) for _, values in lines.values()])
+        low, high = np.quantile(every, (0.0, 0.998))  # a single spike must not flatten everything
+        low = min(low, 0.0) if from_zero else low
+        margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
+        top = min(high + margin, 1.02) if percent else high + margin
+        axes.set_ylim(0 if low == 0 or (low > 0 > low - margin) else low - margin, top)
+        label_ends(axes, [end for end in ends if end[2]])
+
+
+def _operation_colors(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """A colour for each operation that ever mattered, the heaviest at the end first; identity is dark grey."""
+    masses = {key.removeprefix("mass/"): _series(rows, key)[1] for key in _keys(rows, "mass/")}
+    heavy = [op for op, values in masses.items() if len(values) and values.max() > _COLORED_FROM]
+    heavy.sort(key=lambda op: -float(masses[op][-1]))
+    colors = dict(zip([op for op in heavy if op != "identity"], COLORS, strict=False))
+    return {**colors, **({"identity": INK} if "identity" in heavy else {})}
+
+
+def _operations(
+    axes: Axes, rows: Sequence[Mapping[str, Any]], prefix: str, colors: Mapping[str, str], with_rest: bool = False
+) -> None:
+    """One line for each operation, named at the right end; those without a colour are grey in the back, if at all."""
+    lines = {key.removeprefix(f"{prefix}/"): _series(rows, key) for key in _keys(rows, f"{prefix}/")}
+    recorded = any(len(steps) for steps, _ in lines.values())
+    lines = {op: line for op, line in lines.items() if len(line[0]) and (op in colors or with_rest)}
+    ends = []
+    for op, (steps, values) in lines.items():
+        color = colors.get(op, FAINT)
+        dashes = (0, (2.5, 1.5)) if op == "identity" else "solid"
+        axes.plot(
+            _thin(steps),
+            _thin(values),
+            color=color,
+            linewidth=2.0 if op in colors else 1.0,
+            linestyle=dashes,
+            zorder=3 if op in colors else 1,
+        )
+        if op in colors:
+            ends.append((steps[-1], values[-1], f"{_plain(op)}  {number(100 * values[-1], 0)}%", color))
+    rest = len(lines) - len(ends)
+    nothing = f"no operation above {number(100 * _COLORED_FROM, 0)}%" if recorded else "not recorded"
+    _finish(axes, rows, True, "" if lines else nothing)
+    if lines:
+        top = max(float(values.max()) for _, values in lines.values())
+        axes.set_ylim(0, 1.02 if top > 0.7 else max(1.08 * top, 0.1))
+        label_ends(axes, ends)
+    if rest:
+        axes.set_title(f"grey: {rest} never above {number(100 * _COLORED_FROM, 0)}%" if len(colors) < len(COLORS) else f"grey: {rest} others",
+                       loc="right", fontsize=9, fontweight="normal", color=MUTED)  # fmt: skip
+
+
+def _keys(rows: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:
+    """The keys that begin with `prefix`, in the order of their first appearance."""
+    return list(dict.fromkeys(key for row in rows for key in row if key.startswith(prefix)))
+
+
+def _finish(axes: Axes, rows: Sequence[Mapping[str, Any]], percent: bool, nothing: str) -> None:
+    """Limits and ticks; `nothing` is written across a panel without lines."""
+    steps = [row["step"] for row in rows]
+    if not nothing and max(steps) > min(steps):
+        axes.set_xlim(min(steps), max(steps))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if percent:
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    if nothing:
+        axes.text(0.5, 0.5, nothing, transform=axes.transAxes, ha="center", va="center", color=MUTED)
+        axes.set(xticks=[], yticks=[])
+
+
+def _picture(axes: Axes, image: Tensor) -> Axes:
+    image = image.detach().cpu()
+    values = (image.float() / 255 if image.dtype == torch.uint8 else image.float()).clamp(0, 1).permute(1, 2, 0).numpy()
+    if values.shape[2] == 1:
+        axes.imshow(values[:, :, 0], cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
+    else:
+        axes.imshow(values, interpolation="antialiased")
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
+    axes.spines[:].set(visible=True, color=FAINT, linewidth=0.8)
+    return axes
+
+
+def _plain(text: str) -> str:
+    """`text` with matplotlib's mathematics switched off."""
+    return text.replace("$", r"\$")

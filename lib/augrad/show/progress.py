@@ -1,0 +1,101 @@
+"""The progress of a search: both losses, steps per second, the time left; a bar on a terminal, plain lines elsewhere."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+_WINDOW = 100  # updates over which the speed is measured, so that a slow first step is soon forgotten
+
+
+class SearchProgress:
+    """A context manager; `update` after every step.
+
+    On a terminal it draws one line that moves. Elsewhere (a file, a job's log) it prints a plain line whenever another tenth
+    is done or `seconds` have passed, and at the end. With `disable` it prints nothing.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        start: int = 0,
+        title: str = "search",
+        disable: bool = False,
+        seconds: float = 5.0,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """total: the number of steps. start: steps done before, after a resume. console: where to, standard error if None."""
+        self.total, self.title, self.disable, self.seconds = total, title, disable, seconds
+        self._console = console or Console(stderr=True)
+        self._clock = clock
+        self._marks: deque[tuple[float, int]] = deque([(clock(), start)], maxlen=_WINDOW)
+        self._last_line = clock(), start
+        self._bar: Progress | None = None
+        if not disable and self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[words]}", markup=False),
+                console=self._console,
+                expand=True,
+            )
+            self._task = self._bar.add_task(title, total=total, completed=start, words="")
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, step: int, train_loss: float | None, val_loss: float | None, note: str = "") -> None:
+        """step: how many steps are done. A loss that is not known is None. note: a few words shown at the end."""
+        if self.disable:
+            return
+        now = self._clock()
+        self._marks.append((now, step))
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, words=self._words(step, train_loss, val_loss, note))
+            return
+        last, last_step = self._last_line
+        tenth = max(self.total / 10, 1)
+        if now - last >= self.seconds or step // tenth > last_step // tenth or step >= self.total:
+            self._last_line = now, step
+            words = self._words(step, train_loss, val_loss, note)
+            self._console.print(
+                f"{self.title} {step}/{self.total}  {words}", markup=False, highlight=False, soft_wrap=True
+            )
+
+    def _words(self, step: int, train_loss: float | None, val_loss: float | None, note: str) -> str:
+        (begin, first), (end, last) = self._marks[0], self._marks[-1]
+        speed = (last - first) / (end - begin) if end > begin and last > first else 0.0
+        left = duration((self.total - step) / speed) if speed else "–"
+        words = f"train {_loss(train_loss)}  val {_loss(val_loss)}  {speed:.3g} steps/s  {left} left"
+        return f"{words}  {note}" if note else words
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: "8 s", "3:07 min", "2:05 h", "3 d 4 h"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    if whole < 86400:
+        return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def _loss(value: float | None) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"

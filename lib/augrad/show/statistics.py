@@ -1,0 +1,93 @@
+"""Means over seeds with their uncertainty: Student's t intervals, plain and paired."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.stats import t as student_t
+
+from augrad.errors import UserError
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One policy's results. accuracies: one per seed, in 0..1, in the same order of seeds for every row of a comparison."""
+
+    name: str
+    accuracies: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over n values and its confidence interval; low and high are None for n = 1, which has none."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """The mean of independent `values` and its t interval: mean +- t(level, n - 1) * s / sqrt(n).
+
+    Raises `UserError` for no values or values that are not finite, or a level outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise UserError(f"confidence level: expected a number between 0 and 1, got {level}")
+    if not values or not all(math.isfinite(value) for value in values):
+        raise UserError(f"mean over seeds: expected at least one finite value, got {list(values)}")
+    n = len(values)
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Interval(mean, None, None, n)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+    half = float(student_t.ppf((1 + level) / 2, n - 1)) * math.sqrt(variance / n)
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def paired_interval(first: Sequence[float], second: Sequence[float], level: float = 0.95) -> Interval:
+    """The mean of first - second over seeds and its t interval; what a seed does to both cancels.
+
+    Raises `UserError` if they are not as many, or as `mean_interval` does.
+    """
+    if len(first) != len(second):
+        raise UserError(
+            f"paired difference: expected the same seeds on both sides, got {len(first)} and {len(second)} values"
+        )
+    return mean_interval([a - b for a, b in zip(first, second, strict=True)], level)
+
+
+def find_row(rows: Sequence[ComparisonRow], name: str) -> ComparisonRow | None:
+    """The row called `name`, or None."""
+    return next((row for row in rows if row.name == name), None)
+
+
+def difference(rows: Sequence[ComparisonRow], name: str, reference: str = "learned") -> Interval | None:
+    """How much better `reference` is than `name`, paired by seed; None if either is missing, they are the same row, or
+    they do not have the same number of seeds."""
+    row, other = find_row(rows, reference), find_row(rows, name)
+    if row is None or other is None or row is other or len(row.accuracies) != len(other.accuracies):
+        return None
+    return paired_interval(row.accuracies, other.accuracies)
+
+
+def percent(interval: Interval) -> str:
+    """An accuracy as text: "96.2% (95.5 to 96.9, n = 5)"; a single seed says that it has no interval."""
+    if interval.low is None or interval.high is None:
+        return f"{100 * interval.mean:.1f}% (one seed, no interval)"
+    return f"{100 * interval.mean:.1f}% ({100 * interval.low:.1f} to {100 * interval.high:.1f}, n = {interval.n})"
+
+
+def points(interval: Interval) -> str:
+    """A difference of accuracies in percentage points: "+3.1 (+2.2 to +4.0)"; a single seed has no interval."""
+    if interval.low is None or interval.high is None:
+        return f"{signed(100 * interval.mean)} (one seed, no interval)"
+    return f"{signed(100 * interval.mean)} ({signed(100 * interval.low)} to {signed(100 * interval.high)})"
+
+
+def signed(value: float) -> str:
+    """One decimal with its sign, a true minus, and no sign on zero."""
+    text = f"{abs(value):.1f}"
+    if float(text) == 0:
+        return text
+    return ("+" if value > 0 else "\u2212") + text

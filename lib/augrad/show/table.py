@@ -1,0 +1,79 @@
+"""Tables for the terminal: a policy, and policies compared."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from augrad.policy_file import PolicyDocument
+from augrad.show.statistics import ComparisonRow, Interval, difference, find_row, mean_interval, percent, points
+from augrad.show.words import policy_rows, share
+
+
+def policy_table(document: PolicyDocument, limit: int | None = 40) -> Table:
+    """The policy, heaviest first, one operation a line. limit: how many lines at most; None for all."""
+    every = policy_rows(document)
+    rows = every if limit is None else every[:limit]
+    left_out = every[len(rows) :]
+    caption = (
+        f"{len(left_out)} more left out, the largest share {share(max(row.mass for row in left_out))}"
+        if left_out
+        else None
+    )
+    table = Table(title="Policy", caption=caption, title_justify="left", caption_justify="left")
+    table.add_column("sub-policy", justify="right")
+    table.add_column("stage", justify="right")
+    table.add_column("operation")
+    table.add_column("magnitude")
+    table.add_column("chosen", justify="right")
+    table.add_column("applied", justify="right")
+    table.add_column("share", justify="right")
+    for index, row in enumerate(rows):
+        first = index == 0 or rows[index - 1].subpolicy != row.subpolicy
+        last = index + 1 == len(rows) or rows[index + 1].subpolicy != row.subpolicy
+        table.add_row(
+            share(row.subpolicy_weight) if first else "",
+            str(row.stage + 1),
+            Text(row.op),
+            Text(row.magnitude or "–"),
+            share(row.weight),
+            share(row.probability),
+            Text(share(row.mass), style="bold" if row.mass >= 0.05 else "dim" if row.mass < 0.01 else ""),
+            end_section=last,
+        )
+    return table
+
+
+def comparison_table(rows: Sequence[ComparisonRow], reference: str = "learned") -> Table:
+    """Policies judged on the same seeds: mean accuracy with its 95% t interval, and how much better `reference` is.
+
+    The last column is the paired difference in percentage points (reference minus this row) with its 95% t interval; it is
+    left out without a row called `reference`. Raises `UserError` for a row without a finite accuracy.
+    """
+    paired = find_row(rows, reference) is not None
+    table = Table(title="Test accuracy, mean and 95% t interval over seeds", title_justify="left")
+    table.add_column("policy")
+    table.add_column("accuracy")
+    table.add_column("seeds", justify="right")
+    if paired:
+        table.add_column(Text(f"{reference} minus this, points"))
+    for row in rows:
+        style = "bold" if row.name == reference else ""
+        cells: list[Text | str] = [
+            Text(row.name, style),
+            Text(percent(mean_interval(row.accuracies)), style),
+            str(len(row.accuracies)),
+        ]
+        if paired:
+            cells.append("" if row.name == reference else _difference(difference(rows, row.name, reference)))
+        table.add_row(*cells)
+    return table
+
+
+def _difference(interval: Interval | None) -> Text:
+    if interval is None:
+        return Text("not the same number of seeds", "dim")
+    if interval.low is None or interval.high is None:
+        return Text(points(interval), "dim")
+    clear = "green" if interval.low > 0 else "red" if interval.high < 0 else ""
+    return Text(points(interval), clear)

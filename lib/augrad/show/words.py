@@ -1,0 +1,189 @@
+"""A policy in words: absolute units, plain numbers, the heaviest first."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from augrad.policy_file import Entry, LogitNormal, PolicyDocument, Uniform, UniformUpTo, Value
+
+_QUANTILE_90 = 1.2815515655446004
+"""Of the standard normal: four draws in five lie between minus and plus this."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One operation of a policy. subpolicy, stage: where it stands in the document, counted from 0.
+
+    magnitude: in words. probability: that it is applied once chosen. weight: of being chosen within its stage. mass: that an
+    image meets it in that stage = subpolicy_weight * weight * probability.
+    """
+
+    subpolicy: int
+    subpolicy_weight: float
+    stage: int
+    op: str
+    magnitude: str
+    probability: float
+    weight: float
+    mass: float
+
+
+def policy_rows(document: PolicyDocument, limit: int | None = None) -> list[Row]:
+    """Every operation of the policy: sub-policies from the heaviest, within one the operations of the largest mass first."""
+    order = sorted(enumerate(document.subpolicies), key=lambda item: -item[1].weight)
+    rows: list[Row] = []
+    for index, subpolicy in order:
+        of_subpolicy = [
+            Row(
+                subpolicy=index,
+                subpolicy_weight=subpolicy.weight,
+                stage=stage_index,
+                op=entry.op,
+                magnitude=describe_magnitude(entry),
+                probability=entry.probability,
+                weight=entry.weight,
+                mass=subpolicy.weight * entry.weight * entry.probability,
+            )
+            for stage_index, stage in enumerate(subpolicy.stages)
+            for entry in stage
+        ]
+        rows += sorted(of_subpolicy, key=lambda row: (-row.mass, -row.weight, row.stage))
+        if limit is not None and len(rows) >= limit:
+            return rows[:limit]
+    return rows
+
+
+def operation_masses(document: PolicyDocument) -> dict[str, float]:
+    """How often an image meets each operation in a stage, mean over the stages, the largest first; the masses sum to 1.
+
+    An operation that was chosen but not applied counts as identity, and so does a stage that a shorter sub-policy lacks.
+    """
+    stages = max(len(subpolicy.stages) for subpolicy in document.subpolicies)
+    masses: dict[str, float] = defaultdict(float)
+    for subpolicy in document.subpolicies:
+        masses["identity"] += subpolicy.weight * (1 - len(subpolicy.stages) / stages)
+        for stage in subpolicy.stages:
+            for entry in stage:
+                chosen = subpolicy.weight * entry.weight / stages
+                masses[entry.op] += chosen * entry.probability
+                masses["identity"] += chosen * (1 - entry.probability)
+    return dict(sorted(masses.items(), key=lambda item: -item[1]))
+
+
+def describe_entry(entry: Entry) -> str:
+    """An operation in a sentence's piece: "rotate 0° to ±21.5°, applied to 62%"."""
+    magnitude = describe_magnitude(entry)
+    words = f"{entry.op} {magnitude}" if magnitude else entry.op
+    return (
+        words if entry.op == "identity" or entry.probability == 1 else f"{words}, applied to {share(entry.probability)}"
+    )
+
+
+def describe_magnitude(entry: Entry) -> str:
+    """The magnitude in words and absolute units, e.g. "±14° (80% between 8° and 22°)"; empty for operations without one.
+
+    A drawn magnitude is given by its median and the range of four draws in five. Strengths of the enhancing operations are
+    given as factors, 1 being the unchanged image.
+    """
+    if entry.magnitude is None or entry.unit is None:
+        return ""
+    if entry.unit == "strength":
+        return _describe_factor(entry)
+    before, one, after = _wording(entry)
+
+    def plain(value: float) -> str:
+        text = one(value)
+        return "±" + text if entry.signed and text != one(0.0) else text
+
+    match entry.magnitude:
+        case Value(value=value):
+            words, spread = plain(value), ""
+        case Uniform(low=low, high=high):
+            words, spread = (plain(low) if low == high else f"{plain(low)} to {plain(high)}"), ""
+        case UniformUpTo(low=low) as magnitude:
+            words, spread = f"{plain(low)} to {plain(_quantile(magnitude, 0))}", _spread(magnitude, one, "its end 80%")
+        case LogitNormal() as magnitude:
+            words, spread = plain(_quantile(magnitude, 0)), _spread(magnitude, one, "80%")
+    return f"{before}{words}{after}{spread}"
+
+
+def _describe_factor(entry: Entry) -> str:
+    """For strengths s, whose factor is 1 + s, or 1 ± s with a drawn sign."""
+
+    def one(value: float) -> str:
+        return number(value, 2)
+
+    base = 0.0 if entry.signed else 1.0
+
+    def span(low: float, high: float) -> str:
+        if not entry.signed:
+            return one(1 + low) if low == high else f"{one(1 + low)}–{one(1 + high)}"
+        near, far = sorted((abs(low), abs(high)))
+        if near == far:
+            return "1" if far == 0 else f"{one(1 - far)} or {one(1 + far)}"
+        if near == 0 or low * high < 0:
+            return f"{one(1 - far)}–{one(1 + far)}"
+        return f"{one(1 - far)}–{one(1 - near)} or {one(1 + near)}–{one(1 + far)}"
+
+    match entry.magnitude:
+        case Value(value=value):
+            return f"factor {span(value, value)}"
+        case Uniform(low=low, high=high):
+            return f"factor {span(low, high)}"
+        case UniformUpTo(low=low) as magnitude:
+            return f"factor {span(low, _quantile(magnitude, 0))}{_spread(magnitude, one, 'its end 80%', base)}"
+        case LogitNormal() as magnitude:
+            median = _quantile(magnitude, 0)
+            words = f"1 ± {one(median)}" if entry.signed else one(1 + median)
+            return f"factor {words}{_spread(magnitude, one, '80%', base)}"
+    raise AssertionError(entry)
+
+
+def _wording(entry: Entry) -> tuple[str, Callable[[float], str], str]:
+    """What stands before the numbers, how a number is written, what stands after."""
+    match entry.unit:
+        case "degree":
+            return "", lambda value: number(value, 1) + "°", ""
+        case "fraction":
+            of = {"hue": " of the wheel"}.get(entry.op, " of the side")
+            return ("square of " if entry.op == "cutout" else ""), lambda value: number(100 * value, 1) + "%", of
+        case "bits":
+            return "", lambda value: number(value, 1), " bits"
+        case "pixel":
+            return "sigma ", lambda value: number(value, 2), " px"
+        case "addend":
+            return "add ", lambda value: number(value, 2), ""
+        case _:  # factor, threshold, weight
+            return f"{entry.unit} ", lambda value: number(value, 2), ""
+
+
+def _quantile(magnitude: LogitNormal | UniformUpTo, normal: float) -> float:
+    """The logit-normal magnitude that the standard normal draw `normal` gives."""
+    latent = magnitude.location + magnitude.scale * normal
+    sigmoid = (
+        1 / (1 + math.exp(-latent))
+        if latent > 0
+        else math.exp(max(latent, -700.0)) / (1 + math.exp(max(latent, -700.0)))
+    )
+    return magnitude.low + (magnitude.high - magnitude.low) * sigmoid
+
+
+def _spread(magnitude: LogitNormal | UniformUpTo, one: Callable[[float], str], lead: str, base: float = 0.0) -> str:
+    """Where four draws in five fall, counted from `base`; nothing if rounding does not tell the ends apart."""
+    low, high = sorted(_quantile(magnitude, side * _QUANTILE_90) for side in (-1, 1))
+    return "" if one(low) == one(high) else f" ({lead} between {one(base + low)} and {one(base + high)})"
+
+
+def number(value: float, decimals: int) -> str:
+    """A number with at most `decimals` decimals, no trailing zeros, and a true minus."""
+    text = f"{abs(value):.{decimals}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return ("\u2212" if value < 0 and text != "0" else "") + text
+
+
+def share(fraction: float) -> str:
+    """A fraction as a percentage: whole from 10% on, one decimal below, "<0.1%" for what is not zero but nearly."""
+    if 0 < fraction < 0.0005:
+        return "<0.1%"
+    return number(100 * fraction, 0 if fraction >= 0.0995 else 1) + "%"

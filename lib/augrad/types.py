@@ -1,0 +1,112 @@
+"""Shape names and the plain values everything passes through.
+
+B images of a batch, C channels, H x W pixels; S sub-policies, L stages (operations one after another), K candidate slots
+of a stage, O different operations, D extra uniform numbers that an operation may need.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+class _TensorFields:
+    """Shared helpers of the frozen dataclasses below: map, move, detach."""
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The same value with `function` applied to every tensor field."""
+        changed: dict[str, Any] = {
+            field.name: function(value)
+            for field in fields(self)  # type: ignore[arg-type]
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **changed)  # type: ignore[type-var]
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same value on `device`."""
+        return self.map(lambda tensor: tensor.to(device))
+
+    def detach(self) -> Self:
+        """The same value cut from the autograd graph."""
+        return self.map(Tensor.detach)
+
+
+@dataclass(frozen=True)
+class PolicyParams(_TensorFields):
+    """The learnable numbers of a policy, all unbounded; bounded quantities are logits (a sigmoid inside), never clamped.
+
+    subpolicy_logits: softmax gives the sub-policies' weights.
+    op_logits: softmax over the slots of a stage gives the operations' weights.
+    gate_logits: sigmoid gives the probability that the chosen operation is applied.
+    magnitude_locations, magnitude_log_scales: the drawn magnitude is
+        low + (high - low) * sigmoid(location + exp(log_scale) * n), n standard normal.
+    """
+
+    subpolicy_logits: Float[Tensor, " S"]
+    op_logits: Float[Tensor, "S L K"]
+    gate_logits: Float[Tensor, "S L K"]
+    magnitude_locations: Float[Tensor, "S L K"]
+    magnitude_log_scales: Float[Tensor, "S L K"]
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """The names of the parameter groups, in a fixed order."""
+        return tuple(field.name for field in fields(PolicyParams))
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The parameter groups in the order of `names`."""
+        return tuple(getattr(self, name) for name in self.names())
+
+
+@dataclass(frozen=True)
+class PolicySample(_TensorFields):
+    """What was drawn for each image of a batch: a value that replays bit for bit.
+
+    subpolicy: which sub-policy. slot: which candidate of each stage. op: the operation in that slot (index into
+    `Policy.ops`). gate: whether it is applied. latent: location + scale * n, the Gaussian behind the magnitude.
+    magnitude: in the operation's absolute unit, without its sign. sign: +1 or -1. draw: extra uniform numbers in [0, 1).
+    """
+
+    subpolicy: Int[Tensor, " B"]
+    slot: Int[Tensor, "B L"]
+    op: Int[Tensor, "B L"]
+    gate: Bool[Tensor, "B L"]
+    latent: Float[Tensor, "B L"]
+    magnitude: Float[Tensor, "B L"]
+    sign: Float[Tensor, "B L"]
+    draw: Float[Tensor, "B L D"]
+
+    def __len__(self) -> int:
+        return self.op.shape[0]
+
+    def __getitem__(self, index: slice | Tensor) -> "PolicySample":
+        """The draws of some of the images, e.g. `sample[3:7]`."""
+        return self.map(lambda tensor: tensor[index])
+
+    def expand(self, batch_size: int) -> "PolicySample":
+        """One draw repeated for a whole batch; needs a sample of one image."""
+        return self.map(lambda tensor: tensor.expand(batch_size, *tensor.shape[1:]))
+
+
+@dataclass(frozen=True)
+class RelaxedSample(_TensorFields):
+    """A Gumbel-softmax draw for each image of a batch, with gradients to every policy parameter.
+
+    subpolicy: weights over sub-policies. op: weights over the slots of each stage. gate: in [0, 1].
+    Soft draws lie inside the simplex; straight-through draws are one-hot (0 or 1) with the soft draw's gradient.
+    latent: location + scale * n, the Gaussian behind each magnitude. magnitude: absolute unit, without sign.
+    """
+
+    subpolicy: Float[Tensor, "B S"]
+    op: Float[Tensor, "B S L K"]
+    gate: Float[Tensor, "B S L K"]
+    latent: Float[Tensor, "B S L K"]
+    magnitude: Float[Tensor, "B S L K"]
+    sign: Float[Tensor, "B S L K"]
+    draw: Float[Tensor, "B L D"]
+
+    def __len__(self) -> int:
+        return self.op.shape[0]

@@ -1,0 +1,25 @@
+"""What holds for every test: one thread each, and every shape and type annotation of augrad checked at run time."""
+
+import os
+
+# Before torch is imported, here and in the processes that the tests start: the test runner has several workers.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# In every worker alike, and before anything imports augrad. (The pytest option of jaxtyping does not reach workers.)
+install_import_hook("augrad", "beartype.beartype")
+
+torch.set_num_threads(1)
+
+# A single example may take long on a busy machine; a test that takes too long shows in its duration.
+settings.register_profile("augrad", deadline=None)
+settings.load_profile("augrad")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")

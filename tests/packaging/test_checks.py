@@ -1,0 +1,72 @@
+"""The checks that the other tests rely on are in force: annotations are checked, warnings are errors, floors hold."""
+
+import importlib
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("module", ["augrad.types", "augrad.ops", "augrad.experiments.entry"])
+def test_annotations_are_checked(module: str):
+    loader = importlib.import_module(module).__spec__.loader
+    assert type(loader).__module__.startswith("jaxtyping"), f"{module} is loaded by {loader}"
+
+
+def test_augrad_is_the_one_of_this_tree():
+    import augrad
+    import augrad.configs
+    import augrad.experiments
+
+    assert Path(augrad.__file__).resolve().parent == ROOT / "lib" / "augrad"
+    assert Path(augrad.configs.__file__).resolve().parent == ROOT / "configs"
+    assert Path(augrad.experiments.__file__).resolve().parent == ROOT / "experiments"
+
+
+def test_warnings_are_errors():
+    with pytest.raises(DeprecationWarning):
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+
+
+def test_one_thread():
+    assert torch.get_num_threads() == 1
+    assert os.environ["OMP_NUM_THREADS"]
+
+
+@pytest.mark.parametrize(
+    ("place", "line", "contract"),
+    [
+        ("errors.py", "import augrad.types", "An import points down only"),
+        ("types.py", "import omegaconf", "Only the entry points know Hydra"),
+        ("nowhere.py", "", "An import points down only"),
+    ],
+)
+def test_import_linter_finds(tmp_path: Path, place: str, line: str, contract: str):
+    """A package of the same name with one forbidden line breaks the contract that the line is about."""
+    package = tmp_path / "augrad"
+    for module in ("experiments/__init__.py", "types.py", "errors.py", "__init__.py", place):
+        (package / module).parent.mkdir(parents=True, exist_ok=True)
+        (package / module).write_text(line if module == place else "")
+    outcome = subprocess.run(
+        [
+            Path(sys.executable).parent / "lint-imports",
+            "--config",
+            ROOT / "pyproject.toml",
+            "--no-cache",
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 1, outcome.stdout + outcome.stderr
+    broken = [text for text in outcome.stdout.splitlines() if text.endswith("BROKEN")]
+    assert len(broken) == 1, outcome.stdout
+    assert broken[0].startswith(contract)
