@@ -13,12 +13,12 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, InstantiationException
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
@@ -237,12 +237,15 @@ def _recorded_overrides(directory: Path) -> list[str]:
         raise UserError(f"resume={directory}: not a run directory, it has no .hydra/overrides.yaml")
     if not (directory / "checkpoint.pt").is_file():
         raise UserError(f"resume={directory}: it has no checkpoint.pt to go on from; start the run anew")
-    overrides = OmegaConf.to_container(OmegaConf.load(record), resolve=False)
+    try:
+        overrides = yaml.safe_load(record.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        overrides = None
     if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
         raise UserError(f"resume={directory}: .hydra/overrides.yaml is no list of overrides; it was damaged")
-    return cast(list[str], overrides)
+    return overrides
 
 
 def _quoted(path: Path) -> str:
-    """The path as one string of Hydra's grammar, whatever characters it has."""
-    return QuotedString(str(path).replace("${", "\\${"), Quote.single).with_quotes()
+    """The path as one string of Hydra's grammar."""
+    return QuotedString(str(path), Quote.single).with_quotes()

@@ -1,4 +1,4 @@
-"""A classifier's losses as a pure function of its weights, which leaves no trace in the module."""
+"""A classifier as a pure function of its weights, which leaves no trace in the module."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +19,14 @@ def weights_of(model: nn.Module) -> Weights:
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
+def gradients_of_weights(model: nn.Module) -> Weights:
+    """The gradients that a backward pass left (zeros where it left none)."""
+    return {
+        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        for name, parameter in model.named_parameters()
+    }
+
+
 @contextmanager
 def statistics_untouched(model: nn.Module) -> Iterator[None]:
     """Inside, BatchNorm in training mode normalises with the batch's statistics and leaves its running ones alone.
@@ -35,12 +43,17 @@ def statistics_untouched(model: nn.Module) -> Iterator[None]:
             module.track_running_stats = True
 
 
-def per_image_losses(
-    model: nn.Module, weights: Weights, images: Float[Tensor, "B C H W"], labels: Int[Tensor, " B"]
-) -> Float[Tensor, " B"]:
-    """Cross-entropy of each image, in float32 or wider, with `weights` in the place of the model's own.
+def logits_with(model: nn.Module, weights: Weights, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
+    """The model's logits with `weights` in the place of its own, in its present mode, leaving BatchNorm's statistics alone."""
+    with statistics_untouched(model):
+        return functional_call(model, weights, (images,))
 
-    The model stays in its mode; call it inside `statistics_untouched` when the pass is an extra one.
-    """
-    logits = functional_call(model, weights, (images,))
+
+def losses_of(logits: Float[Tensor, "B K"], labels: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
+    """Cross-entropy of each image, in float32 or wider whatever the logits' type."""
     return cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels, reduction="none")
+
+
+def accuracy_of(logits: Float[Tensor, "B K"], labels: Int[Tensor, " B"]) -> Float[Tensor, ""]:
+    """Share of images whose largest logit is their label's."""
+    return (logits.argmax(-1) == labels).to(torch.float32).mean()

@@ -123,6 +123,9 @@ class Policy(nn.Module):
             raise UserError(f"policy: expected parameters [S, L, K] = {tuple(self.op_index.shape)}, got {tuple(params.op_logits.shape)}")
         for name, tensor in zip(PolicyParams.names(), params.tensors(), strict=True):
             self.register_parameter(name, nn.Parameter(tensor.detach().to(torch.float64).clone()))
+        sizes = [math.prod(max(len(stage), 1) for stage in subpolicy) for subpolicy in slots]
+        self.max_selection_entropy = math.log(len(slots)) + sum(map(math.log, sizes)) / len(sizes)
+        """The largest value of `selection_entropy`."""
         self._generator: torch.Generator | None = None
         self._generator_key: tuple[int, int] | None = None
 
@@ -322,17 +325,20 @@ class Policy(nn.Module):
     def selection_entropy(self) -> Float[Tensor, ""]:
         """Entropy, in nats, of what is selected for an image: the sub-policy's, plus the mean over sub-policies of the stages'."""
         weight = self.subpolicy_probabilities()
-        op = self.op_probabilities()
-        return torch.special.entr(weight).sum() + (weight[:, None, None] * torch.special.entr(op)).sum()
-
-    def max_selection_entropy(self) -> float:
-        """The largest value of `selection_entropy`."""
-        sizes = self.present.sum(-1).clamp(min=1).log().sum(-1)
-        return math.log(self.shape[0]) + float(sizes.mean())
+        stages = _entropy(self._masked_op_logits(self.params)).sum(-1)
+        return _entropy(self.subpolicy_logits) + (weight * stages).sum()
 
     def with_params(self, params: PolicyParams) -> "Policy":
         """A copy with other parameter values."""
         return Policy(self.ops, self.slots, params, self.interpolation, self.fill, self.provenance)
+
+
+def _entropy(logits: Tensor) -> Tensor:
+    # Through log-probabilities, with impossible candidates left out: the derivative of p log p at p = 0 is infinite.
+    log_probabilities = torch.log_softmax(logits, -1)
+    possible = log_probabilities > -1e29
+    terms = torch.where(possible, log_probabilities, 0.0)
+    return -(torch.where(possible, terms.exp(), 0.0) * terms).sum(-1)
 
 
 def parameters_like(slots: Slots) -> PolicyParams:

@@ -56,7 +56,11 @@ def test_no_command_is_a_mistake(capsys: pytest.CaptureFixture[str]):
 
 @pytest.mark.parametrize(
     ("typed", "hint"),
-    [("serch", "did you mean 'search'?"), ("trian", "did you mean 'train'?"), ("xyz", "search, train, compare, policy")],
+    [
+        ("serch", "did you mean 'search'?"),
+        ("trian", "did you mean 'train'?"),
+        ("xyz", "search, train, compare, policy"),
+    ],
 )
 def test_unknown_command(capsys: pytest.CaptureFixture[str], typed: str, hint: str):
     assert cli.main([typed]) == 2

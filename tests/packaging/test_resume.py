@@ -49,7 +49,16 @@ def test_a_run_directory_of_the_users_wins(make_run: MakeRun):
 def test_options_stay_in_front_and_overrides_together(make_run: MakeRun):
     run = make_run("seed=3")
     resolved = resolve_resume(["--config-dir", "mine", "--cfg", "job", f"resume={run}", "a=1"])
-    assert resolved == ["--config-dir", "mine", "--cfg", "job", "seed=3", f"resume='{run}'", f"hydra.run.dir='{run}'", "a=1"]
+    assert resolved == [
+        "--config-dir",
+        "mine",
+        "--cfg",
+        "job",
+        "seed=3",
+        f"resume='{run}'",
+        f"hydra.run.dir='{run}'",
+        "a=1",
+    ]
 
 
 @pytest.mark.parametrize("name", ["it's", "a, b", "x=1,y=2", "2024-01-01", "1_000"])

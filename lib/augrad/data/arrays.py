@@ -18,18 +18,18 @@ def load_arrays(
     seed: int = 0,
     planted: Planted | None = None,
 ) -> Splits:
-    """The images of an .npz file with train_images and train_labels and, optionally, val_* and test_* (see `read_archive`).
+    """The images of an .npz file: train_images, train_labels and, optionally, val_* and test_* (see `read_archive`).
 
-    What is missing is split off train, stratified by class, as a fraction of the train images in the file and at least one
-    image of each class. A given val is divided into validation and selection in the ratio of their two fractions. A given test
-    is used whole. seed: of the split and of `planted`. sha256 is that of the file's bytes.
+    What is missing is split off train, stratified by class: a fraction of the train images in the file, and at least
+    one image of each class. A given val is divided into validation and selection in the ratio of their two fractions.
+    A given test is used whole. seed: of the split and of `planted`. sha256 is that of the file's bytes.
     Raises UserError for a file that is not as described, for fractions outside (0, 1) or too large together, and for a
     class with too few images to be in every split.
     """
     fractions = {"validation": validation_fraction, "selection": selection_fraction, "test": test_fraction}
     for name, fraction in fractions.items():
         if not 0 < fraction < 1:
-            raise UserError(f"{name}_fraction: expected a number between 0 and 1, got {fraction}; choose, for instance, 0.2")
+            raise UserError(f"{name}_fraction: expected a number between 0 and 1, got {fraction}; choose, say, 0.2")
     archive = read_archive(path)
     parts: dict[str, Split] = {}
     if archive.test is not None:

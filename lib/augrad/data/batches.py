@@ -1,4 +1,4 @@
-"""The order in which a run goes through a split, as a function of the step: a resumed run goes on exactly where it was."""
+"""The order in which a run goes through a split, as a function of the step: a resumed run goes on where it was."""
 
 import torch
 from jaxtyping import Int64
@@ -14,7 +14,8 @@ def batch_indices(
     """Indices of the batch at `step`, counted from 0, in a split of `size` images.
 
     Each epoch has its own permutation, made of (seed, epoch). Images that do not fill a batch are left out until the
-    next epoch; a split smaller than `batch_size` is one batch. Draws the whole permutation: in a loop use `EpochBatches`.
+    next epoch; a split smaller than `batch_size` is one batch. Each call makes the whole permutation: in a loop, use
+    `EpochBatches`.
     Raises UserError for an empty split and for batch_size < 1.
     """
     return EpochBatches(size, batch_size, seed, device).indices(step)
@@ -23,12 +24,15 @@ def batch_indices(
 class EpochBatches:
     """The same indices as `batch_indices`, with the current epoch's permutation kept on `device`.
 
-    Made on the CPU, hence alike on every device, and moved once an epoch. It holds nothing that a checkpoint would need.
+    Made on the CPU, hence alike on every device, and moved once an epoch. Nothing in it belongs in a checkpoint.
     """
 
     def __init__(self, size: int, batch_size: int, seed: int, device: torch.device | str = "cpu") -> None:
         if size < 1 or batch_size < 1:
-            raise UserError(f"expected at least one image and batch_size >= 1, got {size} images and batch_size={batch_size}; change batch_size or the data")
+            raise UserError(
+                f"batches: expected at least one image and batch_size >= 1, got {size} images and "
+                f"batch_size={batch_size}; change batch_size or the data"
+            )
         self.size, self.batch_size, self.seed, self.device = size, min(batch_size, size), seed, device
         self._epoch = -1
         self._permutation = torch.empty(0, dtype=torch.int64)

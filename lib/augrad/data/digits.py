@@ -22,16 +22,16 @@ def load_digits(
 ) -> Splits:
     """The 8 x 8 digits (levels 0 .. 16), enlarged bilinearly to `size` x `size` pixels, one channel.
 
-    The four splits are disjoint and stratified by class; what the three sizes leave of the 1797 images is the test split.
+    The four splits are disjoint and stratified by class; the test split is what the three sizes leave of the images.
     seed: of the split and of `planted`. sha256 is that of the enlarged images' bytes, before splitting and planting.
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998.
     Raises UserError for a size below 16 pixels and for splits smaller than the number of classes.
     """
     if size < 16:
         raise UserError(f"digits: expected images of at least 16 pixels on a side, got size={size}; choose 16 or more")
-    bunch = datasets.load_digits()
-    levels = torch.from_numpy(bunch.images)[:, None]
-    labels = torch.from_numpy(bunch.target).long()
+    rows, classes = datasets.load_digits(return_X_y=True)
+    levels = torch.as_tensor(rows).reshape(-1, 1, 8, 8)
+    labels = torch.as_tensor(classes, dtype=torch.int64)
     # In float64 the interpolation of whole levels is exact for sizes such as 16 and 32, and rounds alike everywhere.
     enlarged = interpolate(levels, size=(size, size), mode="bilinear", align_corners=False, antialias=False)
     images = (enlarged * 255 / 16).round().to(torch.uint8)

@@ -21,7 +21,7 @@ _UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, 
 
 
 class Archive(NamedTuple):
-    """An archive's labelled images; train has every class 0 .. class_count - 1, the others are None or may lack some."""
+    """An archive's images; train has every class 0 .. class_count - 1, val and test may lack some or be None."""
 
     train: Split
     val: Split | None
@@ -33,8 +33,8 @@ class Archive(NamedTuple):
 def read_archive(path: str | os.PathLike[str]) -> Archive:
     """The splits in the file at `path`: <part>_images and <part>_labels for train and, optionally, val and test.
 
-    Images: uint8, or float in [0, 1] (rounded to 8 bits), [N, H, W, C] with C = 1 or 3, or [N, H, W]; 8 or more pixels on
-    a side. Labels: integers [N]. sha256 is that of the file. Nothing is unpickled.
+    Images: uint8, or float in [0, 1] (rounded to 8 bits), [N, H, W, C] with C = 1 or 3, or [N, H, W]; 8 or more pixels
+    on a side. Labels: integers [N]. sha256 is that of the file. Nothing is unpickled.
     Raises UserError, naming the file, for everything else.
     """
     file = Path(path).expanduser()
@@ -59,12 +59,13 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
 def _read_arrays(file: Path) -> tuple[dict[str, np.ndarray], str]:
     """The arrays of the known keys, and the file's sha256."""
     if not file.is_file():
-        raise UserError(f"{file.absolute()}: expected an .npz file, found {'a folder' if file.is_dir() else 'nothing'}; correct the path")
+        found = "a folder" if file.is_dir() else "no such file"
+        raise UserError(f"{file.absolute()}: expected an .npz file, found {found}; correct the path")
     try:
         with open(file, "rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
             if not zipfile.is_zipfile(stream):
-                raise UserError(f"{file}: expected an .npz archive, got another kind of file; write it with numpy.savez(...)")
+                raise UserError(f"{file}: expected an .npz archive, got other content; write the file with numpy.savez")
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as archive:
                 keys = _wanted_keys(archive.files, file)
@@ -72,7 +73,7 @@ def _read_arrays(file: Path) -> tuple[dict[str, np.ndarray], str]:
     except UserError:
         raise
     except _UNREADABLE as error:
-        raise UserError(f"{file}: expected a readable .npz archive, got an error ({error}); check or rewrite the file") from error
+        raise UserError(f"{file}: expected a readable .npz archive, got an error ({error}); write it anew") from error
 
 
 def _wanted_keys(found: list[str], file: Path) -> list[str]:
@@ -81,11 +82,13 @@ def _wanted_keys(found: list[str], file: Path) -> list[str]:
     wanted = [f"{part}_{kind}" for part in parts for kind in ("images", "labels")]
     for key in wanted:
         if key not in found:
-            raise UserError(f"{file}: expected an array {key}, found the keys: {listing}; add it or rename the one that is meant")
+            raise UserError(f"{file}: expected an array {key}, found the keys: {listing}; add or rename one")
     for key in found:
         # A misspelt validation split would otherwise be dropped in silence.
         if key.endswith(("_images", "_labels")) and key not in wanted:
-            raise UserError(f"{file}: expected images and labels of train, val or test, found the key {key}; rename or remove it")
+            raise UserError(
+                f"{file}: expected only train_*, val_* and test_*, found the key {key}; rename or remove it"
+            )
     return wanted
 
 
@@ -98,7 +101,7 @@ def _read_array(archive: np.lib.npyio.NpzFile, key: str, file: Path) -> np.ndarr
             "save it again as a numeric array, not as objects"
         ) from error
     if not isinstance(array, np.ndarray):
-        raise UserError(f"{file}: expected {key} to be an array, got other content; write the file with numpy.savez(...)")
+        raise UserError(f"{file}: expected {key} to be an array, got other content; write the file with numpy.savez")
     return array
 
 
@@ -111,7 +114,7 @@ def _checked_images(array: np.ndarray, key: str, file: Path) -> UInt8[Tensor, "N
     if array.ndim not in (3, 4):
         raise UserError(f"{file}: expected {key} [N, H, W, C] or [N, H, W], got shape {array.shape}; reshape it")
     if 0 in array.shape:
-        raise UserError(f"{file}: expected at least one image in {key}, got shape {array.shape}; fill it or leave it out")
+        raise UserError(f"{file}: expected at least one image in {key}, got shape {array.shape}; add images")
     if array.ndim == 3:
         array = array[..., None]
     if array.shape[3] not in (1, 3):
@@ -126,7 +129,7 @@ def _checked_images(array: np.ndarray, key: str, file: Path) -> UInt8[Tensor, "N
         low, high = array.min(), array.max()  # NaN if any value is
         if not (low >= 0 and high <= 1):
             got = "NaN" if np.isnan(low) else f"{low} .. {high}"
-            raise UserError(f"{file}: expected floats of {key} in 0 .. 1, got {got}; rescale them or save them as uint8")
+            raise UserError(f"{file}: expected floats of {key} in 0 .. 1, got {got}; rescale or repair them")
         array = np.rint(array.astype(np.float32) * 255).astype(np.uint8)
     elif array.dtype != np.uint8:
         raise UserError(f"{file}: expected {key} of type uint8, or float in 0 .. 1, got {array.dtype}; convert it")
@@ -150,8 +153,9 @@ def _count_classes(labels: Int64[Tensor, " N"], file: Path) -> int:
     classes = labels.unique().tolist()
     highest = classes[-1]
     if len(classes) != highest + 1:
-        # Among the first len(classes) numbers and five more, the first five missing ones are found, however high the labels go.
-        missing = [str(label) for label in range(min(highest, len(classes) + 5)) if label not in set(classes)][:5]
+        # Looking at so many numbers finds the first five gaps, however high the labels go.
+        present = set(classes)
+        missing = [str(label) for label in range(min(highest, len(classes) + 5)) if label not in present][:5]
         more = highest + 1 - len(classes) - len(missing)
         raise UserError(
             f"{file}: expected train_labels 0 .. n - 1 without gaps, got labels up to {highest} without "

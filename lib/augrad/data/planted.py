@@ -1,4 +1,4 @@
-"""A known shift between training and evaluation data: the way to see whether a search finds what is there to be found."""
+"""A known shift between training and evaluation data: a search that works finds it."""
 
 import math
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ class Planted:
 
 
 def plant(splits: Splits, planted: Planted, seed: int) -> Splits:
-    """`splits` with the operation applied once, for good, to validation, selection and test images; train is left alone.
+    """`splits` with the operation applied, once and for good, to all images but those of train.
 
     Magnitudes, and the extra uniform numbers of the operations that take some, come from one stream per split and seed.
     """

@@ -16,9 +16,9 @@ def stratified_split(
 ) -> dict[str, Int64[Tensor, " _"]]:
     """Indices of disjoint parts with exactly `sizes` images, by name, and of all the others under the name `rest`.
 
-    Each part holds every class that occurs, at least once, and otherwise in proportion, to within one image where that is
-    possible. Indices rise within a part. source: the data's name, with which an error begins.
-    Raises UserError when a class has fewer images than there are parts, or a part fewer images than there are classes.
+    Each part holds every class that occurs, at least once, and otherwise in proportion, to within one image where that
+    is possible. Indices rise within a part. source: the data's name, with which an error begins.
+    Raises UserError when a class has fewer images than there are parts, or a part fewer than there are classes.
     """
     everyone = labels.numpy(force=True)
     classes, counts = np.unique(everyone, return_counts=True)
@@ -26,8 +26,8 @@ def stratified_split(
     parts = f"{', '.join(sizes)} and {rest}"
     if counts.min() < len(sizes) + 1:
         raise UserError(
-            f"{source}: class {classes[counts.argmin()]} has too few images to be split into {parts}: expected at least "
-            f"{len(sizes) + 1}, got {counts.min()}; add images of this class or leave the class out"
+            f"{source}: class {classes[counts.argmin()]} has too few images to be split into {parts}: expected at "
+            f"least {len(sizes) + 1}, got {counts.min()}; add images of this class or leave the class out"
         )
     for name, size in (*sizes.items(), (rest, left)):
         if size < len(classes):
@@ -51,7 +51,7 @@ def stratified_split(
 
 
 def _shares(counts: np.ndarray, size: int, keep: int) -> np.ndarray:
-    """How many images of each class make up `size`: in proportion to `counts`, at least one, leaving at least `keep`."""
+    """How many of each class make up `size`: in proportion to `counts`, at least one, leaving at least `keep`."""
     total = counts.sum()
     taken = np.clip(counts * size // total, 1, counts - keep)
     while (missing := size - taken.sum()) != 0:

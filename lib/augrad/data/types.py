@@ -30,8 +30,8 @@ class Split:
 class Splits:
     """A data set, each split with a purpose of its own.
 
-    train: what the classifier learns from. validation: drives the policy's gradient. selection: held out from both, picks
-    the policy that is exported. test: for reporting only. sha256: fingerprint of the data as they came, before splitting.
+    train: what the classifier learns from. validation: drives the policy's gradient. selection: held out from both,
+    picks the policy that is exported. test: for reporting only. sha256: of the data as they came, before splitting.
     """
 
     name: str

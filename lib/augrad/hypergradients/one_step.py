@@ -12,10 +12,11 @@ from augrad.update import Update
 
 
 class Link(NamedTuple):
-    """u, and the validation loss it was taken from (before the method's own scaling)."""
+    """u, and the validation pass it came from: its mean loss and its logits."""
 
     u: Weights
     validation_loss: Tensor
+    validation_logits: Tensor
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,15 @@ class OneStep:
     Cost: one forward and backward pass on the validation batch.
     """
 
-    def __call__(self, update: Update, gradients: Weights, validation_loss: Callable[[Weights], Tensor]) -> Link:
+    def __call__(self, update: Update, gradients: Weights, validate: Callable[[Weights], tuple[Tensor, Tensor]]) -> Link:
         """update: the optimiser's step. gradients: of the training loss, where that step will be taken.
-        validation_loss: the mean validation loss as a function of the weights."""
+        validate: weights -> mean validation loss, logits."""
         with torch.no_grad():
             stepped = update(gradients)
         leaves = {name: weight.requires_grad_() for name, weight in stepped.items()}
         with torch.enable_grad():
-            loss = validation_loss(leaves)
+            loss, logits = validate(leaves)
             cotangent = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
         _, pull_back = torch.func.vjp(update, gradients)
         (u,) = pull_back(cotangent)
-        return Link(u, loss.detach())
+        return Link(u, loss.detach(), logits.detach())

@@ -1,1 +1,1 @@
-"""Image classifiers that forward-mode differentiation passes through, and initial weights that depend on a seed alone."""
+"""Image classifiers, differentiable forward and backward, and initial weights that depend on a seed alone."""

@@ -10,7 +10,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def seeded(build: Callable[[], Module], seed: int) -> Module:
-    """`build()` with torch's default generator at `seed` meanwhile; the generator's state is put back, also on an error.
+    """`build()` with torch's default generator at `seed`; its state is put back afterwards, also on an error.
 
     Modules are made on the CPU, whatever the default device: the same weights everywhere. Move the result afterwards.
     """

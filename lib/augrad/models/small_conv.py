@@ -13,12 +13,12 @@ _POOLS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 
 
 class SmallConvNet(nn.Module):
-    """Three convolutions with GroupNorm, global average pooling and a linear layer; meant for 16 x 16 to 32 x 32 pixels.
+    """Three convolutions with GroupNorm, global average pooling, a linear layer; meant for 16 x 16 to 32 x 32 pixels.
 
-    The first convolution (5 x 5, stride 2) and a pooling bring the sides down to a quarter; the two others (3 x 3) stay
-    there. Channels: width / 2, width, 2 * width. No statistics are kept: an image's output does not depend on its batch.
-    activation="silu" with pool="average" makes a smooth function of images and weights, without the jumps in the gradient
-    that ReLU and max pooling have. Convolutions are initialised as in He et al., Delving Deep into Rectifiers, 2015.
+    The first convolution (5 x 5, stride 2) and a pooling bring the sides down to a quarter, and the two others (3 x 3)
+    stay there. Channels: width / 2, width, 2 * width. An image's output does not depend on the batch it is in.
+    activation="silu" with pool="average" makes a smooth function of images and weights, without the jumps in the
+    gradient that ReLU and max pooling have. Initialised as in He et al., Delving Deep into Rectifiers, 2015.
     Raises UserError unless width is a multiple of 8 and activation and pool are among the names above.
     """
 
@@ -32,7 +32,7 @@ class SmallConvNet(nn.Module):
     ) -> None:
         super().__init__()
         if width < 8 or width % 8:
-            raise UserError(f"SmallConvNet: expected width to be a positive multiple of 8, got {width}; choose, say, 16 or 32")
+            raise UserError(f"SmallConvNet: expected width to be a multiple of 8 above 0, got {width}; choose 16 or 32")
         if activation not in _ACTIVATIONS:
             raise UserError(f"SmallConvNet: expected activation relu or silu, got {activation!r}; choose one of them")
         if pool not in _POOLS:

@@ -9,11 +9,11 @@ from augrad.models.dropout import SeededDropout
 
 
 class WideResNet(nn.Module):
-    """WRN-d-k: a 3 x 3 convolution to 16 channels, three groups of (d - 4) / 6 pre-activation blocks, and a linear layer.
+    """WRN-d-k: a 3 x 3 convolution to 16 channels, three groups of (d - 4) / 6 pre-activation blocks, a linear layer.
 
-    depth: d = 6n + 4, e.g. 16, 28, 40. widen_factor: k; the groups have 16k, 32k and 64k channels, at strides 1, 2 and 2.
-    dropout: rate between a block's two convolutions. Global average pooling at the end, so images of any size from 8 x 8
-    on are taken. Convolutions are initialised as in He et al., 2015, by the number of outputs.
+    depth: d = 6n + 4, e.g. 16, 28, 40. widen_factor: k; the groups have 16k, 32k and 64k channels and strides 1, 2, 2.
+    dropout: rate between a block's two convolutions. Global average pooling at the end, so images of any size from
+    8 x 8 on are taken. Convolutions are initialised as in He et al., 2015, by the number of outputs.
     Raises UserError for a depth that is not 6n + 4, widen_factor < 1, or dropout outside [0, 1).
     """
 
@@ -22,7 +22,7 @@ class WideResNet(nn.Module):
     ) -> None:
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
-            raise UserError(f"WideResNet: expected depth = 6n + 4 (10, 16, 22, 28, 34, 40, ...), got {depth}; choose one of these")
+            raise UserError(f"WideResNet: expected depth = 6n + 4, got {depth}; choose 10, 16, 22, 28, 34, 40 or on")
         if widen_factor < 1:
             raise UserError(f"WideResNet: expected widen_factor >= 1, got {widen_factor}; choose, for instance, 2")
         if not 0 <= dropout < 1:
@@ -50,8 +50,8 @@ class WideResNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two times BatchNorm, ReLU, 3 x 3 convolution, beside an identity; where shapes change, beside a 1 x 1 convolution of
-    the first activation (figure 1d and table 1 of the paper, with the shortcut after the activation as in its code)."""
+    """Two times BatchNorm, ReLU, 3 x 3 convolution, beside an identity or, where shapes change, beside a 1 x 1
+    convolution of the first activation (figure 1 and table 1 of the paper)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, dropout: float) -> None:
         super().__init__()

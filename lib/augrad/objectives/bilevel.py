@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from augrad.classifier import Weights, per_image_losses, statistics_untouched, weights_of
+from augrad.classifier import Weights, logits_with, losses_of, weights_of
 from augrad.estimators.estimate import Scalar
 from augrad.policy import Policy
 from augrad.types import PolicySample, RelaxedSample
@@ -24,10 +24,9 @@ def directional_scores(
     """
 
     def losses(weights: Weights) -> Tensor:
-        return per_image_losses(model, weights, images, labels)
+        return losses_of(logits_with(model, weights, images), labels)
 
-    with statistics_untouched(model):
-        _, scores = torch.func.jvp(losses, (weights_of(model),), (u,))
+    _, scores = torch.func.jvp(losses, (weights_of(model),), (u,))
     return scores
 
 
@@ -39,13 +38,12 @@ def difference_scores(
     Good for s_i itself; its derivative with respect to the images is useless, because the two passes' units switch at different places.
     """
     norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tangent) for tangent in u.values()]))
-    step = radius / norm
+    step = radius / norm.clamp_min(torch.finfo(norm.dtype).tiny)
     weights = weights_of(model)
-    with statistics_untouched(model):
-        ahead, behind = (
-            per_image_losses(model, {name: w + sign * step * u[name] for name, w in weights.items()}, images, labels)
-            for sign in (1.0, -1.0)
-        )
+    ahead, behind = (
+        losses_of(logits_with(model, {name: w + sign * step * u[name] for name, w in weights.items()}, images), labels)
+        for sign in (1.0, -1.0)
+    )
     return (ahead - behind) / (2 * step)
 
 

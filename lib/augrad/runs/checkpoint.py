@@ -27,7 +27,7 @@ def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None
     buffer.seek(0)
     if unsafe := torch.serialization.get_unsafe_globals_in_checkpoint(buffer):
         raise TypeError(
-            f"a checkpoint holds tensors, numbers, strings and their lists, tuples and dicts; the state also has {unsafe}"
+            f"a checkpoint holds tensors, numbers, strings and lists, tuples, dicts of them; the state has {unsafe}"
         )
     write_bytes(path, buffer.getbuffer())
 
@@ -35,7 +35,7 @@ def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The state that `save_checkpoint` was given, its tensors on the CPU. Never runs code from the file.
 
-    Raises `UserError` if the file is missing, damaged, not a checkpoint of augrad, or of a newer version than this one reads.
+    Raises `UserError` if the file is missing, damaged, not a checkpoint of augrad, or of a version unknown here.
     """
     try:
         with open(path, "rb") as file:
@@ -46,7 +46,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         ) from error
     if start != _ZIP_START:
         raise UserError(
-            f"{path}: not a checkpoint, or a damaged one (its first bytes are {start!r}); expected the checkpoint.pt of a run"
+            f"{path}: no checkpoint, or a damaged one (it begins with {start!r}); expected the checkpoint.pt of a run"
         )
     try:
         content = torch.load(Path(path), map_location="cpu", weights_only=True)
@@ -64,6 +64,6 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     version = content.get("version")
     if not isinstance(version, int) or not 1 <= version <= _VERSION:
         raise UserError(
-            f"{path}: checkpoint version {version!r}, this augrad reads 1 to {_VERSION}; use the augrad that wrote it, or a newer one"
+            f"{path}: checkpoint version {version!r}, this augrad reads 1 to {_VERSION}; use the augrad that wrote it"
         )
     return content["state"]

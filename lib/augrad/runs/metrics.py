@@ -16,14 +16,14 @@ class MetricsLog:
     """Appends rows to a metrics file; a context manager.
 
     Every row has an integer `step`. Numbers that JSON cannot say (NaN, infinities) are written as null. A row is one
-    write to the operating system, so that other processes see whole rows and a killed run loses at most the row in hand.
+    write to the operating system: other processes see whole rows, and a killed run loses at most the row in hand.
     """
 
     def __init__(self, path: str | os.PathLike[str], resume_step: int | None = None) -> None:
         """Begin a log at `path`, or with `resume_step` go on with the one that is there.
 
-        resume_step: the step of the checkpoint the run goes on from. Rows of later steps, and a last line torn by a crash,
-        are dropped (atomically) because the run will produce them again.
+        resume_step: the step of the checkpoint the run goes on from. Rows of later steps, and a last line torn by a
+        crash, are dropped (atomically) because the run will produce them again.
         Raises `UserError` if a log of another run is at `path` and `resume_step` is None, if the file to go on with is
         damaged, or if the path cannot be written.
         """
@@ -33,7 +33,7 @@ class MetricsLog:
             for number, row in enumerate(rows, start=1):
                 if not isinstance(row.get("step"), int):
                     raise UserError(
-                        f"{self.path}: row {number} has no integer `step`; cannot tell which rows belong before step {resume_step}"
+                        f"{self.path}: row {number} has no integer `step`: cannot tell what is later than {resume_step}"
                     )
             write_text(self.path, "".join(_line(row) for row in rows if row["step"] <= resume_step))
         elif resume_step is None and self.path.exists() and self.path.stat().st_size > 0:

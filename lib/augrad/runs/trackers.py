@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 
 class Tracker(Protocol):
-    """Told about a run as it goes: `start` once, `log` for every metrics row, `finish` once. Must never stop the run."""
+    """Told about a run as it goes: `start` once, `log` for every metrics row, `finish` once. Never stops the run."""
 
     def start(self, config: dict[str, Any], directory: Path) -> None:
         """The run begins, or goes on after a resume. config: the composed configuration. directory: the run's."""

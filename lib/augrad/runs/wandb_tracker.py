@@ -20,9 +20,9 @@ _RUN_ID_FILE = "wandb_run_id.txt"
 class WandbTracker:
     """Sends the configuration, the metrics, the figures and the policy file (an artifact of type "policy") to wandb.
 
-    Its files lie in the `wandb` folder of the run directory; `wandb sync` sends those of an offline run. A resumed run goes on
-    under the same wandb run id, kept in `wandb_run_id.txt`; wandb leaves out the rows it already has. Never asks for a
-    login: without an API key there is one warning, and the run goes on as with `NoTracker`, as after any other failure.
+    Its files lie in the `wandb` folder of the run directory; `wandb sync` sends those of an offline run. A resumed run
+    goes on under the same wandb run id, kept in `wandb_run_id.txt`; wandb leaves out the rows it already has. Never
+    asks for a login: without an API key, as after any failure, there is one warning and the run goes on.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ def evolution_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         _operations(axes, rows, "mass", colors, with_rest=True)
 
         axes = figure.add_subplot(grid[2, 0])
-        axes.set_title("Strength: 0% does nothing, 100% is the end of the range")
+        axes.set_title("Strength, as a part of the range")
         _operations(axes, rows, "strength", acting)
 
         axes = figure.add_subplot(grid[2, 1])
@@ -78,8 +78,8 @@ def examples_figure(
 ) -> Figure:
     """N images in the first column, M draws of the policy on each to the right.
 
-    Images have 1 or 3 channels, float in 0..1 or uint8. titles: one for each image, e.g. its class. captions: N x M, e.g. what
-    was drawn, under each draw. Raises `UserError` if numbers or shapes do not fit together.
+    Images have 1 or 3 channels, float in 0..1 or uint8. titles: one for each image, e.g. a class. captions: N x M, e.g.
+    what was drawn, under each draw. Raises `UserError` if numbers or shapes do not fit together.
     """
     count, draws = after.shape[:2]
     if (
@@ -89,7 +89,8 @@ def examples_figure(
         or not count * draws
     ):
         raise UserError(
-            f"examples: expected [N,C,H,W] and [N,M,C,H,W], C = 1 or 3, got {tuple(before.shape)} and {tuple(after.shape)}"
+            f"examples: expected [N,C,H,W] and [N,M,C,H,W] with C = 1 or 3,"
+            f" got {tuple(before.shape)} and {tuple(after.shape)}"
         )
     if titles and len(titles) != count:
         raise UserError(f"examples: expected {count} titles, one for each image, got {len(titles)}")
@@ -119,7 +120,7 @@ def examples_figure(
 
 
 def comparison_figure(rows: Sequence[ComparisonRow], reference: str = "learned") -> Figure:
-    """Test accuracies of policies: a dot for each seed, the mean and its 95% t interval; the row `reference` stands out.
+    """Test accuracies of policies: a dot for each seed, the mean and its 95% t interval; row `reference` stands out.
 
     Raises `UserError` for no rows, or a row without a finite accuracy.
     """
@@ -158,7 +159,7 @@ def comparison_figure(rows: Sequence[ComparisonRow], reference: str = "learned")
         axes.grid(False, axis="y")
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_formatter(lambda value, _: f"{number(value, 2)}%")
-        axes.xaxis.set_major_locator(MaxNLocator(7))
+        axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
         axes.margins(x=0.04)
         axes.set_title("Test accuracy")
         axes.set_title(
@@ -270,8 +271,9 @@ def _operations(
         axes.set_ylim(0, 1.02 if top > 0.7 else max(1.08 * top, 0.1))
         label_ends(axes, ends)
     if rest:
-        axes.set_title(f"grey: {rest} never above {number(100 * _COLORED_FROM, 0)}%" if len(colors) < len(COLORS) else f"grey: {rest} others",
-                       loc="right", fontsize=9, fontweight="normal", color=MUTED)  # fmt: skip
+        few = len(colors) < len(COLORS)  # else there were more heavy ones than colours
+        words = f"grey: {rest} never above {number(100 * _COLORED_FROM, 0)}%" if few else f"grey: {rest} others"
+        axes.set_title(words, loc="right", fontsize=9, fontweight="normal", color=MUTED)
 
 
 def _keys(rows: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:

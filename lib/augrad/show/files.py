@@ -8,7 +8,7 @@ from augrad.errors import UserError
 
 
 def put(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write `data` to `path`, atomically; missing folders are made. Raises `UserError` naming the path if it cannot be written."""
+    """Write `data` to `path`, atomically; missing folders are made. Raises `UserError` naming the path if it fails."""
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:

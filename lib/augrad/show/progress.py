@@ -1,4 +1,4 @@
-"""The progress of a search: both losses, steps per second, the time left; a bar on a terminal, plain lines elsewhere."""
+"""The progress of a search: both losses, steps per second, the time left; on a terminal a bar, elsewhere lines."""
 
 import math
 import time
@@ -16,8 +16,8 @@ _WINDOW = 100  # updates over which the speed is measured, so that a slow first 
 class SearchProgress:
     """A context manager; `update` after every step.
 
-    On a terminal it draws one line that moves. Elsewhere (a file, a job's log) it prints a plain line whenever another tenth
-    is done or `seconds` have passed, and at the end. With `disable` it prints nothing.
+    On a terminal it draws one line that moves. Elsewhere (a file, a job's log) it prints a plain line whenever another
+    tenth is done or `seconds` have passed, and at the end. With `disable` it prints nothing.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class SearchProgress:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """total: the number of steps. start: steps done before, after a resume. console: where to, standard error if None."""
+        """total: the number of steps. start: steps done before a resume. console: where to, standard error if None."""
         self.total, self.title, self.disable, self.seconds = total, title, disable, seconds
         self._console = console or Console(stderr=True)
         self._clock = clock

@@ -11,7 +11,7 @@ from augrad.errors import UserError
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One policy's results. accuracies: one per seed, in 0..1, in the same order of seeds for every row of a comparison."""
+    """One policy's results. accuracies: one per seed, in 0..1, the seeds in the same order in every row."""
 
     name: str
     accuracies: tuple[float, ...]

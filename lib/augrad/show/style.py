@@ -1,4 +1,4 @@
-"""How the figures look: one palette that colour-blind people can tell apart, quiet axes, lines that carry their own names."""
+"""How the figures look: a palette that colour-blind people can tell apart, quiet axes, lines that carry their names."""
 
 import io
 import os
@@ -52,6 +52,7 @@ def new_figure(width: float, height: float) -> Figure:
     """An empty figure of that many inches, drawn by Agg; pyplot never hears of it."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     return figure
 
 
@@ -83,7 +84,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
 
 
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Ascending `values` moved as little as possible so that neighbours are `gap` apart, kept within low..high if they fit.
+    """Ascending `values` moved as little as possible so that neighbours are `gap` apart, within low..high if they fit.
 
     Overlapping neighbours are merged into a block around their mean until no two blocks overlap.
     """

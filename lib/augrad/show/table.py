@@ -47,8 +47,8 @@ def policy_table(document: PolicyDocument, limit: int | None = 40) -> Table:
 def comparison_table(rows: Sequence[ComparisonRow], reference: str = "learned") -> Table:
     """Policies judged on the same seeds: mean accuracy with its 95% t interval, and how much better `reference` is.
 
-    The last column is the paired difference in percentage points (reference minus this row) with its 95% t interval; it is
-    left out without a row called `reference`. Raises `UserError` for a row without a finite accuracy.
+    The last column is the paired difference in percentage points (reference minus this row) with its 95% t interval; it
+    is left out without a row called `reference`. Raises `UserError` for a row without a finite accuracy.
     """
     paired = find_row(rows, reference) is not None
     table = Table(title="Test accuracy, mean and 95% t interval over seeds", title_justify="left")

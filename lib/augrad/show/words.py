@@ -15,8 +15,8 @@ _QUANTILE_90 = 1.2815515655446004
 class Row:
     """One operation of a policy. subpolicy, stage: where it stands in the document, counted from 0.
 
-    magnitude: in words. probability: that it is applied once chosen. weight: of being chosen within its stage. mass: that an
-    image meets it in that stage = subpolicy_weight * weight * probability.
+    magnitude: in words. probability: that it is applied once chosen. weight: of being chosen in its stage. mass: that
+    an image meets it in that stage = subpolicy_weight * weight * probability.
     """
 
     subpolicy: int
@@ -30,7 +30,7 @@ class Row:
 
 
 def policy_rows(document: PolicyDocument, limit: int | None = None) -> list[Row]:
-    """Every operation of the policy: sub-policies from the heaviest, within one the operations of the largest mass first."""
+    """Every operation of the policy: the heaviest sub-policies first, and in each the largest masses first."""
     order = sorted(enumerate(document.subpolicies), key=lambda item: -item[1].weight)
     rows: list[Row] = []
     for index, subpolicy in order:
@@ -57,7 +57,7 @@ def policy_rows(document: PolicyDocument, limit: int | None = None) -> list[Row]
 def operation_masses(document: PolicyDocument) -> dict[str, float]:
     """How often an image meets each operation in a stage, mean over the stages, the largest first; the masses sum to 1.
 
-    An operation that was chosen but not applied counts as identity, and so does a stage that a shorter sub-policy lacks.
+    An operation that was chosen but not applied counts as identity; so does a stage that a shorter sub-policy lacks.
     """
     stages = max(len(subpolicy.stages) for subpolicy in document.subpolicies)
     masses: dict[str, float] = defaultdict(float)
@@ -81,10 +81,10 @@ def describe_entry(entry: Entry) -> str:
 
 
 def describe_magnitude(entry: Entry) -> str:
-    """The magnitude in words and absolute units, e.g. "±14° (80% between 8° and 22°)"; empty for operations without one.
+    """The magnitude in words and absolute units, e.g. "±14° (80% between 8° and 22°)"; empty if it has none.
 
-    A drawn magnitude is given by its median and the range of four draws in five. Strengths of the enhancing operations are
-    given as factors, 1 being the unchanged image.
+    A drawn magnitude is given by its median and the range of four draws in five. Strengths of the enhancing operations
+    are given as factors, 1 being the unchanged image.
     """
     if entry.magnitude is None or entry.unit is None:
         return ""
@@ -102,7 +102,7 @@ def describe_magnitude(entry: Entry) -> str:
         case Uniform(low=low, high=high):
             words, spread = (plain(low) if low == high else f"{plain(low)} to {plain(high)}"), ""
         case UniformUpTo(low=low) as magnitude:
-            words, spread = f"{plain(low)} to {plain(_quantile(magnitude, 0))}", _spread(magnitude, one, "its end 80%")
+            words, spread = f"{plain(low)} to {plain(_quantile(magnitude, 0))}", _spread(magnitude, one, "end: 80%")
         case LogitNormal() as magnitude:
             words, spread = plain(_quantile(magnitude, 0)), _spread(magnitude, one, "80%")
     return f"{before}{words}{after}{spread}"
@@ -114,13 +114,14 @@ def _describe_factor(entry: Entry) -> str:
     def one(value: float) -> str:
         return number(value, 2)
 
-    base = 0.0 if entry.signed else 1.0
+    def end(strength: float) -> str:
+        return f"±{one(abs(strength))}" if entry.signed else one(1 + strength)
 
     def span(low: float, high: float) -> str:
         if not entry.signed:
             return one(1 + low) if low == high else f"{one(1 + low)}–{one(1 + high)}"
         near, far = sorted((abs(low), abs(high)))
-        if near == far:
+        if low == high:
             return "1" if far == 0 else f"{one(1 - far)} or {one(1 + far)}"
         if near == 0 or low * high < 0:
             return f"{one(1 - far)}–{one(1 + far)}"
@@ -132,11 +133,11 @@ def _describe_factor(entry: Entry) -> str:
         case Uniform(low=low, high=high):
             return f"factor {span(low, high)}"
         case UniformUpTo(low=low) as magnitude:
-            return f"factor {span(low, _quantile(magnitude, 0))}{_spread(magnitude, one, 'its end 80%', base)}"
+            return f"factor {span(low, _quantile(magnitude, 0))}{_spread(magnitude, end, 'end: 80%')}"
         case LogitNormal() as magnitude:
             median = _quantile(magnitude, 0)
-            words = f"1 ± {one(median)}" if entry.signed else one(1 + median)
-            return f"factor {words}{_spread(magnitude, one, '80%', base)}"
+            words = f"1 ± {one(abs(median))}" if entry.signed else one(1 + median)
+            return f"factor {words}{_spread(magnitude, end, '80%')}"
     raise AssertionError(entry)
 
 
@@ -169,10 +170,10 @@ def _quantile(magnitude: LogitNormal | UniformUpTo, normal: float) -> float:
     return magnitude.low + (magnitude.high - magnitude.low) * sigmoid
 
 
-def _spread(magnitude: LogitNormal | UniformUpTo, one: Callable[[float], str], lead: str, base: float = 0.0) -> str:
-    """Where four draws in five fall, counted from `base`; nothing if rounding does not tell the ends apart."""
+def _spread(magnitude: LogitNormal | UniformUpTo, one: Callable[[float], str], lead: str) -> str:
+    """Where four draws in five fall; nothing if rounding does not tell the ends apart."""
     low, high = sorted(_quantile(magnitude, side * _QUANTILE_90) for side in (-1, 1))
-    return "" if one(low) == one(high) else f" ({lead} between {one(base + low)} and {one(base + high)})"
+    return "" if one(low) == one(high) else f" ({lead} between {one(low)} and {one(high)})"
 
 
 def number(value: float, decimals: int) -> str:
@@ -186,4 +187,4 @@ def share(fraction: float) -> str:
     """A fraction as a percentage: whole from 10% on, one decimal below, "<0.1%" for what is not zero but nearly."""
     if 0 < fraction < 0.0005:
         return "<0.1%"
-    return number(100 * fraction, 0 if fraction >= 0.0995 else 1) + "%"
+    return f"{100 * fraction:.0f}%" if fraction >= 0.0995 or fraction == 0 else f"{100 * fraction:.1f}%"

@@ -1,0 +1,96 @@
+"""From a composed configuration to the parts of a run. Configuration reaches code as named arguments only."""
+
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from augrad.data.types import Splits
+from augrad.devices import find_device
+from augrad.errors import UserError
+from augrad.initial import initial_policy
+from augrad.policy import Policy
+from augrad.policy_file.convert import load_policy
+from augrad.settings import TrainSettings
+from augrad.training import ModelBuilder, OptimizerBuilder
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A configuration as plain dictionaries and lists, interpolations resolved."""
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+
+
+def checked_seed(config: DictConfig) -> int:
+    """The run's seed. Raises UserError unless it is a whole number of at least 0."""
+    seed = config.seed
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise UserError(f"seed: expected a whole number of at least 0, got {seed!r}")
+    return seed
+
+
+def settings_of(group: DictConfig, *parts: str) -> dict[str, Any]:
+    """The plain values of a group, without its sub-configurations `parts`."""
+    return {key: value for key, value in plain(group).items() if key not in parts}
+
+
+def recipe_of(config: DictConfig) -> tuple[ModelBuilder, OptimizerBuilder, TrainSettings]:
+    """The network, the optimiser and the settings of plain training."""
+    return (
+        instantiate(config.model),
+        instantiate(config.train.optimizer),
+        TrainSettings(**settings_of(config.train, "optimizer")),
+    )
+
+
+def data_and_device(config: DictConfig) -> tuple[Splits, torch.device]:
+    """The splits, resident on the device that was asked for."""
+    device = find_device(config.device)  # before the data are read: the cheaper question first
+    return instantiate(config.data).to(device), device
+
+
+def starting_policy(config: DictConfig, seed: int) -> Policy:
+    """The policy at the start of a search: over the space, or the one in `policy.file`."""
+    if config.policy.get("file"):
+        return load_policy(config.policy.file)
+    build = instantiate(config.policy)
+    return cast(Policy, build(space=instantiate(config.space), seed=seed))
+
+
+def policy_arm(source: str | None, config: DictConfig, seed: int) -> Policy | None:
+    """none: no augmentation. random: drawn at random over the space, another one for each seed. Else a file or built-in name."""
+    from augrad.initial import random_policy
+
+    if source is None or source == "none":
+        return None
+    if source == "random":
+        return random_policy(initial_policy(instantiate(config.space)), seed)
+    return load_policy(source)
+
+
+def provenance(config: DictConfig, data: Splits, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What a policy file says of its origin."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "augrad": version("augrad"),
+        "torch": torch.__version__,
+        "git": _git_revision(),
+        "seed": config.seed,
+        "config": plain(config),
+        "data": {"name": data.name, "sha256": data.sha256},
+        "metrics": dict(metrics),
+    }
+
+
+def _git_revision() -> str | None:
+    """The revision of the checkout that the code runs from, None for an installed copy."""
+    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

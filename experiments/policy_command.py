@@ -1,0 +1,44 @@
+"""augrad policy: look at policy files and check them."""
+
+import argparse
+from difflib import unified_diff
+
+from rich.console import Console
+
+from augrad.experiments.entry import exit_status
+from augrad.policy_file import PolicyDocument, format_policy
+from augrad.policy_file.convert import document_of, load_policy
+from augrad.show.table import policy_table
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status of `augrad policy`: for diff 1 when the policies differ."""
+    parser = argparse.ArgumentParser("augrad policy", description="Look at policy files and check them.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text, count in (
+        ("show", "the policy in words and absolute units", 1),
+        ("validate", "whether a file is a policy: silent and status 0, or the first problem and status 2", "+"),
+        ("diff", "what two policies do differently; provenance is left out", 2),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("policy", nargs=count, help="a policy file, or the name of a built-in policy")
+    options = parser.parse_args(arguments)
+    different = False
+
+    def run() -> None:
+        nonlocal different
+        documents = [document_of(load_policy(source)) for source in options.policy]
+        if options.command == "show":
+            Console().print(policy_table(documents[0]))
+        elif options.command == "diff":
+            lines = list(unified_diff(*map(_lines, documents), *options.policy, lineterm="", n=1))
+            different = bool(lines)
+            print("\n".join(lines) if lines else "the policies do the same")
+
+    return exit_status(run, f"augrad policy {options.command}") or int(different)
+
+
+def _lines(document: PolicyDocument) -> list[str]:
+    return format_policy(document.model_copy(update={"provenance": {}})).splitlines()
+
+

@@ -1,0 +1,121 @@
+"""augrad search: learn a policy. `python experiments/search.py` is the same."""
+
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from augrad.compare import always, compare_policies
+from augrad.data.types import Splits
+from augrad.experiments.entry import run_entry_point
+from augrad.experiments.parts import (
+    checked_seed,
+    data_and_device,
+    plain,
+    provenance,
+    recipe_of,
+    settings_of,
+    starting_policy,
+)
+from augrad.experiments.search_run import Interrupted, SearchRun, resumable_state
+from augrad.finish import write_figures, write_search_report
+from augrad.initial import random_policy
+from augrad.policy import Policy
+from augrad.policy_file.convert import document_of
+from augrad.search import SearchParts, new_state, run_search
+from augrad.settings import SearchSettings
+from augrad.show.statistics import ComparisonRow
+from augrad.show.table import comparison_table, policy_table
+from augrad.training import build_classifier
+
+
+@hydra.main(version_base="1.3", config_path="pkg://augrad.configs", config_name="search")
+def _search(config: DictConfig) -> float:
+    """Learn a policy, write the run directory; returns the lowest loss on the selection split, for sweeps."""
+    seed, directory = checked_seed(config), Path(HydraConfig.get().runtime.output_dir)
+    settings = SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer"))
+    data, device = data_and_device(config)
+    parts = SearchParts(
+        data=data,
+        objective=instantiate(config.objective),
+        estimator=instantiate(config.estimator),
+        hypergradient=instantiate(config.hypergradient),
+        settings=settings,
+        seed=seed,
+        device=device,
+    )
+    model = instantiate(config.model)
+    start = starting_policy(config, seed)
+    state = new_state(
+        build_classifier(model, data, seed, device),
+        start.to(device),
+        instantiate(config.search.optimizer),
+        instantiate(config.search.policy_optimizer),
+        parts,
+    )
+    resumable_state(state, config, directory)
+    with SearchRun(directory, config, state, parts, instantiate(config.tracker)) as run:
+        if not run_search(state, parts, run):
+            raise Interrupted(directory, state.step)
+        policy = state.best_policy()
+        run.write_policy()
+        comparison = _compare(config, data, start, policy) if config.compare is not None else None
+        _show(config, directory, run, data, policy, comparison)
+    return state.best_loss
+
+
+def _compare(config: DictConfig, data: Splits, start: Policy, learned: Policy) -> list[ComparisonRow]:
+    model, optimizer, settings = recipe_of(config)
+    seeds = [1000 + config.seed * 100 + index for index in range(config.compare.seeds)]  # apart from the search's own
+    console = Console(stderr=True)
+    console.print(f"comparison: 3 policies x {len(seeds)} seeds x {settings.epochs} epochs", highlight=False)
+    accuracies = compare_policies(
+        {"none": always(None), "random": lambda seed: random_policy(start, seed), "learned": always(learned)},
+        data,
+        model,
+        optimizer,
+        settings,
+        seeds,
+        data.train.images.device,
+        lambda name, seed, accuracy: console.print(f"  {name:8} seed {seed}: {accuracy:.3f}", highlight=False),
+    )
+    return [ComparisonRow(name, values) for name, values in accuracies.items()]
+
+
+def _show(
+    config: DictConfig,
+    directory: Path,
+    run: SearchRun,
+    data: Splits,
+    policy: Policy,
+    comparison: list[ComparisonRow] | None,
+) -> None:
+    state = run.state
+    summary: dict[str, Any] = run.summary()
+    for row in comparison or ():
+        summary[f"test_accuracy/{row.name}"] = sum(row.accuracies) / len(row.accuracies)
+    document = document_of(policy, provenance(config, data, summary))
+    run.write_policy(document)
+    figures = write_figures(directory, policy, data.train, config.seed, comparison)
+    report = write_search_report(directory, document, figures, comparison, summary, OmegaConf.to_yaml(plain(config)))
+    run.tracker.finish(figures, directory / "policy.json", summary)
+    console = Console()
+    console.print(policy_table(document))
+    if comparison:
+        console.print(comparison_table(comparison))
+    console.print(f"search: {state.step} steps; results in {directory}", highlight=False, soft_wrap=True)
+    console.print(f"policy: {directory / 'policy.json'}   report: {report}", highlight=False, soft_wrap=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status of `augrad search`."""
+    return cast(int, run_entry_point(_search, "augrad search", arguments, resumable=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Judge policies under one recipe: the same classifier, trained the same way on the same seeds."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from augrad.data.types import Splits
+from augrad.policy import Policy
+from augrad.settings import TrainSettings
+from augrad.train import train_classifier
+from augrad.training import ModelBuilder, OptimizerBuilder
+
+Arm = Callable[[int], Policy | None]
+"""seed -> the policy to train with (None: no augmentation)."""
+
+
+def always(policy: Policy | None) -> Arm:
+    """The same policy for every seed."""
+    return lambda seed: policy
+
+
+def compare_policies(
+    arms: Mapping[str, Arm],
+    splits: Splits,
+    model: ModelBuilder,
+    optimizer: OptimizerBuilder,
+    settings: TrainSettings,
+    seeds: Sequence[int],
+    device: torch.device,
+    done: Callable[[str, int, float], None] | None = None,
+) -> dict[str, tuple[float, ...]]:
+    """Test accuracy after the last epoch of every arm for every seed, in the order of `seeds`.
+
+    done: called with (name, seed, accuracy) after each training.
+    """
+    accuracies: dict[str, list[float]] = {name: [] for name in arms}
+    for seed in seeds:
+        for name, arm in arms.items():
+            result = train_classifier(splits, model, optimizer, arm(seed), settings, seed, device)
+            accuracies[name].append(result.test_accuracy)
+            if done is not None:
+                done(name, seed, result.test_accuracy)
+    return {name: tuple(values) for name, values in accuracies.items()}

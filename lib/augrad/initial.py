@@ -1,0 +1,94 @@
+"""Where a search starts, and the random policies that a learned one must beat."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, get_args
+
+import torch
+
+from augrad.errors import UserError
+from augrad.ops.space import Space
+from augrad.policy import Policy, Slot, parameters_like
+
+Learnable = Literal["subpolicies", "ops", "gates", "magnitudes", "magnitude_scales"]
+_PARAMETER = {
+    "subpolicies": "subpolicy_logits",
+    "ops": "op_logits",
+    "gates": "gate_logits",
+    "magnitudes": "magnitude_locations",
+    "magnitude_scales": "magnitude_log_scales",
+}
+
+
+def initial_policy(
+    space: Space,
+    subpolicies: int = 1,
+    stages: int = 1,
+    probability: float = 0.75,
+    magnitude: Literal["logit_normal", "uniform", "point"] = "logit_normal",
+    level: float = 0.5,
+    scale: float = 1.0,
+    learn: Sequence[Learnable] = ("subpolicies", "ops", "gates", "magnitudes"),
+    jitter: float = 0.1,
+    seed: int = 0,
+) -> Policy:
+    """A policy that chooses evenly among all operations of `space` in every stage.
+
+    subpolicies, stages: S and L. probability: of applying what was chosen, in (0, 1); operations without effect aside. magnitude: "logit_normal", around
+    `level` (a fraction of the range in (0, 1)) with spread `scale`; "uniform" from the range's start up to such a draw; "point", exactly `level`. learn: what
+    gets a gradient; the rest stays as it is. jitter: standard deviation of the sub-policies' initial op logits, which tells
+    sub-policies apart (unused when there is one). seed: of the jitter.
+    Raises UserError for values outside these ranges.
+    """
+    if subpolicies < 1 or stages < 1:
+        raise UserError(f"policy: expected at least one sub-policy and one stage, got {subpolicies} and {stages}")
+    for name, value in (("probability", probability), ("level", level)):
+        if not 0 < value < 1:
+            raise UserError(f"policy: expected {name} strictly between 0 and 1, got {value}")
+    if magnitude not in ("logit_normal", "uniform", "point"):
+        raise UserError(f"policy: expected magnitude logit_normal, uniform or point, got {magnitude!r}")
+    if not scale > 0:
+        raise UserError(f"policy: expected scale above 0, got {scale}; for fixed magnitudes use magnitude=point")
+    unknown = set(learn) - set(get_args(Learnable))
+    if unknown:
+        raise UserError(f"policy: cannot learn {', '.join(sorted(unknown))}; choose from {', '.join(get_args(Learnable))}")
+    stage = tuple(
+        Slot(index, candidate.low or 0.0, candidate.high or 0.0, candidate.signed, magnitude == "uniform" and candidate.op.has_magnitude)
+        for index, candidate in enumerate(space.candidates)
+    )
+    slots = ((stage,) * stages,) * subpolicies
+    params = parameters_like(slots)
+    noise = torch.randn(params.op_logits.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    log_scale = -math.inf if magnitude == "point" else math.log(scale)
+    params = replace(
+        params,
+        op_logits=params.op_logits + (jitter if subpolicies > 1 else 0.0) * noise,
+        gate_logits=torch.full_like(params.gate_logits, math.log(probability / (1 - probability))),
+        magnitude_locations=torch.full_like(params.magnitude_locations, math.log(level / (1 - level))),
+        magnitude_log_scales=torch.full_like(params.magnitude_log_scales, log_scale),
+    )
+    policy = Policy([candidate.op for candidate in space.candidates], slots, params, space.interpolation, space.fill)
+    learned = {_PARAMETER[name] for name in learn}
+    for name, parameter in policy.named_parameters():
+        parameter.requires_grad_(name in learned)
+    return policy
+
+
+def random_policy(policy: Policy, seed: int) -> Policy:
+    """A policy over the same candidates drawn at random: weights flat on the simplex, probabilities and levels uniform in (0, 1)."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(like: torch.Tensor) -> torch.Tensor:
+        return torch.rand(like.shape, generator=generator, dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
+
+    params = policy.params.map(lambda tensor: tensor.detach().cpu())
+    return policy.with_params(
+        replace(
+            params,
+            subpolicy_logits=torch.log(-torch.log(uniform(params.subpolicy_logits))),
+            op_logits=torch.log(-torch.log(uniform(params.op_logits))),
+            gate_logits=torch.logit(uniform(params.gate_logits)),
+            magnitude_locations=torch.logit(uniform(params.magnitude_locations)),
+        )
+    )

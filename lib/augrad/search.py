@@ -1,0 +1,253 @@
+"""Learn a policy: policy and classifier are updated together, one step of each after the other."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from augrad.classifier import Weights, accuracy_of, gradients_of_weights, logits_with, losses_of
+from augrad.data.batches import EpochBatches
+from augrad.data.pixels import to_float
+from augrad.data.seeding import local_generator
+from augrad.data.types import Splits
+from augrad.errors import NonFiniteError
+from augrad.estimators.estimate import Estimator
+from augrad.guards import NormalizedScalar, entropy_gradient
+from augrad.hypergradients.one_step import OneStep
+from augrad.objectives.bilevel import Bilevel
+from augrad.policy import Policy
+from augrad.settings import SearchSettings, rate_at
+from augrad.summaries import policy_summary
+from augrad.training import OptimizerBuilder, backward_on, bfloat16_autocast, evaluate, set_rates
+from augrad.types import PolicyParams
+from augrad.update import next_weights
+
+Row = dict[str, float | int | str | None]
+
+
+class Observer(Protocol):
+    """What a search tells while it runs."""
+
+    def rows(self, rows: list[Row]) -> None:
+        """Metrics rows of the steps since the last call, in order."""
+
+    def checkpoint(self, state: dict[str, Any]) -> None:
+        """Everything needed to go on from here."""
+
+    def interrupted(self) -> bool:
+        """Whether to stop after this step (a checkpoint is written first)."""
+        ...
+
+
+@dataclass(frozen=True)
+class SearchParts:
+    """The interchangeable parts of a search. data: on the device already."""
+
+    data: Splits
+    objective: Bilevel
+    estimator: Estimator
+    hypergradient: OneStep
+    settings: SearchSettings
+    seed: int
+    device: torch.device
+
+
+@dataclass
+class SearchState:
+    """The one mutable thing, and exactly what a checkpoint holds. step: how many are done."""
+
+    model: nn.Module
+    policy: Policy
+    optimizer: torch.optim.Optimizer
+    policy_optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    peak_spread: Tensor
+    step: int = 0
+    best_loss: float = float("inf")
+    best_step: int = 0
+    best_params: dict[str, Tensor] = field(default_factory=dict)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "policy": self.policy.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "policy_optimizer": self.policy_optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "peak_spread": self.peak_spread,
+            "best_loss": self.best_loss,
+            "best_step": self.best_step,
+            "best_params": self.best_params,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self.model.load_state_dict(saved["model"])
+        self.policy.load_state_dict(saved["policy"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.policy_optimizer.load_state_dict(saved["policy_optimizer"])
+        self.generator.set_state(saved["generator"])
+        self.peak_spread = saved["peak_spread"].to(self.peak_spread.device)
+        self.step, self.best_loss, self.best_step = saved["step"], saved["best_loss"], saved["best_step"]
+        self.best_params = saved["best_params"]
+
+    def best_policy(self) -> Policy:
+        """The policy that did best on the selection split so far (the present one before the first look)."""
+        if not self.best_params:
+            return self.policy
+        return self.policy.with_params(PolicyParams(**self.best_params))
+
+
+def new_state(
+    model: nn.Module, policy: Policy, optimizer: OptimizerBuilder, policy_optimizer: OptimizerBuilder, parts: SearchParts
+) -> SearchState:
+    """The state before the first step. model and policy: on the device."""
+    learned = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+    if not learned:  # a control: the policy stays as it is
+        learned = [nn.Parameter(torch.zeros((), device=parts.device))]
+    return SearchState(
+        model=model,
+        policy=policy,
+        optimizer=optimizer(model.parameters()),
+        policy_optimizer=policy_optimizer(learned),
+        generator=local_generator(parts.seed, "search draws"),
+        peak_spread=torch.zeros((), device=parts.device),
+    )
+
+
+def search_step(state: SearchState, parts: SearchParts, batches: EpochBatches, rotation: EpochBatches) -> dict[str, Tensor]:
+    """One step of the policy and one of the classifier; returns the step's metrics, still on the device.
+
+    The classifier's step on a fresh draw is both the step that the hypergradient unrolls and the one that is taken.
+    """
+    settings, model, policy = parts.settings, state.model, state.policy
+    model.train()
+    factor = rate_at(state.step, settings.steps, settings.schedule, settings.final_rate)
+    set_rates(state.optimizer, factor)
+    set_rates(state.policy_optimizer, rate_at(state.step, settings.steps, settings.policy_schedule, settings.policy_final_rate))
+
+    train = parts.data.train[batches.indices(state.step)]
+    validation = parts.data.validation[rotation.indices(state.step)]
+    images = to_float(train.images)
+    with torch.no_grad():
+        augmented = policy(images, generator=state.generator)
+    trained = backward_on(model, augmented, train.labels, settings.autocast)
+
+    def validate(weights: Weights) -> tuple[Tensor, Tensor]:
+        with bfloat16_autocast(settings.autocast, parts.device):
+            logits = logits_with(model, weights, to_float(validation.images))
+        return losses_of(logits, validation.labels).mean(), logits
+
+    gradients = gradients_of_weights(model)
+    link = parts.hypergradient(next_weights(model, state.optimizer, settings.clip_norm), gradients, validate)
+
+    scalar = parts.objective.scalar(model, link.u, policy, images, train.labels)
+    normalized = NormalizedScalar(scalar, settings.signal_floor * state.peak_spread * factor)
+    progress = state.step / settings.steps
+    estimate = parts.estimator(
+        normalized if settings.normalize else scalar, policy, len(images), state.generator, progress
+    )
+    if progress >= settings.warmup:
+        if settings.normalize:
+            state.peak_spread = torch.maximum(state.peak_spread, normalized.spread.to(state.peak_spread) / factor)
+        penalty = entropy_gradient(policy, settings.entropy_floor, settings.entropy_weight)
+        for name, parameter in policy.named_parameters():
+            if parameter.requires_grad:
+                parameter.grad = getattr(estimate.grads, name) + getattr(penalty, name)
+        state.policy_optimizer.step()
+
+    if settings.clip_norm is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+    state.optimizer.step()
+    return {
+        "train_loss": trained.loss,
+        "val_loss": link.validation_loss,
+        "train_accuracy": trained.accuracy,
+        "val_accuracy": accuracy_of(link.validation_logits, validation.labels),
+        "score_spread": normalized.spread,
+        "gradient_norm": _norm(list(gradients.values())),
+        **{f"policy_gradient_norm/{name}": _norm([getattr(estimate.grads, name)]) for name in PolicyParams.names()},
+        **policy_summary(policy),
+    }
+
+
+def run_search(state: SearchState, parts: SearchParts, observer: Observer, until: int | None = None) -> bool:
+    """Run from `state.step` to `until` (default: settings.steps); returns False when the observer interrupted it.
+
+    The state is left after a whole step, also on an interruption; a checkpoint is written then and at the end. Metrics stay on the device and
+    are fetched every `log_every` steps. Raises NonFiniteError, naming the first step and quantity that are NaN or infinite, with the
+    state's policy put back to the last one known to be finite.
+    """
+    settings = parts.settings
+    batches = EpochBatches(len(parts.data.train), settings.batch_size, parts.seed, parts.device)
+    rotation = EpochBatches(len(parts.data.validation), settings.validation_batch_size, parts.seed + 1, parts.device)
+    last = settings.steps if until is None else min(until, settings.steps)
+    pending: list[dict[str, Tensor]] = []
+    looks: dict[int, tuple[float, float]] = {}
+    good = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
+    clock = time.perf_counter()
+    while state.step < last:
+        pending.append(search_step(state, parts, batches, rotation))
+        state.step += 1
+        stopping = observer.interrupted()
+        ending = state.step == last or stopping
+        look = state.step % settings.select_every == 0 or state.step == settings.steps
+        saving = state.step % settings.checkpoint_every == 0 or ending
+        if state.step % settings.log_every and not (look or saving):
+            continue
+        first = state.step - len(pending)
+        seconds = (time.perf_counter() - clock) / len(pending)
+        rows = _rows(pending, first, seconds, state)
+        pending = []
+        _require_finite(rows, state, good)
+        if look:
+            looks[state.step] = _look(state, parts)
+            rows[-1]["selection_loss"], rows[-1]["selection_accuracy"] = looks[state.step]
+        good = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
+        observer.rows(rows)
+        if saving:
+            observer.checkpoint(state.state_dict())
+        if stopping and state.step < last:
+            return False
+        clock = time.perf_counter()
+    return True
+
+
+def _norm(tensors: list[Tensor]) -> Tensor:
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]))
+
+
+def _rows(pending: list[dict[str, Tensor]], first: int, seconds: float, state: SearchState) -> list[Row]:
+    names = list(pending[0])
+    # One transfer for all steps and quantities: the loop itself never waits for the device.
+    table = torch.stack([torch.stack([row[name].to(torch.float64) for name in names]) for row in pending]).tolist()
+    rate = state.optimizer.param_groups[0]["lr"]
+    return [
+        {"step": first + index + 1, **dict(zip(names, values, strict=True)), "learning_rate": rate, "step_seconds": seconds}
+        for index, values in enumerate(table)
+    ]
+
+
+def _require_finite(rows: list[Row], state: SearchState, good: dict[str, Tensor]) -> None:
+    for row in rows:
+        for name, value in row.items():
+            if isinstance(value, float) and not abs(value) < float("inf"):
+                with torch.no_grad():
+                    for parameter_name, parameter in state.policy.named_parameters():
+                        parameter.copy_(good[parameter_name])
+                raise NonFiniteError(
+                    f"step {row['step']}: {name} is {value}; the last good policy is kept. Lower the learning rate "
+                    "(search.optimizer.lr) or set search.clip_norm"
+                )
+
+
+def _look(state: SearchState, parts: SearchParts) -> tuple[float, float]:
+    """Loss and accuracy on the selection split; remembers the policy if the loss is the lowest so far."""
+    result = evaluate(state.model, parts.data.selection, parts.settings.autocast)
+    loss, accuracy = float(result.loss), float(result.accuracy)
+    if loss < state.best_loss:
+        state.best_loss, state.best_step = loss, state.step
+        state.best_params = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
+    return loss, accuracy

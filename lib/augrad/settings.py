@@ -1,0 +1,73 @@
+"""What a run can be told besides its parts: plain values, checked when they arrive."""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+_CONFIG = ConfigDict(extra="forbid")
+PositiveInt = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Schedule = Literal["cosine", "constant"]
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class TrainSettings:
+    """How a classifier is trained.
+
+    epochs, batch_size: as usual. schedule: of the learning rate, after `warmup_epochs` of linear rise; cosine ends at
+    `final_rate` times its peak. clip_norm: limit of the gradient's total norm, None for none. autocast: bfloat16 forward passes.
+    """
+
+    epochs: PositiveInt = 30
+    batch_size: PositiveInt = 128
+    schedule: Schedule = "cosine"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    final_rate: Fraction = 0.01
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    autocast: bool = False
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class SearchSettings:
+    """How policy and classifier are updated together.
+
+    steps, batch_size, validation_batch_size: of the joint loop; validation batches rotate through the whole split.
+    schedule, final_rate, clip_norm, autocast: of the classifier, as in TrainSettings. warmup: share of the steps in which only the classifier learns (an
+    untrained one prefers whatever is easy). policy_schedule, policy_final_rate: of the policy's learning rate.
+    normalize: divide each step's per-image scores by their standard deviation, so that the policy's pace depends neither on the
+    learning rate nor on the loss. signal_floor: but never by less than this share of the largest standard deviation so far (per unit of
+    learning rate): once the training set is memorised the hypergradient carries nothing, and the policy stands still.
+    entropy_floor, entropy_weight: the selection's entropy, as a share of its maximum, below which a penalty of that weight pulls it back.
+    select_every: steps between looks at the selection split; the policy with the lowest loss there is exported.
+    checkpoint_every, log_every: steps between checkpoints, and between writes of the metrics (every step has its row).
+    """
+
+    steps: PositiveInt = 1000
+    batch_size: PositiveInt = 128
+    validation_batch_size: PositiveInt = 256
+    schedule: Schedule = "cosine"
+    final_rate: Fraction = 0.02
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    autocast: bool = False
+    warmup: Fraction = 0.1
+    policy_schedule: Schedule = "cosine"
+    policy_final_rate: Fraction = 0.05
+    normalize: bool = True
+    signal_floor: Fraction = 0.01
+    entropy_floor: Fraction = 0.1
+    entropy_weight: Annotated[float, Field(ge=0)] = 1.0
+    select_every: PositiveInt = 50
+    checkpoint_every: PositiveInt = 200
+    log_every: PositiveInt = 10
+
+
+def rate_at(step: int, total: int, schedule: Schedule, final: float, warmup: float = 0.0) -> float:
+    """The learning rate's factor at `step` of `total`: a linear rise over `warmup` steps, then constant or half a cosine to `final`."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if schedule == "constant":
+        return 1.0
+    progress = (step - warmup) / max(total - warmup, 1)
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -1,0 +1,34 @@
+"""A policy in a few numbers, for the metrics."""
+
+import torch
+from torch import Tensor
+
+from augrad.policy import Policy
+
+
+@torch.no_grad()
+def policy_summary(policy: Policy) -> dict[str, Tensor]:
+    """selection_entropy (nat), identity_mass, and for each operation: mass/<op>, the probability that it acts in a stage (mean over
+    stages); probability/<op>, of being applied when chosen; strength/<op>, the median magnitude as a share of its range (halved for
+    uniform ones) for operations that have one. Means over candidates are weighted by how often they are chosen. On the policy's device.
+    """
+    masses = policy.op_masses()
+    chosen = (policy.subpolicy_probabilities()[:, None, None] * policy.op_probabilities()).flatten()
+    index = policy.op_index.clamp(min=0).flatten()
+    total = torch.zeros_like(masses).scatter_add_(0, index, chosen).clamp_min(1e-300)
+
+    def mean(values: Tensor) -> Tensor:
+        return torch.zeros_like(masses).scatter_add_(0, index, chosen * values.flatten()) / total
+
+    probabilities = mean(policy.gate_probabilities())
+    strengths = mean(torch.sigmoid(policy.magnitude_locations) * torch.where(policy.uniform, 0.5, 1.0))
+    result = {"selection_entropy": policy.selection_entropy()}
+    for position, op in enumerate(policy.ops):
+        if op.kind == "identity":
+            result["identity_mass"] = masses[position]
+            continue
+        result[f"mass/{op.name}"] = masses[position]
+        result[f"probability/{op.name}"] = probabilities[position]
+        if op.has_magnitude:
+            result[f"strength/{op.name}"] = strengths[position]
+    return result

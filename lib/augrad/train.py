@@ -1,0 +1,86 @@
+"""Train a classifier under a policy: the recipe by which policies are used, and judged."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from augrad.data.batches import EpochBatches
+from augrad.data.pixels import to_float
+from augrad.data.seeding import local_generator
+from augrad.data.types import Splits
+from augrad.errors import NonFiniteError
+from augrad.policy import Policy
+from augrad.settings import TrainSettings, rate_at
+from augrad.training import ModelBuilder, OptimizerBuilder, backward_on, build_classifier, evaluate, set_rates
+
+Row = dict[str, float | int | str | None]
+Report = Callable[[Row], None]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The classifier after the last epoch, and its accuracy and loss on the test split (the last epoch, never the best)."""
+
+    model: nn.Module
+    test_accuracy: float
+    test_loss: float
+
+
+def train_classifier(
+    splits: Splits,
+    model: ModelBuilder,
+    optimizer: OptimizerBuilder,
+    policy: Policy | None,
+    settings: TrainSettings,
+    seed: int,
+    device: torch.device,
+    report: Report | None = None,
+) -> TrainResult:
+    """Train a fresh classifier on the train split, every image augmented anew by `policy` (None: as it is).
+
+    seed: of the weights, the batches and the draws: the same for every policy, so that comparisons are paired.
+    report: called once an epoch with a metrics row.
+    Raises NonFiniteError when the loss becomes NaN or infinite.
+    """
+    splits = splits.to(device)
+    classifier = build_classifier(model, splits, seed, device)
+    policy = None if policy is None else policy.to(device)
+    steps_of = optimizer(classifier.parameters())
+    batches = EpochBatches(len(splits.train), settings.batch_size, seed, device)
+    generator = local_generator(seed, "train policy draws")
+    per_epoch = batches.batches_per_epoch
+    total = settings.epochs * per_epoch
+    for epoch in range(settings.epochs):
+        losses = []
+        for step in range(epoch * per_epoch, (epoch + 1) * per_epoch):
+            set_rates(steps_of, rate_at(step, total, settings.schedule, settings.final_rate, settings.warmup_epochs * per_epoch))
+            batch = splits.train[batches.indices(step)]
+            images = to_float(batch.images)
+            if policy is not None:
+                with torch.no_grad():
+                    images = policy(images, generator=generator)
+            result = backward_on(classifier, images, batch.labels, settings.autocast)
+            if settings.clip_norm is not None:
+                nn.utils.clip_grad_norm_(classifier.parameters(), settings.clip_norm)
+            steps_of.step()
+            losses.append(result)
+        loss = float(torch.stack([result.loss for result in losses]).mean())
+        if not loss < float("inf"):
+            raise NonFiniteError(f"epoch {epoch + 1}: the training loss is {loss}; lower the learning rate or set train.clip_norm")
+        if report is not None:
+            test = evaluate(classifier, splits.validation, settings.autocast)
+            accuracy = float(torch.stack([result.accuracy for result in losses]).mean())
+            report(
+                {
+                    "step": (epoch + 1) * per_epoch,
+                    "epoch": epoch + 1,
+                    "train_loss": loss,
+                    "train_accuracy": accuracy,
+                    "val_loss": float(test.loss),
+                    "val_accuracy": float(test.accuracy),
+                }
+            )
+    test = evaluate(classifier, splits.test, settings.autocast)
+    return TrainResult(classifier, float(test.accuracy), float(test.loss))

@@ -1,0 +1,77 @@
+"""One classifier step and one look at a split: what search and train share."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from augrad.classifier import accuracy_of, losses_of
+from augrad.data.pixels import to_float
+from augrad.data.types import Split, Splits
+from augrad.models.init import seeded
+from augrad.models.normalized import Normalized, channel_statistics
+
+ModelBuilder = Callable[..., nn.Module]
+"""(in_channels=, class_count=) -> network."""
+OptimizerBuilder = Callable[..., torch.optim.Optimizer]
+"""(parameters) -> optimiser."""
+
+
+def build_classifier(model: ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
+    """A fresh network behind the standardisation of the training images, on `device`; the seed decides its weights."""
+    mean, deviation = channel_statistics(splits.train.images)
+    channels, _, _ = splits.image_shape
+    network = seeded(lambda: model(in_channels=channels, class_count=splits.class_count), seed)
+    return Normalized(network, mean, deviation).to(device)
+
+
+def bfloat16_autocast(enabled: bool, device: torch.device) -> AbstractContextManager[object]:
+    """Autocast to bfloat16 when enabled."""
+    return torch.autocast(device.type, torch.bfloat16) if enabled else nullcontext()
+
+
+class StepResult(NamedTuple):
+    """Mean loss and accuracy of a batch, before the step. Both stay on the device."""
+
+    loss: Float[Tensor, ""]
+    accuracy: Float[Tensor, ""]
+
+
+def backward_on(
+    model: nn.Module, images: Float[Tensor, "B C H W"], labels: Int[Tensor, " B"], autocast: bool
+) -> StepResult:
+    """Leave the gradients of the mean loss in the parameters."""
+    with bfloat16_autocast(autocast, images.device):
+        logits = model(images)
+    loss = losses_of(logits, labels).mean()
+    for parameter in model.parameters():
+        parameter.grad = None
+    loss.backward()
+    return StepResult(loss.detach(), accuracy_of(logits.detach(), labels))
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, split: Split, autocast: bool = False, batch_size: int = 1024) -> StepResult:
+    """Mean loss and accuracy over a split, in evaluation mode; the mode is put back."""
+    training = model.training
+    model.eval()
+    losses, hits = [], []
+    for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
+        with bfloat16_autocast(autocast, images.device):
+            logits = model(to_float(images))
+        losses.append(losses_of(logits, labels))
+        hits.append((logits.argmax(-1) == labels).float())
+    model.train(training)
+    return StepResult(torch.cat(losses).mean(), torch.cat(hits).mean())
+
+
+def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set each group's learning rate to `factor` times what it was built with."""
+    for group in optimizer.param_groups:
+        group.setdefault("peak_lr", group["lr"])
+        group["lr"] = group["peak_lr"] * factor
+
+

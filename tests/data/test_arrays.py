@@ -1,0 +1,299 @@
+import hashlib
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from augrad.data.arrays import load_arrays
+from augrad.data.planted import Planted
+from augrad.errors import UserError
+
+PARTS = ("train", "validation", "selection", "test")
+
+
+def images(count: int, *shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, *(shape or (9, 12))), dtype=np.uint8)
+
+
+def labels(count: int, classes: int = 4) -> np.ndarray:
+    return np.arange(count) % classes
+
+
+def save(folder: Path, name: str = "x.npz", **arrays: object) -> Path:
+    """An archive of 80 grey images of 4 classes, with `arrays` added or in the place of its own; None removes one."""
+    whole = {"train_images": images(80), "train_labels": labels(80)} | arrays
+    np.savez(folder / name, **{key: array for key, array in whole.items() if array is not None})
+    return folder / name
+
+
+def keys(splits, part: str) -> list[bytes]:
+    return sorted(image.numpy().tobytes() for image in getattr(splits, part).images)
+
+
+def test_missing_parts_are_split_off_train(tmp_path):
+    path = save(tmp_path)
+    splits = load_arrays(path)
+    assert [len(getattr(splits, part)) for part in PARTS] == [36, 20, 8, 16]
+    assert splits.class_count == 4
+    assert splits.image_shape == (1, 9, 12)
+    assert splits.name == "x"
+    assert splits.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert sorted(key for part in PARTS for key in keys(splits, part)) == sorted(i.tobytes() for i in images(80))
+    for part in PARTS:
+        split = getattr(splits, part)
+        assert split.labels.bincount(minlength=4).tolist() == [len(split) // 4] * 4
+    # Every image has kept its label.
+    label_of = {image.tobytes(): label for image, label in zip(images(80), labels(80), strict=True)}
+    for part in PARTS:
+        split = getattr(splits, part)
+        found = [label_of[image.numpy().tobytes()] for image in split.images]
+        assert found == split.labels.tolist()
+
+
+def test_fractions_are_of_the_train_images_in_the_file(tmp_path):
+    splits = load_arrays(save(tmp_path), validation_fraction=0.4, selection_fraction=0.05, test_fraction=0.1)
+    assert [len(getattr(splits, part)) for part in PARTS] == [36, 32, 4, 8]
+
+
+def test_a_given_test_is_used_whole(tmp_path):
+    test = images(10, seed=1)
+    splits = load_arrays(save(tmp_path, test_images=test, test_labels=labels(10)), test_fraction=0.9)
+    assert [len(getattr(splits, part)) for part in PARTS] == [52, 20, 8, 10]
+    assert torch.equal(splits.test.images[:, 0], torch.from_numpy(test))
+    assert splits.test.labels.tolist() == labels(10).tolist()
+
+
+def test_a_given_val_is_divided_in_the_ratio_of_the_fractions(tmp_path):
+    path = save(tmp_path, val_images=images(28, seed=2), val_labels=labels(28))
+    splits = load_arrays(path)
+    assert [len(getattr(splits, part)) for part in PARTS] == [64, 20, 8, 16]
+    assert keys(splits, "validation") + keys(splits, "selection") != keys(splits, "train")
+    assert sorted(keys(splits, "validation") + keys(splits, "selection")) == sorted(
+        i.tobytes() for i in images(28, seed=2)
+    )
+    assert splits.selection.labels.bincount().tolist() == [2, 2, 2, 2]
+    halves = load_arrays(path, validation_fraction=0.2, selection_fraction=0.2)
+    assert [len(getattr(halves, part)) for part in PARTS] == [64, 14, 14, 16]
+
+
+def test_with_all_parts_given_train_is_untouched_and_in_order(tmp_path):
+    given = {
+        "val_images": images(28, seed=2),
+        "val_labels": labels(28),
+        "test_images": images(9),
+        "test_labels": labels(9),
+    }
+    splits = load_arrays(save(tmp_path, **given), validation_fraction=0.6, selection_fraction=0.6)
+    assert torch.equal(splits.train.images[:, 0], torch.from_numpy(images(80)))
+    assert [len(getattr(splits, part)) for part in PARTS] == [80, 14, 14, 9]
+
+
+def test_seeded_without_the_global_generator(tmp_path):
+    path = save(tmp_path)
+    state = torch.get_rng_state()
+    one, same, other = (load_arrays(path, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(one.train.images, same.train.images)
+    assert not torch.equal(one.train.images, other.train.images)
+
+
+def test_color_comes_channels_first_and_contiguous(tmp_path):
+    color = images(80, 9, 12, 3)
+    splits = load_arrays(save(tmp_path, train_images=color, test_images=color[:8], test_labels=labels(8)))
+    assert splits.image_shape == (3, 9, 12)
+    assert splits.test.images.is_contiguous()
+    assert np.array_equal(splits.test.images.numpy(), color[:8].transpose(0, 3, 1, 2))
+
+
+def test_one_channel_may_have_an_axis_or_none(tmp_path):
+    splits = load_arrays(save(tmp_path, test_images=images(8)[..., None], test_labels=labels(8)))
+    assert torch.equal(splits.test.images[:, 0], torch.from_numpy(images(8)))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
+def test_floats_are_rounded_to_8_bits(tmp_path, dtype):
+    test = images(8)
+    path = save(tmp_path, test_images=(test / 255).astype(dtype), test_labels=labels(8))
+    assert torch.equal(load_arrays(path).test.images[:, 0], torch.from_numpy(test))
+    path = save(tmp_path, test_images=np.full((8, 9, 12), 0.6 / 255, dtype=dtype), test_labels=labels(8))
+    assert load_arrays(path).test.images.unique().tolist() == [1]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", ">i8", "uint64"])
+def test_any_integer_labels(tmp_path, dtype):
+    splits = load_arrays(save(tmp_path, train_labels=labels(80).astype(dtype)))
+    assert splits.train.labels.unique().tolist() == [0, 1, 2, 3]
+
+
+def test_other_keys_compressed_files_and_home_are_fine(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.savez_compressed(
+        tmp_path / "x.npz", train_images=images(80), train_labels=labels(80), names=np.array(["a", "b"])
+    )
+    assert len(load_arrays("~/x.npz").train) == 36
+
+
+def test_val_and_test_may_lack_a_class(tmp_path):
+    path = save(
+        tmp_path, val_images=images(14), val_labels=labels(14, 2), test_images=images(6), test_labels=labels(6, 3)
+    )
+    splits = load_arrays(path)
+    assert splits.validation.labels.unique().tolist() == [0, 1]
+    assert splits.test.labels.unique().tolist() == [0, 1, 2]
+
+
+def test_small_data_gives_every_split_one_image_of_each_class(tmp_path):
+    splits = load_arrays(save(tmp_path, train_images=images(20), train_labels=labels(20)))
+    assert [len(getattr(splits, part)) for part in PARTS] == [7, 5, 4, 4]
+
+
+def test_planted(tmp_path):
+    path = save(tmp_path)
+    plain, planted = load_arrays(path), load_arrays(path, planted=Planted("invert", 0.0, 0.0))
+    assert torch.equal(planted.train.images, plain.train.images)
+    assert torch.equal(planted.selection.images, 255 - plain.selection.images)
+
+
+def with_value(array: np.ndarray, value: object) -> np.ndarray:
+    array = array.copy()
+    array.flat[5] = value
+    return array
+
+
+FLOATS = images(80).astype(np.float32) / 255
+REFUSED = {
+    "missing key": (
+        {"train_labels": None, "extra": labels(3)},
+        "array train_labels, found the keys: extra, train_images",
+    ),
+    "no labels of val": ({"val_images": images(9)}, "array val_labels, found the keys: .*val_images"),
+    "no images of test": ({"test_labels": labels(9)}, "array test_images, found the keys"),
+    "misspelt key": ({"validation_images": images(9)}, "only train_.*found the key validation_images; rename"),
+    "images ndim": (
+        {"train_images": images(80, 3)},
+        r"train_images \[N, H, W, C\] or \[N, H, W\], got shape \(80, 3\)",
+    ),
+    "labels ndim": ({"train_labels": np.eye(80)}, r"train_labels \[N\].*shape \(80, 80\)"),
+    "length": ({"train_labels": labels(79)}, "80 train_labels, one for each image, got 79"),
+    "float labels": ({"train_labels": labels(80) * 1.0}, "integers in train_labels, got float64"),
+    "bool labels": ({"train_labels": labels(80, 2).astype(bool)}, "integers in train_labels, got bool"),
+    "text labels": ({"train_labels": labels(80).astype(str)}, "integers in train_labels, got <U"),
+    "negative": ({"train_labels": labels(80) - 1}, "train_labels from 0 up, got -1"),
+    "gap": ({"train_labels": labels(80) * 2}, "labels up to 6 without 1, 3, 5; renumber"),
+    "from one": ({"train_labels": labels(80) + 1}, "labels up to 4 without 0; renumber"),
+    "far": ({"train_labels": with_value(labels(80), 10**15)}, "without 4, 5, 6, 7, 8 and 999999999999991 more"),
+    "one class": ({"train_labels": labels(80, 1)}, "at least two classes in train_labels"),
+    "small": ({"train_images": images(80, 7, 30)}, "at least 8 x 8 pixels, got 7 x 30"),
+    "empty": (
+        {"train_images": images(0), "train_labels": labels(0)},
+        r"at least one image in train_images.*\(0, 9, 12\)",
+    ),
+    "empty val": ({"val_images": images(0), "val_labels": labels(0)}, "at least one image in val_images"),
+    "channels": ({"train_images": images(80, 9, 12, 4)}, "C = 1 or 3, got shape .*grey or RGB"),
+    "channels first": ({"train_images": images(80, 3, 9, 12)}, "C = 1 or 3, got shape .*numpy.moveaxis"),
+    "nan": ({"train_images": with_value(FLOATS, np.nan)}, "floats of train_images in 0 .. 1, got NaN"),
+    "floats to 255": ({"train_images": FLOATS * 255}, "floats of train_images in 0 .. 1, got 0.0 .. 255.0"),
+    "below 0": ({"train_images": with_value(FLOATS, -0.25)}, "in 0 .. 1, got -0.25"),
+    "infinity": ({"train_images": with_value(FLOATS, np.inf)}, "in 0 .. 1, got .*inf"),
+    "int64 images": ({"train_images": images(80).astype(np.int64)}, "uint8, or float in 0 .. 1, got int64"),
+    "object images": (
+        {"train_images": images(80).astype(object)},
+        "train_images to be a plain numeric array.*Object arrays",
+    ),
+    "val shape": ({"val_images": images(9, 9, 13), "val_labels": labels(9)}, "val_images .*1 x 9 x 12, got 1 x 9 x 13"),
+    "test shape": ({"test_images": images(9, 9, 12, 3), "test_labels": labels(9)}, "test_images .*got 3 x 9 x 12"),
+    "new class": ({"test_images": images(9), "test_labels": labels(9, 5)}, "test_labels in 0 .. 3, .*got 4"),
+    "rare class": (
+        {"train_labels": with_value(labels(80), 4)},
+        "train: class 4 has too few images .*at least 4, got 1",
+    ),
+    "rare in val": (
+        {"val_images": images(3), "val_labels": labels(3, 2)},
+        "val: class 1 has too few images .*least 2, got 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refuses(tmp_path, case):
+    arrays, message = REFUSED[case]
+    path = save(tmp_path, "mine.npz", **arrays)
+    with pytest.raises(UserError, match=message) as caught:
+        load_arrays(path)
+    text = str(caught.value)
+    assert text.startswith(str(path))
+    assert "\n" not in text
+    assert re.search("; [a-z]", text), "says what to do"
+
+
+@pytest.mark.parametrize(
+    ("fractions", "message"),
+    [
+        ({"validation_fraction": 0.0}, "validation_fraction: expected a number between 0 and 1, got 0.0"),
+        ({"test_fraction": 1.0}, "test_fraction: expected"),
+        ({"selection_fraction": float("nan")}, "selection_fraction: expected"),
+        ({"validation_fraction": 0.5, "test_fraction": 0.4}, "x.npz: expected fractions that leave images for train"),
+        ({"validation_fraction": 0.6, "test_fraction": 0.29}, "at least 4 images for train.*got 1 "),
+    ],
+)
+def test_refuses_fractions(tmp_path, fractions, message):
+    with pytest.raises(UserError, match=message):
+        load_arrays(save(tmp_path), **fractions)
+
+
+def test_refuses_what_is_no_archive(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere\.npz: expected an .npz file, found no such file; correct"):
+        load_arrays(tmp_path / "nowhere.npz")
+    with pytest.raises(UserError, match="found a folder"):
+        load_arrays(tmp_path)
+    np.save(tmp_path / "single.npy", images(3))
+    (tmp_path / "text.npz").write_text("train_images")
+    (tmp_path / "empty.npz").touch()
+    for name in ("single.npy", "text.npz", "empty.npz"):
+        with pytest.raises(UserError, match=f"{name}: expected an .npz archive, got other content; write"):
+            load_arrays(tmp_path / name)
+
+
+def test_refuses_an_archive_of_other_files(tmp_path):
+    with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
+        archive.writestr("train_images", b"no array")
+        archive.writestr("train_labels", b"no array")
+    with pytest.raises(UserError, match=r"other.npz: expected train_images to be an array, got other content"):
+        load_arrays(tmp_path / "other.npz")
+    with zipfile.ZipFile(tmp_path / "none.npz", "w"):
+        pass
+    with pytest.raises(UserError, match=r"none.npz: expected an array train_images, found the keys: none"):
+        load_arrays(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.9])
+def test_refuses_damaged_files(tmp_path, cut):
+    path = save(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(cut * len(content))])
+    with pytest.raises(UserError, match=r"x\.npz: expected an? .*npz archive"):
+        load_arrays(path)
+    damaged = bytearray(content)
+    damaged[len(content) // 3] ^= 255
+    path.write_bytes(damaged)
+    with pytest.raises(UserError, match=r"x\.npz: expected train_images to be a plain numeric array.*CRC"):
+        load_arrays(path)
+    with zipfile.ZipFile(path, "w") as archive:  # a sound archive with half an array in it
+        archive.writestr("train_images.npy", content[:300])
+        archive.writestr("train_labels.npy", b"")
+    with pytest.raises(UserError, match=r"x\.npz: expected train_images to be a plain numeric array"):
+        load_arrays(path)
+
+
+def test_nothing_is_unpickled(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (Path(tmp_path / "sprung").touch, ())
+
+    path = save(tmp_path, train_labels=np.array([Trap()] * 80, dtype=object))
+    with pytest.raises(UserError, match="train_labels to be a plain numeric array"):
+        load_arrays(path)
+    assert not (tmp_path / "sprung").exists()
