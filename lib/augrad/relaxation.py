@@ -10,11 +10,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from augrad.types import _TensorFields
+from augrad.types import TensorFields
 
 
 @dataclass(frozen=True)
-class HardNoise(_TensorFields):
+class HardNoise(TensorFields):
     """Base draws of one hard draw per image: uniform in [0, 1), except `normal`. Size does not depend on S and K."""
 
     subpolicy: Float[Tensor, " B"]
@@ -27,7 +27,7 @@ class HardNoise(_TensorFields):
 
 
 @dataclass(frozen=True)
-class RelaxedNoise(_TensorFields):
+class RelaxedNoise(TensorFields):
     """Base draws of one relaxed draw per image, for every candidate: uniform in (0, 1), except `normal`."""
 
     subpolicy: Float[Tensor, "B S"]

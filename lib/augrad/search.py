@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from augrad.update import next_weights
 Row = dict[str, float | int | str | None]
 
 
+@runtime_checkable
 class Observer(Protocol):
     """What a search tells while it runs."""
 

@@ -6,17 +6,19 @@ of a stage, O different operations, D extra uniform numbers that an operation ma
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+Value = TypeVar("Value", bound="TensorFields")
 
-class _TensorFields:
+
+class TensorFields:
     """Shared helpers of the frozen dataclasses below: map, move, detach."""
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+    def map(self: Value, function: Callable[[Tensor], Tensor]) -> Value:
         """The same value with `function` applied to every tensor field."""
         changed: dict[str, Any] = {
             field.name: function(value)
@@ -25,17 +27,17 @@ class _TensorFields:
         }
         return replace(self, **changed)  # type: ignore[type-var]
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: Value, device: torch.device | str) -> Value:
         """The same value on `device`."""
         return self.map(lambda tensor: tensor.to(device))
 
-    def detach(self) -> Self:
+    def detach(self: Value) -> Value:
         """The same value cut from the autograd graph."""
         return self.map(Tensor.detach)
 
 
 @dataclass(frozen=True)
-class PolicyParams(_TensorFields):
+class PolicyParams(TensorFields):
     """The learnable numbers of a policy, all unbounded; bounded quantities are logits (a sigmoid inside), never clamped.
 
     subpolicy_logits: softmax gives the sub-policies' weights.
@@ -62,7 +64,7 @@ class PolicyParams(_TensorFields):
 
 
 @dataclass(frozen=True)
-class PolicySample(_TensorFields):
+class PolicySample(TensorFields):
     """What was drawn for each image of a batch: a value that replays bit for bit.
 
     subpolicy: which sub-policy. slot: which candidate of each stage. op: the operation in that slot (index into
@@ -92,7 +94,7 @@ class PolicySample(_TensorFields):
 
 
 @dataclass(frozen=True)
-class RelaxedSample(_TensorFields):
+class RelaxedSample(TensorFields):
     """A Gumbel-softmax draw for each image of a batch, with gradients to every policy parameter.
 
     subpolicy: weights over sub-policies. op: weights over the slots of each stage. gate: in [0, 1].

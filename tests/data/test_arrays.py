@@ -1,4 +1,5 @@
 import hashlib
+import io
 import re
 import zipfile
 from pathlib import Path
@@ -269,20 +270,22 @@ def test_refuses_an_archive_of_other_files(tmp_path):
         load_arrays(tmp_path / "none.npz")
 
 
-@pytest.mark.parametrize("cut", [0.3, 0.9])
-def test_refuses_damaged_files(tmp_path, cut):
+def test_refuses_damaged_files(tmp_path):
     path = save(tmp_path)
     content = path.read_bytes()
-    path.write_bytes(content[: int(cut * len(content))])
-    with pytest.raises(UserError, match=r"x\.npz: expected an? .*npz archive"):
-        load_arrays(path)
+    for cut in (100, len(content) // 2, len(content) - 10):
+        path.write_bytes(content[:cut])
+        with pytest.raises(UserError, match=r"x\.npz: expected an \.npz archive"):
+            load_arrays(path)
     damaged = bytearray(content)
     damaged[len(content) // 3] ^= 255
     path.write_bytes(damaged)
     with pytest.raises(UserError, match=r"x\.npz: expected train_images to be a plain numeric array.*CRC"):
         load_arrays(path)
+    member = io.BytesIO()
+    np.save(member, images(80))
     with zipfile.ZipFile(path, "w") as archive:  # a sound archive with half an array in it
-        archive.writestr("train_images.npy", content[:300])
+        archive.writestr("train_images.npy", member.getvalue()[:4000])
         archive.writestr("train_labels.npy", b"")
     with pytest.raises(UserError, match=r"x\.npz: expected train_images to be a plain numeric array"):
         load_arrays(path)

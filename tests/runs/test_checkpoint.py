@@ -87,7 +87,7 @@ def test_a_checkpoint_cut_anywhere_is_refused(path: Path):
     whole = path.read_bytes()
     for length in range(4, len(whole), len(whole) // 37):
         path.write_bytes(whole[:length])
-        with pytest.raises(UserError, match="checkpoint.pt: this checkpoint is damaged"):
+        with pytest.raises(UserError, match=r"checkpoint.pt: this checkpoint is damaged"):
             load_checkpoint(path)
 
 
@@ -118,7 +118,9 @@ def test_foreign_objects_are_refused_and_never_run(
     assert os.listdir(tmp_path) == ["checkpoint.pt"]
 
 
-@pytest.mark.parametrize("content", [{"state_dict": {}}, [1], torch.ones(2), {"format": "augrad.checkpoint", "version": 1}])
+@pytest.mark.parametrize(
+    "content", [{"state_dict": {}}, [1], torch.ones(2), {"format": "augrad.checkpoint", "version": 1}]
+)
 def test_other_peoples_checkpoints(path: Path, content: object):
     torch.save(content, path)
     with pytest.raises(UserError, match="not a checkpoint of augrad"):
@@ -134,7 +136,7 @@ def test_other_versions(path: Path, version: object):
 
 def test_a_place_that_cannot_be_written(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file/checkpoint.pt"):
+    with pytest.raises(UserError, match=r"file/checkpoint.pt"):
         save_checkpoint(tmp_path / "file" / "checkpoint.pt", {"step": 1})
 
 

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from augrad.errors import UserError
 from augrad.runs.metrics import MetricsLog, read_metrics
 
-_VALUES = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**63), 2**63), st.text(), st.none())
+_VALUES = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**63), 2**63), st.text(), st.none()
+)
 
 
 @pytest.fixture
@@ -45,7 +47,13 @@ def test_what_json_cannot_say_is_null(path: Path):
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
-    assert json.loads(path.read_text(), parse_constant=refuse) == {"step": 0, "a": None, "b": None, "c": None, "d": 1e308}
+    assert json.loads(path.read_text(), parse_constant=refuse) == {
+        "step": 0,
+        "a": None,
+        "b": None,
+        "c": None,
+        "d": 1e308,
+    }
 
 
 @pytest.mark.parametrize("row", [{}, {"step": None}, {"step": 1.0}])
@@ -118,7 +126,7 @@ def test_no_file(path: Path):
 
 def test_no_folder(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file/metrics.jsonl: cannot write the metrics"):
+    with pytest.raises(UserError, match=r"file/metrics.jsonl: cannot write the metrics"):
         MetricsLog(tmp_path / "file" / "metrics.jsonl")
 
 

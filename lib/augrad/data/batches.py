@@ -50,4 +50,5 @@ class EpochBatches:
             generator = local_generator(self.seed, "epoch", epoch)
             self._permutation = torch.randperm(self.size, generator=generator).to(self.device)
             self._epoch = epoch
-        return self._permutation[position * self.batch_size : (position + 1) * self.batch_size]
+        start = position * self.batch_size
+        return self._permutation[start : start + self.batch_size].clone()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -24,6 +24,7 @@ class Estimate:
     value: Float[Tensor, ""]
 
 
+@runtime_checkable
 class Estimator(Protocol):
     """batch_size: how many draws the scalar takes. progress: 0 at the start of the search, 1 at its end (for schedules)."""
 

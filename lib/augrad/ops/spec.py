@@ -1,7 +1,7 @@
 """What an operation is: a pure function of images and one magnitude per image, with its range and its gradient contract."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -11,6 +11,7 @@ MagnitudeGradient = Literal["exact", "straight_through", "none"]
 Kind = Literal["identity", "geometric", "color", "filter", "erase", "mix"]
 
 
+@runtime_checkable
 class OpFunction(Protocol):
     """`f(images [B,C,H,W] in 0..1, magnitude [B] in absolute units, ...) -> images`, pure: the input is never written to."""
 

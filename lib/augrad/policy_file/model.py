@@ -4,7 +4,7 @@ Building one from Python with something invalid raises `pydantic.ValidationError
 """
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -15,7 +15,6 @@ from pydantic import (
     Field,
     StrictBool,
     StrictStr,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -39,7 +38,10 @@ from augrad.policy_file.provenance import copy_provenance
 
 VERSION = 1
 FROM_FILE = "from a file"
-"""Validation context: keys that say nothing (`"unit": null`) are refused too."""
+"""Validation context: keys that say nothing (`"unit": null`) are refused too.
+
+The `info` of validators is a pydantic.ValidationInfo, a protocol that run-time type checks cannot check.
+"""
 
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 
@@ -92,7 +94,7 @@ class Entry(Record):
 
     @field_validator("unit", mode="before")
     @classmethod
-    def _unit_of_op(cls, unit: Any, info: ValidationInfo) -> Any:
+    def _unit_of_op(cls, unit: Any, info: Any) -> Any:
         if "op" in info.data and unit is not None:
             op = ops.get(info.data["op"])
             if op.unit is None:
@@ -102,7 +104,7 @@ class Entry(Record):
         return unit
 
     @model_validator(mode="after")
-    def _fits_op(self, info: ValidationInfo) -> Self:
+    def _fits_op(self, info: Any) -> "Entry":
         op = ops.get(self.op)
         if op.unit is None:
             self._check_no_magnitude(strictly=info.context == FROM_FILE)

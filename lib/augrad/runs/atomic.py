@@ -18,7 +18,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")  # of its own length: a name may be as long as it can
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # not a folder: opening says so better
+            target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "xb") as file:
                 file.write(data)

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path}: no checkpoint, or a damaged one (it begins with {start!r}); expected the checkpoint.pt of a run"
         )
     try:
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():  # torch does not look at the check sums
+                raise zipfile.BadZipFile(f"wrong check sum of {damaged}")
         content = torch.load(Path(path), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(

@@ -1,12 +1,13 @@
 """The metrics log: one JSON object per line, readable while the run writes it and after a crash."""
 
+import contextlib
 import json
 import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from augrad.errors import UserError
 from augrad.runs.atomic import write_text
@@ -41,7 +42,8 @@ class MetricsLog:
                 f"{self.path}: holds the metrics of another run; resume that run or choose another run directory"
             )
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # not a folder: opening says so better
+                self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
         except OSError as error:
             raise UserError(
@@ -71,7 +73,7 @@ class MetricsLog:
         """Close the file; more than once does no harm."""
         self._file.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "MetricsLog":
         return self
 
     def __exit__(

@@ -6,13 +6,12 @@ import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from augrad.errors import UserError
 from augrad.runs.atomic import write_text
 
-Mode = Literal["online", "offline", "disabled"]
-
+_MODES = ("online", "offline", "disabled")
 _LOG = logging.getLogger(__name__)
 _RUN_ID_FILE = "wandb_run_id.txt"
 
@@ -28,7 +27,7 @@ class WandbTracker:
     def __init__(
         self,
         project: str = "augrad",
-        mode: Mode = "online",
+        mode: str = "online",
         entity: str | None = None,
         name: str | None = None,
         group: str | None = None,
@@ -36,13 +35,13 @@ class WandbTracker:
         init_timeout: float = 20.0,
         finish_timeout: float = 120.0,
     ) -> None:
-        """mode: where "online", the environment variable WANDB_MODE may say otherwise.
+        """mode: "online", "offline" or "disabled"; the environment variable WANDB_MODE may take the place of "online".
 
         init_timeout, finish_timeout: seconds to wait for the server at the start, and for uploads at the end.
         Raises `UserError` for an unknown mode.
         """
-        if mode not in get_args(Mode):
-            raise UserError(f"tracker.mode: expected one of {', '.join(get_args(Mode))}, got {mode!r}")
+        if mode not in _MODES:
+            raise UserError(f"tracker.mode: expected one of {', '.join(_MODES)}, got {mode!r}")
         self.mode = mode
         self._init: dict[str, Any] = {
             "project": project,

@@ -1,5 +1,6 @@
 """Putting a finished file in its place, whole or not at all."""
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -12,7 +13,8 @@ def put(path: str | os.PathLike[str], data: bytes) -> None:
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # not a folder: opening says so better
+            target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "xb") as file:
                 file.write(data)

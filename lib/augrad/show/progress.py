@@ -5,7 +5,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -48,7 +47,7 @@ class SearchProgress:
             )
             self._task = self._bar.add_task(title, total=total, completed=start, words="")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "SearchProgress":
         if self._bar is not None:
             self._bar.start()
         return self

@@ -1,0 +1,269 @@
+"""The contract of every operation, as one table: range, parity, dtypes, gradients."""
+
+import math
+
+import pytest
+import torch
+from sklearn.datasets import load_sample_images
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as reference
+
+from augrad import UserError, ops
+
+NAMES = ops.names()
+WITH_MAGNITUDE = [name for name in NAMES if ops.get(name).has_magnitude]
+EXACT = [name for name in NAMES if ops.get(name).magnitude_grad == "exact"]
+STRAIGHT_THROUGH = [name for name in NAMES if ops.get(name).magnitude_grad == "straight_through"]
+
+
+def make_images(kind: str, batch: int = 6, channels: int = 3, height: int = 17, width: int = 22) -> Tensor:
+    """8-bit valued images in [0, 1] of several kinds."""
+    generator = torch.Generator().manual_seed(3)
+    shape = (batch, channels, height, width)
+    if kind == "photograph":
+        photographs = [torch.from_numpy(image.copy()) for image in load_sample_images().images]
+        crops = [photographs[i % 2][40 * i : 40 * i + height, 60 * i : 60 * i + width] for i in range(batch)]
+        return torch.stack(crops).permute(0, 3, 1, 2)[:, :channels].float() / 255
+    levels = {
+        "noise": lambda: torch.randint(0, 256, shape, generator=generator),
+        "smooth": lambda: (
+            torch.linspace(0, 255, width).expand(shape) * torch.linspace(0.3, 1, height)[:, None]
+        ).round(),
+        "constant": lambda: torch.full(shape, 130),
+        "two-valued": lambda: 255 * torch.randint(0, 2, shape, generator=generator),
+        "saturated": lambda: torch.full(shape, 255),
+    }
+    return levels[kind]().float() / 255
+
+
+KINDS = ["noise", "smooth", "constant", "two-valued", "saturated", "photograph"]
+
+
+def call_reference(name: str, images: Tensor, magnitude: float) -> Tensor:
+    """What torchvision does; pixels in the images' own type."""
+    height, width = images.shape[-2:]
+    bilinear = {"interpolation": InterpolationMode.BILINEAR}
+
+    def affine(translate: tuple[float, float] = (0, 0), shear: tuple[float, float] = (0, 0)) -> Tensor:
+        degrees = [math.degrees(math.atan(value)) for value in shear]
+        centre = {"center": [0, 0]} if any(shear) else {}
+        return reference.affine(images, 0, list(translate), 1, degrees, **bilinear, **centre)
+
+    match name:
+        case "identity":
+            return images
+        case "rotate":
+            return reference.rotate(images, magnitude, **bilinear)
+        case "shear_x":
+            return affine(shear=(magnitude, 0))
+        case "shear_y":
+            return affine(shear=(0, magnitude))
+        case "translate_x":
+            return affine(translate=(magnitude * width, 0))
+        case "translate_y":
+            return affine(translate=(0, magnitude * height))
+        case "horizontal_flip" | "vertical_flip" | "invert":
+            return getattr(reference, name)(images)
+        case "auto_contrast":
+            return reference.autocontrast(images)
+        case "brightness" | "contrast" | "sharpness":
+            return getattr(reference, f"adjust_{name}")(images, 1 + magnitude)
+        case "color":
+            return reference.adjust_saturation(images, 1 + magnitude)
+        case "solarize":
+            return reference.solarize(images, magnitude * 255 if images.dtype == torch.uint8 else magnitude)
+        case "posterize":
+            return reference.posterize(images, round(magnitude))
+    raise AssertionError(name)
+
+
+def magnitudes(name: str, count: int = 7) -> list[float]:
+    """The whole range, both signs where there are two."""
+    op = ops.get(name)
+    if not op.has_magnitude:
+        return [0.0]
+    values = torch.linspace(op.low, op.high, count).tolist()
+    return [*values, *(-value for value in values)] if op.signed else values
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "cutout"])
+def test_forward_agrees_with_torchvision(name: str, kind: str, channels: int) -> None:
+    images = make_images(kind, channels=channels)
+    for magnitude in magnitudes(name):
+        if name == "solarize" and magnitude == 1.0:
+            continue  # there torchvision inverts white; ours is the identity (tested below)
+        if name == "color" and channels == 1:
+            continue  # a single channel is grey already; torchvision takes it for colour
+        ours = ops.get(name).apply(images, torch.full((len(images),), magnitude))
+        # In 8 bits where values jump, in floating point elsewhere: there torchvision's own rounding is coarser than 1/255.
+        if name in ("posterize", "solarize"):
+            theirs = call_reference(name, (images * 255).round().to(torch.uint8), magnitude).float() / 255
+        else:
+            theirs = call_reference(name, images, magnitude)
+        assert (ours - theirs).abs().max() <= 1 / 255 + 1e-6, f"{name} at {magnitude}"
+
+
+@pytest.mark.parametrize("fill", [0.25, 1.0])
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_fill_and_interpolation_agree_with_torchvision(fill: float, interpolation: str) -> None:
+    images = make_images("noise")
+    theirs = reference.rotate(images, 25.0, interpolation=InterpolationMode(interpolation), fill=fill)
+    ours = ops.rotate(images, torch.full((6,), 25.0), fill=fill, interpolation=interpolation)
+    different = (ours - theirs).abs() > 1 / 255
+    assert different.float().mean() < (0.02 if interpolation == "nearest" else 1e-9)  # ties of nearest may round apart
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_end_of_the_range_is_the_identity(name: str, kind: str) -> None:
+    op = ops.get(name)
+    images = make_images(kind)
+    if op.has_magnitude:
+        output = op.apply(images, torch.full((len(images),), op.low))
+        assert (output - images).abs().max() <= 1 / 255
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.uint8])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_dtype_layout_and_purity(name: str, channels: int, dtype: torch.dtype) -> None:
+    op = ops.get(name)
+    images = make_images("photograph", batch=3, channels=channels)
+    images = (images * 255).to(dtype) if dtype == torch.uint8 else images.to(dtype)
+    magnitude = torch.full((3,), 0.5 * (op.low + op.high) if op.has_magnitude else 0.0)
+    before = images.clone()
+    output = op.apply(images, magnitude)
+    assert output.dtype == dtype
+    assert output.shape == images.shape
+    assert torch.equal(images, before)
+    assert torch.equal(op.apply(images.to(memory_format=torch.channels_last), magnitude), output)
+    strided = images.repeat_interleave(2, -1)[..., ::2]
+    assert not strided.is_contiguous()
+    assert torch.equal(op.apply(strided, magnitude), output)
+    assert torch.equal(op.apply(images[:1], magnitude[:1]), output[:1])
+    if dtype != torch.uint8:
+        assert output.isfinite().all()
+        assert output.min() >= -1e-6
+        assert output.max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_exact_gradients_pass_gradcheck(name: str, channels: int) -> None:
+    op = ops.get(name)
+    generator = torch.Generator().manual_seed(5)
+    images = (0.35 + 0.3 * torch.rand(2, channels, 6, 7, generator=generator, dtype=torch.float64)).requires_grad_()
+    fraction = torch.tensor([0.31, 0.47], dtype=torch.float64)
+    sign = torch.tensor([1.0, -1.0]) if op.signed else 1.0
+    magnitude = ((op.low + (op.high - op.low) * fraction) * sign).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, m: op.apply(x, m), (images, magnitude))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_image_gradient_is_nonzero_through_every_operation(name: str) -> None:
+    op = ops.get(name)
+    images = make_images("photograph").double().requires_grad_()
+    magnitude = torch.full((6,), 0.5 * (op.low + op.high) if op.has_magnitude else 0.0, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    output = op.apply(images, magnitude)
+    weights = torch.randn(output.shape, generator=generator, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad((output * weights).sum(), images)
+    assert (gradient != 0).double().mean() > 0.5
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in WITH_MAGNITUDE])
+def test_operations_without_a_magnitude_give_it_no_gradient(name: str) -> None:
+    magnitude = torch.zeros(6, requires_grad=True)
+    images = make_images("noise").requires_grad_()
+    output = ops.get(name).apply(images, magnitude)
+    (gradient,) = torch.autograd.grad(output.sum(), magnitude, allow_unused=True)
+    assert gradient is None or not gradient.any()
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_MAGNITUDE if name != "color"])
+def test_a_magnitude_moves_the_image_and_has_a_gradient(name: str) -> None:
+    op = ops.get(name)
+    images = make_images("photograph", channels=1)
+    magnitude = torch.full((6,), op.low + 0.6 * (op.high - op.low), requires_grad=True)
+    output = op.apply(images, magnitude)
+    assert (output - images).abs().mean() > 1e-3
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(output.shape, generator=generator)
+    (gradient,) = torch.autograd.grad((output * weights).sum(), magnitude)
+    assert (gradient != 0).all()
+
+
+STEP = {"solarize": 0.1, "posterize": 1.0, "cutout": 0.1}
+"""The finite difference that a surrogate must point along: one unit step (a tenth of the image or the scale; one bit)."""
+
+
+@pytest.mark.parametrize("name", STRAIGHT_THROUGH)
+def test_surrogate_points_along_the_finite_difference(name: str) -> None:
+    op = ops.get(name)
+    generator = torch.Generator().manual_seed(1)
+    found, true = [], []
+    for _ in range(60):
+        images = make_images("photograph", height=24, width=24)[torch.randperm(6, generator=generator)]
+        # Smooth: low-frequency weights, and a square of the image beside the linear term.
+        weights = torch.nn.functional.interpolate(
+            torch.randn(6, 3, 3, 3, generator=generator), size=(24, 24), mode="bilinear"
+        )
+        bend = torch.randn(6, 1, 1, 1, generator=generator)
+
+        def loss(output: Tensor, weights: Tensor = weights, bend: Tensor = bend) -> Tensor:
+            return (weights * output + bend * output**2).mean((1, 2, 3))
+
+        fraction = 0.25 + 0.5 * torch.rand(6, generator=generator)
+        magnitude = (op.low + (op.high - op.low) * fraction).requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(op.apply(images, magnitude)).sum(), magnitude)
+        step = STEP[name]
+        with torch.no_grad():
+            ahead, behind = (op.apply(images, magnitude + sign * step / 2) for sign in (1, -1))
+            difference = (loss(ahead) - loss(behind)) / step
+        found.append(gradient)
+        true.append(difference)
+    correlation = torch.corrcoef(torch.stack([torch.cat(found), torch.cat(true)]))[0, 1]
+    assert correlation > 0.5, f"{name}: {correlation:.2f}"
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "sharpness"])
+def test_saturated_pixels_do_not_block_the_others(name: str) -> None:
+    images = make_images("photograph", batch=1)
+    images[..., :8, :] = 1.0
+    magnitude = torch.tensor([0.4], requires_grad=True)
+    output = ops.get(name).apply(images, magnitude)
+    free = (output > 0) & (output < 1)
+    assert free.any()
+    assert not free.all()
+    (gradient,) = torch.autograd.grad(output[free].square().sum(), magnitude)
+    assert gradient.abs() > 0
+
+
+def test_cutout_fills_a_square_around_the_drawn_centre() -> None:
+    images = torch.ones(2, 1, 10, 20)
+    output = ops.cutout(images, torch.tensor([0.4, 0.4]), torch.tensor([[0.5, 0.5], [0.0, 0.0]]), fill=0.25)
+    assert (output[0] == 0.25).sum() == 16  # 0.4 of the shorter side: 4 x 4
+    assert (output[0, 0, 3:7, 8:12] == 0.25).all()
+    assert (output[1, 0, :2, :2] == 0.25).all()
+    assert (output[1] == 0.25).sum() == 4  # clipped at the corner
+
+
+def test_wrong_input_is_refused_with_what_was_expected() -> None:
+    with pytest.raises(UserError, match=r"expected images \[B, C, H, W\]"):
+        ops.rotate(torch.rand(3, 8, 8), torch.zeros(3))
+    with pytest.raises(UserError, match="one magnitude per image"):
+        ops.rotate(torch.rand(2, 3, 8, 8), torch.zeros(3))
+    with pytest.raises(UserError, match="int64"):
+        ops.rotate(torch.zeros(2, 3, 8, 8, dtype=torch.int64), torch.zeros(2))
+    with pytest.raises(UserError, match="did you mean 'rotate'"):
+        ops.get("rotat")
+
+
+def test_operations_keep_their_precision_under_autocast() -> None:
+    images = make_images("photograph")
+    plain = ops.rotate(images, torch.full((6,), 21.0))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(ops.rotate(images, torch.full((6,), 21.0)), plain)

@@ -1,0 +1,261 @@
+"""Draws, replay, application and summaries of a policy."""
+
+import copy
+import pickle
+from dataclasses import fields
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+import augrad
+from augrad import Policy, UserError
+from augrad.initial import initial_policy, random_policy
+from augrad.ops import apply
+from augrad.ops.space import make_space
+from augrad.policy_file.convert import document_of, policy_from_document
+from augrad.summaries import policy_summary
+
+
+def every_op() -> dict[str, dict[str, float]]:
+    return {name: {} for name in augrad.ops.names()}
+
+
+@pytest.fixture
+def policy() -> Policy:
+    return random_policy(initial_policy(make_space(every_op()), subpolicies=3, stages=2), seed=1)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(24, 3, 12, 14, generator=torch.Generator().manual_seed(0))
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def equal(first: object, second: object) -> bool:
+    return all(torch.equal(getattr(first, f.name), getattr(second, f.name)) for f in fields(first))  # type: ignore[arg-type]
+
+
+def test_replay_is_bit_identical_and_on_other_batches_of_the_size(policy: Policy, images: Tensor) -> None:
+    output, sample = policy(images, return_params=True)
+    assert torch.equal(policy(images, params=sample), output)
+    assert policy(1 - images, params=sample).shape == images.shape
+    assert not torch.equal(policy(images), output)
+
+
+def test_a_sample_slices_moves_and_survives_saving(policy: Policy, images: Tensor, tmp_path) -> None:
+    output, sample = policy(images, return_params=True)
+    assert torch.equal(policy(images[3:7], params=sample[3:7]), output[3:7])
+    torch.save(vars(sample), tmp_path / "sample.pt")
+    loaded = augrad.PolicySample(**torch.load(tmp_path / "sample.pt", weights_only=True))
+    assert equal(loaded.to("cpu"), sample)
+
+
+def test_one_local_generator_decides_everything(policy: Policy, images: Tensor) -> None:
+    before = torch.get_rng_state()
+    assert equal(policy.sample(50, generator=generator(4)), policy.sample(50, generator=generator(4)))
+    assert not equal(policy.sample(50, generator=generator(4)), policy.sample(50, generator=generator(5)))
+    first = policy(images, generator=generator(1))
+    assert torch.equal(policy(images, generator=generator(1)), first)
+    policy(images)
+    policy.rsample(3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_draws_without_a_generator_follow_the_global_seed(policy: Policy) -> None:
+    state = torch.get_rng_state()
+    try:
+        torch.manual_seed(11)
+        first = copy.deepcopy(policy).sample(20)
+        torch.manual_seed(12)
+        other = copy.deepcopy(policy).sample(20)
+        torch.manual_seed(11)
+        again = copy.deepcopy(policy).sample(20)
+    finally:
+        torch.set_rng_state(state)
+    assert equal(first, again)
+    assert not equal(first, other)
+
+
+def test_each_image_has_its_own_draw_unless_asked_otherwise(policy: Policy, images: Tensor) -> None:
+    assert len(policy.sample(200, generator=generator()).op.unique(dim=0)) > 20
+    assert len(policy.sample(200, generator=generator()).magnitude.unique()) > 100
+    same, sample = policy(images[:1].expand(6, -1, -1, -1), same_on_batch=True, return_params=True)
+    assert (same == same[:1]).all()
+    assert (sample.draw == sample.draw[:1]).all()
+
+
+def test_frequencies_match_the_probabilities(policy: Policy) -> None:
+    count = 40_000
+    sample = policy.sample(count, generator=generator())
+    expected = policy.subpolicy_probabilities()
+    frequency = torch.bincount(sample.subpolicy, minlength=3) / count
+    assert (frequency - expected).abs().max() < 4 * (0.25 / count) ** 0.5
+    acting = torch.where(sample.gate, sample.op, policy.ops.index(augrad.ops.get("identity")))
+    masses = torch.bincount(acting.flatten(), minlength=len(policy.ops)) / acting.numel()
+    assert (masses - policy.op_masses()).abs().max() < 4 * (0.25 / count) ** 0.5
+    signed = policy.signed[sample.subpolicy].gather(-1, sample.slot[..., None])[..., 0]
+    assert abs(sample.sign[signed].mean()) < 4 / signed.sum().sqrt()
+    assert (sample.sign[~signed] == 1).all()
+
+
+def test_selecting_and_grouping_agree(policy: Policy, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = policy.sample(len(images), generator=generator())
+    grouped = policy(images, params=sample)
+    monkeypatch.setattr(apply, "_grouped", apply._selected)
+    torch.testing.assert_close(policy(images, params=sample), grouped, rtol=0, atol=1e-6)
+    weights = policy.params
+    selected = policy(images, params=policy.sample(len(images), generator=generator()))
+    gradients = torch.autograd.grad(selected.square().sum(), weights.magnitude_locations)[0]
+    assert gradients.isfinite().all()
+
+
+def test_compiles_without_graph_breaks_or_recompilation(policy: Policy, images: Tensor) -> None:
+    compiled = torch.compile(lambda x, s: policy(x, params=s), fullgraph=True, backend="eager")
+    torch._dynamo.reset()
+    with torch.no_grad():
+        for seed in range(3):
+            sample = policy.sample(len(images), generator=generator(seed))
+            with torch.compiler.set_stance("default" if seed == 0 else "fail_on_recompile"):
+                output = compiled(images, sample)
+            torch.testing.assert_close(output, policy(images, params=sample), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_a_relaxed_draw_has_gradients_to_every_parameter(policy: Policy, images: Tensor, hard: bool) -> None:
+    sample = policy.rsample(len(images), temperature=0.5, hard=hard, generator=generator())
+    output = policy(images, params=sample)
+    weights = torch.randn(output.shape, generator=generator(2))
+    gradients = torch.autograd.grad((output * weights).sum(), policy.params.tensors())
+    assert all(gradient.isfinite().all() and gradient.abs().sum() > 0 for gradient in gradients)
+    torch.testing.assert_close(sample.op.sum(-1), torch.ones_like(sample.op.sum(-1)))
+    if hard:
+        assert set(sample.op.unique().tolist()) == {0.0, 1.0}
+        assert set(sample.gate.unique().tolist()) <= {0.0, 1.0}
+        assert set(sample.subpolicy.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_a_straight_through_draw_does_what_its_hard_choice_does(policy: Policy, images: Tensor) -> None:
+    relaxed = policy.rsample(len(images), hard=True, generator=generator()).detach()
+    subpolicy = relaxed.subpolicy.argmax(-1)
+    rows = torch.arange(len(images))
+    slot = relaxed.op[rows, subpolicy].argmax(-1)
+
+    def chosen(values: Tensor) -> Tensor:
+        return values[rows, subpolicy].gather(-1, slot[..., None])[..., 0]
+
+    op = policy.op_index[subpolicy].gather(-1, slot[..., None])[..., 0]
+    hard = augrad.PolicySample(
+        subpolicy, slot, op, chosen(relaxed.gate) > 0.5, chosen(relaxed.latent), chosen(relaxed.magnitude),
+        chosen(relaxed.sign), relaxed.draw,
+    )  # fmt: skip
+    torch.testing.assert_close(policy(images, params=relaxed), policy(images, params=hard), rtol=0, atol=1e-5)
+
+
+def test_uint8_and_half_precision_pass_through(policy: Policy, images: Tensor) -> None:
+    sample = policy.sample(len(images), generator=generator())
+    exact = policy(images, params=sample)
+    for dtype, tolerance in ((torch.float16, 0.02), (torch.float64, 1e-5)):
+        output = policy(images.to(dtype), params=sample)
+        assert output.dtype == dtype
+        assert (output.float() - exact).abs().mean() < tolerance
+    whole = policy((images * 255).to(torch.uint8), params=sample)
+    assert whole.dtype == torch.uint8
+
+
+class Pictures(Dataset):
+    """Draws inside the worker processes."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.policy(torch.linspace(0, 1, 64).reshape(1, 1, 8, 8).expand(4, 3, 8, 8))
+
+
+def test_workers_draw_differently_and_reproducibly(policy: Policy) -> None:
+    def run(seed: int) -> Tensor:
+        loader = DataLoader(Pictures(policy), num_workers=2, generator=generator(seed), multiprocessing_context="fork")
+        return torch.cat(list(loader))
+
+    first = run(0)
+    assert torch.equal(run(0), first)
+    assert not torch.equal(first[0], first[1])  # the first draws of the two workers
+
+
+def test_pickles_and_copies(policy: Policy, images: Tensor) -> None:
+    policy.sample(2)
+    restored = pickle.loads(pickle.dumps(policy))
+    sample = policy.sample(len(images), generator=generator())
+    assert torch.equal(restored(images, params=sample), policy(images, params=sample))
+
+
+def test_document_and_policy_are_one(policy: Policy, images: Tensor, tmp_path) -> None:
+    document = document_of(policy)
+    loaded = policy_from_document(document)
+    assert document_of(loaded) == document
+    augrad.save_policy(policy, tmp_path / "policy.json")
+    again = augrad.load_policy(tmp_path / "policy.json")
+    augrad.save_policy(again, tmp_path / "again.json")
+    assert (tmp_path / "policy.json").read_bytes() == (tmp_path / "again.json").read_bytes()
+    # The operations come in another order in the file's policy; the draws are the same all the same.
+    torch.testing.assert_close(
+        again(images, generator=generator(3)), policy(images, generator=generator(3)), rtol=0, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("magnitude", ["logit_normal", "uniform", "point"])
+def test_every_kind_of_magnitude_survives_the_file(magnitude: str) -> None:
+    policy = initial_policy(make_space({"rotate": {"high": 60.0}, "identity": {}}), magnitude=magnitude, scale=0.4)  # type: ignore[arg-type]
+    again = policy_from_document(document_of(policy))
+    assert document_of(again) == document_of(policy)
+    first, second = (p.sample(4000, generator=generator(1)) for p in (policy, again))
+    torch.testing.assert_close(first.magnitude, second.magnitude, rtol=0, atol=1e-9)
+    acting = first.op == 0
+    expected = {"logit_normal": (1, 59), "uniform": (0, 59), "point": (30, 30)}[magnitude]
+    assert expected[0] <= first.magnitude[acting].min()
+    assert first.magnitude[acting].max() <= expected[1]
+
+
+def test_the_golden_policy_draws_from_ragged_stages() -> None:
+    policy = augrad.load_policy("identity")
+    images = torch.rand(5, 1, 8, 8)
+    assert torch.equal(policy(images), images)
+    assert policy.selection_entropy() == 0
+
+
+def test_summaries_add_up(policy: Policy) -> None:
+    summary = policy_summary(policy)
+    masses = [value for name, value in summary.items() if name.startswith("mass/")] + [summary["identity_mass"]]
+    assert float(sum(masses)) == pytest.approx(1.0)
+    assert 0 <= float(summary["selection_entropy"]) <= policy.max_selection_entropy + 1e-9
+    even = initial_policy(make_space(every_op()), subpolicies=1, stages=2)
+    assert float(even.selection_entropy()) == pytest.approx(even.max_selection_entropy)
+
+
+def test_wrong_calls_are_refused(policy: Policy, images: Tensor) -> None:
+    with pytest.raises(UserError, match="hold 3 draws, the batch 24"):
+        policy(images, params=policy.sample(3))
+    with pytest.raises(UserError, match="same_on_batch"):
+        policy(images, params=policy.sample(24), same_on_batch=True)
+    with pytest.raises(UserError, match="floating point"):
+        policy((images * 255).to(torch.uint8), params=policy.rsample(24))
+    with pytest.raises(UserError, match="temperature"):
+        policy.rsample(3, temperature=0.0)
+    with pytest.raises(UserError, match="shape"):
+        policy(images[0])
+    with pytest.raises(UserError, match="at least one operation"):
+        make_space({})
+    with pytest.raises(UserError, match="has no magnitude"):
+        make_space({"invert": {"low": 1.0}})
+    with pytest.raises(UserError, match="cannot be signed"):
+        make_space({"posterize": {"signed": True}})
+    with pytest.raises(UserError, match="probability"):
+        initial_policy(make_space({"rotate": {}}), probability=1.0)
