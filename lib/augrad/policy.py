@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+import torch.utils.data
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -145,7 +146,13 @@ class Policy(nn.Module):
     @property
     def params(self) -> PolicyParams:
         """The parameters as one value (the live tensors, not copies)."""
-        return PolicyParams(*(getattr(self, name) for name in PolicyParams.names()))
+        return PolicyParams(
+            self.subpolicy_logits,
+            self.op_logits,
+            self.gate_logits,
+            self.magnitude_locations,
+            self.magnitude_log_scales,
+        )
 
     def extra_repr(self) -> str:
         subpolicies, stages, width = self.shape
@@ -245,9 +252,9 @@ class Policy(nn.Module):
     def rsample_from(self, noise: RelaxedNoise, temperature: float, hard: bool = False) -> RelaxedSample:
         """The relaxed draw that `noise` determines."""
         params = self.params
-        subpolicy = relaxed_categorical(params.subpolicy_logits, noise.subpolicy, temperature)
-        op = relaxed_categorical(self._masked_op_logits(params), noise.op, temperature)
-        gate = relaxed_bernoulli(params.gate_logits, noise.gate, temperature)
+        subpolicy = relaxed_categorical(params.subpolicy_logits.expand_as(noise.subpolicy), noise.subpolicy, temperature)
+        op = relaxed_categorical(self._masked_op_logits(params).expand_as(noise.op), noise.op, temperature)
+        gate = relaxed_bernoulli(params.gate_logits.expand_as(noise.gate), noise.gate, temperature)
         if hard:
             subpolicy, op, gate = harden_categorical(subpolicy), harden_categorical(op), harden_bernoulli(gate)
         latent = params.magnitude_locations + params.magnitude_log_scales.exp() * noise.normal
@@ -294,6 +301,19 @@ class Policy(nn.Module):
         A relaxed `params` blends the candidates with its weights and needs floating point images.
         Raises UserError for images of another shape or type, and for `params` of another batch size.
         """
+        if not torch.compiler.is_compiling() and torch.utils.data.get_worker_info() is not None:
+            with torch.no_grad():  # gradients cannot leave a worker process, and a graph would keep its output from leaving
+                return self._apply(images, params, same_on_batch, return_params, generator)
+        return self._apply(images, params, same_on_batch, return_params, generator)
+
+    def _apply(
+        self,
+        images: Tensor,
+        params: PolicySample | RelaxedSample | None,
+        same_on_batch: bool,
+        return_params: bool,
+        generator: torch.Generator | None,
+    ) -> Any:
         check_images(images)
         if params is not None and same_on_batch:
             raise UserError("same_on_batch decides how to draw: it cannot go with params, which are drawn already")

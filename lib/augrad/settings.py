@@ -56,8 +56,8 @@ class SearchSettings:
     policy_final_rate: Fraction = 0.05
     normalize: bool = True
     signal_floor: Fraction = 0.01
-    entropy_floor: Fraction = 0.1
-    entropy_weight: Annotated[float, Field(ge=0)] = 1.0
+    entropy_floor: Fraction = 1.0
+    entropy_weight: Annotated[float, Field(ge=0)] = 0.1
     select_every: PositiveInt = 50
     checkpoint_every: PositiveInt = 200
     log_every: PositiveInt = 10

@@ -56,7 +56,7 @@ class PolicyParams(TensorFields):
     @staticmethod
     def names() -> tuple[str, ...]:
         """The names of the parameter groups, in a fixed order."""
-        return tuple(field.name for field in fields(PolicyParams))
+        return ("subpolicy_logits", "op_logits", "gate_logits", "magnitude_locations", "magnitude_log_scales")
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The parameter groups in the order of `names`."""

@@ -1,9 +1,16 @@
-"""How the Hydra commands end: exit status and what stands on standard error, with real Hydra programs."""
+"""How the Hydra commands end: exit status and what stands on standard error, with a real Hydra program.
 
+Each call is a process of its own, forked from one that has imported everything: importing takes most of the time.
+"""
+
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,7 +18,9 @@ import pytest
 from augrad.errors import PolicyFileError, UserError
 from augrad.experiments.entry import exit_status
 
-PROGRAM = """
+PROGRAM = '''
+import json
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -60,9 +69,29 @@ def job(config):
         time.sleep(60)
 
 
-if __name__ == "__main__":
+def main():
     sys.exit(run_entry_point(job, "augrad test", resumable=True))
-"""
+
+
+def serve():
+    """For each request on a line of standard input: a process of its own that runs main; answers with its id."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            os.chdir(request["folder"])
+            os.environ.update(request["environment"])
+            for stream, name in ((1, "stdout"), (2, "stderr")):
+                os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+            sys.argv[1:] = request["arguments"]
+            main()
+        print(child, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    serve()
+'''
 
 CONFIG = """
 defaults:
@@ -77,27 +106,75 @@ optimizer:
 """
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of the program ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """A call runs in `folder`; what it writes to its streams goes to files beside it."""
+
+    server: subprocess.Popen[str]
+    folder: Path
+
+    def start(self, *arguments: str, **environment: str) -> int:
+        """Starts a call and returns the id of its process."""
+        request = {
+            "arguments": arguments,
+            "environment": environment,
+            "folder": str(self.folder),
+            "stdout": str(self.folder.parent / "stdout"),
+            "stderr": str(self.folder.parent / "stderr"),
+        }
+        assert self.server.stdin is not None
+        self.server.stdin.write(json.dumps(request) + "\n")
+        self.server.stdin.flush()
+        return self._answer()
+
+    def finish(self) -> Outcome:
+        """Waits for the end of the call that was started last."""
+        status = self._answer()
+        return Outcome(status, *((self.folder.parent / name).read_text() for name in ("stdout", "stderr")))
+
+    def __call__(self, *arguments: str, **environment: str) -> Outcome:
+        self.start(*arguments, **environment)
+        return self.finish()
+
+    def _answer(self) -> int:
+        assert self.server.stdout is not None
+        return int(self.server.stdout.readline())
+
+
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
     folder = tmp_path_factory.mktemp("program")
     (folder / "conf" / "model").mkdir(parents=True)
     (folder / "conf" / "model" / "small.yaml").write_text("width: 1\n")
     (folder / "conf" / "job.yaml").write_text(CONFIG)
     (folder / "program.py").write_text(PROGRAM)
-    return folder / "program.py"
-
-
-def call(program: Path, folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     inherited = {name: value for name, value in os.environ.items() if not name.endswith("_FULL_ERROR")}
-    return subprocess.run(
-        [sys.executable, program, *arguments],
-        cwd=folder,
-        env=inherited | environment,
-        capture_output=True,
+    with subprocess.Popen(
+        [sys.executable, folder / "program.py"],
+        env=inherited,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=120,
-    )
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.fixture
+def program(server: subprocess.Popen[str], tmp_path: Path) -> Program:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    return Program(server, folder)
 
 
 MISTAKES = {
@@ -121,9 +198,9 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("arguments", "text"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_told_in_one_message(program: Path, tmp_path: Path, arguments: str, text: str):
-    outcome = call(program, tmp_path, *arguments.split())
-    assert outcome.returncode == 2, outcome.stderr
+def test_a_mistake_is_told_in_one_message(program: Program, arguments: str, text: str):
+    outcome = program(*arguments.split())
+    assert outcome.status == 2, outcome.stderr
     assert outcome.stderr.startswith("augrad test: error: ")
     assert outcome.stderr.count("error: ") == 1
     assert text in outcome.stderr
@@ -132,17 +209,17 @@ def test_a_mistake_is_told_in_one_message(program: Path, tmp_path: Path, argumen
     assert "object_type" not in outcome.stderr
 
 
-def test_a_sweep_says_which_job_failed(program: Path, tmp_path: Path):
-    outcome = call(program, tmp_path, "--multirun", "case=fine,user,fine", "seed=3")
-    assert outcome.returncode == 2
+def test_a_sweep_says_which_job_failed(program: Program):
+    outcome = program("--multirun", "case=fine,user,fine", "seed=3")
+    assert outcome.status == 2
     assert "['case=user', 'seed=3']" in outcome.stderr
     assert outcome.stdout.count("running") == 3
 
 
 @pytest.mark.parametrize("name", ["AUGRAD_FULL_ERROR", "HYDRA_FULL_ERROR"])
-def test_a_traceback_for_who_wants_it(program: Path, tmp_path: Path, name: str):
-    outcome = call(program, tmp_path, "case=user", **{name: "1"})
-    assert outcome.returncode == 2
+def test_a_traceback_for_who_wants_it(program: Program, name: str):
+    outcome = program("case=user", **{name: "1"})
+    assert outcome.status == 2
     assert "Traceback" in outcome.stderr
     assert "program.py" in outcome.stderr
 
@@ -157,36 +234,29 @@ def test_a_traceback_for_who_wants_it(program: Path, tmp_path: Path, name: str):
         (["case=instantiate", "optimizer.rate=1"], "unexpected keyword argument 'speed'"),
     ],
 )
-def test_a_failure_keeps_its_traceback(program: Path, tmp_path: Path, arguments: list[str], text: str):
-    outcome = call(program, tmp_path, *arguments)
-    assert outcome.returncode == 1
+def test_a_failure_keeps_its_traceback(program: Program, arguments: list[str], text: str):
+    outcome = program(*arguments)
+    assert outcome.status == 1
     assert "Traceback" in outcome.stderr
     assert "program.py" in outcome.stderr
     assert text in outcome.stderr
 
 
 @pytest.mark.parametrize("arguments", [["case=interrupt"], ["--multirun", "case=interrupt"]])
-def test_interrupted(program: Path, tmp_path: Path, arguments: list[str]):
-    outcome = call(program, tmp_path, *arguments)
-    assert outcome.returncode == 130
+def test_interrupted(program: Program, arguments: list[str]):
+    outcome = program(*arguments)
+    assert outcome.status == 130
     assert outcome.stderr == "augrad test: interrupted\n"
 
 
-def test_interrupted_by_a_signal(program: Path, tmp_path: Path):
-    with subprocess.Popen(
-        [sys.executable, program, "case=sleep"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        while "asleep" not in (line := process.stdout.readline()):
-            assert line, "it ended before it slept"
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in stderr
+def test_interrupted_by_a_signal(program: Program):
+    process = program.start("case=sleep")
+    while "asleep" not in (program.folder.parent / "stdout").read_text():
+        time.sleep(0.01)
+    os.kill(process, signal.SIGINT)
+    outcome = program.finish()
+    assert outcome.status == 130
+    assert outcome.stderr == "augrad test: interrupted\n"
 
 
 @pytest.mark.parametrize(
@@ -199,28 +269,28 @@ def test_interrupted_by_a_signal(program: Path, tmp_path: Path):
         (["--no-such-option"], 2, ""),
     ],
 )
-def test_hydra_itself(program: Path, tmp_path: Path, arguments: list[str], status: int, text: str):
-    outcome = call(program, tmp_path, *arguments)
-    assert outcome.returncode == status, outcome.stderr
+def test_hydra_itself(program: Program, arguments: list[str], status: int, text: str):
+    outcome = program(*arguments)
+    assert outcome.status == status, outcome.stderr
     assert text in outcome.stdout
     assert "Traceback" not in outcome.stderr
 
 
-def test_a_run_is_taken_up_with_its_overrides(program: Path, tmp_path: Path):
+def test_a_run_is_taken_up_with_its_overrides(program: Program):
     """The directory has characters that are special to Hydra's grammar."""
-    directory = tmp_path / "a b,c=d 'e' {f} é [g]"
+    directory = program.folder / "a b,c=d 'e' {f} é [g]"
     escaped = str(directory).replace("'", r"\'")
-    first = call(program, tmp_path, "seed=7", "optimizer.rate=0.5", f"hydra.run.dir='{escaped}'")
-    assert first.returncode == 0, first.stderr
+    first = program("seed=7", "optimizer.rate=0.5", f"hydra.run.dir='{escaped}'")
+    assert first.status == 0, first.stderr
     assert directory.is_dir()
     (directory / "checkpoint.pt").write_bytes(b"")
     for _ in range(2):  # the second time it is taken up from the record that the first time wrote
-        again = call(program, tmp_path, f"resume={directory}", "optimizer.rate=0.25")
-        assert again.returncode == 0, again.stderr
-        shown = call(program, tmp_path, "--cfg", "job", f"resume={directory}").stdout
+        again = program(f"resume={directory}", "optimizer.rate=0.25")
+        assert again.status == 0, again.stderr
+        shown = program("--cfg", "job", f"resume={directory}").stdout
         assert "seed: 7" in shown
         assert "rate: 0.25" in shown
-    assert [path.name for path in tmp_path.iterdir()] == [directory.name]
+    assert [path.name for path in program.folder.iterdir()] == [directory.name]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         *(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel),
         folder=place,
     )
-    # A folder named in a .pth file is put on the path, but its own .pth files (that of the editable augrad) are not read.
+    # A folder named in a .pth file is put on the path, but its own .pth files, with the editable augrad, are not read.
     libraries = [entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))]
     (own,) = (place / "lib").glob("python*/site-packages")
     (own / "libraries.pth").write_text("\n".join(libraries))

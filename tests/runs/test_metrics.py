@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augrad.errors import UserError
@@ -23,6 +23,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "metrics.jsonl"
 
 
+@settings(max_examples=40)
 @given(rows=st.lists(st.dictionaries(st.text(), _VALUES), max_size=5))
 def test_rows_come_back(rows: list[dict[str, float | int | str | None]], tmp_path_factory: pytest.TempPathFactory):
     path = tmp_path_factory.mktemp("log") / "metrics.jsonl"

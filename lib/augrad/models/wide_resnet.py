@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from augrad.errors import UserError
+from augrad.models.batch_norm import BatchNorm2d
 from augrad.models.dropout import SeededDropout
 
 
@@ -36,7 +37,7 @@ class WideResNet(nn.Module):
                 for first in [True] + [False] * ((depth - 4) // 6 - 1)
             )
         )
-        self.norm = nn.BatchNorm2d(widths[-1])
+        self.norm = BatchNorm2d(widths[-1])
         self.head = nn.Linear(widths[-1], class_count)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -55,9 +56,9 @@ class _Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, dropout: float) -> None:
         super().__init__()
-        self.norm1 = nn.BatchNorm2d(inputs)
+        self.norm1 = BatchNorm2d(inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
+        self.norm2 = BatchNorm2d(outputs)
         self.dropout = SeededDropout(dropout) if dropout else nn.Identity()
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         same = inputs == outputs and stride == 1

@@ -76,8 +76,8 @@ def policy_from_document(document: PolicyDocument) -> Policy:
 def document_of(policy: Policy, provenance: Mapping[str, Any] | None = None) -> PolicyDocument:
     """The document that describes `policy`, with its own provenance or another one."""
     params = policy.params.map(lambda tensor: tensor.detach().to("cpu", torch.float64))
-    weights = policy.subpolicy_probabilities().tolist()
-    op_weights = policy.op_probabilities().tolist()
+    weights = _weights(params.subpolicy_logits).tolist()
+    op_weights = _weights(params.op_logits).tolist()
     gates = torch.sigmoid(params.gate_logits).tolist()
     locations, scales = params.magnitude_locations.tolist(), params.magnitude_log_scales.exp().tolist()
 
@@ -108,6 +108,12 @@ def document_of(policy: Policy, provenance: Mapping[str, Any] | None = None) -> 
 
 def _log(value: float) -> float:
     return math.log(value) if value > 0 else -math.inf
+
+
+def _weights(logits: torch.Tensor) -> torch.Tensor:
+    # Logarithms of weights that a file gave, which sum to 1 within its tolerance, go back as they came.
+    total = torch.logsumexp(logits, -1, keepdim=True)
+    return torch.where(total.abs() < 2e-6, logits.exp(), torch.softmax(logits, -1))
 
 
 def _slot(entry: Entry, op: int) -> Slot:

@@ -84,7 +84,7 @@ class SearchProgress:
         return f"{words}  {note}" if note else words
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float | int) -> str:
     """Seconds as people say them: "8 s", "3:07 min", "2:05 h", "3 d 4 h"."""
     whole = round(seconds)
     if whole < 60:

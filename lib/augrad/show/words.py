@@ -102,9 +102,9 @@ def describe_magnitude(entry: Entry) -> str:
         case Uniform(low=low, high=high):
             words, spread = (plain(low) if low == high else f"{plain(low)} to {plain(high)}"), ""
         case UniformUpTo(low=low) as magnitude:
-            words, spread = f"{plain(low)} to {plain(_quantile(magnitude, 0))}", _spread(magnitude, one, "end: 80%")
+            words, spread = f"{plain(low)} to {plain(_quantile(magnitude, 0.0))}", _spread(magnitude, one, "end: 80%")
         case LogitNormal() as magnitude:
-            words, spread = plain(_quantile(magnitude, 0)), _spread(magnitude, one, "80%")
+            words, spread = plain(_quantile(magnitude, 0.0)), _spread(magnitude, one, "80%")
     return f"{before}{words}{after}{spread}"
 
 
@@ -133,9 +133,9 @@ def _describe_factor(entry: Entry) -> str:
         case Uniform(low=low, high=high):
             return f"factor {span(low, high)}"
         case UniformUpTo(low=low) as magnitude:
-            return f"factor {span(low, _quantile(magnitude, 0))}{_spread(magnitude, end, 'end: 80%')}"
+            return f"factor {span(low, _quantile(magnitude, 0.0))}{_spread(magnitude, end, 'end: 80%')}"
         case LogitNormal() as magnitude:
-            median = _quantile(magnitude, 0)
+            median = _quantile(magnitude, 0.0)
             words = f"1 ± {one(abs(median))}" if entry.signed else one(1 + median)
             return f"factor {words}{_spread(magnitude, end, '80%')}"
     raise AssertionError(entry)
@@ -176,14 +176,14 @@ def _spread(magnitude: LogitNormal | UniformUpTo, one: Callable[[float], str], l
     return "" if one(low) == one(high) else f" ({lead} between {one(low)} and {one(high)})"
 
 
-def number(value: float, decimals: int) -> str:
+def number(value: float | int, decimals: int) -> str:
     """A number with at most `decimals` decimals, no trailing zeros, and a true minus."""
     text = f"{abs(value):.{decimals}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return ("\u2212" if value < 0 and text != "0" else "") + text
 
 
-def share(fraction: float) -> str:
+def share(fraction: float | int) -> str:
     """A fraction as a percentage: whole from 10% on, one decimal below, "<0.1%" for what is not zero but nearly."""
     if 0 < fraction < 0.0005:
         return "<0.1%"

@@ -1,0 +1,67 @@
+"""Tables as a terminal shows them."""
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from augrad.errors import UserError
+from augrad.policy_file import PolicyDocument
+from augrad.show.statistics import ComparisonRow
+from augrad.show.table import comparison_table, policy_table
+
+
+def _lines(table: Table) -> list[str]:
+    console = Console(file=io.StringIO(), width=140, color_system=None)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def _cells(table: Table) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in _lines(table) if line.startswith("│")]
+
+
+def test_policy_heaviest_first(document: PolicyDocument):
+    assert _cells(policy_table(document)) == [
+        ["75%", "1", "shear_x", "factor 0 to ±0.11 (end: 80% between 0.1 and 0.13)", "80%", "90%", "54%"],
+        ["", "1", "solarize", "threshold 0.71", "20%", "100%", "15%"],
+        ["25%", "1", "identity", "–", "40%", "100%", "10%"],
+        ["", "1", "rotate", "±18° (80% between 15.1° and 20.6°)", "60%", "50%", "7.5%"],
+        ["", "2", "invert", "–", "100%", "10%", "2.5%"],
+    ]
+
+
+def test_a_limit_says_what_it_leaves_out(document: PolicyDocument):
+    table = policy_table(document, limit=3)
+    assert len(_cells(table)) == 3
+    assert "2 more left out, the largest share 7.5%" in _lines(table)[-1]
+    assert "left out" not in "".join(_lines(policy_table(document, limit=5)))
+
+
+_ROWS = [
+    ComparisonRow("none", (0.90, 0.92, 0.91)),
+    ComparisonRow("[bold]odd[/bold]", (0.94,)),
+    ComparisonRow("learned", (0.95, 0.96, 0.955)),
+]
+
+
+def test_comparison():
+    assert _cells(comparison_table(_ROWS)) == [
+        ["none", "91.0% (88.5 to 93.5, n = 3)", "3", "+4.5 (+3.3 to +5.7)"],
+        ["[bold]odd[/bold]", "94.0% (one seed, no interval)", "1", "not the same number of seeds"],
+        ["learned", "95.5% (94.3 to 96.7, n = 3)", "3", ""],
+    ]
+    assert any("learned minus this, points" in line for line in _lines(comparison_table(_ROWS)))
+
+
+def test_without_the_reference_there_is_no_difference():
+    table = comparison_table(_ROWS[:2])
+    assert [len(cells) for cells in _cells(table)] == [3, 3]
+    assert "minus this" not in "".join(_lines(table))
+
+
+def test_a_row_without_results():
+    with pytest.raises(UserError, match="at least one finite value"):
+        comparison_table([ComparisonRow("none", ())])
