@@ -10,6 +10,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 extras="dev,sweep"
 made=.venv/augrad-made
 stamp=.venv/augrad-stamp
+log=.venv/augrad-pip.log
 
 say() { printf 'bootstrap: %s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
@@ -82,10 +83,10 @@ elif [ -e "$made" ]; then
 elif ! can_install; then
     fail "$PWD/.venv was not made by this script, and holds no Python ${PYTHON:+of the version of PYTHON=$PYTHON }(3.11 to 3.13) with pip. Move it away and call again."
 fi
-rm -f "$stamp"
+rm -f "$stamp" "$log"
 say "installing augrad[$extras] in the versions of constraints.txt (a few minutes the first time)"
-.venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-input -c constraints.txt -e ".[$extras]" ||
-    fail "pip could not install augrad[$extras]; what it says is above. Mend the cause (the network?) and call again."
+.venv/bin/python -m pip install -qq --log "$log" --disable-pip-version-check --no-input -c constraints.txt -e ".[$extras]" ||
+    fail "pip could not install augrad[$extras]; all it said is in $PWD/$log. Mend the cause (the network?) and call again."
 wanted_stamp >"$stamp.new"
 mv -f "$stamp.new" "$stamp"
 say "$PWD/.venv is ready"

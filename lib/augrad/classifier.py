@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from augrad.models.batch_norm import batch_norm
 
 Weights = dict[str, Tensor]
 """Parameters by name, as `torch.func.functional_call` takes them."""
@@ -31,16 +34,23 @@ def gradients_of_weights(model: nn.Module) -> Weights:
 def statistics_untouched(model: nn.Module) -> Iterator[None]:
     """Inside, BatchNorm in training mode normalises with the batch's statistics and leaves its running ones alone.
 
-    An in-place update of a buffer would also break forward-mode differentiation.
+    An in-place update of a buffer would also break forward-mode differentiation. PyTorch's own layers also get a derivative that
+    can be differentiated again (see `augrad.models.batch_norm`).
     """
-    tracking = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    tracking = [module for module in norms if module.track_running_stats]
+    native = [module for module in norms if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)]
     for module in tracking:
         module.track_running_stats = False
+    for module in native:
+        module.forward = partial(batch_norm, module, native=module.forward)
     try:
         yield
     finally:
         for module in tracking:
             module.track_running_stats = True
+        for module in native:
+            del module.forward
 
 
 def logits_with(model: nn.Module, weights: Weights, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:

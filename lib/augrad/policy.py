@@ -303,10 +303,10 @@ class Policy(nn.Module):
         """
         if not torch.compiler.is_compiling() and torch.utils.data.get_worker_info() is not None:
             with torch.no_grad():  # gradients cannot leave a worker process, and a graph would keep its output from leaving
-                return self._apply(images, params, same_on_batch, return_params, generator)
-        return self._apply(images, params, same_on_batch, return_params, generator)
+                return self._augment(images, params, same_on_batch, return_params, generator)
+        return self._augment(images, params, same_on_batch, return_params, generator)
 
-    def _apply(
+    def _augment(
         self,
         images: Tensor,
         params: PolicySample | RelaxedSample | None,

@@ -65,7 +65,7 @@ def _adam(weight: Tensor, gradient: Tensor, group: dict[str, Any], state: dict[s
     else:
         gradient = gradient + group["weight_decay"] * weight
     beta1, beta2 = group["betas"]
-    count = state["step"] + 1 if "step" in state else torch.ones(())
+    count = state["step"].to(torch.float64) + 1 if "step" in state else torch.ones((), dtype=torch.float64)
     first = beta1 * state.get("exp_avg", torch.zeros_like(weight)) + (1 - beta1) * gradient
     second = beta2 * state.get("exp_avg_sq", torch.zeros_like(weight)) + (1 - beta2) * gradient**2
     correction1, correction2 = (1 - beta1**count).to(weight), (1 - beta2**count).to(weight)

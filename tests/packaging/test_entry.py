@@ -27,6 +27,7 @@ from dataclasses import dataclass
 
 import hydra
 import pydantic
+from hydra.core.plugins import Plugins
 from hydra.utils import instantiate
 
 from augrad.errors import UserError
@@ -75,6 +76,7 @@ def main():
 
 def serve():
     """For each request on a line of standard input: a process of its own that runs main; answers with its id."""
+    Plugins.instance()
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()
@@ -131,6 +133,8 @@ class Program:
             "stdout": str(self.folder.parent / "stdout"),
             "stderr": str(self.folder.parent / "stderr"),
         }
+        for name in ("stdout", "stderr"):
+            (self.folder.parent / name).write_text("")
         assert self.server.stdin is not None
         self.server.stdin.write(json.dumps(request) + "\n")
         self.server.stdin.flush()

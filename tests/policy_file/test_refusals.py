@@ -326,6 +326,7 @@ def test_documents_built_in_python_are_checked_frozen_and_own_their_provenance()
         lambda: SubPolicy(weight=1, stages=((Entry(op="invert", weight=0.5),),)),
         lambda: PolicyDocument(**{**dict(made), "provenance": {"when": re}}),
         lambda: PolicyDocument(**{**dict(made), "provenance": {1: 2}}),
+        lambda: PolicyDocument(**{**dict(made), "provenance": {"count": 10**309}}),
     ):
         with pytest.raises(ValidationError, match=r"expected|finite number|valid number"):
             build()

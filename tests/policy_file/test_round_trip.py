@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -114,7 +115,7 @@ def key_orders(value: Any) -> Any:
     return list(map(key_orders, value)) if isinstance(value, list) else None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(documents())
 def test_reading_what_was_written_gives_the_document_back(data: dict[str, Any]) -> None:
     document = build(data)
@@ -127,7 +128,7 @@ def test_reading_what_was_written_gives_the_document_back(data: dict[str, Any]) 
     assert key_orders(json.loads(text)) == key_orders(data)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(documents(exact=False))
 def test_any_number_is_written_with_12_digits_and_then_stays(data: dict[str, Any]) -> None:
     text = format_policy(build(data))
@@ -161,11 +162,13 @@ def test_equal_documents_are_written_alike(data: dict[str, Any], random: Any) ->
     assert parse_policy(json.dumps(shuffled(data))) == document
 
 
-def test_rounding_never_makes_an_accepted_sum_of_weights_a_refused_one() -> None:
-    """Rounding to 12 digits moves these sums across the edge of what is accepted, in both directions."""
+@pytest.mark.parametrize("shares", [(1 / 3, 1 / 3, 1 / 3), (2 / 3, 1 / 6, 1 / 6)], ids=["down", "up"])
+@pytest.mark.parametrize("edge", [1e-6, -1e-6])
+def test_rounding_never_makes_an_accepted_sum_of_weights_a_refused_one(shares: tuple[float, ...], edge: float) -> None:
+    """Rounding to 12 digits moves some of these sums across the edge of what is accepted."""
     accepted = 0
     for step in range(-40, 41):
-        parts = [1 / 3, 1 / 3, 1 / 3 + 1e-6 + step * 1e-13]
+        parts = [*shares[:2], shares[2] + edge + step * 1e-13]
         stage = tuple(Entry(op="identity", weight=part) for part in parts)
         try:
             subpolicy = SubPolicy(weight=1.0, stages=(stage,))
@@ -175,6 +178,17 @@ def test_rounding_never_makes_an_accepted_sum_of_weights_a_refused_one() -> None
         text = format_policy(PolicyDocument(interpolation="bilinear", fill=0.0, subpolicies=(subpolicy,)))
         assert format_policy(parse_policy(text)) == text
     assert 0 < accepted < 81
+
+
+def test_the_two_zeros_are_written_alike() -> None:
+    for zero in (0.0, -0.0):
+        entry = Entry(op="rotate", unit="degree", magnitude=Value(value=zero), probability=zero)
+        subpolicy = SubPolicy(weight=1.0, stages=((entry,),))
+        provenance = {"loss": zero}
+        text = format_policy(
+            PolicyDocument(interpolation="bilinear", fill=zero, subpolicies=(subpolicy,), provenance=provenance)
+        )
+        assert "-" not in text
 
 
 def refused_or_stable(text: str | bytes) -> None:
@@ -233,13 +247,13 @@ def mutated(draw: st.DrawFn) -> str:
     return json.dumps(data)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(mutated())
 def test_mutated_documents_are_accepted_or_refused(text: str) -> None:
     refused_or_stable(text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, len(GOLDEN)), st.integers(0, 6), st.binary(max_size=4)), min_size=1, max_size=4)
 )
@@ -250,7 +264,7 @@ def test_documents_with_mutated_bytes_are_accepted_or_refused(cuts: list[tuple[i
     refused_or_stable(content)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary() | st.text(st.characters()) | st.text('[]{}",:\\0129.eE+-nulltrefasNI ', max_size=40))
 def test_random_input_is_refused(text: str | bytes) -> None:
     refused_or_stable(text)

@@ -1,5 +1,6 @@
 """Bilevel: the policy minimises the validation loss of the classifier that it trains."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,11 @@ from augrad.classifier import Weights, logits_with, losses_of, weights_of
 from augrad.estimators.estimate import Scalar
 from augrad.policy import Policy
 from augrad.types import PolicySample, RelaxedSample
+
+with warnings.catch_warnings():
+    # PyTorch scripts some forward-mode formulas when it first needs them, and warns that scripting is deprecated: its own affair.
+    warnings.simplefilter("ignore", FutureWarning)
+    import torch._decomp.decompositions_for_jvp
 
 
 def directional_scores(

@@ -71,7 +71,7 @@ class WandbTracker:
             self._guard(lambda: self._end(figures, policy_file, summary))
             self._run = None
 
-    def _begin(self, config: dict[str, Any], directory: Path, mode: str) -> None:
+    def _begin(self, config: dict[str, Any], directory: Path, mode: Any) -> None:
         import wandb  # here: costs most of a second, and may be missing
 
         remembered = directory / _RUN_ID_FILE

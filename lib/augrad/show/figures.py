@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from augrad.errors import UserError
@@ -32,7 +32,7 @@ def evolution_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     identity_mass; and for each operation mass/<op>, strength/<op>, probability/<op> (all in 0..1).
     """
     with style():
-        figure = new_figure(11, 13)
+        figure = new_figure(11.0, 13.0)
         grid = figure.add_gridspec(4, 2, height_ratios=(1, 1.4, 1, 0.75), hspace=0.06, wspace=0.04)
         colors = _operation_colors(rows)
         acting = {op: color for op, color in colors.items() if op != "identity"}
@@ -99,8 +99,8 @@ def examples_figure(
     side, ratio = 1.25, min(max(before.shape[2] / before.shape[3], 0.4), 2.5)
     with style():
         # The first column stands apart: an empty one follows it.
-        figure = new_figure(side * (draws + 1.25) + 0.1, side * count * ratio + (0.24 * count if captions else 0) + 0.5)
-        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
+        width, height = side * (draws + 1.25) + 0.1, side * count * ratio + (0.24 * count if captions else 0) + 0.5
+        figure = new_figure(width, height, pad=0.03, space=0.0)
         grid = figure.add_gridspec(count, draws + 2, width_ratios=(1, 0.12, *[1] * draws))
         for row in range(count):
             axes = _picture(figure.add_subplot(grid[row, 0]), before[row])
@@ -128,7 +128,7 @@ def comparison_figure(rows: Sequence[ComparisonRow], reference: str = "learned")
         raise UserError("comparison figure: expected at least one row, got none")
     intervals = [mean_interval(row.accuracies) for row in rows]
     with style():
-        figure = new_figure(9, 0.52 * len(rows) + 1.2)
+        figure = new_figure(9.0, 0.52 * len(rows) + 1.2)
         axes = figure.add_subplot()
         for place, (row, interval) in enumerate(zip(rows, intervals, strict=True)):
             chosen = row.name == reference
@@ -288,7 +288,7 @@ def _finish(axes: Axes, rows: Sequence[Mapping[str, Any]], percent: bool, nothin
         axes.set_xlim(min(steps), max(steps))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if percent:
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{number(100 * value, 1)}%")
     if nothing:
         axes.text(0.5, 0.5, nothing, transform=axes.transAxes, ha="center", va="center", color=MUTED)
         axes.set(xticks=[], yticks=[])

@@ -37,7 +37,7 @@ class SearchProgress:
         self._last_line = clock(), start
         self._bar: Progress | None = None
         if not disable and self._console.is_terminal:
-            self._bar = Progress(
+            bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=None),
                 TaskProgressColumn(),
@@ -45,7 +45,7 @@ class SearchProgress:
                 console=self._console,
                 expand=True,
             )
-            self._task = self._bar.add_task(title, total=total, completed=start, words="")
+            self._bar, self._task = bar, bar.add_task(title, total=total, completed=start, words="")
 
     def __enter__(self) -> "SearchProgress":
         if self._bar is not None:

@@ -69,12 +69,14 @@ def _result(row: ComparisonRow, rows: Sequence[ComparisonRow] | None, reference:
     """One line of the comparison, in words."""
     interval = mean_interval(row.accuracies)
     against = difference(rows or (), row.name, reference)
-    known = interval.low is not None and interval.high is not None
+    words = "one seed, no interval"
+    if interval.low is not None and interval.high is not None:
+        words = f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
     return {
         "name": row.name,
         "is_reference": row.name == reference,
         "mean": f"{100 * interval.mean:.1f}%",
-        "interval": f"{100 * interval.low:.1f} to {100 * interval.high:.1f}" if known else "one seed, no interval",
+        "interval": words,
         "seeds": interval.n,
         "difference": points(against) if against else "",
     }

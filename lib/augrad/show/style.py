@@ -3,11 +3,13 @@
 import io
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.style import context
 from matplotlib.transforms import ScaledTranslation
 
 from augrad.show.files import put
@@ -43,16 +45,19 @@ _STYLE = {
 }
 
 
-def style() -> rc_context:
+def style() -> AbstractContextManager[None]:
     """A context in which figures are made (and saved) in this style, whatever the user's own settings."""
-    return rc_context(_STYLE)
+    return context(["default", _STYLE])
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of that many inches, drawn by Agg; pyplot never hears of it."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+def new_figure(width: float, height: float, pad: float = 0.1, space: float = 0.02) -> Figure:
+    """An empty figure of that many inches, drawn by Agg; pyplot never hears of it.
+
+    pad: inches around each panel. space: more between panels, as a fraction of the figure.
+    """
+    layout = ConstrainedLayoutEngine(w_pad=pad, h_pad=pad, wspace=space, hspace=space)
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     return figure
 
 
@@ -64,9 +69,9 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
     if not ends:
         return
     low, high = axes.get_ylim()
-    height = axes.figure.get_size_inches()[1] * axes.get_subplotspec().get_position(axes.figure).height * 72
-    gap = 11.5 * (high - low) / max(height * 0.86, 1.0)  # a line of text, in units of y
-    order = sorted(ends, key=lambda end: end[1])
+    height = 72 * axes.bbox.height / axes.figure.dpi  # in points, before the layout takes some of it for titles
+    gap = 12.0 * (high - low) / max(height, 1.0)  # a line of text, in units of y
+    order = sorted(ends[::-1], key=lambda end: end[1])  # of equals, the first on top
     beside = axes.get_yaxis_transform() + ScaledTranslation(9 / 72, 0, axes.figure.dpi_scale_trans)
     places = spread([min(max(y, low), high) for _, y, _, _ in order], gap, low, high)
     for (x, y, text, color), place in zip(order, places, strict=True):
@@ -79,7 +84,15 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
             fontsize=9,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": color, "lw": 0.6, "alpha": 0.6, "shrinkA": 1, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": color,
+                "lw": 0.6,
+                "alpha": 0.6,
+                "shrinkA": 1,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
         )
 
 
