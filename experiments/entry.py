@@ -59,8 +59,8 @@ def exit_status(run: Callable[[], Any], program: str) -> int:
     wants_traceback = any(os.environ.get(name, "0") != "0" for name in ("AUGRAD_FULL_ERROR", "HYDRA_FULL_ERROR"))
     try:
         run()
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"{program}: {str(error) or 'interrupted'}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         message = mistake_message(error)

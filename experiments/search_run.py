@@ -3,7 +3,7 @@
 import signal
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -56,7 +56,7 @@ class SearchRun:
         self._stop = False
         self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "SearchRun":
         step = self.state.step
         self._log = MetricsLog(self.directory / "metrics.jsonl", step if self.config.resume is not None else None)
         self.progress = SearchProgress(self.parts.settings.steps, start=step)

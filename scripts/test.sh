@@ -24,7 +24,7 @@ type_check() {
     PYRIGHT_PYTHON_IGNORE_WARNINGS=1 "$bin/pyright" --pythonpath "$bin/python"
 }
 
-check "ruff check" "$bin/ruff" check .
+check "ruff check" "$bin/ruff" check --output-format concise .
 check "ruff format --check" "$bin/ruff" format --check .
 if [ "${AUGRAD_SKIP_PYRIGHT:-}" = 1 ]; then
     echo "== pyright: left out (AUGRAD_SKIP_PYRIGHT=1)"

@@ -20,8 +20,7 @@ def test_the_published_schema_is_that_of_the_models() -> None:
     published = files("augrad.policy_file").joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
     assert published == json_schema(), (
         "the published JSON Schema is out of date; write it anew with: "
-        f"PYTHONPATH=lib python -m augrad.policy_file > /tmp/schema.json && mv /tmp/schema.json "
-        f"lib/augrad/policy_file/{SCHEMA_FILE}"
+        f"PYTHONPATH=lib python -m augrad.policy_file > lib/augrad/policy_file/{SCHEMA_FILE}"
     )
 
 

@@ -71,7 +71,8 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
     low, high = axes.get_ylim()
     height = 72 * axes.bbox.height / axes.figure.dpi  # in points, before the layout takes some of it for titles
     gap = 12.0 * (high - low) / max(height, 1.0)  # a line of text, in units of y
-    order = sorted(ends[::-1], key=lambda end: end[1])  # of equals, the first on top
+    upwards = sorted(enumerate(ends), key=lambda item: (item[1][1], -item[0]))  # of equals, the first on top
+    order = [end for _, end in upwards]
     beside = axes.get_yaxis_transform() + ScaledTranslation(9 / 72, 0, axes.figure.dpi_scale_trans)
     places = spread([min(max(y, low), high) for _, y, _, _ in order], gap, low, high)
     for (x, y, text, color), place in zip(order, places, strict=True):

@@ -1,0 +1,70 @@
+"""Every configuration composes, and its parts build."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from augrad import Policy
+from augrad.estimators.estimate import Estimator
+from augrad.experiments.parts import recipe_of, settings_of, starting_policy
+from augrad.settings import SearchSettings
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+GROUPS = sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir() and not folder.name.startswith("__"))
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def composed(name: str, *overrides: str) -> DictConfig:
+    with initialize_config_module("augrad.configs", version_base="1.3"):
+        return compose(name, list(overrides))
+
+
+def test_there_are_at_most_nine_groups_and_they_are_the_promised_ones() -> None:
+    promised = {"data", "model", "space", "policy", "objective", "estimator", "hypergradient", "tracker", "experiment"}
+    assert set(GROUPS) == promised
+
+
+@pytest.mark.parametrize("name", ["search", "train", "compare"])
+def test_the_promised_keys_are_there(name: str) -> None:
+    config = composed(name)
+    assert config.seed == 0
+    assert config.device == "auto"
+    assert config.train.epochs > 0
+    assert config.train.batch_size > 0
+    assert config.tracker._target_.endswith("NoTracker")
+
+
+@pytest.mark.parametrize(("group", "option"), [(g, o) for g in GROUPS for o in options(g)])
+def test_every_option_composes_into_a_search(group: str, option: str) -> None:
+    extra = ["data.path=x.npz"] if option == "arrays" else []
+    if (group, option) == ("policy", "file"):
+        extra = ["policy.file=identity"]
+    config = composed("search", f"{group}={option}", *extra)
+    SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer"))
+    assert isinstance(instantiate(config.estimator), Estimator)
+    instantiate(config.objective)
+    instantiate(config.hypergradient)
+    instantiate(config.tracker)
+    recipe_of(config)
+    assert isinstance(starting_policy(config, 0), Policy)
+    assert instantiate(config.model)(in_channels=1, class_count=10) is not None
+
+
+@pytest.mark.parametrize("option", options("experiment"))
+def test_every_experiment_composes_for_train_and_compare(option: str) -> None:
+    for name in ("train", "compare"):
+        assert composed(name, f"experiment={option}").data.planted is not None
+
+
+def test_one_word_changes_a_range_or_removes_an_operation() -> None:
+    config = composed("search", "space.ops.rotate.high=45", "~space.ops.invert")
+    policy = starting_policy(config, 0)
+    names = [op.name for op in policy.ops]
+    assert "invert" not in names
+    assert float(policy.high[0, 0, names.index("rotate")]) == 45.0

@@ -1,0 +1,54 @@
+"""Real runs through the real command, inside the test's process, small enough for a test."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from augrad.experiments.cli import main
+
+SMALL = [
+    "search.steps=6",
+    "search.batch_size=32",
+    "search.validation_batch_size=32",
+    "search.select_every=2",
+    "search.checkpoint_every=3",
+    "search.log_every=2",
+    "search.warmup=0",
+    "model.width=16",
+    "data.train_size=200",
+    "data.validation_size=60",
+    "data.selection_size=60",
+    "train.epochs=1",
+]
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def augrad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Calls `augrad` in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Done:
+        capsys.readouterr()
+        try:
+            status = main(list(arguments))
+        except SystemExit as exit_:
+            status = int(exit_.code or 0)
+        return Done(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def small() -> list[str]:
+    """Overrides that make a search take seconds."""
+    return list(SMALL)

@@ -1,0 +1,91 @@
+"""What a newcomer gets wrong: one clear message, status 2, and nothing half-written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+
+def images(count: int = 60, side: int = 12) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, side, side), dtype=np.uint8)
+
+
+def labels(count: int = 60) -> np.ndarray:
+    return np.arange(count) % 3
+
+
+ARRAYS = {
+    "missing key": ({"train_images": images()}, "train_labels"),
+    "labels of the wrong length": ({"train_images": images(), "train_labels": labels(59)}, "59"),
+    "floats outside 0..1": ({"train_images": images().astype(np.float32), "train_labels": labels()}, "[0, 1]"),
+    "too small": ({"train_images": images(side=7), "train_labels": labels()}, "8"),
+}
+
+
+def check(done, *words: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr, done.stderr
+    assert 0 < len(done.stderr.strip().splitlines()) <= 6
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_bad_npz(augrad, tmp_path: Path, name: str) -> None:
+    content, word = ARRAYS[name]
+    np.savez(tmp_path / "x.npz", **content)
+    check(augrad("search", "data=arrays", "data.path=x.npz", "hydra.run.dir=out"), "x.npz", word)
+    assert not (tmp_path / "out" / "policy.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["serch.steps=3"], ["serch"]),
+        (["search.step=3"], ["step"]),
+        (["search.batch_size=many"], ["batch_size", "many"]),
+        (["search.batch_size=0"], ["batch_size"]),
+        (["estimator=gumble"], ["gumble", "gumbel"]),
+        (["estimator.temperature=0"], ["temperature"]),
+        (["space.ops.rotate.hihg=3"], ["hihg"]),
+        (["+space.ops.rotatee={}"], ["rotatee", "rotate"]),
+        (["policy.probability=1.0"], ["probability"]),
+        (["device=tpu"], ["tpu"]),
+        (["data=arrays", "data.path=nowhere.npz"], ["nowhere.npz"]),
+        (["data=arrays"], ["path"]),
+        (["resume=nowhere"], ["nowhere"]),
+        (["seed=-1"], ["seed"]),
+        (["search.optimizer.lrr=0.1"], ["lrr"]),
+        (["search.optimizer._target_=torch.optim.RMSprop", "~search.optimizer.nesterov"], ["SGD, Adam and AdamW"]),
+    ],
+)
+def test_a_wrong_word_on_the_command_line(augrad, arguments: list[str], words: list[str]) -> None:
+    check(augrad("search", "search.steps=2", *arguments), *words)
+
+
+def test_a_cuda_device_that_is_not_there(augrad) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    check(augrad("search", "device=cuda"), "cuda", "device=cpu")
+
+
+def test_a_policy_file_with_a_typing_error(augrad, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(
+        '{"format": "augrad.policy", "version": 1, "interpolation": "bilinear", "fill": 0.0,\n'
+        ' "subpolicies": [{"weight": 1.0, "stages": [[{"op": "rotat", "weight": 1.0}]]}]}'
+    )
+    check(augrad("train", "policy.file=p.json"), "subpolicies[0].stages[0][0]", "rotate")
+    check(augrad("policy", "validate", "p.json"), "rotate")
+    (tmp_path / "q.json").write_text('{"format": "augrad.policy",}')
+    check(augrad("train", "policy.file=q.json"), "line 1")
+    check(augrad("compare", "policies=[none,missing.json]"), "missing.json")
+
+
+def test_the_policy_command(augrad, tmp_path: Path) -> None:
+    shown = augrad("policy", "show", "identity")
+    assert shown.returncode == 0
+    assert "identity" in shown.stdout
+    assert augrad("policy", "validate", "identity").returncode == 0
+    assert augrad("policy", "diff", "identity", "identity").returncode == 0
+    assert augrad("policy", "shw", "identity").returncode == 2

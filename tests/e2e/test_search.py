@@ -1,0 +1,153 @@
+"""A search from the command line: what it leaves, how it goes on, how it stops."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import augrad as library
+
+ESTIMATORS = ["gumbel", "reinforce"]
+
+
+def rows(directory: Path) -> list[dict]:
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_clock(directory: Path) -> list[dict]:
+    return [{key: value for key, value in row.items() if key != "step_seconds"} for row in rows(directory)]
+
+
+def test_a_search_leaves_everything_a_person_needs(augrad, small, tmp_path: Path) -> None:
+    done = augrad("search", *small, "hydra.run.dir=out", "compare.seeds=2")
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    assert {path.name for path in out.iterdir()} >= {"policy.json", "metrics.jsonl", "checkpoint.pt", "report.html", ".hydra"}
+    assert {path.name for path in (out / "figures").iterdir()} == {"evolution.png", "examples.png", "comparison.png"}
+    assert [row["step"] for row in rows(out)] == [1, 2, 3, 4, 5, 6]
+    for key in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "selection_entropy", "identity_mass",
+                "mass/rotate", "strength/rotate", "probability/rotate", "gradient_norm", "step_seconds"):  # fmt: skip
+        assert all(isinstance(row[key], float) for row in rows(out)), key
+    assert "selection_loss" in rows(out)[1]
+    policy = library.load_policy(out / "policy.json")
+    images = torch.rand(4, 1, 16, 16)
+    assert policy(images).shape == images.shape
+    metrics = policy.provenance["metrics"]
+    assert {"test_accuracy/none", "test_accuracy/random", "test_accuracy/learned"} <= set(metrics)
+    assert policy.provenance["data"]["name"] == "digits"
+    assert str(out) in done.stdout
+    for word in ("rotate", "none", "random", "learned", "report"):
+        assert word in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(augrad, small, tmp_path: Path, estimator: str) -> None:
+    common = [*small, f"estimator={estimator}", "compare=null"]
+    assert augrad("search", *common, "hydra.run.dir=whole").returncode == 0
+    # The same run, its process ended for good after the first checkpoint.
+    script = (
+        "import augrad.experiments.search_run as r, os\n"
+        "keep = r.SearchRun.checkpoint\n"
+        "def once(self, state):\n    keep(self, state)\n    os._exit(9)\n"
+        "r.SearchRun.checkpoint = once\n"
+        "import sys\nfrom augrad.experiments.search import main\nsys.exit(main(sys.argv[1:]))\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", script, *common, "hydra.run.dir=cut"], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert killed.returncode == 9, killed.stderr
+    assert library.load_policy(tmp_path / "cut" / "policy.json") is not None
+    resumed = augrad("search", "resume=cut")
+    assert resumed.returncode == 0, resumed.stderr
+    assert without_clock(tmp_path / "cut") == without_clock(tmp_path / "whole")
+    first, second = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["state"]["state"] for name in ("cut", "whole"))
+    leaves_first, leaves_second = (torch.utils._pytree.tree_flatten(state)[0] for state in (first, second))
+    for one, other in zip(leaves_first, leaves_second, strict=True):
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+@pytest.mark.slow
+def test_control_c_keeps_the_step_in_hand(small, tmp_path: Path) -> None:
+    arguments = [*small, "search.steps=100000", "search.checkpoint_every=50000", "compare=null", "hydra.run.dir=out"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "augrad.experiments.cli", "search", *arguments],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    metrics = tmp_path / "out" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "augrad search resume=" in errors
+    step = rows(tmp_path / "out")[-1]["step"]
+    saved = torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)["state"]["state"]
+    assert saved["step"] == step
+    library.load_policy(tmp_path / "out" / "policy.json")
+
+
+def test_a_resumed_run_refuses_other_settings(augrad, small, tmp_path: Path) -> None:
+    assert augrad("search", *small, "compare=null", "hydra.run.dir=out").returncode == 0
+    refused = augrad("search", "resume=out", "search.batch_size=64")
+    assert refused.returncode == 2
+    assert "search.batch_size=32, got 64" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_loss_that_explodes_stops_the_run_and_keeps_the_last_good_policy(augrad, small, tmp_path: Path) -> None:
+    done = augrad("search", *small, "search.steps=40", "search.optimizer.lr=1e30", "compare=null", "hydra.run.dir=out")
+    assert done.returncode == 1
+    assert "step " in done.stderr
+    assert "train_loss is" in done.stderr or "val_loss is" in done.stderr or "norm is" in done.stderr or "spread is" in done.stderr
+    library.load_policy(tmp_path / "out" / "policy.json")
+
+
+@pytest.mark.slow
+def test_multirun_over_seeds_and_an_optuna_sweep(augrad, small, tmp_path: Path) -> None:
+    done = augrad("search", *small, "compare=null", "--multirun", "seed=0,1", "hydra.sweep.dir=seeds")
+    assert done.returncode == 0, done.stderr
+    policies = [(tmp_path / "seeds" / str(job) / "policy.json").read_bytes() for job in range(2)]
+    assert policies[0] != policies[1]
+    sweep = [
+        "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.direction=minimize", "hydra.sweep.dir=optuna",
+        "search.policy_optimizer.lr=tag(log,interval(0.001,0.3))",
+    ]  # fmt: skip
+    done = augrad("search", *small, "compare=null", "--multirun", *sweep)
+    assert done.returncode == 0, done.stderr
+    best = (tmp_path / "optuna" / "optimization_results.yaml").read_text()
+    assert "search.policy_optimizer.lr" in best
+    assert (tmp_path / "optuna" / "1" / "policy.json").exists()
+
+
+@pytest.mark.slow
+def test_wandb_offline_gets_the_run_and_the_policy(augrad, small, tmp_path: Path) -> None:
+    done = augrad("search", *small, "compare=null", "tracker=wandb", "tracker.mode=offline", "hydra.run.dir=out")
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "out").rglob("*.wandb"))
+
+
+def test_train_with_the_learned_policy(augrad, small, tmp_path: Path) -> None:
+    recipe = [item for item in small if not item.startswith("search.")]
+    done = augrad("train", *recipe, "policy.file=identity", "hydra.run.dir=out")
+    assert done.returncode == 0, done.stderr
+    assert "test accuracy 0." in done.stdout
+    assert rows(tmp_path / "out")[-1]["epoch"] == 1
+    assert (tmp_path / "out" / "model.pt").exists()
+
+
+def test_compare_prints_paired_intervals(augrad, small, tmp_path: Path) -> None:
+    recipe = [item for item in small if not item.startswith("search.")]
+    done = augrad("compare", *recipe, "policies=[none,random,identity]", "seeds=2", "hydra.run.dir=out")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert figures["none"] == figures["identity"]  # the same seeds, and a policy that does nothing
+    assert len(figures["random"]) == 2
