@@ -10,11 +10,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
+from augrad.atomic import write_text
 from augrad.compare import compare_policies
 from augrad.errors import UserError
 from augrad.experiments.entry import run_entry_point
 from augrad.experiments.parts import checked_seed, data_and_device, policy_arm, recipe_of
-from augrad.runs.atomic import write_text
 from augrad.show.figures import comparison_figure
 from augrad.show.statistics import ComparisonRow
 from augrad.show.style import save_figure

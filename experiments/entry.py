@@ -129,6 +129,7 @@ def _raised_in(error: BaseException, packages: tuple[str, ...]) -> bool:
 
 def _without_internals(message: str) -> str:
     """A message of OmegaConf without the lines that speak of its classes."""
+    message = message.split("\nConfig search path:")[0]
     lines = (line for line in message.splitlines() if not line.strip().startswith(("object_type=", "reference_type=")))
     return "\n".join(lines)
 
@@ -157,7 +158,7 @@ class _WithoutAnnouncement:
 
     _ANNOUNCEMENT = "Error executing job with overrides: "
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
         self.failed_job = ""
 

@@ -31,7 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "show":
             Console().print(policy_table(documents[0]))
         elif options.command == "diff":
-            lines = list(unified_diff(*map(_lines, documents), *options.policy, lineterm="", n=1))
+            first, second = options.policy
+            before, after = map(_lines, documents)
+            lines = list(unified_diff(before, after, first, second, lineterm="", n=1))
             different = bool(lines)
             print("\n".join(lines) if lines else "the policies do the same")
 
@@ -40,5 +42,3 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _lines(document: PolicyDocument) -> list[str]:
     return format_policy(document.model_copy(update={"provenance": {}})).splitlines()
-
-

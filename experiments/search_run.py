@@ -45,13 +45,17 @@ def _require_same(saved: Any, given: Any, place: str) -> None:
             if place or key not in _MAY_CHANGE:
                 _require_same(saved.get(key), given.get(key), f"{place}{'.' if place else ''}{key}")
     elif saved != given:
-        raise UserError(f"resume: the run was started with {place}={saved}, got {given}; drop the override or start a new run")
+        raise UserError(
+            f"resume: the run was started with {place}={saved}, got {given}; drop the override or start a new run"
+        )
 
 
 class SearchRun:
     """Observes a search and keeps what it tells. A context manager; Ctrl-C and SIGTERM end the search after the step in hand."""
 
-    def __init__(self, directory: Path, config: DictConfig, state: SearchState, parts: SearchParts, tracker: Tracker) -> None:
+    def __init__(
+        self, directory: Path, config: DictConfig, state: SearchState, parts: SearchParts, tracker: Tracker
+    ) -> None:
         self.directory, self.config, self.state, self.parts, self.tracker = directory, config, state, parts, tracker
         self._stop = False
         self._before: dict[signal.Signals, Any] = {}
@@ -69,7 +73,9 @@ class SearchRun:
                 break
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._restore()
         self.progress.__exit__(kind, error, trace)
         self._log.close()
@@ -108,7 +114,10 @@ class SearchRun:
     def write_policy(self, document: PolicyDocument | None = None) -> None:
         """policy.json: the policy that did best on the selection split so far."""
         if document is None:
-            metrics = {"step": self.state.best_step, "selection_loss": self.state.best_loss if self.state.best_step else None}
+            metrics = {
+                "step": self.state.best_step,
+                "selection_loss": self.state.best_loss if self.state.best_step else None,
+            }
             document = document_of(self.state.best_policy(), provenance(self.config, self.parts.data, metrics))
         write_policy(document, self.directory / "policy.json")
 

@@ -10,9 +10,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
+from augrad.atomic import write_bytes
 from augrad.experiments.entry import run_entry_point
 from augrad.experiments.parts import checked_seed, data_and_device, plain, policy_arm, recipe_of
-from augrad.runs.atomic import write_bytes
 from augrad.runs.metrics import MetricsLog
 from augrad.show.progress import SearchProgress
 from augrad.train import Row, train_classifier

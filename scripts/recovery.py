@@ -126,17 +126,23 @@ def main() -> None:
             for steps in lengths:
                 directories = [runs[experiment, estimator, seed, steps] for seed in seeds]
                 results = [found(directory, op) for directory in directories]
-                test = [load_policy(d / "policy.json").provenance["metrics"]["search_classifier_test_accuracy"] for d in directories]
+                test = [
+                    load_policy(d / "policy.json").provenance["metrics"]["search_classifier_test_accuracy"]
+                    for d in directories
+                ]
                 own, other = ([f"{result[index]:.2f}" for result in results] for index in (1, 2))
                 lines.append(
                     f"| {experiment} | {estimator} | {steps} | {sum(r[0] for r in results)} of {len(seeds)} | "
                     f"{', '.join(own)} | {', '.join(other)} | {percent(mean_interval(test))} |"
                 )
         trained = accuracies(
-            experiment, {e: [runs[experiment, e, seed, lengths[-1]] for seed in seeds] for e in options.estimators}, seeds
+            experiment,
+            {e: [runs[experiment, e, seed, lengths[-1]] for seed in seeds] for e in options.estimators},
+            seeds,
         )
         final += [
-            f"| {experiment} | {name} | {percent(mean_interval(values))} | {min(values):.3f} |" for name, values in trained.items()
+            f"| {experiment} | {name} | {percent(mean_interval(values))} | {min(values):.3f} |"
+            for name, values in trained.items()
         ]
     lines += [
         "",

@@ -16,7 +16,9 @@ def find_device(name: str) -> torch.device:
     if device is None or device.type not in ("cpu", "cuda"):
         raise UserError(f"device: expected auto, cpu or cuda, got {name!r}")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device: {name} was asked for, but PyTorch finds no CUDA device here; use device=cpu or device=auto")
+        raise UserError(
+            f"device: {name} was asked for, but PyTorch finds no CUDA device here; use device=cpu or device=auto"
+        )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"device: {name} was asked for, but there are {torch.cuda.device_count()} CUDA devices")
     return device

@@ -52,9 +52,17 @@ def initial_policy(
         raise UserError(f"policy: expected scale above 0, got {scale}; for fixed magnitudes use magnitude=point")
     unknown = set(learn) - set(get_args(Learnable))
     if unknown:
-        raise UserError(f"policy: cannot learn {', '.join(sorted(unknown))}; choose from {', '.join(get_args(Learnable))}")
+        raise UserError(
+            f"policy: cannot learn {', '.join(sorted(unknown))}; choose from {', '.join(get_args(Learnable))}"
+        )
     stage = tuple(
-        Slot(index, candidate.low or 0.0, candidate.high or 0.0, candidate.signed, magnitude == "uniform" and candidate.op.has_magnitude)
+        Slot(
+            index,
+            candidate.low or 0.0,
+            candidate.high or 0.0,
+            candidate.signed,
+            magnitude == "uniform" and candidate.op.has_magnitude,
+        )
         for index, candidate in enumerate(space.candidates)
     )
     slots = ((stage,) * stages,) * subpolicies

@@ -108,7 +108,9 @@ class Policy(nn.Module):
         self._slot_table = [[[slot.op for slot in stage] for stage in subpolicy] for subpolicy in padded]
 
         def table(read: Any, dtype: torch.dtype) -> Tensor:
-            return torch.tensor([[[read(slot) for slot in stage] for stage in subpolicy] for subpolicy in padded], dtype=dtype)
+            return torch.tensor(
+                [[[read(slot) for slot in stage] for stage in subpolicy] for subpolicy in padded], dtype=dtype
+            )
 
         identity = next((index for index, op in enumerate(ops) if op.kind == "identity"), -1)
         self.register_buffer("op_index", table(lambda slot: slot.op, torch.int64), persistent=False)
@@ -121,7 +123,9 @@ class Policy(nn.Module):
         moving = table(lambda slot: slot.op >= 0 and ops[slot.op].has_magnitude and slot.low != slot.high, torch.bool)
         self.register_buffer("scored_magnitude", moving, persistent=False)
         if params.op_logits.shape != self.op_index.shape:
-            raise UserError(f"policy: expected parameters [S, L, K] = {tuple(self.op_index.shape)}, got {tuple(params.op_logits.shape)}")
+            raise UserError(
+                f"policy: expected parameters [S, L, K] = {tuple(self.op_index.shape)}, got {tuple(params.op_logits.shape)}"
+            )
         for name, tensor in zip(PolicyParams.names(), params.tensors(), strict=True):
             self.register_parameter(name, nn.Parameter(tensor.detach().to(torch.float64).clone()))
         sizes = [math.prod(max(len(stage), 1) for stage in subpolicy) for subpolicy in slots]
@@ -252,7 +256,9 @@ class Policy(nn.Module):
     def rsample_from(self, noise: RelaxedNoise, temperature: float, hard: bool = False) -> RelaxedSample:
         """The relaxed draw that `noise` determines."""
         params = self.params
-        subpolicy = relaxed_categorical(params.subpolicy_logits.expand_as(noise.subpolicy), noise.subpolicy, temperature)
+        subpolicy = relaxed_categorical(
+            params.subpolicy_logits.expand_as(noise.subpolicy), noise.subpolicy, temperature
+        )
         op = relaxed_categorical(self._masked_op_logits(params).expand_as(noise.op), noise.op, temperature)
         gate = relaxed_bernoulli(params.gate_logits.expand_as(noise.gate), noise.gate, temperature)
         if hard:
@@ -302,7 +308,9 @@ class Policy(nn.Module):
         Raises UserError for images of another shape or type, and for `params` of another batch size.
         """
         if not torch.compiler.is_compiling() and torch.utils.data.get_worker_info() is not None:
-            with torch.no_grad():  # gradients cannot leave a worker process, and a graph would keep its output from leaving
+            with (
+                torch.no_grad()
+            ):  # gradients cannot leave a worker process, and a graph would keep its output from leaving
                 return self._augment(images, params, same_on_batch, return_params, generator)
         return self._augment(images, params, same_on_batch, return_params, generator)
 
@@ -367,4 +375,3 @@ def parameters_like(slots: Slots) -> PolicyParams:
     width = max(len(stage) for stages in slots for stage in stages)
     zeros = torch.zeros(len(slots), stages, width, dtype=torch.float64)
     return PolicyParams(zeros[:, 0, 0], zeros, zeros, zeros, zeros)
-

@@ -101,7 +101,9 @@ def gumbel(uniform: Tensor) -> Tensor:
     return -torch.log(-torch.log(uniform.to(torch.float64)))
 
 
-def relaxed_categorical(logits: Float[Tensor, "*batch N"], uniform: Float[Tensor, "*batch N"], temperature: float) -> Tensor:
+def relaxed_categorical(
+    logits: Float[Tensor, "*batch N"], uniform: Float[Tensor, "*batch N"], temperature: float
+) -> Tensor:
     """A point of the simplex: softmax((logits + Gumbel) / temperature)."""
     return torch.softmax((logits + gumbel(uniform)) / temperature, dim=-1)
 

@@ -102,7 +102,11 @@ class SearchState:
 
 
 def new_state(
-    model: nn.Module, policy: Policy, optimizer: OptimizerBuilder, policy_optimizer: OptimizerBuilder, parts: SearchParts
+    model: nn.Module,
+    policy: Policy,
+    optimizer: OptimizerBuilder,
+    policy_optimizer: OptimizerBuilder,
+    parts: SearchParts,
 ) -> SearchState:
     """The state before the first step. model and policy: on the device."""
     learned = [parameter for parameter in policy.parameters() if parameter.requires_grad]
@@ -118,7 +122,9 @@ def new_state(
     )
 
 
-def search_step(state: SearchState, parts: SearchParts, batches: EpochBatches, rotation: EpochBatches) -> dict[str, Tensor]:
+def search_step(
+    state: SearchState, parts: SearchParts, batches: EpochBatches, rotation: EpochBatches
+) -> dict[str, Tensor]:
     """One step of the policy and one of the classifier; returns the step's metrics, still on the device.
 
     The classifier's step on a fresh draw is both the step that the hypergradient unrolls and the one that is taken.
@@ -127,7 +133,10 @@ def search_step(state: SearchState, parts: SearchParts, batches: EpochBatches, r
     model.train()
     factor = rate_at(state.step, settings.steps, settings.schedule, settings.final_rate)
     set_rates(state.optimizer, factor)
-    set_rates(state.policy_optimizer, rate_at(state.step, settings.steps, settings.policy_schedule, settings.policy_final_rate))
+    set_rates(
+        state.policy_optimizer,
+        rate_at(state.step, settings.steps, settings.policy_schedule, settings.policy_final_rate),
+    )
 
     train = parts.data.train[batches.indices(state.step)]
     validation = parts.data.validation[rotation.indices(state.step)]
@@ -226,7 +235,12 @@ def _rows(pending: list[dict[str, Tensor]], first: int, seconds: float, state: S
     table = torch.stack([torch.stack([row[name].to(torch.float64) for name in names]) for row in pending]).tolist()
     rate = state.optimizer.param_groups[0]["lr"]
     return [
-        {"step": first + index + 1, **dict(zip(names, values, strict=True)), "learning_rate": rate, "step_seconds": seconds}
+        {
+            "step": first + index + 1,
+            **dict(zip(names, values, strict=True)),
+            "learning_rate": rate,
+            "step_seconds": seconds,
+        }
         for index, values in enumerate(table)
     ]
 

@@ -55,7 +55,10 @@ def train_classifier(
     for epoch in range(settings.epochs):
         losses = []
         for step in range(epoch * per_epoch, (epoch + 1) * per_epoch):
-            set_rates(steps_of, rate_at(step, total, settings.schedule, settings.final_rate, settings.warmup_epochs * per_epoch))
+            set_rates(
+                steps_of,
+                rate_at(step, total, settings.schedule, settings.final_rate, settings.warmup_epochs * per_epoch),
+            )
             batch = splits.train[batches.indices(step)]
             images = to_float(batch.images)
             if policy is not None:
@@ -68,7 +71,9 @@ def train_classifier(
             losses.append(result)
         loss = float(torch.stack([result.loss for result in losses]).mean())
         if not loss < float("inf"):
-            raise NonFiniteError(f"epoch {epoch + 1}: the training loss is {loss}; lower the learning rate or set train.clip_norm")
+            raise NonFiniteError(
+                f"epoch {epoch + 1}: the training loss is {loss}; lower the learning rate or set train.clip_norm"
+            )
         if report is not None:
             test = evaluate(classifier, splits.validation, settings.autocast)
             accuracy = float(torch.stack([result.accuracy for result in losses]).mean())

@@ -18,7 +18,7 @@ def labels(count: int = 60) -> np.ndarray:
 ARRAYS = {
     "missing key": ({"train_images": images()}, "train_labels"),
     "labels of the wrong length": ({"train_images": images(), "train_labels": labels(59)}, "59"),
-    "floats outside 0..1": ({"train_images": images().astype(np.float32), "train_labels": labels()}, "[0, 1]"),
+    "floats outside 0..1": ({"train_images": images().astype(np.float32), "train_labels": labels()}, "0 .. 1"),
     "too small": ({"train_images": images(side=7), "train_labels": labels()}, "8"),
 }
 
@@ -47,7 +47,7 @@ def test_a_bad_npz(augrad, tmp_path: Path, name: str) -> None:
         (["search.batch_size=many"], ["batch_size", "many"]),
         (["search.batch_size=0"], ["batch_size"]),
         (["estimator=gumble"], ["gumble", "gumbel"]),
-        (["estimator.temperature=0"], ["temperature"]),
+        (["estimator.temperature=0.0"], ["temperature"]),
         (["space.ops.rotate.hihg=3"], ["hihg"]),
         (["+space.ops.rotatee={}"], ["rotatee", "rotate"]),
         (["policy.probability=1.0"], ["probability"]),

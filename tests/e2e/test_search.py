@@ -28,7 +28,13 @@ def test_a_search_leaves_everything_a_person_needs(augrad, small, tmp_path: Path
     done = augrad("search", *small, "hydra.run.dir=out", "compare.seeds=2")
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"
-    assert {path.name for path in out.iterdir()} >= {"policy.json", "metrics.jsonl", "checkpoint.pt", "report.html", ".hydra"}
+    assert {path.name for path in out.iterdir()} >= {
+        "policy.json",
+        "metrics.jsonl",
+        "checkpoint.pt",
+        "report.html",
+        ".hydra",
+    }
     assert {path.name for path in (out / "figures").iterdir()} == {"evolution.png", "examples.png", "comparison.png"}
     assert [row["step"] for row in rows(out)] == [1, 2, 3, 4, 5, 6]
     for key in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "selection_entropy", "identity_mass",
@@ -67,7 +73,9 @@ def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(augrad, small, t
     resumed = augrad("search", "resume=cut")
     assert resumed.returncode == 0, resumed.stderr
     assert without_clock(tmp_path / "cut") == without_clock(tmp_path / "whole")
-    first, second = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["state"]["state"] for name in ("cut", "whole"))
+    first, second = (
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["state"]["state"] for name in ("cut", "whole")
+    )
     leaves_first, leaves_second = (torch.utils._pytree.tree_flatten(state)[0] for state in (first, second))
     for one, other in zip(leaves_first, leaves_second, strict=True):
         assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
@@ -107,7 +115,12 @@ def test_a_loss_that_explodes_stops_the_run_and_keeps_the_last_good_policy(augra
     done = augrad("search", *small, "search.steps=40", "search.optimizer.lr=1e30", "compare=null", "hydra.run.dir=out")
     assert done.returncode == 1
     assert "step " in done.stderr
-    assert "train_loss is" in done.stderr or "val_loss is" in done.stderr or "norm is" in done.stderr or "spread is" in done.stderr
+    assert (
+        "train_loss is" in done.stderr
+        or "val_loss is" in done.stderr
+        or "norm is" in done.stderr
+        or "spread is" in done.stderr
+    )
     library.load_policy(tmp_path / "out" / "policy.json")
 
 

@@ -24,7 +24,9 @@ GROUPS = PolicyParams.names()
 @pytest.fixture
 def policy() -> Policy:
     space = make_space({"rotate": {"high": 2.0}, "identity": {}, "brightness": {}})
-    start = initial_policy(space, S, L, scale=0.7, learn=["subpolicies", "ops", "gates", "magnitudes", "magnitude_scales"])
+    start = initial_policy(
+        space, S, L, scale=0.7, learn=["subpolicies", "ops", "gates", "magnitudes", "magnitude_scales"]
+    )
     return random_policy(start, seed=3)
 
 
@@ -38,11 +40,15 @@ def table() -> Tensor:
 
 def slope() -> Tensor:
     """How much the magnitude of each candidate adds, [K]."""
-    return torch.tensor([1.5, 4.0, -2.0], dtype=torch.float64)  # the identity has no magnitude: its entry must not count
+    return torch.tensor(
+        [1.5, 4.0, -2.0], dtype=torch.float64
+    )  # the identity has no magnitude: its entry must not count
 
 
 def hard_scalar(sample: PolicySample) -> Tensor:
-    choice = table()[sample.subpolicy, sample.slot[:, 0], sample.slot[:, 1], sample.gate[:, 0].long(), sample.gate[:, 1].long()]
+    choice = table()[
+        sample.subpolicy, sample.slot[:, 0], sample.slot[:, 1], sample.gate[:, 0].long(), sample.gate[:, 1].long()
+    ]
     bent = torch.sin(2 * sample.magnitude) * slope()[sample.slot] * (sample.op != 1)
     return choice + (bent * sample.gate).sum(1)
 

@@ -166,7 +166,9 @@ def test_true_finite_difference_through_the_real_step(
     backward_on(model, augmented, labels, autocast=False)
     for key, buffer in model.named_buffers():
         buffer.copy_(buffers[key])
-    link = OneStep()(next_weights(model, optimizer, clip), gradients_of_weights(model), validation(model, val_images, val_labels))
+    link = OneStep()(
+        next_weights(model, optimizer, clip), gradients_of_weights(model), validation(model, val_images, val_labels)
+    )
     scalar = Bilevel().scalar(model, link.u, policy, images, labels)
     scores = scalar(policy.rsample_from(noise, 0.7)).mean()
     groups = ["op_logits", "gate_logits", "magnitude_locations"]
@@ -221,7 +223,9 @@ def test_a_hypergradient_leaves_no_trace(batches: tuple[Tensor, ...]) -> None:
     backward_on(model, images, labels, autocast=False)
     before = copy.deepcopy((model.state_dict(), optimizer.state_dict(), gradients_of_weights(model)))
     modes = [(module.training, getattr(module, "track_running_stats", None)) for module in model.modules()]
-    link = OneStep()(next_weights(model, optimizer, 0.1), gradients_of_weights(model), validation(model, val_images, val_labels))
+    link = OneStep()(
+        next_weights(model, optimizer, 0.1), gradients_of_weights(model), validation(model, val_images, val_labels)
+    )
     scalar = Bilevel().scalar(model, link.u, policy, images, labels)
     scalar(policy.rsample(len(images))).mean().backward()
     after = (model.state_dict(), optimizer.state_dict(), gradients_of_weights(model))

@@ -37,7 +37,11 @@ def gradients_of(value: Float[Tensor, ""], policy: Policy) -> PolicyParams:
     """d value / d parameters; zeros for groups that are frozen or did not take part."""
     parameters = policy.params.tensors()
     learned = [parameter for parameter in parameters if parameter.requires_grad]
-    found = iter(torch.autograd.grad(value, learned, allow_unused=True) if learned and value.requires_grad else [None] * len(learned))
+    found = iter(
+        torch.autograd.grad(value, learned, allow_unused=True)
+        if learned and value.requires_grad
+        else [None] * len(learned)
+    )
     grads = [next(found) if parameter.requires_grad else None for parameter in parameters]
     return PolicyParams(
         *(torch.zeros_like(p) if g is None else g.detach() for p, g in zip(parameters, grads, strict=True))

@@ -33,9 +33,7 @@ class Gumbel:
 
     def __post_init__(self) -> None:
         if not (self.temperature > 0 and self.final_temperature > 0):
-            raise UserError(
-                f"estimator: expected temperatures above 0, got {self.temperature} and {self.final_temperature}"
-            )
+            raise UserError(f"expected temperatures above 0, got {self.temperature} and {self.final_temperature}")
 
     def temperature_at(self, progress: float) -> float:
         """The schedule: geometric between the two temperatures."""
@@ -57,7 +55,13 @@ class Gumbel:
 
 def _magnitudes_fixed(sample: RelaxedSample) -> RelaxedSample:
     return RelaxedSample(
-        sample.subpolicy, sample.op, sample.gate, sample.latent.detach(), sample.magnitude.detach(), sample.sign, sample.draw
+        sample.subpolicy,
+        sample.op,
+        sample.gate,
+        sample.latent.detach(),
+        sample.magnitude.detach(),
+        sample.sign,
+        sample.draw,
     )
 
 

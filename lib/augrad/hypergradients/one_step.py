@@ -28,7 +28,9 @@ class OneStep:
     Cost: one forward and backward pass on the validation batch.
     """
 
-    def __call__(self, update: Update, gradients: Weights, validate: Callable[[Weights], tuple[Tensor, Tensor]]) -> Link:
+    def __call__(
+        self, update: Update, gradients: Weights, validate: Callable[[Weights], tuple[Tensor, Tensor]]
+    ) -> Link:
         """update: the optimiser's step. gradients: of the training loss, where that step will be taken.
         validate: weights -> mean validation loss, logits."""
         with torch.no_grad():
@@ -37,6 +39,6 @@ class OneStep:
         with torch.enable_grad():
             loss, logits = validate(leaves)
             cotangent = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
-        _, pull_back = torch.func.vjp(update, gradients)
+        pull_back = torch.func.vjp(update, gradients)[1]
         (u,) = pull_back(cotangent)
         return Link(u, loss.detach(), logits.detach())

@@ -25,7 +25,9 @@ class Normalized(nn.Module):
 def channel_statistics(images: UInt8[Tensor, "N C H W"]) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
     """Mean and standard deviation of each channel of 8-bit images, on the scale of [0, 1]; the deviation is at least 1/255."""
     levels = torch.arange(256, dtype=torch.float64) / 255
-    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)]).double().cpu()
+    counts = (
+        torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)]).double().cpu()
+    )
     share = counts / counts.sum(1, keepdim=True)
     mean = share @ levels
     deviation = (share @ levels**2 - mean**2).clamp(min=0).sqrt()

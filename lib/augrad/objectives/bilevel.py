@@ -32,8 +32,7 @@ def directional_scores(
     def losses(weights: Weights) -> Tensor:
         return losses_of(logits_with(model, weights, images), labels)
 
-    _, scores = torch.func.jvp(losses, (weights_of(model),), (u,))
-    return scores
+    return torch.func.jvp(losses, (weights_of(model),), (u,))[1]
 
 
 def difference_scores(

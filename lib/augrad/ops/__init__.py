@@ -55,4 +55,25 @@ def get(name: str) -> Op:
     raise UserError(f"unknown operation {name!r}; {hint}")
 
 
-__all__ = ["Op", "get", "names", *(op.name for op in _OPS)]  # noqa: PLE0604
+__all__ = [
+    "Op",
+    "auto_contrast",
+    "brightness",
+    "color",
+    "contrast",
+    "cutout",
+    "get",
+    "horizontal_flip",
+    "identity",
+    "invert",
+    "names",
+    "posterize",
+    "rotate",
+    "sharpness",
+    "shear_x",
+    "shear_y",
+    "solarize",
+    "translate_x",
+    "translate_y",
+    "vertical_flip",
+]

@@ -35,7 +35,13 @@ def apply_hard(images: Tensor, ops: Sequence[Op], sample: PolicySample, fill: fl
 
 
 def _grouped(
-    images: Tensor, ops: Sequence[Op], chosen: Int[Tensor, " B"], magnitude: Tensor, draw: Tensor, fill: float, interpolation: str
+    images: Tensor,
+    ops: Sequence[Op],
+    chosen: Int[Tensor, " B"],
+    magnitude: Tensor,
+    draw: Tensor,
+    fill: float,
+    interpolation: str,
 ) -> Tensor:
     order = torch.argsort(chosen, stable=True)
     counts = torch.bincount(chosen + 1, minlength=len(ops) + 1).tolist()
@@ -55,7 +61,13 @@ def _grouped(
 
 
 def _selected(
-    images: Tensor, ops: Sequence[Op], chosen: Int[Tensor, " B"], magnitude: Tensor, draw: Tensor, fill: float, interpolation: str
+    images: Tensor,
+    ops: Sequence[Op],
+    chosen: Int[Tensor, " B"],
+    magnitude: Tensor,
+    draw: Tensor,
+    fill: float,
+    interpolation: str,
 ) -> Tensor:
     result = images
     for index, op in enumerate(ops):
@@ -92,7 +104,9 @@ def apply_relaxed(
             for k, index in enumerate(candidates):
                 if index < 0 or ops[index].kind == "identity":
                     continue
-                output = apply_op(ops[index], current, signed[:, s, stage, k], sample.draw[:, stage], fill, interpolation)
+                output = apply_op(
+                    ops[index], current, signed[:, s, stage, k], sample.draw[:, stage], fill, interpolation
+                )
                 blend = blend + weights[:, k] * (output - current)
             current = blend
         mixed = mixed + sample.subpolicy[:, s].to(images.dtype)[:, None, None, None] * current

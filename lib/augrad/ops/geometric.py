@@ -106,5 +106,3 @@ def horizontal_flip(images: Tensor, magnitude: Tensor) -> Tensor:
 def vertical_flip(images: Tensor, magnitude: Tensor) -> Tensor:
     """Mirror top and bottom; the magnitude is ignored."""
     return images.flip(-2)
-
-

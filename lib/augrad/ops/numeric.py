@@ -18,9 +18,13 @@ def per_image(values: Float[Tensor, " B"], images: Tensor) -> Tensor:
 def check_images(images: Tensor) -> None:
     """Raise UserError unless `images` is a [B, C, H, W] batch, C = 1 or 3, floating point or uint8."""
     if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise UserError(f"expected images [B, C, H, W] with C = 1 or 3, got shape {tuple(images.shape)}; add or permute dimensions")
+        raise UserError(
+            f"expected images [B, C, H, W] with C = 1 or 3, got shape {tuple(images.shape)}; add or permute dimensions"
+        )
     if not (images.dtype == torch.uint8 or images.is_floating_point()):
-        raise UserError(f"expected floating point images in [0, 1] or uint8 images, got {images.dtype}; convert them first")
+        raise UserError(
+            f"expected floating point images in [0, 1] or uint8 images, got {images.dtype}; convert them first"
+        )
 
 
 def in_own_dtype(kernel: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -35,7 +39,9 @@ def in_own_dtype(kernel: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def operation(images: Tensor, magnitude: Tensor, *arguments: Tensor, **options: object) -> Tensor:
         check_images(images)
         if magnitude.shape != images.shape[:1]:
-            raise UserError(f"expected one magnitude per image, shape {tuple(images.shape[:1])}, got {tuple(magnitude.shape)}")
+            raise UserError(
+                f"expected one magnitude per image, shape {tuple(images.shape[:1])}, got {tuple(magnitude.shape)}"
+            )
         with torch.autocast(images.device.type, enabled=False):  # half precision would move pixels by whole rows
             if images.dtype == torch.uint8:
                 with torch.no_grad():

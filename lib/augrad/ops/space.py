@@ -43,7 +43,9 @@ def make_candidate(name: str, options: Mapping[str, float | bool] | None = None)
     op, options = get(name), dict(options or {})
     unknown = set(options) - {"low", "high", "signed"}
     if unknown:
-        raise UserError(f"space: {name}: expected only low, high and signed, got {', '.join(sorted(map(str, unknown)))}")
+        raise UserError(
+            f"space: {name}: expected only low, high and signed, got {', '.join(sorted(map(str, unknown)))}"
+        )
     if not op.has_magnitude:
         if options:
             raise UserError(f"space: {name} has no magnitude; remove {', '.join(options)}")

@@ -1,11 +1,10 @@
 """Reading policy files, and writing them so that there is never half of one."""
 
-import contextlib
+import errno
 import os
-import secrets
-import stat
 from pathlib import Path
 
+from augrad.atomic import write_text
 from augrad.errors import PolicyFileError, UserError
 from augrad.policy_file.decode import LARGEST_FILE
 from augrad.policy_file.format import format_policy
@@ -39,39 +38,21 @@ def write_policy(document: PolicyDocument, path: str | os.PathLike[str]) -> None
     text = format_policy(document)
     parse_policy(text)
     try:
-        _replace(Path(os.path.realpath(path)), text.encode())
+        _require_writable(Path(os.path.realpath(path)))
+        write_text(path, text)
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         raise UserError(f"{os.fspath(path)}: expected a place for a policy file, got none: {_reason(error)}") from None
 
 
-def _replace(target: Path, content: bytes) -> None:
-    mode = None
-    if target.exists():
-        if not target.is_file():
-            raise OSError(None, "it is a directory" if target.is_dir() else "it is not a regular file")
-        if not os.access(target, os.W_OK):
-            raise OSError(None, "the file that is there is read-only")
-        mode = stat.S_IMODE(target.stat().st_mode)
-    # A name of its own length: the target's may be as long as the file system allows.
-    temporary = target.parent / f".augrad-{secrets.token_hex(8)}.tmp"
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if mode is not None:
-            temporary.chmod(mode)
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    # The file is in place; that its name survives a power cut as well is best effort, some file systems cannot do it.
-    with contextlib.suppress(OSError):
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+def _require_writable(target: Path) -> None:
+    if target.exists() and not target.is_file():
+        raise OSError(None, "it is a directory" if target.is_dir() else "it is not a regular file")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise OSError(None, "the file that is there is read-only")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def _reason(error: OSError | ValueError) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from augrad.atomic import write_bytes
 from augrad.errors import UserError
-from augrad.runs.atomic import write_bytes
 
 _FORMAT = "augrad.checkpoint"
 _VERSION = 1

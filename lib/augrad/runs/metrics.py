@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from augrad.atomic import write_text
 from augrad.errors import UserError
-from augrad.runs.atomic import write_text
 
 
 class MetricsLog:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from augrad.atomic import write_text
 from augrad.errors import UserError
-from augrad.runs.atomic import write_text
 
 _MODES = ("online", "offline", "disabled")
 _LOG = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.style import context
 from matplotlib.transforms import ScaledTranslation
 
-from augrad.show.files import put
+from augrad.atomic import write_bytes
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#6A3D9A", "#8C564B")
 """Okabe and Ito's palette without its yellow (too pale on white), with a purple and a brown."""
@@ -127,4 +127,4 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     buffer = io.BytesIO()
     with style():
         figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
-    put(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue())

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from augrad.atomic import write_bytes, write_text
 from augrad.errors import UserError
-from augrad.runs.atomic import write_bytes, write_text
 
 
 def test_writes_and_replaces(tmp_path: Path):
@@ -77,7 +77,7 @@ def test_no_room_leaves_the_old_file(tmp_path: Path):
 _KILLS = """
 import os, signal, sys, time
 from pathlib import Path
-from augrad.runs.atomic import write_bytes
+from augrad.atomic import write_bytes
 
 path = Path(sys.argv[1])
 for delay in (0.0, 0.002, 0.005, 0.007, 0.011, 0.013):
