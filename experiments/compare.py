@@ -1,4 +1,4 @@
-"""augrad compare: judge several policies under one recipe, with intervals. `python experiments/compare.py` is the same."""
+"""augrad compare: judge several policies under one recipe, with intervals. Also `python experiments/compare.py`."""
 
 import json
 import sys

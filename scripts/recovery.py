@@ -2,9 +2,9 @@
 
     python scripts/recovery.py --out runs/recovery --table experiments/recovery.md
 
-Every cell is a real `augrad search`; a run that is complete is not repeated. For each experiment, estimator and seed it searches with the experiment's number
-of steps and with twice as many, then trains fresh classifiers, same recipe and seed, without augmentation, with the true
-transformation and with the learned policy.
+Every cell is a real `augrad search`; a run that is complete is not repeated. For each experiment, estimator and seed
+it searches with the experiment's number of steps and with twice as many, then trains fresh classifiers, same recipe
+and seed, without augmentation, with the true transformation and with the learned policy.
 """
 
 import argparse
@@ -53,7 +53,8 @@ def search(out: Path, experiment: str, estimator: str, seed: int, steps: int) ->
     if not (directory / "report.html").exists():
         command = [
             sys.executable, "-m", "augrad.experiments.cli", "search", f"experiment=recover_{experiment}",
-            f"estimator={estimator}", f"seed={seed}", f"search.steps={steps}", "compare=null", f"hydra.run.dir={directory}",
+            f"estimator={estimator}", f"seed={seed}", f"search.steps={steps}", "compare=null",
+            f"hydra.run.dir={directory}",
         ]  # fmt: skip
         if (directory / "checkpoint.pt").exists():
             command = [*command[:4], f"resume={directory}"]
@@ -76,7 +77,7 @@ def found(directory: Path, op: str) -> tuple[bool, float, float]:
 
 
 def accuracies(experiment: str, directories: dict[str, list[Path]], seeds: list[int]) -> dict[str, tuple[float, ...]]:
-    """Test accuracy by policy, trained afresh: none, the true transformation, and what each estimator learned on that seed."""
+    """Test accuracy by policy, trained afresh: none, the true transformation, what each estimator learned on that seed."""
     with initialize_config_module("augrad.configs", version_base="1.3"):
         config = compose("compare", [f"experiment=recover_{experiment}", "train.epochs=60"])
     model, optimizer, settings = recipe_of(config)

@@ -34,8 +34,8 @@ def gradients_of_weights(model: nn.Module) -> Weights:
 def statistics_untouched(model: nn.Module) -> Iterator[None]:
     """Inside, BatchNorm in training mode normalises with the batch's statistics and leaves its running ones alone.
 
-    An in-place update of a buffer would also break forward-mode differentiation. PyTorch's own layers also get a derivative that
-    can be differentiated again (see `augrad.models.batch_norm`).
+    An in-place update of a buffer would also break forward-mode differentiation. PyTorch's own layers also get a
+    derivative that can be differentiated again (see `augrad.models.batch_norm`).
     """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     tracking = [module for module in norms if module.track_running_stats]
@@ -54,7 +54,7 @@ def statistics_untouched(model: nn.Module) -> Iterator[None]:
 
 
 def logits_with(model: nn.Module, weights: Weights, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
-    """The model's logits with `weights` in the place of its own, in its present mode, leaving BatchNorm's statistics alone."""
+    """The model's logits with `weights` in place of its own, in its present mode, BatchNorm's statistics left alone."""
     with statistics_untouched(model):
         return functional_call(model, weights, (images,))
 

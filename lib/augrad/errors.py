@@ -6,7 +6,10 @@ class UserError(ValueError):
 
 
 class PolicyFileError(UserError):
-    """A policy document that cannot be accepted; the message begins with the place, e.g. `subpolicies[3].stages[0][1].magnitude`."""
+    """A policy document that cannot be accepted.
+
+    The message begins with the place, e.g. `subpolicies[3].stages[0][1].magnitude`.
+    """
 
 
 class NonFiniteError(RuntimeError):

@@ -19,7 +19,7 @@ from augrad.show.style import save_figure
 
 
 def draw_examples(policy: Policy, split: Split, seed: int, images: int = 6, draws: int = 8) -> tuple[Tensor, Tensor]:
-    """The first image of some classes and draws of the policy on each: [N,C,H,W] and [N,M,C,H,W], in [0, 1], on the CPU."""
+    """First images of some classes and draws of the policy on each: [N,C,H,W], [N,M,C,H,W], in [0, 1], on the CPU."""
     first = [int((split.labels == label).nonzero()[0]) for label in split.labels.unique().tolist()[:images]]
     before = to_float(split.images[first])
     repeated = before.repeat_interleave(draws, 0)

@@ -9,7 +9,10 @@ from augrad.types import PolicyParams, PolicySample, RelaxedSample
 
 
 class NormalizedScalar:
-    """A scalar divided by its standard deviation over the batch, or by `floor` where that is larger. `spread` is the last one seen."""
+    """A scalar divided by its standard deviation over the batch, or by `floor` where that is larger.
+
+    `spread` is the last standard deviation seen.
+    """
 
     def __init__(self, scalar: Scalar, floor: Tensor) -> None:
         self.scalar, self.floor = scalar, floor
@@ -22,7 +25,7 @@ class NormalizedScalar:
 
 
 def entropy_gradient(policy: Policy, floor: float, weight: float) -> PolicyParams:
-    """Gradient of weight * max(0, floor - H / H_max), H the entropy of the selection, for the groups that are learned."""
+    """Gradient of weight * max(0, floor - H / H_max), H the selection's entropy, for the groups that are learned."""
     zeros = policy.params.map(torch.zeros_like)
     chosen = {"subpolicy_logits": policy.subpolicy_logits, "op_logits": policy.op_logits}
     learned = {name: parameter for name, parameter in chosen.items() if parameter.requires_grad}

@@ -35,10 +35,11 @@ def initial_policy(
 ) -> Policy:
     """A policy that chooses evenly among all operations of `space` in every stage.
 
-    subpolicies, stages: S and L. probability: of applying what was chosen, in (0, 1); operations without effect aside. magnitude: "logit_normal", around
-    `level` (a fraction of the range in (0, 1)) with spread `scale`; "uniform" from the range's start up to such a draw; "point", exactly `level`. learn: what
-    gets a gradient; the rest stays as it is. jitter: standard deviation of the sub-policies' initial op logits, which tells
-    sub-policies apart (unused when there is one). seed: of the jitter.
+    subpolicies, stages: S and L. probability: of applying what was chosen, in (0, 1); operations without effect
+    aside. magnitude: "logit_normal", around `level` (a fraction of the range in (0, 1)) with spread `scale`;
+    "uniform" from the range's start up to such a draw; "point", exactly `level`. learn: what gets a gradient; the
+    rest stays as it is. jitter: standard deviation of the sub-policies' initial op logits, which tells sub-policies
+    apart (unused when there is one). seed: of the jitter.
     Raises UserError for values outside these ranges.
     """
     if subpolicies < 1 or stages < 1:
@@ -84,7 +85,10 @@ def initial_policy(
 
 
 def random_policy(policy: Policy, seed: int) -> Policy:
-    """A policy over the same candidates drawn at random: weights flat on the simplex, probabilities and levels uniform in (0, 1)."""
+    """A policy over the same candidates drawn at random.
+
+    Weights are flat on the simplex, probabilities and levels uniform in (0, 1).
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(like: torch.Tensor) -> torch.Tensor:

@@ -35,8 +35,8 @@ from augrad.types import PolicyParams, PolicySample, RelaxedSample
 class Slot:
     """One candidate of one stage: an operation (index into the policy's operations) and what its magnitude may be.
 
-    The magnitude runs from `low` to `high` (absolute units, 0 for operations without one). `uniform`: it is uniform between `low` and
-    the point that location and scale describe; otherwise it is that point.
+    The magnitude runs from `low` to `high` (absolute units, 0 for operations without one). `uniform`: it is uniform
+    between `low` and the point that location and scale describe; otherwise it is that point.
     """
 
     op: int
@@ -64,9 +64,9 @@ class ScoreTerms(NamedTuple):
 class Policy(nn.Module):
     """A distribution over augmentations: S sub-policies of L stages, each stage one of K candidates.
 
-    `policy(images)` draws for every image on its own and applies the draw: images [B, C, H, W], float in [0, 1] or uint8,
-    any device. Parameters are float64 (a few hundred numbers, so that files round-trip exactly) and unbounded; see
-    `PolicyParams`. `provenance` travels with the policy into its file.
+    `policy(images)` draws for every image on its own and applies the draw: images [B, C, H, W], float in [0, 1] or
+    uint8, any device. Parameters are float64 (a few hundred numbers, so that files round-trip exactly) and unbounded;
+    see `PolicyParams`. `provenance` travels with the policy into its file.
     """
 
     subpolicy_logits: nn.Parameter
@@ -124,7 +124,8 @@ class Policy(nn.Module):
         self.register_buffer("scored_magnitude", moving, persistent=False)
         if params.op_logits.shape != self.op_index.shape:
             raise UserError(
-                f"policy: expected parameters [S, L, K] = {tuple(self.op_index.shape)}, got {tuple(params.op_logits.shape)}"
+                f"policy: expected parameters [S, L, K] = {tuple(self.op_index.shape)}, "
+                f"got {tuple(params.op_logits.shape)}"
             )
         for name, tensor in zip(PolicyParams.names(), params.tensors(), strict=True):
             self.register_parameter(name, nn.Parameter(tensor.detach().to(torch.float64).clone()))
@@ -166,7 +167,7 @@ class Policy(nn.Module):
     # --- distributions -----------------------------------------------------------------------------------------------
 
     def _masked_op_logits(self, params: PolicyParams) -> Tensor:
-        # A padded stage has no candidate at all: a finite filler keeps its softmax defined, and its draw is the padding.
+        # A padded stage has no candidate at all: a finite filler keeps its softmax defined; its draw is the padding.
         return torch.where(self.present, params.op_logits, torch.full_like(params.op_logits, -1e30))
 
     def subpolicy_probabilities(self) -> Float[Tensor, " S"]:
@@ -188,7 +189,7 @@ class Policy(nn.Module):
     # --- draws -------------------------------------------------------------------------------------------------------
 
     def _own_generator(self) -> torch.Generator | None:
-        """The generator of draws without an explicit one: follows torch.manual_seed and differs between worker processes."""
+        """The generator of draws without an explicit one: follows torch.manual_seed, differs between worker processes."""
         if torch.compiler.is_compiling():
             return None
         key = (os.getpid(), torch.initial_seed())  # reading the seed leaves the global generator alone
@@ -214,8 +215,9 @@ class Policy(nn.Module):
     ) -> PolicySample:
         """A hard draw for each of `batch_size` images (one draw for all with `same_on_batch`).
 
-        Magnitudes carry gradients to locations and scales; everything else is discrete. Without a `generator` the policy's own is
-        used, which starts from `torch.initial_seed()` in each process and never touches the global one.
+        Magnitudes carry gradients to locations and scales; everything else is discrete. Without a `generator` the
+        policy's own is used, which starts from `torch.initial_seed()` in each process and never touches the global
+        one.
         """
         if batch_size < 1:
             raise UserError(f"expected a batch size of at least 1, got {batch_size}")
@@ -226,7 +228,7 @@ class Policy(nn.Module):
     def sample_from(self, noise: HardNoise) -> PolicySample:
         """The hard draw that `noise` determines."""
         params = self.params
-        batch, stages = noise.slot.shape
+        batch, _ = noise.slot.shape
         subpolicy = categorical(self.subpolicy_probabilities().detach().expand(batch, -1), noise.subpolicy)
         slot = categorical(self.op_probabilities().detach()[subpolicy], noise.slot)
 
@@ -245,7 +247,8 @@ class Policy(nn.Module):
     ) -> RelaxedSample:
         """A relaxed (Gumbel-softmax) draw for each image, with gradients to every parameter.
 
-        temperature > 0: towards 0 draws become one-hot and gradients wild. hard: straight-through, one-hot in the forward pass.
+        temperature > 0: towards 0 draws become one-hot and gradients wild. hard: straight-through, one-hot in the
+        forward pass.
         """
         if not temperature > 0:
             raise UserError(f"expected a temperature above 0, got {temperature}")
@@ -271,7 +274,8 @@ class Policy(nn.Module):
     def score_terms(self, sample: PolicySample) -> ScoreTerms:
         """log p of a hard draw by what was drawn, as a function of the parameters (the draw itself held fixed).
 
-        Only what acted is scored: the gate of the chosen candidate unless it is the identity, its magnitude if the gate is open.
+        Only what acted is scored: the gate of the chosen candidate unless it is the identity, its magnitude if the
+        gate is open.
         """
         params, present = self.params, self.present[sample.subpolicy].any(-1)
 
@@ -302,7 +306,7 @@ class Policy(nn.Module):
         return_params: bool = False,
         generator: torch.Generator | None = None,
     ) -> Any:
-        """Augment `images` [B, C, H, W]; with `return_params` also what was drawn, which replays bit for bit as `params`.
+        """Augment `images` [B, C, H, W]; with `return_params` also what was drawn: as `params` it replays bit for bit.
 
         A relaxed `params` blends the candidates with its weights and needs floating point images.
         Raises UserError for images of another shape or type, and for `params` of another batch size.
@@ -340,7 +344,10 @@ class Policy(nn.Module):
 
     @torch.no_grad()
     def op_masses(self) -> Float[Tensor, " O"]:
-        """Probability that each operation acts on an image in a stage (mean over stages); the identity's includes closed gates."""
+        """Probability that each operation acts on an image in a stage (mean over stages).
+
+        The identity's includes closed gates.
+        """
         weight = self.subpolicy_probabilities()[:, None, None] * self.op_probabilities() / self.shape[1]
         applied = weight * self.gate_probabilities()
         mass = torch.zeros(len(self.ops), dtype=torch.float64, device=weight.device)
@@ -351,7 +358,10 @@ class Policy(nn.Module):
         return mass
 
     def selection_entropy(self) -> Float[Tensor, ""]:
-        """Entropy, in nats, of what is selected for an image: the sub-policy's, plus the mean over sub-policies of the stages'."""
+        """Entropy, in nats, of what is selected for an image.
+
+        The sub-policy's, plus the mean over sub-policies of the stages'.
+        """
         weight = self.subpolicy_probabilities()
         stages = _entropy(self._masked_op_logits(self.params)).sum(-1)
         return _entropy(self.subpolicy_logits) + (weight * stages).sum()

@@ -1,6 +1,7 @@
 """Draws from a policy's distributions: hard, relaxed, and their log-probabilities. Every base draw is an argument.
 
-Gumbel-softmax (concrete) relaxation: Jang et al. 2017, eq. 2; Maddison et al. 2017, eq. 10. Relaxed Bernoulli: Maddison et al., eq. 17.
+Gumbel-softmax (concrete) relaxation: Jang et al. 2017, eq. 2; Maddison et al. 2017, eq. 10. Relaxed Bernoulli:
+Maddison et al., eq. 17.
 """
 
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def draw_relaxed_noise(
 
 
 def categorical(probabilities: Float[Tensor, "*batch N"], uniform: Float[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
-    """The index drawn by inverting the cumulative distribution at `uniform`; entries of probability 0 are never drawn."""
+    """The index drawn by inverting the cumulative distribution at `uniform`; never an entry of probability 0."""
     cumulative = probabilities.cumsum(-1)
     # Scaled by the total, which rounding leaves near 1, so that the last entry is not favoured.
     position = uniform.to(cumulative.dtype)[..., None] * cumulative[..., -1:]

@@ -186,9 +186,9 @@ def search_step(
 def run_search(state: SearchState, parts: SearchParts, observer: Observer, until: int | None = None) -> bool:
     """Run from `state.step` to `until` (default: settings.steps); returns False when the observer interrupted it.
 
-    The state is left after a whole step, also on an interruption; a checkpoint is written then and at the end. Metrics stay on the device and
-    are fetched every `log_every` steps. Raises NonFiniteError, naming the first step and quantity that are NaN or infinite, with the
-    state's policy put back to the last one known to be finite.
+    The state is left after a whole step, also on an interruption; a checkpoint is written then and at the end.
+    Metrics stay on the device and are fetched every `log_every` steps. Raises NonFiniteError, naming the first step
+    and quantity that are NaN or infinite, with the state's policy put back to the last one known to be finite.
     """
     settings = parts.settings
     batches = EpochBatches(len(parts.data.train), settings.batch_size, parts.seed, parts.device)

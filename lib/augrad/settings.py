@@ -17,7 +17,8 @@ class TrainSettings:
     """How a classifier is trained.
 
     epochs, batch_size: as usual. schedule: of the learning rate, after `warmup_epochs` of linear rise; cosine ends at
-    `final_rate` times its peak. clip_norm: limit of the gradient's total norm, None for none. autocast: bfloat16 forward passes.
+    `final_rate` times its peak. clip_norm: limit of the gradient's total norm, None for none. autocast: bfloat16
+    forward passes.
     """
 
     epochs: PositiveInt = 30
@@ -34,12 +35,15 @@ class SearchSettings:
     """How policy and classifier are updated together.
 
     steps, batch_size, validation_batch_size: of the joint loop; validation batches rotate through the whole split.
-    schedule, final_rate, clip_norm, autocast: of the classifier, as in TrainSettings. warmup: share of the steps in which only the classifier learns (an
-    untrained one prefers whatever is easy). policy_schedule, policy_final_rate: of the policy's learning rate.
-    normalize: divide each step's per-image scores by their standard deviation, so that the policy's pace depends neither on the
-    learning rate nor on the loss. signal_floor: but never by less than this share of the largest standard deviation so far (per unit of
-    learning rate): once the training set is memorised the hypergradient carries nothing, and the policy stands still.
-    entropy_floor, entropy_weight: the selection's entropy, as a share of its maximum, below which a penalty of that weight pulls it back.
+    schedule, final_rate, clip_norm, autocast: of the classifier, as in TrainSettings. warmup: share of the steps in
+    which only the classifier learns (an untrained one prefers whatever is easy). policy_schedule, policy_final_rate:
+    of the policy's learning rate.
+    normalize: divide each step's per-image scores by their standard deviation, so that the policy's pace depends
+    neither on the learning rate nor on the loss. signal_floor: but never by less than this share of the largest
+    standard deviation so far (per unit of learning rate): once the training set is memorised the hypergradient
+    carries nothing, and the policy stands still.
+    entropy_floor, entropy_weight: the selection's entropy, as a share of its maximum, below which a penalty of that
+    weight pulls it back.
     select_every: steps between looks at the selection split; the policy with the lowest loss there is exported.
     checkpoint_every, log_every: steps between checkpoints, and between writes of the metrics (every step has its row).
     """
@@ -64,7 +68,10 @@ class SearchSettings:
 
 
 def rate_at(step: int, total: int, schedule: Schedule, final: float, warmup: float = 0.0) -> float:
-    """The learning rate's factor at `step` of `total`: a linear rise over `warmup` steps, then constant or half a cosine to `final`."""
+    """The learning rate's factor at `step` of `total`.
+
+    A linear rise over `warmup` steps, then constant or half a cosine to `final`.
+    """
     if step < warmup:
         return (step + 1) / (warmup + 1)
     if schedule == "constant":

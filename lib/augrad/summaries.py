@@ -8,9 +8,11 @@ from augrad.policy import Policy
 
 @torch.no_grad()
 def policy_summary(policy: Policy) -> dict[str, Tensor]:
-    """selection_entropy (nat), identity_mass, and for each operation: mass/<op>, the probability that it acts in a stage (mean over
-    stages); probability/<op>, of being applied when chosen; strength/<op>, the median magnitude as a share of its range (halved for
-    uniform ones) for operations that have one. Means over candidates are weighted by how often they are chosen. On the policy's device.
+    """selection_entropy (nat), identity_mass, and three numbers for each operation, on the policy's device.
+
+    mass/<op>: the probability that it acts in a stage (mean over stages). probability/<op>: of being applied when
+    chosen. strength/<op>: the median magnitude as a share of its range (halved for uniform ones) for operations that
+    have one. Means over candidates are weighted by how often they are chosen.
     """
     masses = policy.op_masses()
     chosen = (policy.subpolicy_probabilities()[:, None, None] * policy.op_probabilities()).flatten()

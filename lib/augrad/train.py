@@ -21,7 +21,7 @@ Report = Callable[[Row], None]
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The classifier after the last epoch, and its accuracy and loss on the test split (the last epoch, never the best)."""
+    """The classifier after the last epoch, never the best, and its accuracy and loss on the test split."""
 
     model: nn.Module
     test_accuracy: float

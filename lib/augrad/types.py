@@ -1,7 +1,7 @@
 """Shape names and the plain values everything passes through.
 
-B images of a batch, C channels, H x W pixels; S sub-policies, L stages (operations one after another), K candidate slots
-of a stage, O different operations, D extra uniform numbers that an operation may need.
+B images of a batch, C channels, H x W pixels; S sub-policies, L stages (operations one after another), K candidate
+slots of a stage, O different operations, D extra uniform numbers that an operation may need.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class TensorFields:
 
 @dataclass(frozen=True)
 class PolicyParams(TensorFields):
-    """The learnable numbers of a policy, all unbounded; bounded quantities are logits (a sigmoid inside), never clamped.
+    """The learnable numbers of a policy, all unbounded; bounded quantities are logits (sigmoid inside), never clamped.
 
     subpolicy_logits: softmax gives the sub-policies' weights.
     op_logits: softmax over the slots of a stage gives the operations' weights.
@@ -69,7 +69,8 @@ class PolicySample(TensorFields):
 
     subpolicy: which sub-policy. slot: which candidate of each stage. op: the operation in that slot (index into
     `Policy.ops`). gate: whether it is applied. latent: location + scale * n, the Gaussian behind the magnitude.
-    magnitude: in the operation's absolute unit, without its sign. sign: +1 or -1. draw: extra uniform numbers in [0, 1).
+    magnitude: in the operation's absolute unit, without its sign. sign: +1 or -1. draw: extra uniform numbers in [0,
+    1).
     """
 
     subpolicy: Int[Tensor, " B"]

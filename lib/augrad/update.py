@@ -14,7 +14,7 @@ Update = Callable[[Weights], Weights]
 
 
 def clip_by_norm(gradients: Weights, limit: float | None) -> Weights:
-    """Gradients scaled down to the total norm `limit` when they exceed it (None: never), as `clip_grad_norm_` does it."""
+    """Gradients scaled down to the total norm `limit` when they exceed it (None: never), as `clip_grad_norm_` does."""
     if limit is None:
         return gradients
     norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients.values()]))

@@ -131,7 +131,8 @@ def test_multirun_over_seeds_and_an_optuna_sweep(augrad, small, tmp_path: Path) 
     policies = [(tmp_path / "seeds" / str(job) / "policy.json").read_bytes() for job in range(2)]
     assert policies[0] != policies[1]
     sweep = [
-        "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.direction=minimize", "hydra.sweep.dir=optuna",
+        "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.direction=minimize",
+        "hydra.sweep.dir=optuna",
         "search.policy_optimizer.lr=tag(log,interval(0.001,0.3))",
     ]  # fmt: skip
     done = augrad("search", *small, "compare=null", "--multirun", *sweep)

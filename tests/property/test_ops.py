@@ -98,7 +98,7 @@ def test_forward_agrees_with_torchvision(name: str, kind: str, channels: int) ->
         if name == "color" and channels == 1:
             continue  # a single channel is grey already; torchvision takes it for colour
         ours = ops.get(name).apply(images, torch.full((len(images),), magnitude))
-        # In 8 bits where values jump, in floating point elsewhere: there torchvision's own rounding is coarser than 1/255.
+        # In 8 bits where values jump, else in floating point: there torchvision's own rounding is coarser than 1/255.
         if name in ("posterize", "solarize"):
             theirs = call_reference(name, (images * 255).round().to(torch.uint8), magnitude).float() / 255
         else:
@@ -203,7 +203,7 @@ def test_a_magnitude_moves_the_image_and_has_a_gradient(name: str) -> None:
 
 
 STEP = {"solarize": 0.1, "posterize": 1.0, "cutout": 0.1}
-"""The finite difference that a surrogate must point along: one unit step (a tenth of the image or the scale; one bit)."""
+"""The finite difference that a surrogate must point along: a unit step (a tenth of the image or the scale; one bit)."""
 
 
 @pytest.mark.parametrize("name", STRAIGHT_THROUGH)

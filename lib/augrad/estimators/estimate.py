@@ -12,7 +12,7 @@ from augrad.policy import Policy
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
 
 Scalar = Callable[[PolicySample | RelaxedSample], Float[Tensor, " B"]]
-"""One number for each image as a function of what was drawn for it; differentiable in a relaxed draw and in magnitudes."""
+"""One number per image as a function of what was drawn for it; differentiable in relaxed draws and in magnitudes."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Estimate:
 
 @runtime_checkable
 class Estimator(Protocol):
-    """batch_size: how many draws the scalar takes. progress: 0 at the start of the search, 1 at its end (for schedules)."""
+    """batch_size: how many draws the scalar takes. progress: from 0 to 1 over the search (for schedules)."""
 
     def __call__(
         self, scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None, progress: float
@@ -49,6 +49,9 @@ def gradients_of(value: Float[Tensor, ""], policy: Policy) -> PolicyParams:
 
 
 def leave_one_out(scores: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
-    """Each score minus the mean of the others: unbiased in a score-function estimate, because the others' draws are independent."""
+    """Each score minus the mean of the others.
+
+    Unbiased in a score-function estimate, because the others' draws are independent.
+    """
     count = len(scores)
     return (scores - scores.mean()) * (count / (count - 1)) if count > 1 else scores

@@ -1,4 +1,7 @@
-"""One unrolled optimiser step (DARTS, Liu et al. 2019, eq. 5 to 7; DADA, Li et al. 2020, eq. 10), with the step that really runs."""
+"""One unrolled optimiser step, with the step that really runs.
+
+DARTS, Liu et al. 2019, eq. 5 to 7; DADA, Li et al. 2020, eq. 10.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,8 +26,9 @@ class Link(NamedTuple):
 class OneStep:
     """u = (d w' / d g)^T grad L_val(w'), with w' = w after one optimiser step on the training gradient g.
 
-    For plain SGD this is -xi grad L_val(w') with xi the learning rate; momentum, Nesterov, weight decay, clipping and Adam's
-    scaling change d w' / d g, and are followed. When w' was made with one draw of the policy and s_i is taken with another, u counts as fixed.
+    For plain SGD this is -xi grad L_val(w') with xi the learning rate; momentum, Nesterov, weight decay, clipping and
+    Adam's scaling change d w' / d g, and are followed. When w' was made with one draw of the policy and s_i is taken
+    with another, u counts as fixed.
     Cost: one forward and backward pass on the validation batch.
     """
 

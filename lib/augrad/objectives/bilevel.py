@@ -14,7 +14,8 @@ from augrad.policy import Policy
 from augrad.types import PolicySample, RelaxedSample
 
 with warnings.catch_warnings():
-    # PyTorch scripts some forward-mode formulas when it first needs them, and warns that scripting is deprecated: its own affair.
+    # PyTorch scripts some forward-mode formulas when it first needs them, and warns that scripting is deprecated:
+    # its own affair.
     warnings.simplefilter("ignore", FutureWarning)
     import torch._decomp.decompositions_for_jvp
 
@@ -24,9 +25,9 @@ def directional_scores(
 ) -> Float[Tensor, " B"]:
     """s_i = <u, grad_w l_i(w)> by one forward-mode pass; differentiable with respect to the images.
 
-    The model's buffers are untouched. With BatchNorm the statistics are those of the batch and move with w along u, so the mean
-    of s_i is exactly the directional derivative of the batch's loss; how one image's s_i depends on the others through the statistics is not
-    attributed to those others.
+    The model's buffers are untouched. With BatchNorm the statistics are those of the batch and move with w along u,
+    so the mean of s_i is exactly the directional derivative of the batch's loss; how one image's s_i depends on the
+    others through the statistics is not attributed to those others.
     """
 
     def losses(weights: Weights) -> Tensor:
@@ -40,7 +41,8 @@ def difference_scores(
 ) -> Float[Tensor, " B"]:
     """The same by a central difference over weights at distance `radius` along u (DARTS, eq. 8): the cross-check.
 
-    Good for s_i itself; its derivative with respect to the images is useless, because the two passes' units switch at different places.
+    Good for s_i itself; its derivative with respect to the images is useless, because the two passes' units switch at
+    different places.
     """
     norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tangent) for tangent in u.values()]))
     step = radius / norm.clamp_min(torch.finfo(norm.dtype).tiny)

@@ -1,4 +1,4 @@
-"""Every operation by name: `augrad.ops.rotate(images, magnitude)`, and its specification: `augrad.ops.get("rotate")`."""
+"""Every operation by name: `augrad.ops.rotate(images, magnitude)`; its specification: `augrad.ops.get("rotate")`."""
 
 from difflib import get_close_matches
 

@@ -16,7 +16,7 @@ from augrad.types import PolicySample, RelaxedSample
 
 
 def apply_op(op: Op, images: Tensor, magnitude: Tensor, draw: Tensor, fill: float, interpolation: str) -> Tensor:
-    """One operation on a batch. magnitude [B], signed, absolute units; draw [B, D], of which the operation takes its share."""
+    """One operation on a batch. magnitude [B], signed, absolute units; draw [B, D]: the operation takes its share."""
     settings: dict[str, float | str] = {"fill": fill, "interpolation": interpolation}
     options = {name: settings[name] for name in op.options}
     extra = (draw[:, : op.draws],) if op.draws else ()
@@ -24,7 +24,10 @@ def apply_op(op: Op, images: Tensor, magnitude: Tensor, draw: Tensor, fill: floa
 
 
 def apply_hard(images: Tensor, ops: Sequence[Op], sample: PolicySample, fill: float, interpolation: str) -> Tensor:
-    """The drawn operations one stage after another. images [B,C,H,W] float or uint8; differentiable in images and magnitudes."""
+    """The drawn operations one stage after another, differentiable in images and magnitudes.
+
+    images: [B,C,H,W], float or uint8.
+    """
     one_by_one = _grouped if images.device.type == "cpu" and not torch.compiler.is_compiling() else _selected
     signed = sample.magnitude * sample.sign
     identity = next((index for index, op in enumerate(ops) if op.kind == "identity"), -1)
@@ -89,7 +92,7 @@ def apply_relaxed(
     fill: float,
     interpolation: str,
 ) -> Float[Tensor, "B C H W"]:
-    """The expectation over a relaxed draw: in each stage sum_k op_k (gate_k T_k(x) + (1 - gate_k) x), then over sub-policies.
+    """The expectation over a relaxed draw: per stage sum_k op_k (gate_k T_k(x) + (1 - gate_k) x), then over sub-policies.
 
     slots[s][l][k] is the index into `ops` of each candidate, -1 where there is none. Differentiable in images, weights,
     gates and magnitudes. Costs one evaluation for every candidate of every stage of every sub-policy.

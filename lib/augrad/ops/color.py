@@ -76,7 +76,8 @@ def solarize(images: Tensor, magnitude: Tensor) -> Tensor:
 
     Straight-through: the forward pass jumps where a value crosses the threshold t, so the derivative used for t is the
     finite difference of the forward pass itself, (f(t + h) - f(t - h)) / 2h with h = SOLARIZE_WINDOW: 2x - 1 over 2h
-    for the values x within h of the threshold, 0 for the others. The image gradient is exact almost everywhere (+1, -1).
+    for the values x within h of the threshold, 0 for the others. The image gradient is exact almost everywhere (+1,
+    -1).
     """
     threshold = per_image(magnitude, images)
     window = SOLARIZE_WINDOW
@@ -98,9 +99,9 @@ def _posterized(images: Tensor, bits: Tensor) -> Tensor:
 def posterize(images: Tensor, magnitude: Tensor) -> Tensor:
     """Keep the first `magnitude` [B] of 8 bits (rounded to a whole number in 1..8).
 
-    Straight-through, for both gradients: the image gradient is 1; the derivative used for the magnitude is the slope of the
-    forward pass over the neighbouring whole numbers of bits, (f(b + 1) - f(b - 1)) / 2 with b the rounded magnitude
-    (one-sided at 1 and 8).
+    Straight-through, for both gradients: the image gradient is 1; the derivative used for the magnitude is the slope
+    of the forward pass over the neighbouring whole numbers of bits, (f(b + 1) - f(b - 1)) / 2 with b the rounded
+    magnitude (one-sided at 1 and 8).
     """
     continuous = per_image(magnitude, images)
     bits = continuous.detach().round().clamp(1, 8)

@@ -10,7 +10,8 @@ from augrad.ops.numeric import in_own_dtype, per_image
 def sharpness(images: Tensor, magnitude: Tensor) -> Tensor:
     """Move away from the smoothed image by `magnitude` [B] times the distance (-1: smooth, positive: sharper).
 
-    Smoothing is the 3 x 3 kernel (1 1 1; 1 5 1; 1 1 1) / 13; the outermost pixels stay as they are, and so do images with a side below 3.
+    Smoothing is the 3 x 3 kernel (1 1 1; 1 5 1; 1 1 1) / 13; the outermost pixels stay as they are, and so do images
+    with a side below 3.
     """
     if min(images.shape[-2:]) < 3:
         return images

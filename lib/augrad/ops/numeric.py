@@ -55,7 +55,7 @@ def in_own_dtype(kernel: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def with_surrogate(value: Tensor, magnitude: Tensor, slope: Callable[[], Tensor]) -> Tensor:
-    """`value` in the forward pass; `slope()` as its derivative with respect to `magnitude` ([B,1,1,1]) in the backward pass.
+    """`value` in the forward pass; `slope()` as its derivative by `magnitude` ([B,1,1,1]) in the backward pass.
 
     The slope is only computed when a gradient is wanted.
     """

@@ -38,7 +38,8 @@ class Space:
 def make_candidate(name: str, options: Mapping[str, float | bool] | None = None) -> Candidate:
     """The operation `name` with its default range, or with `low`, `high`, `signed` replaced by those of `options`.
 
-    Raises UserError for an unknown operation or option, a range on an operation without a magnitude, or a sign it cannot have.
+    Raises UserError for an unknown operation or option, a range on an operation without a magnitude, or a sign it
+    cannot have.
     """
     op, options = get(name), dict(options or {})
     unknown = set(options) - {"low", "high", "signed"}
@@ -65,9 +66,10 @@ def make_space(
 ) -> Space:
     """A space from a mapping of operation names to their options (None or empty: the default range), in order.
 
-    An entry of `ops` that is the string or None-valued name with the option value `False` is left out, so that one word on
-    the command line removes an operation: `space.ops.invert=false`.
-    Raises UserError for bad entries, an empty space, an interpolation other than bilinear or nearest, a fill outside 0..1.
+    An entry of `ops` that is the string or None-valued name with the option value `False` is left out, so that one
+    word on the command line removes an operation: `space.ops.invert=false`.
+    Raises UserError for bad entries, an empty space, an interpolation other than bilinear or nearest, a fill outside
+    0..1.
     """
     chosen = {name: options for name, options in ops.items() if options is not False}
     if not chosen:

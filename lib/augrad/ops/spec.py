@@ -1,4 +1,4 @@
-"""What an operation is: a pure function of images and one magnitude per image, with its range and its gradient contract."""
+"""What an operation is: a pure function of images and one magnitude per image, its range and its gradient contract."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
@@ -13,7 +13,7 @@ Kind = Literal["identity", "geometric", "color", "filter", "erase", "mix"]
 
 @runtime_checkable
 class OpFunction(Protocol):
-    """`f(images [B,C,H,W] in 0..1, magnitude [B] in absolute units, ...) -> images`, pure: the input is never written to."""
+    """`f(images [B,C,H,W] in 0..1, magnitude [B] in absolute units, ...) -> images`, pure: never writes to its input."""
 
     def __call__(
         self, images: Float[Tensor, "B C H W"], magnitude: Float[Tensor, " B"], /, *draw: Tensor, **options: float | str
@@ -24,12 +24,13 @@ class OpFunction(Protocol):
 class Op:
     """One operation.
 
-    name: as in `augrad.ops` and in policy files. apply: the pure function. low, high: the default range of the magnitude,
-    `low` being the identity (for solarize and posterize low > high numerically: strength reads the same way for every op).
+    name: as in `augrad.ops` and in policy files. apply: the pure function. low, high: the default range of the
+    magnitude, `low` being the identity (for solarize and posterize low > high numerically: strength reads the same
+    way for every op).
     unit: None for operations without a magnitude. signed: a random sign is part of the draw. magnitude_grad: how the
-    gradient of the magnitude comes about. kind: "geometric" moves masks, boxes and key points too. draws: how many uniform
-    numbers in [0, 1) the operation takes as a third argument `draw` [B, draws]. options: which of the policy's keyword
-    settings (`fill`, `interpolation`) it understands.
+    gradient of the magnitude comes about. kind: "geometric" moves masks, boxes and key points too. draws: how many
+    uniform numbers in [0, 1) the operation takes as a third argument `draw` [B, draws]. options: which of the
+    policy's keyword settings (`fill`, `interpolation`) it understands.
     """
 
     name: str

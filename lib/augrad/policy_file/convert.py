@@ -34,7 +34,8 @@ def load_policy(source: str | os.PathLike[str]) -> Policy:
         return policy_from_document(read_policy(str(files("augrad.policy_file") / "builtin" / f"{source}.json")))
     if not Path(source).exists():
         raise PolicyFileError(
-            f"{os.fspath(source)}: no such policy file; give a path, or a built-in policy: {', '.join(builtin_policies())}"
+            f"{os.fspath(source)}: no such policy file; "
+            f"give a path, or a built-in policy: {', '.join(builtin_policies())}"
         )
     return policy_from_document(read_policy(source))
 

@@ -52,7 +52,8 @@ def _require_writable(target: Path) -> None:
     if target.exists() and not os.access(target, os.W_OK):
         raise OSError(None, "the file that is there is read-only")
     if not target.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        reason = errno.ENOTDIR if target.parent.exists() else errno.ENOENT
+        raise OSError(reason, os.strerror(reason))
 
 
 def _reason(error: OSError | ValueError) -> str:
