@@ -63,7 +63,7 @@ def starting_policy(config: DictConfig, seed: int) -> Policy:
 
 
 def policy_arm(source: str | None, config: DictConfig, seed: int) -> Policy | None:
-    """none: no augmentation. random: drawn at random over the space, anew for each seed. Else a file or built-in name."""
+    """none: no augmentation. random: drawn at random over the space, anew for each seed. Else a file or a built-in."""
     from augrad.initial import random_policy
 
     if source is None or source == "none":

@@ -31,7 +31,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def resumable_state(state: SearchState, config: DictConfig, directory: Path) -> None:
-    """With `resume`, put `state` back to the run's checkpoint. Raises UserError when the configuration is another."""
+    """With `resume`, put `state` back to the run's checkpoint. Raises UserError when the configurations differ."""
     if config.resume is None:
         return
     checkpoint = load_checkpoint(directory / "checkpoint.pt")
@@ -51,7 +51,10 @@ def _require_same(saved: Any, given: Any, place: str) -> None:
 
 
 class SearchRun:
-    """Observes a search and keeps what it tells. A context manager: Ctrl-C and SIGTERM end the search after its step."""
+    """Observes a search and keeps what it tells.
+
+    A context manager; Ctrl-C and SIGTERM end the search after the step in hand.
+    """
 
     def __init__(
         self, directory: Path, config: DictConfig, state: SearchState, parts: SearchParts, tracker: Tracker

@@ -77,7 +77,7 @@ def found(directory: Path, op: str) -> tuple[bool, float, float]:
 
 
 def accuracies(experiment: str, directories: dict[str, list[Path]], seeds: list[int]) -> dict[str, tuple[float, ...]]:
-    """Test accuracy by policy, trained afresh: none, the true transformation, what each estimator learned on that seed."""
+    """Test accuracy by policy, trained afresh: none, the true transformation, what each estimator learned on a seed."""
     with initialize_config_module("augrad.configs", version_base="1.3"):
         config = compose("compare", [f"experiment=recover_{experiment}", "train.epochs=60"])
     model, optimizer, settings = recipe_of(config)

@@ -189,7 +189,10 @@ class Policy(nn.Module):
     # --- draws -------------------------------------------------------------------------------------------------------
 
     def _own_generator(self) -> torch.Generator | None:
-        """The generator of draws without an explicit one: follows torch.manual_seed, differs between worker processes."""
+        """The generator of draws without an explicit one.
+
+        It follows torch.manual_seed and differs between worker processes.
+        """
         if torch.compiler.is_compiling():
             return None
         key = (os.getpid(), torch.initial_seed())  # reading the seed leaves the global generator alone

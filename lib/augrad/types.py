@@ -69,8 +69,8 @@ class PolicySample(TensorFields):
 
     subpolicy: which sub-policy. slot: which candidate of each stage. op: the operation in that slot (index into
     `Policy.ops`). gate: whether it is applied. latent: location + scale * n, the Gaussian behind the magnitude.
-    magnitude: in the operation's absolute unit, without its sign. sign: +1 or -1. draw: extra uniform numbers in [0,
-    1).
+    magnitude: in the operation's absolute unit, without its sign. sign: +1 or -1. draw: extra uniform numbers in
+    [0, 1).
     """
 
     subpolicy: Int[Tensor, " B"]

@@ -54,9 +54,7 @@ def test_a_write_that_fails_keeps_the_old_file_and_leaves_nothing_behind(tmp_pat
     path, large = tmp_path / "policy.json", _document("identity", 1000)
     write_policy(_document(), path)
     with _largest_file(1000):
-        with pytest.raises(
-            UserError, match=r"policy\.json: cannot write this file \(File too large\)"
-        ):
+        with pytest.raises(UserError, match=r"policy\.json: cannot write this file \(File too large\)"):
             write_policy(large, path)
         with pytest.raises(UserError, match="File too large"):
             write_policy(large, tmp_path / "other.json")

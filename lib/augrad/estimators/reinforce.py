@@ -14,8 +14,7 @@ class Reinforce:
     """g = mean_i (s_i - baseline_i) grad log p(b_i), for selection, gates and magnitudes alike.
 
     Unbiased, also where the scalar jumps (ReLU switches, max-pooling, thresholds), because it never differentiates
-    the scalar.
-    Only what acted is scored. baseline: "leave_one_out", the mean of the other images' scores, or "none".
+    the scalar. Only what acted is scored. baseline: "leave_one_out", the mean of the other images' scores, or "none".
     Cost: one evaluation of the scalar.
     """
 

@@ -23,7 +23,7 @@ class Normalized(nn.Module):
 
 
 def channel_statistics(images: UInt8[Tensor, "N C H W"]) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
-    """Mean and standard deviation of each channel of 8-bit images, scaled to [0, 1]; the deviation is at least 1/255."""
+    """Mean and standard deviation per channel of 8-bit images, on the scale of [0, 1]; the latter at least 1/255."""
     levels = torch.arange(256, dtype=torch.float64) / 255
     counts = (
         torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)]).double().cpu()

@@ -92,7 +92,9 @@ def apply_relaxed(
     fill: float,
     interpolation: str,
 ) -> Float[Tensor, "B C H W"]:
-    """The expectation over a relaxed draw: per stage sum_k op_k (gate_k T_k(x) + (1 - gate_k) x), then over sub-policies.
+    """The expectation over a relaxed draw.
+
+    In each stage sum_k op_k (gate_k T_k(x) + (1 - gate_k) x), then over sub-policies.
 
     slots[s][l][k] is the index into `ops` of each candidate, -1 where there is none. Differentiable in images, weights,
     gates and magnitudes. Costs one evaluation for every candidate of every stage of every sub-policy.

@@ -76,8 +76,8 @@ def solarize(images: Tensor, magnitude: Tensor) -> Tensor:
 
     Straight-through: the forward pass jumps where a value crosses the threshold t, so the derivative used for t is the
     finite difference of the forward pass itself, (f(t + h) - f(t - h)) / 2h with h = SOLARIZE_WINDOW: 2x - 1 over 2h
-    for the values x within h of the threshold, 0 for the others. The image gradient is exact almost everywhere (+1,
-    -1).
+    for the values x within h of the threshold, 0 for the others. The image gradient is exact almost everywhere
+    (+1, -1).
     """
     threshold = per_image(magnitude, images)
     window = SOLARIZE_WINDOW

@@ -13,7 +13,7 @@ Kind = Literal["identity", "geometric", "color", "filter", "erase", "mix"]
 
 @runtime_checkable
 class OpFunction(Protocol):
-    """`f(images [B,C,H,W] in 0..1, magnitude [B] in absolute units, ...) -> images`, pure: never writes to its input."""
+    """`f(images [B,C,H,W] in 0..1, magnitude [B] in absolute units, ...) -> images`, pure: no input is written to."""
 
     def __call__(
         self, images: Float[Tensor, "B C H W"], magnitude: Float[Tensor, " B"], /, *draw: Tensor, **options: float | str
