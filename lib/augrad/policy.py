@@ -274,6 +274,20 @@ class Policy(nn.Module):
         sign = torch.where(self.signed & (noise.sign < 0.5), -1.0, 1.0).to(torch.float64)
         return RelaxedSample(subpolicy, op * self.present, gate, latent, magnitude, sign, noise.draw)
 
+    def harden(self, relaxed: RelaxedSample) -> PolicySample:
+        """The hard draw of the same noise: the largest weights, and the gates above one half."""
+        subpolicy = relaxed.subpolicy.argmax(-1)
+        rows = torch.arange(len(relaxed), device=subpolicy.device)
+        slot = relaxed.op[rows, subpolicy].argmax(-1)
+
+        def chosen(values: Tensor) -> Tensor:
+            return values[rows, subpolicy].gather(-1, slot[..., None])[..., 0]
+
+        op = self.op_index[subpolicy].gather(-1, slot[..., None])[..., 0]
+        gate = (chosen(relaxed.gate) > 0.5) & (op >= 0)
+        latent, magnitude, sign = chosen(relaxed.latent), chosen(relaxed.magnitude), chosen(relaxed.sign)
+        return PolicySample(subpolicy, slot, op.clamp(min=0), gate, latent, magnitude, sign, relaxed.draw)
+
     def score_terms(self, sample: PolicySample) -> ScoreTerms:
         """log p of a hard draw by what was drawn, as a function of the parameters (the draw itself held fixed).
 
@@ -288,8 +302,9 @@ class Policy(nn.Module):
         op = torch.log_softmax(self._masked_op_logits(params), -1)
         logit = chosen(params.gate_logits)
         gate = torch.where(sample.gate, nn.functional.logsigmoid(logit), nn.functional.logsigmoid(-logit))
-        acted = sample.gate & chosen(self.scored_magnitude)
-        log_scale = torch.where(acted, chosen(params.magnitude_log_scales), 0.0)  # a point has no density: never scored
+        log_scale = chosen(params.magnitude_log_scales)
+        acted = sample.gate & chosen(self.scored_magnitude) & log_scale.isfinite()  # a point has no density
+        log_scale = torch.where(acted, log_scale, 0.0)
         magnitude = normal_log_probability(sample.latent.detach(), chosen(params.magnitude_locations), log_scale)
         return ScoreTerms(
             subpolicy=torch.log_softmax(params.subpolicy_logits, 0)[sample.subpolicy],
@@ -315,9 +330,8 @@ class Policy(nn.Module):
         Raises UserError for images of another shape or type, and for `params` of another batch size.
         """
         if not torch.compiler.is_compiling() and torch.utils.data.get_worker_info() is not None:
-            with (
-                torch.no_grad()
-            ):  # gradients cannot leave a worker process, and a graph would keep its output from leaving
+            # Gradients cannot leave a worker process, and a graph would keep the images from leaving it.
+            with torch.no_grad():
                 return self._augment(images, params, same_on_batch, return_params, generator)
         return self._augment(images, params, same_on_batch, return_params, generator)
 

@@ -141,7 +141,7 @@ def relaxed_scalar(sample: RelaxedSample) -> Tensor:
 @pytest.mark.parametrize("group", GROUPS)
 def test_gumbel_gradient_is_the_derivative_of_the_relaxed_value(policy: Policy, group: str) -> None:
     """For fixed noise the relaxed value is a plain function of the parameters: finite differences must agree."""
-    estimator = Gumbel(temperature=0.6, final_temperature=0.6, magnitude="pathwise")
+    estimator = Gumbel(0.6, 0.6, relaxation="soft", magnitude="pathwise")
     found = getattr(estimator(relaxed_scalar, policy, 32, torch.Generator().manual_seed(2), 0.0).grads, group)
     parameter = getattr(policy, group)
     step = 1e-6
@@ -162,8 +162,8 @@ def test_gumbel_gradient_is_the_derivative_of_the_relaxed_value(policy: Policy, 
 
 
 @pytest.mark.parametrize("magnitude", ["score", "pathwise"])
-@pytest.mark.parametrize("hard", [False, True])
-def test_gumbel_magnitudes_are_unbiased_once_the_selection_is_fixed(magnitude: str, hard: bool) -> None:
+@pytest.mark.parametrize("relaxation", ["straight_through", "straight_through_pixels", "soft"])
+def test_gumbel_magnitudes_are_unbiased_once_the_selection_is_fixed(magnitude: str, relaxation: str) -> None:
     """Both ways of learning a magnitude agree with quadrature when a single operation is always applied."""
     policy = initial_policy(make_space({"rotate": {"high": 2.0}}), scale=0.7, learn=["magnitudes", "magnitude_scales"])
     with torch.no_grad():
@@ -173,10 +173,10 @@ def test_gumbel_magnitudes_are_unbiased_once_the_selection_is_fixed(magnitude: s
     exact_mean = (torch.sin(2 * 2.0 * torch.sigmoid(latent)) * weights / weights.sum()).sum()
     exact = torch.autograd.grad(exact_mean, [policy.magnitude_locations, policy.magnitude_log_scales])
 
-    def scalar(sample: RelaxedSample) -> Tensor:
-        return torch.sin(2 * sample.magnitude[:, 0, 0, 0]) * sample.gate[:, 0, 0, 0]
+    def scalar(sample: PolicySample | RelaxedSample) -> Tensor:
+        return torch.sin(2 * sample.magnitude.flatten()) * sample.gate.flatten()
 
-    found = estimates(policy, Gumbel(0.3, 0.3, hard, magnitude), scalar, 400, 64)  # type: ignore[arg-type]
+    found = estimates(policy, Gumbel(0.3, 0.3, relaxation, magnitude), scalar, 400, 64)  # type: ignore[arg-type]
     for group, truth in zip(("magnitude_locations", "magnitude_log_scales"), exact, strict=True):
         draws = stacked(found, group)
         assert (draws.mean(0) - truth.flatten()).abs() < 4 * draws.std(0) / math.sqrt(len(draws))
@@ -186,11 +186,46 @@ def test_gumbel_bias_falls_with_the_temperature(policy: Policy, record_property:
     exact = exact_gradient(policy)
     bias = {}
     for temperature in (3.0, 0.3):
-        estimator = Gumbel(temperature, temperature, magnitude="pathwise")
+        estimator = Gumbel(temperature, temperature, "soft", "pathwise")
         draws = stacked(estimates(policy, estimator, relaxed_scalar, 300, 256), "op_logits")
         bias[temperature] = float((draws.mean(0) - exact.op_logits.flatten()).norm() / exact.op_logits.norm())
     record_property("relative bias by temperature", bias)
     assert bias[0.3] < 0.35 < bias[3.0]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_straight_through_points_along_the_exact_gradient(policy: Policy, temperature: float) -> None:
+    """Biased by its temperature, in length more than in direction; magnitudes are learned by score, without bias."""
+    exact = exact_gradient(policy)
+    found = estimates(policy, Gumbel(temperature, temperature), hard_scalar, count=600, batch=64)
+    for group in ("subpolicy_logits", "op_logits", "gate_logits"):
+        mean, truth = stacked(found, group).mean(0), getattr(exact, group).flatten()
+        cosine = float(torch.cosine_similarity(mean, truth, dim=0))
+        print(f"cosine with the exact gradient at temperature {temperature}, {group}: {cosine:.3f}")
+        assert cosine > 0.75, group
+    for group in ("magnitude_locations", "magnitude_log_scales"):
+        draws = stacked(found, group)
+        error = draws.mean(0) - getattr(exact, group).flatten()
+        standard_error = draws.std(0) / math.sqrt(len(draws))
+        assert (error.abs() <= 4 * standard_error).all(), group
+
+
+def test_straight_through_pixels_is_the_hard_draw_forward(policy: Policy) -> None:
+    noise = policy.draw_relaxed_noise(64, torch.Generator().manual_seed(0))
+    relaxed = policy.rsample_from(noise, 0.5, hard=True)
+    torch.testing.assert_close(relaxed_scalar(relaxed), hard_scalar(policy.harden(relaxed)))
+
+
+@pytest.mark.parametrize("estimator", [Reinforce(), Gumbel(), Gumbel(relaxation="soft")])
+def test_points_get_finite_gradients_and_no_score(estimator: Callable) -> None:
+    policy = initial_policy(make_space({"rotate": {}, "identity": {}}), magnitude="point")
+
+    def scalar(sample: PolicySample | RelaxedSample) -> Tensor:
+        return sample.magnitude.reshape(len(sample), -1)[:, 0]
+
+    grads = estimator(scalar, policy, 16, torch.Generator().manual_seed(0), 0.0).grads
+    assert all(gradient.isfinite().all() for gradient in grads.tensors())
+    assert not grads.magnitude_locations.any()
 
 
 def test_temperature_schedule_is_geometric() -> None:

@@ -158,18 +158,7 @@ def test_a_relaxed_draw_has_gradients_to_every_parameter(policy: Policy, images:
 
 def test_a_straight_through_draw_does_what_its_hard_choice_does(policy: Policy, images: Tensor) -> None:
     relaxed = policy.rsample(len(images), hard=True, generator=generator()).detach()
-    subpolicy = relaxed.subpolicy.argmax(-1)
-    rows = torch.arange(len(images))
-    slot = relaxed.op[rows, subpolicy].argmax(-1)
-
-    def chosen(values: Tensor) -> Tensor:
-        return values[rows, subpolicy].gather(-1, slot[..., None])[..., 0]
-
-    op = policy.op_index[subpolicy].gather(-1, slot[..., None])[..., 0]
-    hard = augrad.PolicySample(
-        subpolicy, slot, op, chosen(relaxed.gate) > 0.5, chosen(relaxed.latent), chosen(relaxed.magnitude),
-        chosen(relaxed.sign), relaxed.draw,
-    )  # fmt: skip
+    hard = policy.harden(relaxed)
     torch.testing.assert_close(policy(images, params=relaxed), policy(images, params=hard), rtol=0, atol=1e-5)
 
 
