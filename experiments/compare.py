@@ -7,11 +7,11 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 
 from augrad.atomic import write_text
-from augrad.compare import compare_policies
+from augrad.compare import always, compare_policies
 from augrad.errors import UserError
 from augrad.experiments.entry import run_entry_point
 from augrad.experiments.parts import checked_seed, data_and_device, policy_arm, recipe_of
@@ -22,20 +22,27 @@ from augrad.show.table import comparison_table
 
 
 @hydra.main(version_base="1.3", config_path="pkg://augrad.configs", config_name="compare")
-def _compare(config: DictConfig) -> float:
-    """Train every policy on every seed, write comparison.json and its figure; returns the lowest mean test error."""
+def _compare(config: DictConfig) -> None:
+    """Train every policy on every seed, write comparison.json and its figure."""
     first, directory = checked_seed(config), Path(HydraConfig.get().runtime.output_dir)
-    names = [str(name) for name in config.policies]
+    names = [str(name) for name in config.policies] if isinstance(config.policies, ListConfig) else []
     if not names or len(set(names)) < len(names):
-        raise UserError(f"policies: expected different names or files, got {names}")
+        raise UserError(f"policies: expected a list of different names or files, [none,a.json], got {config.policies}")
     if not isinstance(config.seeds, int) or config.seeds < 1:
         raise UserError(f"seeds: expected a whole number of at least 1, got {config.seeds!r}")
-    arms = {name: partial(policy_arm, name, config) for name in names}
-    for arm in arms.values():
-        arm(first)  # a wrong file is told before anything is trained
+    # Files are read once, before anything is trained: a mistake is told at once, and every seed sees the same policy.
+    fixed = {name: policy_arm(name, config, first) for name in names if name != "random"}
+    arms = {name: partial(policy_arm, name, config) if name == "random" else always(fixed[name]) for name in names}
     model, optimizer, settings = recipe_of(config)
     data, device = data_and_device(config)
     console = Console(stderr=True)
+    kept: dict[str, dict[str, float]] = {name: {} for name in names}
+
+    def keep(name: str, seed: int, accuracy: float) -> None:
+        kept[name][str(seed)] = accuracy
+        write_text(directory / "comparison.json", json.dumps(kept, indent=2) + "\n")  # what is done is kept
+        console.print(f"{name}  seed {seed}: {accuracy:.4f}", highlight=False)
+
     accuracies = compare_policies(
         arms,
         data,
@@ -44,14 +51,12 @@ def _compare(config: DictConfig) -> float:
         settings,
         range(first, first + config.seeds),
         device,
-        lambda name, seed, accuracy: console.print(f"{name}  seed {seed}: {accuracy:.4f}", highlight=False),
+        keep,
     )
     rows = [ComparisonRow(name, values) for name, values in accuracies.items()]
-    write_text(directory / "comparison.json", json.dumps(accuracies, indent=2) + "\n")
     save_figure(comparison_figure(rows, reference=names[-1]), directory / "comparison.png")
     Console().print(comparison_table(rows, reference=names[-1]))
     Console().print(f"results in {directory}", highlight=False, soft_wrap=True)
-    return 1 - max(sum(values) / len(values) for values in accuracies.values())
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from augrad.data.types import Splits
 from augrad.devices import find_device
 from augrad.errors import UserError
-from augrad.initial import initial_policy
+from augrad.initial import initial_policy, random_policy
 from augrad.policy import Policy
 from augrad.policy_file.convert import load_policy
 from augrad.settings import TrainSettings
@@ -29,8 +29,8 @@ def plain(config: Any) -> dict[str, Any]:
 def checked_seed(config: DictConfig) -> int:
     """The run's seed. Raises UserError unless it is a whole number of at least 0."""
     seed = config.seed
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise UserError(f"seed: expected a whole number of at least 0, got {seed!r}")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise UserError(f"seed: expected a whole number from 0 to 2**32 - 1, got {seed!r}")
     return seed
 
 
@@ -58,18 +58,20 @@ def starting_policy(config: DictConfig, seed: int) -> Policy:
     """The policy at the start of a search: over the space, or the one in `policy.file`."""
     if config.policy.get("file"):
         return load_policy(config.policy.file)
+    if "_target_" not in config.policy:
+        raise UserError("policy: expected policy.file=FILE beside policy=file, got none")
     build = instantiate(config.policy)
     return cast(Policy, build(space=instantiate(config.space), seed=seed))
 
 
 def policy_arm(source: str | None, config: DictConfig, seed: int) -> Policy | None:
     """none: no augmentation. random: drawn at random over the space, anew for each seed. Else a file or a built-in."""
-    from augrad.initial import random_policy
-
     if source is None or source == "none":
         return None
     if source == "random":
-        return random_policy(initial_policy(instantiate(config.space)), seed)
+        space = instantiate(config.space)
+        start = instantiate(config.policy)(space=space) if "_target_" in config.policy else initial_policy(space)
+        return random_policy(start, seed)
     return load_policy(source)
 
 

@@ -1,6 +1,7 @@
 """augrad search: learn a policy. `python experiments/search.py` is the same."""
 
 import sys
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from augrad.compare import always, compare_policies
 from augrad.data.types import Splits
+from augrad.errors import UserError
 from augrad.experiments.entry import run_entry_point
 from augrad.experiments.parts import (
     checked_seed,
@@ -38,6 +40,8 @@ from augrad.training import build_classifier
 def _search(config: DictConfig) -> float:
     """Learn a policy, write the run directory; returns the lowest loss on the selection split, for sweeps."""
     seed, directory = checked_seed(config), Path(HydraConfig.get().runtime.output_dir)
+    recipe_of(config)  # what comes after the search is checked before it
+    check_compare(config)
     settings = SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer"))
     data, device = data_and_device(config)
     parts = SearchParts(
@@ -59,14 +63,26 @@ def _search(config: DictConfig) -> float:
         parts,
     )
     resumable_state(state, config, directory)
+    random_over = deepcopy(start).cpu()
     with SearchRun(directory, config, state, parts, instantiate(config.tracker)) as run:
-        if not run_search(state, parts, run):
+        run_search(state, parts, run)
+        run.end()
+        if run.interrupted():
             raise Interrupted(directory, state.step)
         policy = state.best_policy()
         run.write_policy()
-        comparison = _compare(config, data, start, policy) if config.compare is not None else None
+        comparison = _compare(config, data, random_over, policy) if config.compare is not None else None
         _show(config, directory, run, data, policy, comparison)
     return state.best_loss
+
+
+def check_compare(config: DictConfig) -> None:
+    """Raises UserError unless compare is null or has a number of seeds."""
+    if config.compare is None:
+        return
+    seeds = config.compare.seeds if isinstance(config.compare, DictConfig) else config.compare
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
+        raise UserError(f"compare.seeds: expected a whole number of at least 1, or compare=null, got {seeds!r}")
 
 
 def _compare(config: DictConfig, data: Splits, start: Policy, learned: Policy) -> list[ComparisonRow]:

@@ -20,7 +20,7 @@ from augrad.show.progress import SearchProgress
 from augrad.training import evaluate
 
 _MAY_CHANGE = ("resume", "compare", "tracker", "train", "device")
-"""What a resumed run may be told anew: none of it changes the search."""
+"""What a resumed run may be told anew: none of it changes the search, but for the rounding of another device."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -106,9 +106,11 @@ class SearchRun:
         """The state, and the best policy so far."""
         save_checkpoint(self.directory / "checkpoint.pt", {"config": plain(self.config), "state": state})
         self.write_policy()
-        if self.state.step == self.parts.settings.steps:
-            self.progress.__exit__(None, None, None)
-            self._restore()
+
+    def end(self) -> None:
+        """The search is over: the progress bar goes, and Ctrl-C is Ctrl-C again."""
+        self.progress.__exit__(None, None, None)
+        self._restore()
 
     def interrupted(self) -> bool:
         """Whether Ctrl-C or SIGTERM came."""

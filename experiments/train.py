@@ -16,11 +16,12 @@ from augrad.experiments.parts import checked_seed, data_and_device, plain, polic
 from augrad.runs.metrics import MetricsLog
 from augrad.show.progress import SearchProgress
 from augrad.train import Row, train_classifier
+from augrad.training import evaluate
 
 
 @hydra.main(version_base="1.3", config_path="pkg://augrad.configs", config_name="train")
 def _train(config: DictConfig) -> float:
-    """Train, write metrics.jsonl and model.pt; returns the test error after the last epoch, for sweeps."""
+    """Train, write metrics.jsonl and model.pt; returns the validation error after the last epoch, for sweeps."""
     seed, directory = checked_seed(config), Path(HydraConfig.get().runtime.output_dir)
     policy = policy_arm(config.policy.get("file"), config, seed)
     model, optimizer, settings = recipe_of(config)
@@ -46,7 +47,7 @@ def _train(config: DictConfig) -> float:
         highlight=False,
         soft_wrap=True,
     )
-    return 1 - result.test_accuracy
+    return 1 - float(evaluate(result.model, data.validation).accuracy)  # a sweep must not see the test split
 
 
 def _save_model(model: torch.nn.Module, path: Path) -> None:

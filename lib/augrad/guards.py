@@ -11,7 +11,8 @@ from augrad.types import PolicyParams, PolicySample, RelaxedSample
 class NormalizedScalar:
     """A scalar divided by its standard deviation over the batch, or by `floor` where that is larger.
 
-    `spread` is the last standard deviation seen.
+    `spread` is the last standard deviation. Dividing by the spread of the same draws makes an unbiased estimate
+    slightly biased, of order 1 / batch size.
     """
 
     def __init__(self, scalar: Scalar, floor: Tensor) -> None:
@@ -21,7 +22,8 @@ class NormalizedScalar:
     def __call__(self, sample: PolicySample | RelaxedSample) -> Tensor:
         scores = self.scalar(sample)
         self.spread = scores.detach().std(correction=0)
-        return scores / torch.maximum(self.spread, self.floor).clamp_min(torch.finfo(scores.dtype).tiny)
+        scale = torch.maximum(self.spread, self.floor.to(self.spread))
+        return torch.where(scale > 0, scores / torch.where(scale > 0, scale, 1.0), 0.0)  # equal scores say nothing
 
 
 def entropy_gradient(policy: Policy, floor: float, weight: float) -> PolicyParams:

@@ -42,8 +42,12 @@ def initial_policy(
     apart (unused when there is one). seed: of the jitter.
     Raises UserError for values outside these ranges.
     """
-    if subpolicies < 1 or stages < 1:
-        raise UserError(f"policy: expected at least one sub-policy and one stage, got {subpolicies} and {stages}")
+    for name, count in (("subpolicies", subpolicies), ("stages", stages)):
+        if not isinstance(count, int) or count < 1:
+            raise UserError(f"policy: expected {name} to be a whole number of at least 1, got {count!r}")
+    for name, value in (("probability", probability), ("level", level), ("scale", scale), ("jitter", jitter)):
+        if not isinstance(value, int | float):
+            raise UserError(f"policy: expected {name} to be a number, got {value!r}")
     for name, value in (("probability", probability), ("level", level)):
         if not 0 < value < 1:
             raise UserError(f"policy: expected {name} strictly between 0 and 1, got {value}")

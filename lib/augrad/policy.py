@@ -1,5 +1,6 @@
 """The policy: the one module that owns policy parameters; it draws, applies, and scores its own draws."""
 
+import hashlib
 import math
 import os
 from collections.abc import Sequence
@@ -130,7 +131,7 @@ class Policy(nn.Module):
         for name, tensor in zip(PolicyParams.names(), params.tensors(), strict=True):
             self.register_parameter(name, nn.Parameter(tensor.detach().to(torch.float64).clone()))
         sizes = [math.prod(max(len(stage), 1) for stage in subpolicy) for subpolicy in slots]
-        self.max_selection_entropy = math.log(len(slots)) + sum(map(math.log, sizes)) / len(sizes)
+        self.max_selection_entropy = math.log(sum(sizes))
         """The largest value of `selection_entropy`."""
         self._generator: torch.Generator | None = None
         self._generator_key: tuple[int, int] | None = None
@@ -189,15 +190,13 @@ class Policy(nn.Module):
     # --- draws -------------------------------------------------------------------------------------------------------
 
     def _own_generator(self) -> torch.Generator | None:
-        """The generator of draws without an explicit one.
-
-        It follows torch.manual_seed and differs between worker processes.
-        """
         if torch.compiler.is_compiling():
-            return None
+            return None  # a generator cannot be traced: inside torch.compile draws come from the global one
         key = (os.getpid(), torch.initial_seed())  # reading the seed leaves the global generator alone
         if self._generator is None or self._generator_key != key:
-            self._generator, self._generator_key = torch.Generator().manual_seed(key[1]), key
+            digest = hashlib.sha256(f"augrad policy/{key[1]}".encode()).digest()
+            self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
+            self._generator_key = key
         return self._generator
 
     def __getstate__(self) -> dict[str, Any]:
@@ -302,15 +301,17 @@ class Policy(nn.Module):
         op = torch.log_softmax(self._masked_op_logits(params), -1)
         logit = chosen(params.gate_logits)
         gate = torch.where(sample.gate, nn.functional.logsigmoid(logit), nn.functional.logsigmoid(-logit))
-        log_scale = chosen(params.magnitude_log_scales)
-        acted = sample.gate & chosen(self.scored_magnitude) & log_scale.isfinite()  # a point has no density
-        log_scale = torch.where(acted, log_scale, 0.0)
-        magnitude = normal_log_probability(sample.latent.detach(), chosen(params.magnitude_locations), log_scale)
+        magnitude = normal_log_probability(
+            sample.latent.detach(),
+            chosen(params.magnitude_locations),
+            chosen(params.magnitude_log_scales),
+            sample.gate & chosen(self.scored_magnitude),
+        )
         return ScoreTerms(
             subpolicy=torch.log_softmax(params.subpolicy_logits, 0)[sample.subpolicy],
             op=torch.where(present, chosen(op), 0.0).sum(-1),
             gate=torch.where(chosen(self.scored_gate), gate, 0.0).sum(-1),
-            magnitude=torch.where(acted, magnitude, 0.0).sum(-1),
+            magnitude=magnitude.sum(-1),
         )
 
     # --- application -------------------------------------------------------------------------------------------------
@@ -349,6 +350,7 @@ class Policy(nn.Module):
         sample = params if params is not None else self.sample(len(images), generator, same_on_batch)
         if len(sample) != len(images):
             raise UserError(f"params hold {len(sample)} draws, the batch {len(images)} images; slice or redraw")
+        sample = sample.to(images.device)
         if isinstance(sample, RelaxedSample):
             if not images.is_floating_point():
                 raise UserError(f"a relaxed draw blends images: expected floating point in [0, 1], got {images.dtype}")
@@ -385,7 +387,8 @@ class Policy(nn.Module):
 
     def with_params(self, params: PolicyParams) -> "Policy":
         """A copy with other parameter values."""
-        return Policy(self.ops, self.slots, params, self.interpolation, self.fill, self.provenance)
+        policy = Policy(self.ops, self.slots, params, self.interpolation, self.fill, self.provenance)
+        return policy.to(self.low.device)
 
 
 def _entropy(logits: Tensor) -> Tensor:

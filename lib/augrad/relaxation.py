@@ -129,6 +129,12 @@ def harden_bernoulli(soft: Tensor) -> Tensor:
     return straight_through(soft, soft > 0.5)
 
 
-def normal_log_probability(value: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
-    """Log density of a normal distribution, without its constant, as a function of location and log scale."""
-    return -0.5 * ((value - location) * torch.exp(-log_scale)) ** 2 - log_scale
+def normal_log_probability(value: Tensor, location: Tensor, log_scale: Tensor, where: Tensor) -> Tensor:
+    """Log density of a normal distribution, without its constant, as a function of location and log scale.
+
+    Zero, with gradient zero, where `where` is False and where there is no density (scale 0 or an infinite location).
+    """
+    where = where & location.isfinite() & log_scale.isfinite()
+    # Masked before, not after: the derivative of a discarded infinity is not a number.
+    value, location, log_scale = (torch.where(where, tensor, 0.0) for tensor in (value, location, log_scale))
+    return torch.where(where, -0.5 * ((value - location) * torch.exp(-log_scale)) ** 2 - log_scale, 0.0)

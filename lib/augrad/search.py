@@ -20,7 +20,14 @@ from augrad.objectives.bilevel import Bilevel
 from augrad.policy import Policy
 from augrad.settings import SearchSettings, rate_at
 from augrad.summaries import policy_summary
-from augrad.training import OptimizerBuilder, backward_on, bfloat16_autocast, evaluate, set_rates
+from augrad.training import (
+    OptimizerBuilder,
+    backward_on,
+    bfloat16_autocast,
+    build_optimizer,
+    evaluate,
+    set_rates,
+)
 from augrad.types import PolicyParams
 from augrad.update import next_weights
 
@@ -92,7 +99,8 @@ class SearchState:
         self.generator.set_state(saved["generator"])
         self.peak_spread = saved["peak_spread"].to(self.peak_spread.device)
         self.step, self.best_loss, self.best_step = saved["step"], saved["best_loss"], saved["best_step"]
-        self.best_params = saved["best_params"]
+        device = self.peak_spread.device
+        self.best_params = {name: tensor.to(device) for name, tensor in saved["best_params"].items()}
 
     def best_policy(self) -> Policy:
         """The policy that did best on the selection split so far (the present one before the first look)."""
@@ -115,8 +123,8 @@ def new_state(
     return SearchState(
         model=model,
         policy=policy,
-        optimizer=optimizer(model.parameters()),
-        policy_optimizer=policy_optimizer(learned),
+        optimizer=build_optimizer(optimizer, model.parameters(), "search.optimizer"),
+        policy_optimizer=build_optimizer(policy_optimizer, learned, "search.policy_optimizer"),
         generator=local_generator(parts.seed, "search draws"),
         peak_spread=torch.zeros((), device=parts.device),
     )
@@ -151,6 +159,7 @@ def search_step(
         return losses_of(logits, validation.labels).mean(), logits
 
     gradients = gradients_of_weights(model)
+    gradient_norm = _norm(list(gradients.values()))
     link = parts.hypergradient(next_weights(model, state.optimizer, settings.clip_norm), gradients, validate)
 
     scalar = parts.objective.scalar(model, link.u, policy, images, train.labels)
@@ -176,10 +185,10 @@ def search_step(
         "val_loss": link.validation_loss,
         "train_accuracy": trained.accuracy,
         "val_accuracy": accuracy_of(link.validation_logits, validation.labels),
-        "score_spread": normalized.spread,
-        "gradient_norm": _norm(list(gradients.values())),
+        "gradient_norm": gradient_norm,
         **{f"policy_gradient_norm/{name}": _norm([getattr(estimate.grads, name)]) for name in PolicyParams.names()},
         **policy_summary(policy),
+        **({"score_spread": normalized.spread} if settings.normalize else {}),
     }
 
 
@@ -195,7 +204,6 @@ def run_search(state: SearchState, parts: SearchParts, observer: Observer, until
     rotation = EpochBatches(len(parts.data.validation), settings.validation_batch_size, parts.seed + 1, parts.device)
     last = settings.steps if until is None else min(until, settings.steps)
     pending: list[dict[str, Tensor]] = []
-    looks: dict[int, tuple[float, float]] = {}
     good = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
     clock = time.perf_counter()
     while state.step < last:
@@ -209,17 +217,16 @@ def run_search(state: SearchState, parts: SearchParts, observer: Observer, until
             continue
         first = state.step - len(pending)
         seconds = (time.perf_counter() - clock) / len(pending)
-        rows = _rows(pending, first, seconds, state)
+        rows = _rows(pending, first, seconds, state, settings)
         pending = []
         _require_finite(rows, state, good)
         if look:
-            looks[state.step] = _look(state, parts)
-            rows[-1]["selection_loss"], rows[-1]["selection_accuracy"] = looks[state.step]
+            rows[-1]["selection_loss"], rows[-1]["selection_accuracy"] = _look(state, parts)
         good = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
         observer.rows(rows)
         if saving:
             observer.checkpoint(state.state_dict())
-        if stopping and state.step < last:
+        if stopping:
             return False
         clock = time.perf_counter()
     return True
@@ -229,16 +236,18 @@ def _norm(tensors: list[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]))
 
 
-def _rows(pending: list[dict[str, Tensor]], first: int, seconds: float, state: SearchState) -> list[Row]:
+def _rows(
+    pending: list[dict[str, Tensor]], first: int, seconds: float, state: SearchState, settings: SearchSettings
+) -> list[Row]:
     names = list(pending[0])
     # One transfer for all steps and quantities: the loop itself never waits for the device.
+    peak = state.optimizer.param_groups[0]["peak_lr"]
     table = torch.stack([torch.stack([row[name].to(torch.float64) for name in names]) for row in pending]).tolist()
-    rate = state.optimizer.param_groups[0]["lr"]
     return [
         {
             "step": first + index + 1,
             **dict(zip(names, values, strict=True)),
-            "learning_rate": rate,
+            "learning_rate": peak * rate_at(first + index, settings.steps, settings.schedule, settings.final_rate),
             "step_seconds": seconds,
         }
         for index, values in enumerate(table)
@@ -253,16 +262,17 @@ def _require_finite(rows: list[Row], state: SearchState, good: dict[str, Tensor]
                     for parameter_name, parameter in state.policy.named_parameters():
                         parameter.copy_(good[parameter_name])
                 raise NonFiniteError(
-                    f"step {row['step']}: {name} is {value}; the last good policy is kept. Lower the learning rate "
-                    "(search.optimizer.lr) or set search.clip_norm"
+                    f"step {row['step']}: {name} is {value}; the last good policy is kept. If losses grew before, "
+                    "lower the learning rate (search.optimizer.lr) or set search.clip_norm"
                 )
 
 
 def _look(state: SearchState, parts: SearchParts) -> tuple[float, float]:
-    """Loss and accuracy on the selection split; remembers the policy if the loss is the lowest so far."""
+    """Loss and accuracy on the selection split; remembers the policy if the loss is the lowest since the warm-up."""
     result = evaluate(state.model, parts.data.selection, parts.settings.autocast)
     loss, accuracy = float(result.loss), float(result.accuracy)
-    if loss < state.best_loss:
+    learning = state.step > parts.settings.warmup * parts.settings.steps  # before, the policy is where it started
+    if learning and loss < state.best_loss:
         state.best_loss, state.best_step = loss, state.step
         state.best_params = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
     return loss, accuracy

@@ -13,7 +13,15 @@ from augrad.data.types import Splits
 from augrad.errors import NonFiniteError
 from augrad.policy import Policy
 from augrad.settings import TrainSettings, rate_at
-from augrad.training import ModelBuilder, OptimizerBuilder, backward_on, build_classifier, evaluate, set_rates
+from augrad.training import (
+    ModelBuilder,
+    OptimizerBuilder,
+    backward_on,
+    build_classifier,
+    build_optimizer,
+    evaluate,
+    set_rates,
+)
 
 Row = dict[str, float | int | str | None]
 Report = Callable[[Row], None]
@@ -47,7 +55,7 @@ def train_classifier(
     splits = splits.to(device)
     classifier = build_classifier(model, splits, seed, device)
     policy = None if policy is None else policy.to(device)
-    steps_of = optimizer(classifier.parameters())
+    steps_of = build_optimizer(optimizer, classifier.parameters(), "train.optimizer")
     batches = EpochBatches(len(splits.train), settings.batch_size, seed, device)
     generator = local_generator(seed, "train policy draws")
     per_epoch = batches.batches_per_epoch

@@ -1,6 +1,6 @@
 """One classifier step and one look at a split: what search and train share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from augrad.classifier import accuracy_of, losses_of
 from augrad.data.pixels import to_float
 from augrad.data.types import Split, Splits
+from augrad.errors import UserError
 from augrad.models.init import seeded
 from augrad.models.normalized import Normalized, channel_statistics
 
@@ -66,6 +67,14 @@ def evaluate(model: nn.Module, split: Split, autocast: bool = False, batch_size:
         hits.append((logits.argmax(-1) == labels).float())
     model.train(training)
     return StepResult(torch.cat(losses).mean(), torch.cat(hits).mean())
+
+
+def build_optimizer(builder: OptimizerBuilder, parameters: Iterable[nn.Parameter], place: str) -> torch.optim.Optimizer:
+    """The optimiser; values that it refuses become a UserError that names `place` in the configuration."""
+    try:
+        return builder(parameters)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{place}: {error}") from error
 
 
 def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:

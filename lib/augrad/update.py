@@ -48,12 +48,13 @@ def next_weights(model: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: 
 
 
 def _sgd(weight: Tensor, gradient: Tensor, group: dict[str, Any], state: dict[str, Any]) -> Tensor:
+    gradient = -gradient if group["maximize"] else gradient
     direction = gradient + group["weight_decay"] * weight
     if group["momentum"]:
         buffer = state.get("momentum_buffer")
         velocity = direction if buffer is None else group["momentum"] * buffer + (1 - group["dampening"]) * direction
         direction = direction + group["momentum"] * velocity if group["nesterov"] else velocity
-    return weight + (group["lr"] if group["maximize"] else -group["lr"]) * direction
+    return weight - group["lr"] * direction
 
 
 def _adam(weight: Tensor, gradient: Tensor, group: dict[str, Any], state: dict[str, Any]) -> Tensor:
@@ -65,10 +66,11 @@ def _adam(weight: Tensor, gradient: Tensor, group: dict[str, Any], state: dict[s
     else:
         gradient = gradient + group["weight_decay"] * weight
     beta1, beta2 = group["betas"]
-    count = state["step"].to(torch.float64) + 1 if "step" in state else torch.ones((), dtype=torch.float64)
+    # The step counter lives on the CPU (except when capturable), where reading it waits for nothing.
+    count = state["step"].item() + 1 if "step" in state else 1.0
     first = beta1 * state.get("exp_avg", torch.zeros_like(weight)) + (1 - beta1) * gradient
     second = beta2 * state.get("exp_avg_sq", torch.zeros_like(weight)) + (1 - beta2) * gradient**2
-    correction1, correction2 = (1 - beta1**count).to(weight), (1 - beta2**count).to(weight)
+    correction1, correction2 = 1 - beta1**count, 1 - beta2**count
     # The square root's derivative at an exact zero (a weight without any gradient) would be infinite times zero.
     root = torch.where(second == 0, 0.0, torch.where(second == 0, 1.0, second).sqrt())
-    return weight - group["lr"] / correction1 * first / (root / correction2.sqrt() + group["eps"])
+    return weight - group["lr"] / correction1 * first / (root / correction2**0.5 + group["eps"])

@@ -57,6 +57,11 @@ def test_a_bad_npz(augrad, tmp_path: Path, name: str) -> None:
         (["resume=nowhere"], ["nowhere"]),
         (["seed=-1"], ["seed"]),
         (["search.optimizer.lrr=0.1"], ["lrr"]),
+        (["search.optimizer.lr=-1.0"], ["search.optimizer", "learning rate"]),
+        (["train.epochs=0"], ["epochs"]),
+        (["compare.seeds=three"], ["compare.seeds"]),
+        (["policy=file"], ["policy.file"]),
+        (["objective.derivative=finite_difference", "estimator.relaxation=soft"], ["finite_difference"]),
         (["search.optimizer._target_=torch.optim.RMSprop", "~search.optimizer.nesterov"], ["SGD, Adam and AdamW"]),
     ],
 )

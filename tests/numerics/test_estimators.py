@@ -1,6 +1,7 @@
 """Estimators against the exact gradient, by summing over every outcome of a small policy. float64."""
 
 import itertools
+import json
 import math
 from collections.abc import Callable
 
@@ -15,6 +16,8 @@ from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.reinforce import Reinforce
 from augrad.initial import initial_policy, random_policy
 from augrad.ops.space import make_space
+from augrad.policy_file import parse_policy
+from augrad.policy_file.convert import policy_from_document
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
 
 S, L, K = 2, 2, 3
@@ -214,6 +217,24 @@ def test_straight_through_pixels_is_the_hard_draw_forward(policy: Policy) -> Non
     noise = policy.draw_relaxed_noise(64, torch.Generator().manual_seed(0))
     relaxed = policy.rsample_from(noise, 0.5, hard=True)
     torch.testing.assert_close(relaxed_scalar(relaxed), hard_scalar(policy.harden(relaxed)))
+
+
+@pytest.mark.parametrize("estimator", [Reinforce(), Gumbel(), Gumbel(relaxation="soft")])
+def test_a_policy_from_a_file_gets_finite_gradients(estimator: Callable) -> None:
+    """A uniform range has an infinite location, a certain gate an infinite logit: no density, and no NaN."""
+    document = {
+        "format": "augrad.policy", "version": 1, "interpolation": "bilinear", "fill": 0.0,
+        "subpolicies": [{"weight": 1.0, "stages": [[
+            {"op": "rotate", "unit": "degree", "magnitude": {"low": 0.0, "high": 30.0}, "weight": 0.5},
+            {"op": "invert", "probability": 0.0, "weight": 0.5}]]}],
+    }  # fmt: skip
+    policy = policy_from_document(parse_policy(json.dumps(document)))
+
+    def scalar(sample: PolicySample | RelaxedSample) -> Tensor:
+        return sample.magnitude.reshape(len(sample), -1)[:, 0]
+
+    grads = estimator(scalar, policy, 16, torch.Generator().manual_seed(0), 0.0).grads
+    assert all(gradient.isfinite().all() for gradient in grads.tensors())
 
 
 @pytest.mark.parametrize("estimator", [Reinforce(), Gumbel(), Gumbel(relaxation="soft")])

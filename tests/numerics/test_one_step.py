@@ -24,6 +24,10 @@ OPTIMISERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], float | None]]
     "momentum and weight decay": (lambda p: torch.optim.SGD(p, lr=0.3, momentum=0.9, weight_decay=0.02), None),
     "dampening": (lambda p: torch.optim.SGD(p, lr=0.3, momentum=0.9, dampening=0.4), None),
     "nesterov": (lambda p: torch.optim.SGD(p, lr=0.3, momentum=0.9, nesterov=True, weight_decay=0.02), None),
+    "maximize": (
+        lambda p: torch.optim.SGD(p, lr=0.3, momentum=0.9, weight_decay=0.02, nesterov=True, maximize=True),
+        None,
+    ),
     "clipped": (lambda p: torch.optim.SGD(p, lr=0.3, momentum=0.9, nesterov=True), 0.05),
     "clip limit not reached": (lambda p: torch.optim.SGD(p, lr=0.3), 1e3),
     "adam": (lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.02), None),

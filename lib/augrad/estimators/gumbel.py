@@ -25,7 +25,8 @@ class Gumbel:
         vectors the scalar is linear in each, with the scores of the candidates as coefficients: the drawn candidate's
         is measured, the others' are taken to be the baseline, the mean score of the other images. Backward, b~
         stands in for b: g = mean_i (s_i - baseline_i) sum_groups grad b~_i[b_i]. Never differentiates the scalar, so
-        its jumps do no harm; biased by the temperature only. Cost: one evaluation of the scalar.
+        its jumps do no harm; biased by the temperature only, in direction and, more, in length: some
+        0.3 (selection) to 0.5 (gates) of the exact gradient at temperature 1. Cost: one evaluation of the scalar.
       "soft": every image is the blend of all candidates with weights b~, and the scalar is differentiated through it.
       "straight_through_pixels": the hard draw forward, the blend's derivative backward.
         Both follow the scalar's slope in the pixels, which tells little about a step as large as an operation's, and
@@ -104,10 +105,12 @@ def drawn_weights(policy: Policy, relaxed: RelaxedSample, sample: PolicySample) 
 
 def _magnitude_score(policy: Policy, relaxed: RelaxedSample, advantage: Tensor, hard: bool) -> Tensor:
     params = policy.params
-    scored = policy.scored_magnitude & params.magnitude_log_scales.isfinite()  # a point has no density
-    log_scale = torch.where(scored, params.magnitude_log_scales, 0.0)
-    log_density = normal_log_probability(relaxed.latent.detach(), params.magnitude_locations, log_scale)
-    acts = scored.to(log_density.dtype).expand_as(log_density)
+    location, log_scale = params.magnitude_locations, params.magnitude_log_scales
+    shape = relaxed.latent.shape
+    log_density = normal_log_probability(
+        relaxed.latent.detach(), location.expand(shape), log_scale.expand(shape), policy.scored_magnitude.expand(shape)
+    )
+    acts = torch.ones_like(log_density)
     if hard:  # a candidate that was not drawn did nothing: its score is noise
         acts = acts * (relaxed.subpolicy[:, :, None, None] * relaxed.op * relaxed.gate).detach()
     return (advantage * (acts * log_density).sum((1, 2, 3))).mean()

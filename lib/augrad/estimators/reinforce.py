@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 
+from augrad.errors import UserError
 from augrad.estimators.estimate import Estimate, Scalar, gradients_of, leave_one_out
 from augrad.policy import Policy
 
@@ -19,6 +20,10 @@ class Reinforce:
     """
 
     baseline: Literal["leave_one_out", "none"] = "leave_one_out"
+
+    def __post_init__(self) -> None:
+        if self.baseline not in ("leave_one_out", "none"):
+            raise UserError(f"expected baseline leave_one_out or none, got {self.baseline!r}")
 
     def __call__(
         self, scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None, progress: float

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from augrad.classifier import Weights, logits_with, losses_of, weights_of
+from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
 from augrad.policy import Policy
 from augrad.types import PolicySample, RelaxedSample
@@ -36,13 +37,14 @@ def directional_scores(
     return torch.func.jvp(losses, (weights_of(model),), (u,))[1]
 
 
+@torch.no_grad()
 def difference_scores(
     model: nn.Module, u: Weights, images: Float[Tensor, "B C H W"], labels: Int[Tensor, " B"], radius: float = 0.01
 ) -> Float[Tensor, " B"]:
     """The same by a central difference over weights at distance `radius` along u (DARTS, eq. 8): the cross-check.
 
-    Good for s_i itself; its derivative with respect to the images is useless, because the two passes' units switch at
-    different places.
+    Without gradients: good for s_i itself, but its derivative with respect to the images is useless, because
+    the two passes' units switch at different places.
     """
     norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tangent) for tangent in u.values()]))
     step = radius / norm.clamp_min(torch.finfo(norm.dtype).tiny)
@@ -60,6 +62,10 @@ class Bilevel:
 
     derivative: Literal["jvp", "finite_difference"] = "jvp"
 
+    def __post_init__(self) -> None:
+        if self.derivative not in ("jvp", "finite_difference"):
+            raise UserError(f"expected derivative jvp or finite_difference, got {self.derivative!r}")
+
     def scalar(
         self, model: nn.Module, u: Weights, policy: Policy, images: Float[Tensor, "B C H W"], labels: Int[Tensor, " B"]
     ) -> Scalar:
@@ -67,6 +73,12 @@ class Bilevel:
         scores = directional_scores if self.derivative == "jvp" else difference_scores
 
         def scalar(sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
-            return scores(model, u, policy(images, params=sample), labels)
+            augmented = policy(images, params=sample)
+            if self.derivative == "finite_difference" and torch.is_grad_enabled() and augmented.requires_grad:
+                raise UserError(
+                    "objective.derivative=finite_difference has no gradient with respect to the images, which this "
+                    "estimator asks for; use objective.derivative=jvp, or an estimator that does not differentiate"
+                )
+            return scores(model, u, augmented, labels)
 
         return scalar

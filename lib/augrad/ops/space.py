@@ -41,7 +41,10 @@ def make_candidate(name: str, options: Mapping[str, float | bool] | None = None)
     Raises UserError for an unknown operation or option, a range on an operation without a magnitude, or a sign it
     cannot have.
     """
-    op, options = get(name), dict(options or {})
+    op = get(name)
+    if options is not None and not isinstance(options, Mapping):
+        raise UserError(f"space: {name}: expected low, high or signed, as in {name}: {{high: 0.5}}, got {options!r}")
+    options = dict(options or {})
     unknown = set(options) - {"low", "high", "signed"}
     if unknown:
         raise UserError(
@@ -66,8 +69,8 @@ def make_space(
 ) -> Space:
     """A space from a mapping of operation names to their options (None or empty: the default range), in order.
 
-    An entry of `ops` that is the string or None-valued name with the option value `False` is left out, so that one
-    word on the command line removes an operation: `space.ops.invert=false`.
+    An operation whose options are False is left out, so that one word on the command line removes it:
+    `space.ops.invert=false`.
     Raises UserError for bad entries, an empty space, an interpolation other than bilinear or nearest, a fill outside
     0..1.
     """
@@ -76,6 +79,6 @@ def make_space(
         raise UserError("space: expected at least one operation, got none")
     if interpolation not in ("bilinear", "nearest"):
         raise UserError(f"space: expected interpolation bilinear or nearest, got {interpolation!r}")
-    if not 0.0 <= fill <= 1.0:
-        raise UserError(f"space: expected a fill in 0..1, got {fill}")
+    if not isinstance(fill, int | float) or not 0.0 <= fill <= 1.0:
+        raise UserError(f"space: expected a fill in 0..1, got {fill!r}")
     return Space(tuple(make_candidate(name, options) for name, options in chosen.items()), interpolation, float(fill))
