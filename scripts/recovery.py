@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--once", action="store_true", help="leave out the runs with twice the steps")
+    parser.add_argument("--searches-only", action="store_true", help="leave out the fresh classifiers")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -136,6 +137,8 @@ def main() -> None:
                     f"| {experiment} | {estimator} | {steps} | {sum(r[0] for r in results)} of {len(seeds)} | "
                     f"{', '.join(own)} | {', '.join(other)} | {percent(mean_interval(test))} |"
                 )
+        if options.searches_only:
+            continue
         trained = accuracies(
             experiment,
             {e: [runs[experiment, e, seed, lengths[-1]] for seed in seeds] for e in options.estimators},
@@ -145,14 +148,15 @@ def main() -> None:
             f"| {experiment} | {name} | {percent(mean_interval(values))} | {min(values):.3f} |"
             for name, values in trained.items()
         ]
-    lines += [
-        "",
-        "A fresh classifier, 60 epochs, same recipe and seeds, last epoch (mean, 95% t interval over seeds):",
-        "",
-        "| planted | trained with | test accuracy | worst seed |",
-        "|---|---|---|---|",
-        *final,
-    ]
+    if final:
+        lines += [
+            "",
+            "A fresh classifier, 60 epochs, same recipe and seeds, last epoch (mean, 95% t interval over seeds):",
+            "",
+            "| planted | trained with | test accuracy | worst seed |",
+            "|---|---|---|---|",
+            *final,
+        ]
     text = "\n".join(lines) + "\n"
     if options.table is None:
         print(text)
