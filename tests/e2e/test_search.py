@@ -126,7 +126,7 @@ def test_a_loss_that_explodes_stops_the_run_and_keeps_the_last_good_policy(augra
 
 @pytest.mark.slow
 def test_multirun_over_seeds_and_an_optuna_sweep(augrad, small, tmp_path: Path) -> None:
-    done = augrad("search", *small, "compare=null", "--multirun", "seed=0,1", "hydra.sweep.dir=seeds")
+    done = augrad("search", "--multirun", *small, "compare=null", "seed=0,1", "hydra.sweep.dir=seeds")
     assert done.returncode == 0, done.stderr
     policies = [(tmp_path / "seeds" / str(job) / "policy.json").read_bytes() for job in range(2)]
     assert policies[0] != policies[1]
@@ -135,7 +135,7 @@ def test_multirun_over_seeds_and_an_optuna_sweep(augrad, small, tmp_path: Path) 
         "hydra.sweep.dir=optuna",
         "search.policy_optimizer.lr=tag(log,interval(0.001,0.3))",
     ]  # fmt: skip
-    done = augrad("search", *small, "compare=null", "--multirun", *sweep)
+    done = augrad("search", "--multirun", *small, "compare=null", *sweep)
     assert done.returncode == 0, done.stderr
     best = (tmp_path / "optuna" / "optimization_results.yaml").read_text()
     assert "search.policy_optimizer.lr" in best
