@@ -7,7 +7,7 @@
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
-extras="dev,sweep"
+extras="dev,sweep,interop"
 made=.venv/augrad-made
 stamp=.venv/augrad-stamp
 log=.venv/augrad-pip.log
