@@ -29,6 +29,7 @@ from augrad.relaxation import (
     normal_log_probability,
     relaxed_bernoulli,
     relaxed_categorical,
+    uniform_up_to_log_probability,
 )
 from augrad.slots import PAD, Slot, Slots, parameters_like
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
@@ -279,7 +280,7 @@ class Policy(nn.Module):
         """log p of a hard draw by what was drawn, as a function of the parameters (the draw itself held fixed).
 
         Only what acted is scored: the gate of the chosen candidate unless it is the identity, its magnitude if the
-        gate is open.
+        gate is open. Of a magnitude that is uniform up to a drawn range, the magnitude and not the range.
         """
         params, present = self.params, self.present[sample.subpolicy].any(-1)
 
@@ -289,12 +290,12 @@ class Policy(nn.Module):
         op = torch.log_softmax(self.masked_op_logits(), -1)
         logit = chosen(params.gate_logits)
         gate = torch.where(sample.gate, nn.functional.logsigmoid(logit), nn.functional.logsigmoid(-logit))
-        magnitude = normal_log_probability(
-            sample.latent.detach(),
-            chosen(params.magnitude_locations),
-            chosen(params.magnitude_log_scales),
-            sample.gate & chosen(self.scored_magnitude),
-        )
+        location, log_scale = chosen(params.magnitude_locations), chosen(params.magnitude_log_scales)
+        scored, uniform = sample.gate & chosen(self.scored_magnitude), chosen(self.uniform)
+        low, high = chosen(self.low), chosen(self.high)
+        fraction = (sample.magnitude.detach() - low) / torch.where(scored, high - low, 1.0)
+        magnitude = normal_log_probability(sample.latent.detach(), location, log_scale, scored & ~uniform)
+        magnitude = magnitude + uniform_up_to_log_probability(fraction, location, log_scale, scored & uniform)
         return ScoreTerms(
             subpolicy=torch.log_softmax(params.subpolicy_logits, 0)[sample.subpolicy],
             op=torch.where(present, chosen(op), 0.0).sum(-1),

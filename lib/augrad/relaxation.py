@@ -200,6 +200,24 @@ def normal_log_probability(value: Tensor, location: Tensor, log_scale: Tensor, w
     return torch.where(where, -0.5 * ((value - location) * torch.exp(-log_scale)) ** 2 - log_scale, 0.0)
 
 
+def uniform_up_to_log_probability(fraction: Tensor, location: Tensor, log_scale: Tensor, where: Tensor) -> Tensor:
+    """Log density at a `fraction` in (0, 1) of u * sigmoid(location + scale * n), u uniform and n standard normal.
+
+    With l the latent normal and f the fraction, p(f) is the integral of N(l) / sigmoid(l) over l > logit(f): with
+    a = (location - logit f) / scale, p(f) = Phi(a) + exp(scale^2 / 2 - location) Phi(a - scale).
+    The range that was drawn is summed over: only the fraction acts, and the score of a range that did nothing beyond
+    its draw is noise. Zero, with gradient zero, where `where` is False or there is no density.
+    """
+    where = where & location.isfinite() & log_scale.isfinite()
+    location, log_scale = (torch.where(where, tensor, 0.0) for tensor in (location, log_scale))
+    fraction = torch.where(where, fraction, 0.5)
+    scale = log_scale.exp()
+    reach = (location - torch.logit(fraction.to(torch.float64), eps=1e-15)) / scale
+    above = torch.special.log_ndtr(reach)
+    below = 0.5 * scale.square() - location + torch.special.log_ndtr(reach - scale)
+    return torch.where(where, torch.logaddexp(above, below), 0.0)
+
+
 def entropy(logits: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
     """Entropy of softmax(logits), in nats."""
     # Through log-probabilities, with impossible candidates left out: the derivative of p log p at p = 0 is infinite.

@@ -1,11 +1,15 @@
 """Every estimator that claims to be unbiased, against the exact gradient; and what each control is worth. float64."""
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 
 import pytest
 import torch
+from scipy.stats import kstest
+from torch import Tensor
 
+from augrad import Policy
 from augrad.errors import UserError
 from augrad.estimators.control import Control
 from augrad.estimators.enumerate import (
@@ -14,13 +18,14 @@ from augrad.estimators.enumerate import (
     outcome_probabilities,
     outcomes_of,
 )
-from augrad.estimators.estimate import Estimate
+from augrad.estimators.estimate import Estimate, leave_one_out
 from augrad.estimators.mixture import Mixture
 from augrad.estimators.rebar import Rebar
 from augrad.estimators.reinforce import Reinforce
 from augrad.estimators.relax import Relax
-from augrad.initial import initial_policy
+from augrad.initial import Learnable, initial_policy
 from augrad.ops.space import make_space
+from augrad.relaxation import normal_log_probability, uniform_up_to_log_probability
 from augrad.types import PolicyParams
 
 GROUPS = PolicyParams.names()
@@ -227,3 +232,51 @@ def test_frozen_groups_get_zeros_and_cost_nothing(numerics) -> None:
         (estimate,) = problem.estimates(estimator, 1)
         assert estimate.grads.gate_logits.any()
         assert not any(getattr(estimate.grads, name).any() for name in GROUPS if name != "gate_logits")
+
+
+def _up_to() -> Policy:
+    """Rotation alone, always applied, uniform up to a range around 0.6 of 90 degrees."""
+    space = make_space({"rotate": {"low": 0.0, "high": 90.0}})
+    learn: list[Learnable] = ["magnitudes", "magnitude_scales"]
+    return initial_policy(space, probability=0.9999, magnitude="uniform", level=0.6, scale=0.4, learn=learn)
+
+
+def test_the_density_up_to_a_drawn_range_integrates_to_one_and_fits_the_draws() -> None:
+    policy = _up_to()
+    location, log_scale = policy.magnitude_locations.flatten(), policy.magnitude_log_scales.flatten()
+    grid = torch.linspace(0, 1, 200_001, dtype=torch.float64)[1:-1]
+    density = uniform_up_to_log_probability(grid, location, log_scale, torch.tensor(True)).exp().detach()
+    assert torch.trapezoid(density, grid) == pytest.approx(1, abs=1e-4)
+    drawn = policy.sample(20_000, torch.Generator().manual_seed(0)).magnitude.flatten().detach() / 90
+    cumulative = torch.cumulative_trapezoid(density, grid)
+    expected = cumulative[(drawn * 200_000).long().clamp(1, len(cumulative)) - 1]
+    assert kstest(expected.numpy(), "uniform").pvalue > 1e-3
+
+
+def test_reinforce_learns_the_range_without_bias_and_with_less_variance_than_through_the_range_drawn(
+    record_property: Report,
+) -> None:
+    """f jumps in the angle. The exact gradient is that of the integral of f times the density."""
+    policy, generator = _up_to(), torch.Generator().manual_seed(1)
+
+    def f(angle: Tensor) -> Tensor:
+        return torch.sin(angle / 20) + 0.5 * (angle > 40)
+
+    nodes = torch.linspace(0, 1, 400_001, dtype=torch.float64)[1:-1]
+    location, log_scale = policy.magnitude_locations.flatten(), policy.magnitude_log_scales.flatten()
+    density = uniform_up_to_log_probability(nodes, location, log_scale, torch.tensor(True)).exp()
+    exact = torch.stack(torch.autograd.grad(torch.trapezoid(f(90 * nodes) * density, nodes), [location, log_scale]))
+    marginal, latent = [], []
+    for _ in range(400):
+        found = Reinforce()(lambda sample: f(sample.magnitude[:, 0]), policy, 64, generator, 0.0).grads
+        marginal.append(torch.stack([found.magnitude_locations.flatten(), found.magnitude_log_scales.flatten()]))
+        sample = policy.sample(64, generator)
+        score = normal_log_probability(sample.latent.detach(), location, log_scale, torch.tensor(True)).sum(1)
+        value = (leave_one_out(f(sample.magnitude.detach()[:, 0])) * score).mean()
+        latent.append(torch.stack(torch.autograd.grad(value, [location, log_scale])))
+    for draws in (torch.stack(marginal), torch.stack(latent)):
+        assert ((draws.mean(0) - exact).abs() < 4 * draws.std(0) / math.sqrt(len(draws))).all()
+    ratio = torch.stack(marginal).var(0) / torch.stack(latent).var(0)
+    record_property("variance, marginal over latent score", ratio.flatten().tolist())
+    print(ratio)
+    assert (ratio < 0.5).all()
