@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from augrad.errors import UserError
 from augrad.ops.apply import apply_hard, apply_relaxed
+from augrad.ops.families import arrangement
 from augrad.ops.numeric import check_images
 from augrad.ops.space import Interpolation
 from augrad.ops.spec import Op
@@ -90,6 +91,7 @@ class Policy(nn.Module):
         self.interpolation: Interpolation = interpolation
         self.fill = fill
         self.provenance: dict[str, Any] = dict(provenance or {})
+        self._arrangement = arrangement(self.ops)
         self._slot_table = [[[slot.op for slot in stage] for stage in subpolicy] for subpolicy in padded]
 
         def table(read: Any, dtype: torch.dtype) -> Tensor:
@@ -217,21 +219,27 @@ class Policy(nn.Module):
         batch, _ = noise.slot.shape
         subpolicy = categorical(self.subpolicy_probabilities().detach().expand(batch, -1), noise.subpolicy)
         slot = categorical(self.op_probabilities().detach()[subpolicy], noise.slot)
-        probability = torch.sigmoid(self.gate_logits.detach())[subpolicy].gather(-1, slot[..., None])[..., 0]
+        probability = torch.sigmoid(self._of_chosen(self.gate_logits.detach(), subpolicy, slot))
         return self.sample_with(subpolicy, slot, noise.gate < probability, noise)
 
     def sample_with(self, subpolicy: Tensor, slot: Tensor, gate: Tensor, noise: HardNoise) -> PolicySample:
         """The hard draw with these choices [B], [B, L], [B, L], and magnitudes, signs and extra numbers by `noise`."""
-        params = self.params
+        location, log_scale = self.magnitude_locations, self.magnitude_log_scales
+        fixed = torch.stack([self.low, self.high, self.signed, self.uniform, self.op_index], -1)
+        low, high, signed, uniform, op = self._of_chosen(fixed, subpolicy, slot).unbind(-1)
+        latent = self._of_chosen(location, subpolicy, slot)
+        latent = latent + self._of_chosen(log_scale, subpolicy, slot).exp() * noise.normal
+        magnitude = self._magnitude(latent, noise.level, low, high, uniform > 0)
+        sign = torch.where((signed > 0) & (noise.sign < 0.5), -1.0, 1.0).to(torch.float64)
+        op = op.to(torch.int64)
+        return PolicySample(subpolicy, slot, op.clamp(min=0), gate & (op >= 0), latent, magnitude, sign, noise.draw)
 
-        def chosen(table: Tensor) -> Tensor:
-            return table[subpolicy].gather(-1, slot[..., None])[..., 0]
-
-        latent = chosen(params.magnitude_locations) + chosen(params.magnitude_log_scales).exp() * noise.normal
-        magnitude = self._magnitude(latent, noise.level, chosen(self.low), chosen(self.high), chosen(self.uniform))
-        sign = torch.where(chosen(self.signed) & (noise.sign < 0.5), -1.0, 1.0).to(torch.float64)
-        op = chosen(self.op_index).clamp(min=0)
-        return PolicySample(subpolicy, slot, op, gate & chosen(self.present), latent, magnitude, sign, noise.draw)
+    def _of_chosen(self, table: Float[Tensor, "S L K *features"], subpolicy: Tensor, slot: Tensor) -> Tensor:
+        """The entries [B, L, ...] of the chosen candidates."""
+        _, stages, width = self.shape
+        row = torch.arange(0, stages * width, width, device=slot.device) + slot
+        row = row + (stages * width) * subpolicy[:, None]
+        return table.flatten(0, 2).index_select(0, row.flatten()).unflatten(0, row.shape)
 
     def rsample(
         self, batch_size: int, temperature: float = 0.5, hard: bool = False, generator: torch.Generator | None = None
@@ -362,7 +370,7 @@ class Policy(nn.Module):
                 raise UserError(f"a relaxed draw blends images: expected floating point in [0, 1], got {images.dtype}")
             output = apply_relaxed(images, self.ops, self._slot_table, sample, self.fill, self.interpolation)
         else:
-            output = apply_hard(images, self.ops, sample, self.fill, self.interpolation)
+            output = apply_hard(images, self._arrangement, sample, self.fill, self.interpolation)
             if with_targets:
                 output = move_targets(given, output, self.ops, sample)
         return (output, sample) if return_params else output

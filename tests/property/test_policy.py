@@ -111,7 +111,7 @@ def test_frequencies_match_the_probabilities(policy: Policy) -> None:
 def test_selecting_and_grouping_agree(policy: Policy, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     sample = policy.sample(len(images), generator=generator())
     grouped = policy(images, params=sample)
-    monkeypatch.setattr(apply, "_grouped", apply._selected)
+    monkeypatch.setattr(apply, "_sorted", apply._selected)
     torch.testing.assert_close(policy(images, params=sample), grouped, rtol=0, atol=1e-6)
     weights = policy.params
     selected = policy(images, params=policy.sample(len(images), generator=generator()))
@@ -140,7 +140,7 @@ def test_a_partner_comes_from_the_batch_that_was_given(images: Tensor, monkeypat
                 image = (image * (1 + magnitude * sample.sign[i, stage].float())).clamp(0, 1)
         expected.append(image)
     torch.testing.assert_close(output, torch.stack(expected), rtol=0, atol=1e-5)
-    monkeypatch.setattr(apply, "_grouped", apply._selected)
+    monkeypatch.setattr(apply, "_sorted", apply._selected)
     torch.testing.assert_close(policy(images, params=sample), output, rtol=0, atol=1e-6)
     # Its own draw decides what an image becomes, not its partner's.
     other = policy.sample(len(images), generator=generator(1))

@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from augrad.ops.clamped import clamp01
 from augrad.ops.numeric import in_own_dtype, per_image, with_surrogate
 
 SOLARIZE_WINDOW = 0.05
 """Half-width of the finite difference that stands in for the derivative of `solarize` with respect to its threshold."""
 
-_LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as PIL and torchvision use it
+LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as PIL and torchvision use it
 
 
 def luma(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1 H W"]:
@@ -21,7 +22,7 @@ def luma(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1 H W"]:
     if images.shape[1] == 1:
         return images
     red, green, blue = images.unbind(1)
-    return (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue)[:, None]
+    return (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue)[:, None]
 
 
 @in_own_dtype
@@ -33,20 +34,20 @@ def identity(images: Tensor, magnitude: Tensor) -> Tensor:
 @in_own_dtype
 def brightness(images: Tensor, magnitude: Tensor) -> Tensor:
     """Multiply by 1 + `magnitude` [B]."""
-    return (images * (1 + per_image(magnitude, images))).clamp(0, 1)
+    return clamp01(images * (1 + per_image(magnitude, images)))
 
 
 @in_own_dtype
 def color(images: Tensor, magnitude: Tensor) -> Tensor:
     """Move away from the grey image by `magnitude` [B] times the distance (-1: grey). Leaves C = 1 alone."""
-    return (images + per_image(magnitude, images) * (images - luma(images))).clamp(0, 1)
+    return clamp01(images + per_image(magnitude, images) * (images - luma(images)))
 
 
 @in_own_dtype
 def contrast(images: Tensor, magnitude: Tensor) -> Tensor:
     """Move away from the image's mean grey value by `magnitude` [B] times the distance (-1: flat grey)."""
     mean = luma(images).mean((1, 2, 3), keepdim=True)
-    return (images + per_image(magnitude, images) * (images - mean)).clamp(0, 1)
+    return clamp01(images + per_image(magnitude, images) * (images - mean))
 
 
 @in_own_dtype
@@ -95,7 +96,7 @@ def auto_contrast(images: Tensor, magnitude: Tensor) -> Tensor:
     spread = highest - lowest
     flat = spread == 0
     stretched = (images - lowest) / torch.where(flat, 1, spread)
-    return torch.where(flat, images, stretched.clamp(0, 1))
+    return torch.where(flat, images, clamp01(stretched))
 
 
 def _equalized(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
@@ -150,7 +151,7 @@ def solarize(images: Tensor, magnitude: Tensor) -> Tensor:
 @in_own_dtype
 def solarize_add(images: Tensor, magnitude: Tensor) -> Tensor:
     """Add `magnitude` [B] to the values below 0.5."""
-    return torch.where(images < 0.5, (images + per_image(magnitude, images)).clamp(0, 1), images)
+    return torch.where(images < 0.5, clamp01(images + per_image(magnitude, images)), images)
 
 
 def _posterized(images: Tensor, bits: Tensor) -> Tensor:

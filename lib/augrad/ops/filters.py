@@ -1,14 +1,39 @@
 """Neighbourhood operations."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from augrad.ops.clamped import clamp01
 from augrad.ops.numeric import in_own_dtype, per_image
 
 BLUR_RADIUS = 6
 """Radius, in pixels, of the kernel of `gaussian_blur`: three standard deviations at the end of its default range."""
+
+
+def _box_sum(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
+    """Sums over 3 x 3 pixels, one row and one column less on each side."""
+    rows = images[:, :, :-2] + images[:, :, 1:-1] + images[:, :, 2:]
+    return rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+
+
+class _BoxSum(torch.autograd.Function):
+    """`_box_sum`; backward, the same sum over the gradient with a border of zeros: two passes instead of six."""
+
+    @staticmethod
+    def forward(images: Tensor) -> Tensor:
+        return _box_sum(images)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return _BoxSum.apply(F.pad(gradient, (2, 2, 2, 2)))  # type: ignore[no-any-return]
 
 
 @in_own_dtype
@@ -21,9 +46,10 @@ def sharpness(images: Tensor, magnitude: Tensor) -> Tensor:
     if min(images.shape[-2:]) < 3:
         return images
     inner = images[..., 1:-1, 1:-1]
-    smooth = (9 * F.avg_pool2d(images, 3, stride=1) + 4 * inner) / 13
-    detail = F.pad(inner - smooth, (1, 1, 1, 1))
-    return (images + per_image(magnitude, images) * detail).clamp(0, 1)
+    total = _box_sum(images) if torch.compiler.is_compiling() else _BoxSum.apply(images)
+    # inner - (total + 4 inner) / 13
+    detail = F.pad(torch.sub(inner, total, alpha=1 / 9), (1, 1, 1, 1))
+    return clamp01(torch.addcmul(images, detail, per_image(magnitude, images), value=9 / 13))
 
 
 def _reflected(count: int, radius: int, device: torch.device) -> Tensor:

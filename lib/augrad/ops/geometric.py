@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import grid_sample
 
 from augrad.ops.numeric import in_own_dtype
 
@@ -73,13 +73,26 @@ MATRICES: Mapping[str, Callable[[Tensor, int, int], Tensor]] = {
 """The matrix, as a function of magnitude, height and width, of every geometric operation."""
 
 
+def position_grid(matrices: Matrices, height: int, width: int) -> Float[Tensor, "B H W 2"]:
+    """Where each output pixel reads: `torch.nn.functional.affine_grid` (align_corners=False) by rows and columns.
+
+    A fraction of its time, forward and backward, because the products are taken once for each row and each column.
+    """
+    like = {"dtype": matrices.dtype, "device": matrices.device}
+    columns = (torch.arange(width, **like) * 2 + (1 - width)) / width
+    rows = (torch.arange(height, **like) * 2 + (1 - height)) / height
+    across = matrices[:, None, :, 0] * columns[:, None]
+    down = torch.addcmul(matrices[:, None, :, 2], matrices[:, None, :, 1], rows[:, None])
+    return across[:, None] + down[:, :, None]
+
+
 def resample(images: Float[Tensor, "B C H W"], matrices: Matrices, fill: float, interpolation: str) -> Tensor:
     """Read every output pixel at its matrix's position; positions outside the image hold `fill`.
 
     A zero fill blends with black at the border. For any other fill the border follows torchvision's blending
     (`coverage * (sampled - fill) + fill`), so that pixels agree with it there too.
     """
-    grid = affine_grid(matrices.to(images.dtype), list(images.shape), align_corners=False)
+    grid = position_grid(matrices.to(images.dtype), *images.shape[-2:])
     if fill == 0.0:
         return grid_sample(images, grid, mode=interpolation, padding_mode="zeros", align_corners=False)
     with_coverage = torch.cat([images, torch.ones_like(images[:, :1])], dim=1)

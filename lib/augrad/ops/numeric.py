@@ -1,13 +1,26 @@
 """What every operation shares: the dtype rule, shape checks, and the straight-through construction."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import lru_cache, wraps
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from augrad.errors import UserError
+
+
+@lru_cache(maxsize=1024)
+@torch.inference_mode(False)  # kept for all later calls: autograd must be able to save it
+def _kept(values: tuple, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=dtype, device=device)
+
+
+def constant(values: tuple, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A tensor of these numbers, made once for each device: no copy from the host in a step. Never write to it."""
+    if torch.compiler.is_compiling():
+        return torch.tensor(values, dtype=dtype, device=device)
+    return _kept(values, dtype, device)
 
 
 def per_image(values: Float[Tensor, " B"], images: Tensor) -> Tensor:
@@ -35,21 +48,26 @@ def in_own_dtype(kernel: Callable[..., Tensor]) -> Callable[..., Tensor]:
     Raises UserError for other dtypes, for images that are not [B, C, H, W] and for magnitudes that are not [B].
     """
 
+    def in_float(images: Tensor, magnitude: Tensor, *arguments: object, **options: object) -> Tensor:
+        if images.dtype == torch.uint8:
+            with torch.no_grad():
+                result = kernel(images.to(torch.float32).div_(255), magnitude, *arguments, **options)
+                return (result * 255).round_().to(torch.uint8)
+        if images.dtype in (torch.float16, torch.bfloat16):
+            return kernel(images.to(torch.float32), magnitude, *arguments, **options).to(images.dtype)
+        return kernel(images, magnitude, *arguments, **options)
+
     @wraps(kernel)
-    def operation(images: Tensor, magnitude: Tensor, *arguments: Tensor, **options: object) -> Tensor:
+    def operation(images: Tensor, magnitude: Tensor, *arguments: object, **options: object) -> Tensor:
         check_images(images)
         if magnitude.shape != images.shape[:1]:
             raise UserError(
                 f"expected one magnitude per image, shape {tuple(images.shape[:1])}, got {tuple(magnitude.shape)}"
             )
-        with torch.autocast(images.device.type, enabled=False):  # half precision would move pixels by whole rows
-            if images.dtype == torch.uint8:
-                with torch.no_grad():
-                    result = kernel(images.to(torch.float32) / 255, magnitude, *arguments, **options)
-                    return (result * 255).round_().to(torch.uint8)
-            if images.dtype in (torch.float16, torch.bfloat16):
-                return kernel(images.to(torch.float32), magnitude, *arguments, **options).to(images.dtype)
-            return kernel(images, magnitude, *arguments, **options)
+        if torch.is_autocast_enabled(images.device.type):  # half precision would move pixels by whole rows
+            with torch.autocast(images.device.type, enabled=False):
+                return in_float(images, magnitude, *arguments, **options)
+        return in_float(images, magnitude, *arguments, **options)
 
     return operation
 

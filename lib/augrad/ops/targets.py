@@ -6,10 +6,9 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
-from torch.nn.functional import affine_grid
 
 from augrad.errors import UserError
-from augrad.ops.geometric import MATRICES, Matrices
+from augrad.ops.geometric import MATRICES, Matrices, position_grid
 from augrad.ops.spec import Op
 from augrad.types import PolicySample
 
@@ -98,7 +97,7 @@ def _stage_matrices(ops: Sequence[Op], sample: PolicySample, stage: int, height:
 
 def _nearest(masks: Shaped[Tensor, "B *C H W"], matrices: Matrices) -> Shaped[Tensor, "B *C H W"]:
     height, width = masks.shape[-2:]
-    grid = affine_grid(matrices, [len(masks), 1, height, width], align_corners=False)
+    grid = position_grid(matrices, height, width)
     column = (((grid[..., 0] + 1) * width - 1) / 2).round()  # the rounding of grid_sample
     row = (((grid[..., 1] + 1) * height - 1) / 2).round()
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)

@@ -1,0 +1,99 @@
+"""Families: operations that share one pass over the pixels, each image with its own operation and magnitude.
+
+All geometric operations with a magnitude are one resampling, five colour operations are one affine map; any other
+operation is a family of its own. The operations' own functions are the definition: a family computes the same values
+up to rounding.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from augrad.ops.affine_color import COLOR_MEMBERS, affine_color
+from augrad.ops.numeric import in_own_dtype
+from augrad.ops.spec import Op
+from augrad.ops.warp import WARP_MEMBERS, warp
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How resampling fills and interpolates, and the batch that operations of kind "mix" take other images from."""
+
+    fill: float
+    interpolation: str
+    others: Tensor
+
+
+@dataclass(frozen=True)
+class Family:
+    """ops: operations that are computed together."""
+
+    ops: tuple[Op, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(op.name for op in self.ops)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether what becomes of an image depends on its place in the batch."""
+        return self.ops[0].kind == "mix"
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """The families of a policy's operations; places: for each operation, and last for none, its place when images are
+    sorted by family and by operation. Without effect is the last place."""
+
+    families: tuple[Family, ...]
+    places: tuple[int, ...]
+
+
+def arrangement(ops: tuple[Op, ...]) -> Arrangement:
+    """How to compute a policy's operations together: shared families first, then each operation that is left."""
+    left = [op for op in ops if op.kind != "identity"]
+    found = []
+    for names in (WARP_MEMBERS, COLOR_MEMBERS):
+        mine = tuple(op for op in left if op.name in names)
+        if len(mine) > 1:
+            found.append(Family(mine))
+            left = [op for op in left if op not in mine]
+    found += [Family((op,)) for op in left]
+    order = [op for family in found for op in family.ops]
+    places = tuple(order.index(op) if op in order else len(order) for op in ops)
+    return Arrangement(tuple(found), (*places, len(order)))
+
+
+_warp, _affine_color = in_own_dtype(warp), in_own_dtype(affine_color)
+
+
+def apply_family(
+    family: Family,
+    images: Tensor,
+    magnitude: Tensor,
+    member: Tensor,
+    draw: Tensor,
+    present: dict[str, slice],
+    settings: Settings,
+) -> Tensor:
+    """The family's operations on `images` [N, C, H, W], of any type that operations take.
+
+    magnitude [N], with its sign, in absolute units. member [N]: which of the family's operations; a number that no
+    operation has stands for none. draw [N, D]. present: the operations that may occur, and where in the batch.
+    """
+    if len(family.ops) == 1:
+        return apply_op(family.ops[0], images, magnitude, draw, settings)
+    if family.names[0] in WARP_MEMBERS:
+        return _warp(images, magnitude, member, family.names, settings.fill, settings.interpolation)
+    return _affine_color(images, magnitude, member, family.names, present.get("contrast"))
+
+
+def apply_op(op: Op, images: Tensor, magnitude: Tensor, draw: Tensor, settings: Settings) -> Tensor:
+    """One operation on a batch.
+
+    magnitude [B], with its sign, in absolute units; draw [B, D]: the operation takes its share. An operation of kind
+    "mix" needs a whole batch, in the order of `settings.others`.
+    """
+    options = {name: getattr(settings, name) for name in op.options}
+    extra = (draw[:, : op.draws],) if op.draws else ()
+    return op.apply(images, magnitude, *extra, **options)
