@@ -1,21 +1,25 @@
 """Apply what was drawn: each image its own operations, magnitudes and signs.
 
-Two ways, same result up to rounding: on the CPU the images of a stage are sorted by operation and every family of
-operations gets its own; on a GPU, or inside `torch.compile`, every family gets the whole batch and the drawn result is
-selected, which is a fixed number of launches without a synchronisation.
+Three ways, same result up to rounding. On a CPU, compiled code goes through the batch image by image. Where there is
+none, the images of a stage are sorted by operation and every family of operations gets its own. On a GPU, or inside
+`torch.compile`, every family gets the whole batch and the drawn result is selected, which is a fixed number of launches
+without a synchronisation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from augrad.ops.families import Arrangement, Settings, apply_family, apply_op
+from augrad.ops.compiled.engine import apply_compiled, is_available
+from augrad.ops.families import Arrangement, Family, Settings, apply_family, apply_op
 from augrad.ops.numeric import constant
 from augrad.ops.routing import join, split
 from augrad.ops.spec import Op
 from augrad.types import PolicySample, RelaxedSample
+
+OneStage = Callable[[Tensor, Arrangement, Tensor, Tensor, Tensor, Settings], Tensor]
 
 
 def apply_hard(images: Tensor, plan: Arrangement, sample: PolicySample, fill: float, interpolation: str) -> Tensor:
@@ -25,11 +29,30 @@ def apply_hard(images: Tensor, plan: Arrangement, sample: PolicySample, fill: fl
     become: what happens to an image depends on its own draw alone.
     """
     settings = Settings(fill, interpolation, images)
-    one_stage = _sorted if images.device.type == "cpu" and not torch.compiler.is_compiling() else _selected
+    one_stage = _way(images)
     signed = sample.magnitude * sample.sign
     for stage in range(sample.op.shape[1]):
         chosen = torch.where(sample.gate[:, stage], sample.op[:, stage], -1)
         images = one_stage(images, plan, chosen, signed[:, stage], sample.draw[:, stage], settings)
+    return images
+
+
+def _way(images: Tensor) -> OneStage:
+    if images.device.type != "cpu" or torch.compiler.is_compiling():
+        return _selected
+    # Function transforms (torch.func) do not see into compiled code. Double precision is for proofs, seldom and small.
+    transformed = torch._C._are_functorch_transforms_active()
+    return _sorted if transformed or images.dtype == torch.float64 or not is_available() else _compiled
+
+
+def _compiled(
+    images: Tensor, plan: Arrangement, chosen: Int[Tensor, " B"], magnitude: Tensor, draw: Tensor, settings: Settings
+) -> Tensor:
+    """chosen: index into the policy's operations, -1 for none."""
+    codes = constant(plan.codes, chosen.dtype, chosen.device)[chosen]
+    images = apply_compiled(images, codes, magnitude, draw, settings.fill, settings.interpolation)
+    if plan.rest is not None and plan.rest.families:
+        images = _sorted(images, plan.rest, chosen, magnitude, draw, settings)
     return images
 
 
@@ -41,7 +64,8 @@ def _sorted(
     order = torch.argsort(place, stable=True)
     counts = iter(torch.bincount(place, minlength=len(plan.places)).tolist())
     place, own_magnitude, own_draw = place[order], magnitude.index_select(0, order), draw[order]
-    indices, work, start, first = [], [], 0, 0
+    groups: list[tuple[Family, slice, int, dict[str, slice]]] = []
+    start, first = 0, 0
     for family in plan.families:
         present, stop = {}, start
         for name in family.names:
@@ -49,18 +73,19 @@ def _sorted(
                 present[name] = slice(stop - start, stop - start + count)
                 stop += count
         if present:
-            part = slice(start, stop)
-            indices.append(order[part])
-            work.append((family, own_magnitude[part], place[part] - first, own_draw[part], present))
+            groups.append((family, slice(start, stop), first, present))
         start, first = stop, first + len(family.ops)
-    if start < len(order):  # nothing happens to the rest
-        indices.append(order[start:])
+    # What nothing happens to comes last.
+    indices = [order[part] for _, part, _, _ in groups] + ([order[start:]] if start < len(order) else [])
     parts = list(split(images, indices))
-    for number, (family, *arguments) in enumerate(work):
+    for number, (family, part, first, present) in enumerate(groups):
         if family.mixes:  # needs every image in its place
             parts[number] = apply_op(family.ops[0], images, magnitude, draw, settings)[indices[number]]
-        else:
-            parts[number] = apply_family(family, parts[number], *arguments, settings)
+            continue
+        member = place[part] - first
+        parts[number] = apply_family(
+            family, parts[number], own_magnitude[part], member, own_draw[part], present, settings
+        )
     return join(parts, indices)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from augrad.ops.affine_color import COLOR_MEMBERS, affine_color
+from augrad.ops.compiled.codes import CODES, COPY
 from augrad.ops.numeric import in_own_dtype
 from augrad.ops.spec import Op
 from augrad.ops.warp import WARP_MEMBERS, warp
@@ -42,16 +43,28 @@ class Family:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """The families of a policy's operations; places: for each operation, and last for none, its place when images are
-    sorted by family and by operation. Without effect is the last place."""
+    """How a policy's operations are computed.
+
+    families: operations that are computed together. places: for each operation, and last for none, its place when
+    images are sorted by family and by operation; the last place is that of what no family has. codes: for each
+    operation, and last for none, what compiled code calls it. rest: the arrangement of what compiled code leaves.
+    """
 
     families: tuple[Family, ...]
     places: tuple[int, ...]
+    codes: tuple[int, ...]
+    rest: "Arrangement | None" = None
 
 
 def arrangement(ops: tuple[Op, ...]) -> Arrangement:
     """How to compute a policy's operations together: shared families first, then each operation that is left."""
-    left = [op for op in ops if op.kind != "identity"]
+    acting = [op for op in ops if op.kind != "identity"]
+    codes = (*(CODES.get(op.name, COPY) for op in ops), COPY)
+    rest = [op for op, code in zip(ops, codes, strict=False) if op in acting and code == COPY]
+    return Arrangement(*_grouped(ops, acting), codes, Arrangement(*_grouped(ops, rest), codes))
+
+
+def _grouped(ops: tuple[Op, ...], left: list[Op]) -> tuple[tuple[Family, ...], tuple[int, ...]]:
     found = []
     for names in (WARP_MEMBERS, COLOR_MEMBERS):
         mine = tuple(op for op in left if op.name in names)
@@ -61,7 +74,7 @@ def arrangement(ops: tuple[Op, ...]) -> Arrangement:
     found += [Family((op,)) for op in left]
     order = [op for family in found for op in family.ops]
     places = tuple(order.index(op) if op in order else len(order) for op in ops)
-    return Arrangement(tuple(found), (*places, len(order)))
+    return tuple(found), (*places, len(order))
 
 
 _warp, _affine_color = in_own_dtype(warp), in_own_dtype(affine_color)

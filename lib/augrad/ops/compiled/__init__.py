@@ -1,0 +1,1 @@
+"""The operations as machine code for a CPU: each pixel read once and written once, in one call a stage."""

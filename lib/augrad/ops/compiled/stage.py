@@ -1,0 +1,137 @@
+"""One stage of a batch: each image through its own operation."""
+
+from typing import no_type_check
+
+from numba import njit
+
+from augrad.ops.compiled.area import cut, cut_backward, sharpen, sharpen_backward
+from augrad.ops.compiled.codes import (
+    AUTO_CONTRAST,
+    BRIGHTNESS,
+    COLOR,
+    CONTRAST,
+    COPY,
+    CUTOUT,
+    EQUALIZE,
+    GRAYSCALE,
+    HORIZONTAL_FLIP,
+    ROTATE,
+    SHARPNESS,
+    VERTICAL_FLIP,
+)
+from augrad.ops.compiled.color import (
+    enhance,
+    enhance_backward,
+    equalize,
+    remap,
+    remap_backward,
+    stretch,
+    stretch_backward,
+)
+from augrad.ops.compiled.eight_bits import by_table, recolor
+from augrad.ops.compiled.warp import warp
+from augrad.ops.compiled.warp_backward import warp_backward
+
+
+@njit(nogil=True)
+@no_type_check
+def _copy(image, result):
+    for channel in range(image.shape[0]):
+        for row in range(image.shape[1]):
+            for column in range(image.shape[2]):
+                result[channel, row, column] = image[channel, row, column]
+
+
+@njit(nogil=True)
+@no_type_check
+def _flip(image, result, code):
+    _, height, width = image.shape
+    for channel in range(image.shape[0]):
+        for row in range(height):
+            for column in range(width):
+                if code == HORIZONTAL_FLIP:
+                    result[channel, row, column] = image[channel, row, width - 1 - column]
+                else:
+                    result[channel, row, column] = image[channel, height - 1 - row, column]
+
+
+@no_type_check
+def kernels(sources, cache):
+    """(forward, forward_8bit, backward). sources: a number that changes with the code, for what is kept on disk."""
+
+    @njit(nogil=True, cache=cache)
+    @no_type_check
+    def forward(images, results, codes, magnitudes, draws, fill, nearest, start, stop):
+        """Images start .. stop - 1 of [B, C, H, W] in floating point. magnitudes [B], draws [B, D]: float64."""
+        _ = sources
+        for index in range(start, stop):
+            image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
+            if code == COPY:
+                _copy(image, result)
+            elif code <= ROTATE:
+                warp(image, result, code, magnitude, fill, nearest)
+            elif code <= VERTICAL_FLIP:
+                _flip(image, result, code)
+            elif code == BRIGHTNESS or code == COLOR or code == CONTRAST or code == GRAYSCALE:
+                enhance(image, result, code, magnitude)
+            elif code == AUTO_CONTRAST:
+                stretch(image, result)
+            elif code == EQUALIZE:
+                equalize(image, result)
+            elif code == SHARPNESS:
+                sharpen(image, result, magnitude, 1.0)
+            elif code == CUTOUT:
+                cut(image, result, magnitude, draws[index, 0], draws[index, 1], fill)
+            else:
+                remap(image, result, code, magnitude)
+
+    @njit(nogil=True, cache=cache)
+    @no_type_check
+    def forward_8bit(images, results, codes, magnitudes, draws, fill, nearest, start, stop):
+        """The same for uint8. fill: in [0, 1]."""
+        _ = sources
+        for index in range(start, stop):
+            image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
+            if code == COPY or ((code == COLOR or code == GRAYSCALE) and image.shape[0] == 1):
+                _copy(image, result)
+            elif code <= ROTATE:
+                warp(image, result, code, magnitude, fill * 255, nearest)
+            elif code <= VERTICAL_FLIP:
+                _flip(image, result, code)
+            elif code == COLOR or code == GRAYSCALE:
+                recolor(image, result, magnitude, code == GRAYSCALE)
+            elif code == SHARPNESS:
+                sharpen(image, result, magnitude, 255.0)
+            elif code == CUTOUT:
+                cut(image, result, magnitude, draws[index, 0], draws[index, 1], fill * 255)
+            else:
+                by_table(image, result, code, magnitude)
+
+    @njit(nogil=True, cache=cache)
+    @no_type_check
+    def backward(images, gradients, results, codes, magnitudes, draws, fill, nearest, to_magnitudes, start, stop):
+        """Gradients by the results -> `results`, those by the images, and `to_magnitudes` [B]."""
+        _ = sources
+        for index in range(start, stop):
+            image, gradient, result = images[index], gradients[index], results[index]
+            code, magnitude = codes[index], magnitudes[index]
+            found = 0.0
+            if code == COPY or code == EQUALIZE:
+                _copy(gradient, result)
+            elif code <= ROTATE:
+                found = warp_backward(image, gradient, result, code, magnitude, fill, nearest)
+            elif code <= VERTICAL_FLIP:
+                _flip(gradient, result, code)
+            elif code == BRIGHTNESS or code == COLOR or code == CONTRAST or code == GRAYSCALE:
+                found = enhance_backward(image, gradient, result, code, magnitude)
+            elif code == AUTO_CONTRAST:
+                stretch_backward(image, gradient, result)
+            elif code == SHARPNESS:
+                found = sharpen_backward(image, gradient, result, magnitude)
+            elif code == CUTOUT:
+                found = cut_backward(image, gradient, result, magnitude, draws[index, 0], draws[index, 1], fill)
+            else:
+                found = remap_backward(image, gradient, result, code, magnitude)
+            to_magnitudes[index] = found
+
+    return forward, forward_8bit, backward

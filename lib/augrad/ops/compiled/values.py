@@ -1,0 +1,37 @@
+"""Numbers of the type that an image is computed in: float64 for float64, float32 for float32 and 8 bits."""
+
+from typing import no_type_check
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+
+
+def real(image, value):
+    """`value` in the type that `image` is computed in."""
+
+
+@overload(real, inline="always")
+@no_type_check
+def _real(image, value):
+    if image.dtype == types.float64:
+        return lambda image, value: np.float64(value)
+    return lambda image, value: np.float32(value)
+
+
+def stored(image, value):
+    """`value`, as an element of `image`: in 8 bits the nearest whole number, half to even."""
+
+
+@overload(stored, inline="always")
+@no_type_check
+def _stored(image, value):
+    if image.dtype == types.uint8:
+        return lambda image, value: np.uint8(np.rint(value))
+    return lambda image, value: value
+
+
+@njit(nogil=True, inline="always")
+@no_type_check
+def clip(value, low, high):
+    return min(max(value, low), high)

@@ -1,0 +1,75 @@
+"""Resampling one image. Definition: `augrad.ops.geometric.resample`."""
+
+import math
+from typing import no_type_check
+
+import numpy as np
+from numba import njit, uintp
+
+from augrad.ops.compiled.matrices import interior, matrix_in_pixels
+from augrad.ops.compiled.values import real, stored
+
+ONE = uintp(1)
+
+
+@njit(nogil=True)
+@no_type_check
+def _at_border(image, result, row, column, x, y, fill):
+    channels, height, width = image.shape
+    x0, y0 = int(math.floor(x)), int(math.floor(y))
+    right, down = x - x0, y - y0
+    for channel in range(channels):
+        value, coverage = 0.0, 0.0
+        for dy in range(2):
+            for dx in range(2):
+                if 0 <= x0 + dx < width and 0 <= y0 + dy < height:
+                    weight = (right if dx else 1 - right) * (down if dy else 1 - down)
+                    value += weight * image[channel, y0 + dy, x0 + dx]
+                    coverage += weight
+        if fill != 0:
+            value = coverage * (value - fill) + fill
+        result[channel, row, column] = stored(result, value)
+
+
+@njit(nogil=True)
+@no_type_check
+def _nearest(image, result, matrix, fill):
+    channels, height, width = image.shape
+    a, b, c, d, e, f = matrix
+    for row in range(height):
+        for column in range(width):
+            x, y = np.rint(a * column + b * row + c), np.rint(d * column + e * row + f)
+            inside = 0 <= x < width and 0 <= y < height
+            for channel in range(channels):
+                value = real(image, image[channel, int(y), int(x)]) if inside else real(image, fill)
+                result[channel, row, column] = stored(result, value)
+
+
+@njit(nogil=True, fastmath={"contract", "nsz"})
+@no_type_check
+def warp(image, result, code, magnitude, fill, nearest):
+    """image, result: [C, H, W]. fill: among the image's own values."""
+    channels, height, width = image.shape
+    matrix = matrix_in_pixels(code, magnitude, height, width)
+    if nearest:
+        _nearest(image, result, matrix, fill)
+        return
+    a, b, c, d, e, f = matrix
+    pixels, below = image.reshape(channels, height * width), uintp(width)
+    for row in range(height):
+        first, last = interior(matrix, row, height, width)
+        for column in range(first):
+            _at_border(image, result, row, column, a * column + b * row + c, d * column + e * row + f, fill)
+        for column in range(last, width):
+            _at_border(image, result, row, column, a * column + b * row + c, d * column + e * row + f, fill)
+        for column in range(first, last):
+            x, y = a * column + (b * row + c), d * column + (e * row + f)
+            x0, y0 = np.int32(x), np.int32(y)
+            right, down = real(image, x - x0), real(image, y - y0)
+            at = uintp(y0 * np.int32(width) + x0)
+            for channel in range(channels):
+                # Unsigned positions: signed ones would be tested for counting from the end.
+                nw, ne = real(image, pixels[channel, at]), real(image, pixels[channel, at + ONE])
+                sw, se = real(image, pixels[channel, at + below]), real(image, pixels[channel, at + below + ONE])
+                over, under = nw + (ne - nw) * right, sw + (se - sw) * right
+                result[channel, row, column] = stored(result, over + (under - over) * down)

@@ -1,0 +1,147 @@
+"""Compiled stages against the operations themselves: values, gradients, layouts, threads."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+import augrad
+from augrad import Policy
+from augrad.initial import initial_policy
+from augrad.ops import apply
+from augrad.ops.compiled.codes import CODES
+from augrad.ops.compiled.engine import apply_compiled
+from augrad.ops.families import Settings, apply_op
+from augrad.ops.space import make_space
+from augrad.types import PolicySample
+
+pytest.importorskip("numba")
+EACH = 12
+
+
+def drawn(fill: float, interpolation: str, dtype: torch.dtype, channels: int) -> tuple[Policy, Tensor, PolicySample]:
+    """One stage over every compiled operation: each of them EACH times, at magnitudes over its range, of both signs."""
+    names = list(CODES)
+    policy = initial_policy(make_space(dict.fromkeys(names), interpolation, fill))  # type: ignore[arg-type]
+    batch = EACH * len(names)
+    generator = torch.Generator().manual_seed(0)
+    sample = policy.sample(batch, generator).detach()
+    op = torch.arange(batch) % len(names)
+    level = torch.arange(batch).div(len(names), rounding_mode="floor") / (EACH - 1)
+    bounds = torch.tensor([[spec.low or 0.0, spec.high or 0.0] for spec in policy.ops[: len(names)]])[op]
+    magnitude = bounds[:, 0] + (bounds[:, 1] - bounds[:, 0]) * level
+    # Off the values at which bits and thresholds jump: there the last rounding decides.
+    magnitude = (magnitude + 0.003 * (level - 0.5)).to(torch.float64)
+    signed = torch.tensor([spec.signed for spec in policy.ops[: len(names)]])[op]
+    sign = torch.where(signed & (torch.rand(batch, generator=generator) < 0.5), -1.0, 1.0).to(torch.float64)
+    sample = replace(sample, op=op[:, None], gate=torch.ones(batch, 1, dtype=torch.bool), sign=sign[:, None])
+    images = torch.rand(batch, channels, 9, 11, generator=generator, dtype=torch.float64)
+    images[::5] = images[::5].round()  # black and white
+    images[1::7] = 0.4
+    eight = (images * 255).round()
+    return (
+        policy,
+        eight.to(dtype) if dtype == torch.uint8 else (eight / 255).to(dtype),
+        replace(sample, magnitude=magnitude[:, None]),
+    )
+
+
+def compiled_stage(policy: Policy, images: Tensor, sample: PolicySample) -> Tensor:
+    """By compiled code, double precision too."""
+    codes = torch.tensor([CODES[op.name] for op in policy.ops if op.name in CODES])[sample.op[:, 0]]
+    signed = (sample.magnitude * sample.sign)[:, 0]
+    return apply_compiled(images, codes, signed, sample.draw[:, 0], policy.fill, policy.interpolation)
+
+
+def by_operations(policy: Policy, images: Tensor, sample: PolicySample) -> Tensor:
+    """Every image alone, by its operation's own function."""
+    settings = Settings(policy.fill, policy.interpolation, images)
+    outputs = []
+    for index in range(len(images)):
+        one = slice(index, index + 1)
+        signed = (sample.magnitude * sample.sign)[one, 0]
+        outputs.append(
+            apply_op(policy.ops[int(sample.op[index, 0])], images[one], signed, sample.draw[one, 0], settings)
+        )
+    return torch.cat(outputs)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("fill", "interpolation"), [(0.0, "bilinear"), (0.4, "bilinear"), (0.4, "nearest")])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)])
+def test_values_and_gradients_are_those_of_the_operations(
+    dtype: torch.dtype, fill: float, interpolation: str, channels: int
+) -> None:
+    policy, images, sample = drawn(fill, interpolation, dtype, channels)
+    weights = torch.randn(images.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
+    found = []
+    for compute in (compiled_stage, by_operations):
+        leaf, magnitude = images.clone().requires_grad_(), sample.magnitude.clone().requires_grad_()
+        output = compute(policy, leaf, replace(sample, magnitude=magnitude))
+        found.append((output.detach(), *torch.autograd.grad((output * weights).sum(), [leaf, magnitude])))
+    rounding = 1e-11 if dtype == torch.float64 else 2e-5
+    for compiled, own, name in zip(*found, ("values", "by images", "by magnitudes"), strict=True):
+        scale = own.detach().abs().amax() if name == "by magnitudes" else 1.0
+        worst = ((compiled - own).abs() / scale).flatten(1).amax(1)
+        assert worst.max() < rounding, (name, policy.ops[int(sample.op[worst.argmax(), 0])].name, worst.max())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("fill", "interpolation"), [(0.0, "bilinear"), (0.4, "bilinear"), (0.4, "nearest")])
+def test_eight_bits_are_those_of_the_operations(fill: float, interpolation: str, channels: int) -> None:
+    """One level apart where a value lies between two, which the order of a sum decides; seldom."""
+    policy, images, sample = drawn(fill, interpolation, torch.uint8, channels)
+    difference = (policy(images, params=sample).int() - by_operations(policy, images, sample).int()).abs()
+    assert difference.max() <= 1
+    assert (difference > 0).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_single(dtype: torch.dtype) -> None:
+    policy, images, sample = drawn(0.0, "bilinear", torch.float32, 3)
+    output = policy(images.to(dtype), params=sample)
+    assert output.dtype == dtype
+    assert torch.equal(output, policy(images.to(dtype).float(), params=sample).to(dtype))
+
+
+def test_layouts_and_threads_change_no_bit() -> None:
+    policy, images, sample = drawn(0.0, "bilinear", torch.float32, 3)
+    images = torch.nn.functional.interpolate(images, size=(40, 44))
+    expected = policy(images, params=sample)
+    assert torch.equal(policy(images.to(memory_format=torch.channels_last), params=sample), expected)
+    assert torch.equal(policy(images.transpose(2, 3).contiguous().transpose(2, 3), params=sample), expected)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert torch.equal(policy(images, params=sample), expected)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_operations_without_compiled_code_keep_their_place_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = initial_policy(make_space(dict.fromkeys(augrad.ops.names())), stages=3)
+    assert {"hue", "sample_pairing", "gaussian_blur"} <= {op.name for op in policy.ops} - set(CODES)
+    images = torch.rand(200, 3, 10, 12, generator=torch.Generator().manual_seed(0))
+    output, sample = policy(images, return_params=True, generator=torch.Generator().manual_seed(1))
+    monkeypatch.setattr(apply, "is_available", lambda: False)
+    plain = policy(images, params=sample)
+    assert ((output - plain).abs().amax((1, 2, 3)) > 1e-4).sum() <= 2  # equalize and posterize jump with the last bit
+
+
+def test_the_input_stays_as_it_is_and_function_transforms_work() -> None:
+    policy, images, sample = drawn(0.0, "bilinear", torch.float32, 3)
+    before = images.clone()
+    output = policy(images, params=sample)
+    assert torch.equal(images, before)
+    assert output.data_ptr() != images.data_ptr()
+    value, slope = torch.func.jvp(lambda images: policy(images, params=sample).sum(), (images,), (images,))
+    assert value.isfinite()
+    assert slope.isfinite()
+
+
+def test_what_is_not_named_is_copied() -> None:
+    images = torch.rand(3, 3, 5, 6)
+    nothing = torch.zeros(3, dtype=torch.int64)
+    output = apply_compiled(images, nothing, torch.full((3,), float("nan")), torch.rand(3, 0), 0.0, "bilinear")
+    assert torch.equal(output, images)
