@@ -73,7 +73,7 @@ def hue(images: Tensor, magnitude: Tensor) -> Tensor:
     channels = []
     for offset in (5, 3, 1):
         k = torch.remainder(position + offset, 6)
-        channels.append(highest - spread * torch.minimum(k, 4 - k).clamp(0, 1))
+        channels.append(highest - spread * clamp01(torch.minimum(k, 4 - k)))
     return torch.stack(channels, 1)
 
 
@@ -156,14 +156,16 @@ def solarize_add(images: Tensor, magnitude: Tensor) -> Tensor:
 
 def _posterized(images: Tensor, bits: Tensor) -> Tensor:
     step = torch.exp2(8 - bits)
-    # 8-bit values divided by 255 in floating point may fall just below their integer.
-    return torch.floor((images * 255 + 1e-3) / step) * step / 255
+    # To the nearest level first: an 8-bit value divided by 255 may have been rounded to just below its integer, in half
+    # precision by some hundredths.
+    return torch.floor((images * 255).round() / step) * step / 255
 
 
 @in_own_dtype
 def posterize(images: Tensor, magnitude: Tensor) -> Tensor:
     """Keep the first `magnitude` [B] of 8 bits (rounded to a whole number in 1..8).
 
+    Values between two of the 256 levels count as the nearest.
     Straight-through, for both gradients: the image gradient is 1; the derivative used for the magnitude is the slope
     of the forward pass over the neighbouring whole numbers of bits, (f(b + 1) - f(b - 1)) / 2 with b the rounded
     magnitude (one-sided at 1 and 8).
