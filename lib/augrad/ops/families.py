@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from augrad.ops.affine_color import COLOR_MEMBERS, affine_color
-from augrad.ops.numeric import in_own_dtype
+from augrad.ops.numeric import in_own_dtype, rounded_down
 from augrad.ops.spec import Op
 from augrad.ops.warp import WARP_MEMBERS, warp
 
@@ -64,7 +64,7 @@ def arrangement(ops: tuple[Op, ...]) -> Arrangement:
     return Arrangement(tuple(found), (*places, len(order)))
 
 
-_warp, _affine_color = in_own_dtype(warp), in_own_dtype(affine_color)
+_warp, _affine_color = in_own_dtype(warp), in_own_dtype(affine_color, rounded_down)
 
 
 def apply_family(

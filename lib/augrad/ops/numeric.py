@@ -42,12 +42,19 @@ def check_images(images: Tensor) -> None:
         )
 
 
-def in_own_dtype(kernel: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def rounded_down(levels: Tensor) -> Tensor:
+    """The whole numbers below, in place, as torchvision and PIL enhance in 8 bits; just below one counts as that one."""
+    return levels.add_(1e-3).floor_()
+
+
+def in_own_dtype(
+    kernel: Callable[..., Tensor], to_levels: Callable[[Tensor], Tensor] = Tensor.round_
+) -> Callable[..., Tensor]:
     """Give a float32/float64 kernel the dtype rule of every operation.
 
     float32 and float64 pass as they are; float16 and bfloat16 are computed in float32 and come out in their own dtype;
-    uint8 is computed in float32 on [0, 1] and rounded to nearest, without gradients. Magnitudes of fewer bits count as
-    float32.
+    uint8 is computed in float32 on [0, 1], without gradients, and comes out by `to_levels`, to the nearest level unless
+    told otherwise. Magnitudes of fewer bits count as float32.
     Raises UserError for other dtypes, for images that are not [B, C, H, W] or are empty, and for magnitudes that are
     not [B].
     """
@@ -56,7 +63,7 @@ def in_own_dtype(kernel: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if images.dtype == torch.uint8:
             with torch.no_grad():
                 result = kernel(images.to(torch.float32).div_(255), magnitude, *arguments, **options)
-                return (result * 255).round_().to(torch.uint8)
+                return to_levels(result * 255).to(torch.uint8)
         if images.dtype in (torch.float16, torch.bfloat16):
             return kernel(images.to(torch.float32), magnitude, *arguments, **options).to(images.dtype)
         return kernel(images, magnitude, *arguments, **options)
