@@ -133,7 +133,7 @@ class Policy(nn.Module):
     @property
     def extra_draws(self) -> int:
         """D: how many extra uniform numbers the operations may need."""
-        return max((op.draws for op in self.ops), default=0)
+        return max([0, *(op.draws for op in self.ops)])
 
     @property
     def params(self) -> PolicyParams:
