@@ -43,7 +43,7 @@ def check_images(images: Tensor) -> None:
 
 
 def rounded_down(levels: Tensor) -> Tensor:
-    """The whole numbers below, in place, as torchvision and PIL enhance in 8 bits; just below one counts as that one."""
+    """The whole numbers below, in place, as torchvision and PIL enhance; what lies just below one counts as it."""
     return levels.add_(1e-3).floor_()
 
 
