@@ -1,10 +1,12 @@
 """Small problems in float64 that tests of derivatives share, and the real training that they are compared with."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import jaxtyping
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +20,17 @@ from augrad.ops.space import make_space
 from augrad.training import backward_on
 from augrad.types import RelaxedSample
 from augrad.update import pure_optimizer
+
+
+@contextmanager
+def shapes_unchecked() -> Iterator[None]:
+    """Checks of shapes off, for what is done hundreds of times alike: they take most of the time of small tensors."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
 
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
 

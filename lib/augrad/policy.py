@@ -4,11 +4,12 @@ import hashlib
 import math
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.utils.data
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from augrad.errors import UserError
@@ -133,7 +134,7 @@ class Policy(nn.Module):
     @property
     def extra_draws(self) -> int:
         """D: how many extra uniform numbers the operations may need."""
-        return max((op.draws for op in self.ops), default=0)
+        return max([0, *(op.draws for op in self.ops)])
 
     @property
     def params(self) -> PolicyParams:
@@ -234,7 +235,7 @@ class Policy(nn.Module):
         op = op.to(torch.int64)
         return PolicySample(subpolicy, slot, op.clamp(min=0), gate & (op >= 0), latent, magnitude, sign, noise.draw)
 
-    def _of_chosen(self, table: Float[Tensor, "S L K *features"], subpolicy: Tensor, slot: Tensor) -> Tensor:
+    def _of_chosen(self, table: Shaped[Tensor, "S L K *features"], subpolicy: Tensor, slot: Tensor) -> Tensor:
         """The entries [B, L, ...] of the chosen candidates."""
         _, stages, width = self.shape
         row = torch.arange(0, stages * width, width, device=slot.device) + slot
@@ -291,10 +292,7 @@ class Policy(nn.Module):
         gate is open. Of a magnitude that is uniform up to a drawn range, the magnitude and not the range.
         """
         params, present = self.params, self.present[sample.subpolicy].any(-1)
-
-        def chosen(table: Tensor) -> Tensor:
-            return table[sample.subpolicy].gather(-1, sample.slot[..., None])[..., 0]
-
+        chosen = partial(self._of_chosen, subpolicy=sample.subpolicy, slot=sample.slot)
         op = torch.log_softmax(self.masked_op_logits(), -1)
         logit = chosen(params.gate_logits)
         gate = torch.where(sample.gate, nn.functional.logsigmoid(logit), nn.functional.logsigmoid(-logit))

@@ -57,7 +57,12 @@ def test_draws_of_other_policies_cannot_be_concatenated(policy: Policy) -> None:
 
 
 LOAD = """
-import sys, torch, augrad
+import random, sys, torch, augrad
+before = random.getstate()  # (not so in the process of the tests: checks of types draw from it)
+policy = augrad.load_policy("identity")
+policy(torch.rand(2, 3, 4, 4), params=policy.rsample(2))
+policy(torch.rand(2, 3, 4, 4), masks=torch.zeros(2, 4, 4))
+assert random.getstate() == before
 sample, relaxed = torch.load(sys.argv[1], weights_only=True)
 assert type(sample) is augrad.PolicySample and type(relaxed) is augrad.RelaxedSample
 torch.save((sample, relaxed), sys.argv[2])
@@ -82,6 +87,33 @@ def test_a_draw_moves_whole(policy: Policy) -> None:
         moved = draw.to("meta")
         assert {getattr(moved, field.name).device.type for field in fields(moved)} == {"meta"}
         assert_equal(draw.to("cpu"), draw)
+
+
+def test_a_slice_is_the_draw_of_those_images(policy: Policy) -> None:
+    sample = policy.sample(9, generator=generator(3))
+    images = torch.rand(9, 3, 9, 11, generator=generator())
+    output = policy(images, params=sample)
+    for index in (slice(3, 7), slice(None, None, 2), torch.tensor([5, 0, 0]), torch.arange(9) % 2 == 1):
+        part = sample[index]
+        assert isinstance(part, PolicySample)
+        assert len(part) == len(images[index])
+        assert torch.equal(policy(images[index], params=part), output[index])
+    with pytest.raises(UserError, match="hold 4 draws, the batch 9 images"):
+        policy(images, params=sample[3:7])
+
+
+def test_what_is_saved_replays_bit_for_bit(policy: Policy, tmp_path: Path) -> None:
+    images = torch.rand(6, 3, 9, 11, generator=generator())
+    output, sample = policy(images, return_params=True)
+    torch.save({"sample": sample, "policy": policy.state_dict()}, tmp_path / "run.pt")
+    loaded = torch.load(tmp_path / "run.pt", weights_only=True)
+    assert torch.equal(policy(images, params=loaded["sample"]), output)
+    drawn = policy.sample(5, generator=generator(1))
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.zero_()
+    policy.load_state_dict(loaded["policy"])
+    assert_equal(policy.sample(5, generator=generator(1)), drawn)
 
 
 @pytest.mark.gpu
@@ -112,7 +144,11 @@ def test_a_seed_means_the_same_draw_for_good(policy: Policy) -> None:
 
 
 def test_nothing_touches_the_global_generators(policy: Policy) -> None:
-    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    def states() -> tuple[object, ...]:
+        kind, keys, *rest = np.random.get_state()  # noqa: NPY002
+        return torch.random.get_rng_state().tolist(), torch.initial_seed(), kind, keys.tolist(), rest
+
+    before = states()
     images = torch.zeros(3, 3, 8, 8)
     output, sample = policy(images, masks=images, boxes=torch.zeros(3, 1, 4), return_params=True)
     policy(images, params=policy.rsample(3))
@@ -120,5 +156,9 @@ def test_nothing_touches_the_global_generators(policy: Policy) -> None:
     PolicySample.concatenate([sample, policy.sample(2, generator=generator())])
     for name in augrad.ops.names():
         augrad.ops.get(name).apply(output.images, torch.zeros(3))
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
+    policy.rsample(2, hard=True, generator=generator())
+    policy.score_terms(sample)
+    augrad.load_policy("identity")(images)
+    assert states() == before
+    torch.rand(1)
+    assert states() != before

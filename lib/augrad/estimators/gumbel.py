@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from augrad.errors import UserError
+from augrad.estimators.branch import chosen
 from augrad.estimators.estimate import Estimate, Scalar, geometric, gradients_of, leave_one_out
 from augrad.policy import Policy
 from augrad.relaxation import (
@@ -111,26 +112,24 @@ def drawn_weights(policy: Policy, sample: PolicySample, noise: BranchNoise, temp
     """
     params, count = policy.params, len(noise.gate)
 
-    def softened(logits: Tensor, index: Tensor, uniform: Tensor) -> Tensor:
-        logits = logits.clamp_min(-1e30).expand_as(uniform)  # a weight of zero: impossible, but finite
-        index = index.expand(uniform.shape[:-1])
-        noisy = conditional_gumbel(logits.detach(), index, uniform) - logits.detach()
-        weights = torch.softmax((logits + noisy) / temperature, -1)
-        return weights.gather(-1, index[..., None])[..., 0].mean(0)
-
-    def chosen(values: Tensor) -> Tensor:
-        return values[sample.subpolicy].gather(-1, sample.slot[..., None])[..., 0]
-
-    op = softened(policy.masked_op_logits()[sample.subpolicy], sample.slot, noise.op)
-    logit = chosen(params.gate_logits).clamp(-100, 100).expand_as(noise.gate)  # a certain gate: finite, too
+    op = _drawn_weight(policy.masked_op_logits()[sample.subpolicy], sample.slot, noise.op, temperature)
+    logit = chosen(params.gate_logits, sample).clamp(-100, 100).expand_as(noise.gate)  # a certain gate: finite, too
     outcome = sample.gate.expand(count, *sample.gate.shape)
     noisy = conditional_logistic(logit.detach(), outcome, noise.gate) - logit.detach()
     gate = torch.sigmoid(torch.where(outcome, 1.0, -1.0) * (logit + noisy) / temperature).mean(0)
     return (
-        softened(params.subpolicy_logits, sample.subpolicy, noise.subpolicy)
-        + torch.where(chosen(policy.present), op, 0.0).sum(-1)
-        + torch.where(chosen(policy.scored_gate), gate, 0.0).sum(-1)
+        _drawn_weight(params.subpolicy_logits, sample.subpolicy, noise.subpolicy, temperature)
+        + torch.where(chosen(policy.present, sample), op, 0.0).sum(-1)
+        + torch.where(chosen(policy.scored_gate, sample), gate, 0.0).sum(-1)
     )
+
+
+def _drawn_weight(logits: Tensor, index: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+    logits = logits.clamp_min(-1e30).expand_as(uniform)  # a weight of zero: impossible, but finite
+    index = index.expand(uniform.shape[:-1])
+    noisy = conditional_gumbel(logits.detach(), index, uniform) - logits.detach()
+    weights = torch.softmax((logits + noisy) / temperature, -1)
+    return weights.gather(-1, index[..., None])[..., 0].mean(0)
 
 
 def _magnitude_score(policy: Policy, relaxed: RelaxedSample, advantage: Tensor, hard: bool) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, one_hot
 
 from augrad.errors import UserError
-from augrad.estimators.branch import finite_logits
+from augrad.estimators.branch import chosen, finite_logits
 from augrad.estimators.control import Control
 from augrad.estimators.estimate import Estimate, Scalar, geometric, gradients_of, leave_one_out
 from augrad.policy import Policy
@@ -148,16 +148,14 @@ def _log_probability(policy: Policy, own: Choices, sample: PolicySample) -> Floa
     """Of the choices, with each image's own logits; only what acted is scored, as in `Policy.score_terms`."""
     rows = torch.arange(len(sample), device=sample.slot.device)
 
-    def chosen(table: Tensor) -> Tensor:
-        return table.gather(-1, sample.slot[..., None])[..., 0]
-
-    op = chosen(torch.log_softmax(own.op_logits[rows, sample.subpolicy], -1))
-    logit = chosen(own.gate_logits[rows, sample.subpolicy])
+    slot = sample.slot[..., None]
+    op = torch.log_softmax(own.op_logits[rows, sample.subpolicy], -1).gather(-1, slot)[..., 0]
+    logit = own.gate_logits[rows, sample.subpolicy].gather(-1, slot)[..., 0]
     gate = torch.where(sample.gate, logsigmoid(logit), logsigmoid(-logit))
     return (
         torch.log_softmax(own.subpolicy_logits, -1)[rows, sample.subpolicy]
         + torch.where(policy.present[sample.subpolicy].any(-1), op, 0.0).sum(-1)
-        + torch.where(chosen(policy.scored_gate[sample.subpolicy]), gate, 0.0).sum(-1)
+        + torch.where(chosen(policy.scored_gate, sample), gate, 0.0).sum(-1)
     )
 
 

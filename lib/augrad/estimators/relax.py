@@ -106,24 +106,17 @@ def _gradients(
     """Each image's estimate for each learned group of its branch, differentiable in the surrogate's parameters."""
     branch = branch_of(policy, sample)
     subpolicy, slot = one_hots(policy, sample)
-    found: dict[str, Tensor] = {}
-
-    def add(names: list[str], log_probability: Tensor, at_z: Tensor, at_tied: Tensor) -> None:
-        learned = [name for name in names if getattr(policy, name).requires_grad]
-        if learned:
-            found.update(_block(scores, branch, learned, log_probability, at_z, at_tied))
+    blocks: dict[tuple[str, ...], tuple[Tensor, Tensor, Tensor]] = {}  # log-probability, c(z), c(z given b)
 
     logits = branch.subpolicy_logits
-    add(
-        ["subpolicy_logits"],
+    blocks[("subpolicy_logits",)] = (
         (torch.log_softmax(logits, -1) * subpolicy).sum(-1),
         surrogate.subpolicy(logits + gumbel(free.subpolicy)),
         surrogate.subpolicy(conditional_gumbel(logits, sample.subpolicy, tied.subpolicy)),
     )
 
     logits, present = branch.op_logits, policy.present[sample.subpolicy]
-    add(
-        ["op_logits"],
+    blocks[("op_logits",)] = (
         (torch.log_softmax(logits, -1) * slot * present).sum((1, 2)),
         surrogate.op(logits + gumbel(free.op), present, subpolicy),
         surrogate.op(conditional_gumbel(logits, sample.slot, tied.op), present, subpolicy),
@@ -131,8 +124,7 @@ def _gradients(
 
     logits, scored = branch.gate_logits, chosen(policy.scored_gate, sample)
     log_probability = torch.where(sample.gate, logsigmoid(logits), logsigmoid(-logits))
-    add(
-        ["gate_logits"],
+    blocks[("gate_logits",)] = (
         torch.where(scored, log_probability, 0.0).sum(-1),
         surrogate.gate(logits + logistic(free.gate), scored, subpolicy, slot),
         surrogate.gate(conditional_logistic(logits, sample.gate, tied.gate), scored, subpolicy, slot),
@@ -142,12 +134,16 @@ def _gradients(
     scored = sample.gate & chosen(policy.scored_magnitude, sample) & location.isfinite() & log_scale.isfinite()
     latent = torch.where(scored, location, 0.0) + torch.where(scored, log_scale, 0.0).exp() * normal
     applied = slot * sample.gate[..., None]
-    add(
-        ["magnitude_locations", "magnitude_log_scales"],
+    blocks["magnitude_locations", "magnitude_log_scales"] = (
         normal_log_probability(sample.latent, location, log_scale, scored).sum(-1),
         surrogate.magnitude(latent, scored, subpolicy, applied),
         surrogate.magnitude(sample.latent, scored, subpolicy, applied),
     )
+    found: dict[str, Tensor] = {}
+    for names, block in blocks.items():
+        learned = [name for name in names if getattr(policy, name).requires_grad]
+        if learned:
+            found.update(_block(scores, branch, learned, *block))
     return found
 
 

@@ -19,6 +19,7 @@ with warnings.catch_warnings():
     # PyTorch scripts some forward-mode formulas when it first needs them, and warns that scripting is deprecated:
     # its own affair.
     warnings.simplefilter("ignore", FutureWarning)
+    warnings.simplefilter("ignore", DeprecationWarning)  # in earlier releases
     import torch._decomp.decompositions_for_jvp
 
 

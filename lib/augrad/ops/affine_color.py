@@ -9,7 +9,7 @@ from augrad.ops.clamped import clamp01
 from augrad.ops.color import LUMA, luma
 from augrad.ops.numeric import constant, per_image
 
-COLOR_MEMBERS = ("brightness", "color", "contrast", "invert", "grayscale")
+COLOR_MEMBERS = ("brightness", "color", "contrast", "grayscale", "invert")
 
 # At magnitude m, x becomes (a + b m) x + (c + d m) luma(x) + e. Contrast subtracts m times
 # the image's mean besides.
@@ -17,8 +17,8 @@ _COEFFICIENTS = {
     "brightness": (1.0, 1.0, 0.0, 0.0, 0.0),
     "color": (1.0, 1.0, 0.0, -1.0, 0.0),
     "contrast": (1.0, 1.0, 0.0, 0.0, 0.0),
-    "invert": (-1.0, 0.0, 0.0, 0.0, 1.0),
     "grayscale": (0.0, 0.0, 1.0, 0.0, 0.0),
+    "invert": (-1.0, 0.0, 0.0, 0.0, 1.0),
 }
 
 

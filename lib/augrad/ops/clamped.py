@@ -1,4 +1,4 @@
-"""Clamping to [0, 1] with a cheap backward pass."""
+"""Clamping to [0, 1] with a cheap backward pass, the same in every release of torch."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class _Clamp(torch.autograd.Function):
-    """`clamp(0, 1)`, values and gradients, without the Boolean masks that make its backward pass slow on a CPU."""
+    """`clamp(0, 1)` without the Boolean masks that make its backward pass slow on a CPU; see `clamp01`."""
 
     @staticmethod
     def forward(values: Tensor) -> Tensor:
@@ -20,13 +20,18 @@ class _Clamp(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
         (values,) = ctx.saved_tensors
-        # hardtanh's derivative is 0 at its limits and clamp's is 1: the limits are one rounding further out.
+        # hardtanh's derivative is 0 at its limits: the limits are one rounding further out.
         information = torch.finfo(values.dtype)
         return torch.ops.aten.hardtanh_backward(gradient, values, -information.tiny, 1 + information.eps)
 
 
 def clamp01(values: Tensor) -> Tensor:
-    """`values.clamp(0, 1)`; values of exactly 0 and 1 pass the gradient on."""
-    if values.device.type == "cpu" and values.requires_grad and not torch.compiler.is_compiling():
-        return _Clamp.apply(values)  # type: ignore[no-any-return]
-    return values.clamp(0, 1)
+    """`values.clamp(0, 1)`; values of exactly 0 and 1, black and white pixels, pass the gradient on.
+
+    That of `Tensor.clamp` they pass in some releases of torch (2.11), and lose in others (2.14).
+    """
+    if not values.requires_grad:
+        return values.clamp(0, 1)
+    if torch.compiler.is_compiling():
+        return torch.where((values < 0) | (values > 1), values.detach().clamp(0, 1), values)
+    return _Clamp.apply(values)  # type: ignore[no-any-return]

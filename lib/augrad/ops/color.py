@@ -1,15 +1,21 @@
 """Operations on the values of pixels, in place where they are.
 
 Enhancements take a strength s: the factor of the usual enhancement is 1 + s, so s = 0 leaves the image as it is.
+In 8 bits results of brightness, color, contrast and grayscale are rounded down, as torchvision does: the nearest level
+would be up to two away from its own.
 Clamping to [0, 1] zeroes the gradients of saturated pixels only.
 """
+
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from augrad.ops.clamped import clamp01
-from augrad.ops.numeric import in_own_dtype, per_image, with_surrogate
+from augrad.ops.numeric import in_own_dtype, per_image, rounded_down, with_surrogate
+
+_enhancement = partial(in_own_dtype, to_levels=rounded_down)
 
 SOLARIZE_WINDOW = 0.05
 """Half-width of the finite difference that stands in for the derivative of `solarize` with respect to its threshold."""
@@ -31,19 +37,19 @@ def identity(images: Tensor, magnitude: Tensor) -> Tensor:
     return images
 
 
-@in_own_dtype
+@_enhancement
 def brightness(images: Tensor, magnitude: Tensor) -> Tensor:
     """Multiply by 1 + `magnitude` [B]."""
     return clamp01(images * (1 + per_image(magnitude, images)))
 
 
-@in_own_dtype
+@_enhancement
 def color(images: Tensor, magnitude: Tensor) -> Tensor:
     """Move away from the grey image by `magnitude` [B] times the distance (-1: grey). Leaves C = 1 alone."""
     return clamp01(images + per_image(magnitude, images) * (images - luma(images)))
 
 
-@in_own_dtype
+@_enhancement
 def contrast(images: Tensor, magnitude: Tensor) -> Tensor:
     """Move away from the image's mean grey value by `magnitude` [B] times the distance (-1: flat grey)."""
     mean = luma(images).mean((1, 2, 3), keepdim=True)
@@ -73,11 +79,11 @@ def hue(images: Tensor, magnitude: Tensor) -> Tensor:
     channels = []
     for offset in (5, 3, 1):
         k = torch.remainder(position + offset, 6)
-        channels.append(highest - spread * torch.minimum(k, 4 - k).clamp(0, 1))
+        channels.append(highest - spread * clamp01(torch.minimum(k, 4 - k)))
     return torch.stack(channels, 1)
 
 
-@in_own_dtype
+@_enhancement
 def grayscale(images: Tensor, magnitude: Tensor) -> Tensor:
     """The grey value in every channel; the magnitude is ignored. Leaves C = 1 alone."""
     return luma(images).repeat(1, images.shape[1], 1, 1)
@@ -156,14 +162,16 @@ def solarize_add(images: Tensor, magnitude: Tensor) -> Tensor:
 
 def _posterized(images: Tensor, bits: Tensor) -> Tensor:
     step = torch.exp2(8 - bits)
-    # 8-bit values divided by 255 in floating point may fall just below their integer.
-    return torch.floor((images * 255 + 1e-3) / step) * step / 255
+    # To the nearest level first: an 8-bit value divided by 255 may have been rounded to just below its integer, in half
+    # precision by some hundredths.
+    return torch.floor((images * 255).round() / step) * step / 255
 
 
 @in_own_dtype
 def posterize(images: Tensor, magnitude: Tensor) -> Tensor:
     """Keep the first `magnitude` [B] of 8 bits (rounded to a whole number in 1..8).
 
+    Values between two of the 256 levels count as the nearest.
     Straight-through, for both gradients: the image gradient is 1; the derivative used for the magnitude is the slope
     of the forward pass over the neighbouring whole numbers of bits, (f(b + 1) - f(b - 1)) / 2 with b the rounded
     magnitude (one-sided at 1 and 8).

@@ -6,6 +6,12 @@ from torch import Tensor
 from augrad.ops.numeric import in_own_dtype, per_image
 
 
+def _edge(distance: Tensor) -> Tensor:
+    """clip(distance + 1/2, 0, 1); its derivative at the two kinks is the mean of both sides: edges may lie on them."""
+    zero, one = distance.new_zeros(()), distance.new_ones(())
+    return torch.minimum(torch.maximum(distance + 0.5, zero), one)
+
+
 @in_own_dtype
 def cutout(images: Tensor, magnitude: Tensor, draw: Tensor | None = None, *, fill: float = 0.0) -> Tensor:
     """Fill a square whose side is `magnitude` [B] times the image's shorter side, around a random centre.
@@ -24,6 +30,6 @@ def cutout(images: Tensor, magnitude: Tensor, draw: Tensor | None = None, *, fil
     horizontal = (columns[None] - centre[:, 1:] * width).abs()[:, None, None, :]
     inside = ((vertical < half_side) & (horizontal < half_side)).to(images.dtype)
     if half_side.requires_grad:
-        soft = (half_side - vertical + 0.5).clamp(0, 1) * (half_side - horizontal + 0.5).clamp(0, 1)
+        soft = _edge(half_side - vertical) * _edge(half_side - horizontal)
         inside = inside + soft - soft.detach()
     return images + inside * (fill - images)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from augrad.ops.affine_color import COLOR_MEMBERS, affine_color
 from augrad.ops.compiled.codes import CODES, COPY
-from augrad.ops.numeric import in_own_dtype
+from augrad.ops.numeric import in_own_dtype, rounded_down
 from augrad.ops.spec import Op
 from augrad.ops.warp import WARP_MEMBERS, warp
 
@@ -77,7 +77,7 @@ def _grouped(ops: tuple[Op, ...], left: list[Op]) -> tuple[tuple[Family, ...], t
     return tuple(found), (*places, len(order))
 
 
-_warp, _affine_color = in_own_dtype(warp), in_own_dtype(affine_color)
+_warp, _affine_color = in_own_dtype(warp), in_own_dtype(affine_color, rounded_down)
 
 
 def apply_family(

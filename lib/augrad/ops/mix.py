@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from augrad.ops.clamped import clamp01
 from augrad.ops.numeric import in_own_dtype, per_image
 
 
@@ -33,4 +34,4 @@ def sample_pairing(
     if other.dtype == torch.uint8:  # `images` are in [0, 1] here whatever they were
         other = other.to(images.dtype) / 255
     other = other.to(images.dtype)
-    return (images + per_image(magnitude, images) * (other - images)).clamp(0, 1)
+    return clamp01(images + per_image(magnitude, images) * (other - images))

@@ -29,30 +29,41 @@ def per_image(values: Float[Tensor, " B"], images: Tensor) -> Tensor:
 
 
 def check_images(images: Tensor) -> None:
-    """Raise UserError unless `images` is a [B, C, H, W] batch, C = 1 or 3, floating point or uint8."""
+    """Raise UserError unless `images` is a [B, C, H, W] batch, C = 1 or 3, not empty, floating point or uint8."""
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise UserError(
             f"expected images [B, C, H, W] with C = 1 or 3, got shape {tuple(images.shape)}; add or permute dimensions"
         )
+    if 0 in images.shape:
+        raise UserError(f"expected at least one image of at least one pixel, got shape {tuple(images.shape)}; skip it")
     if not (images.dtype == torch.uint8 or images.is_floating_point()):
         raise UserError(
             f"expected floating point images in [0, 1] or uint8 images, got {images.dtype}; convert them first"
         )
 
 
-def in_own_dtype(kernel: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def rounded_down(levels: Tensor) -> Tensor:
+    """The whole numbers below, in place, as torchvision and PIL enhance; what lies just below one counts as it."""
+    return levels.add_(1e-3).floor_()
+
+
+def in_own_dtype(
+    kernel: Callable[..., Tensor], to_levels: Callable[[Tensor], Tensor] = Tensor.round_
+) -> Callable[..., Tensor]:
     """Give a float32/float64 kernel the dtype rule of every operation.
 
     float32 and float64 pass as they are; float16 and bfloat16 are computed in float32 and come out in their own dtype;
-    uint8 is computed in float32 on [0, 1] and rounded to nearest, without gradients.
-    Raises UserError for other dtypes, for images that are not [B, C, H, W] and for magnitudes that are not [B].
+    uint8 is computed in float32 on [0, 1], without gradients, and comes out by `to_levels`, to the nearest level unless
+    told otherwise. Magnitudes of fewer bits count as float32.
+    Raises UserError for other dtypes, for images that are not [B, C, H, W] or are empty, and for magnitudes that are
+    not [B].
     """
 
     def in_float(images: Tensor, magnitude: Tensor, *arguments: object, **options: object) -> Tensor:
         if images.dtype == torch.uint8:
             with torch.no_grad():
                 result = kernel(images.to(torch.float32).div_(255), magnitude, *arguments, **options)
-                return (result * 255).round_().to(torch.uint8)
+                return to_levels(result * 255).to(torch.uint8)
         if images.dtype in (torch.float16, torch.bfloat16):
             return kernel(images.to(torch.float32), magnitude, *arguments, **options).to(images.dtype)
         return kernel(images, magnitude, *arguments, **options)
@@ -64,6 +75,7 @@ def in_own_dtype(kernel: Callable[..., Tensor]) -> Callable[..., Tensor]:
             raise UserError(
                 f"expected one magnitude per image, shape {tuple(images.shape[:1])}, got {tuple(magnitude.shape)}"
             )
+        magnitude = magnitude.to(torch.promote_types(magnitude.dtype, torch.float32))
         if torch.is_autocast_enabled(images.device.type):  # half precision would move pixels by whole rows
             with torch.autocast(images.device.type, enabled=False):
                 return in_float(images, magnitude, *arguments, **options)

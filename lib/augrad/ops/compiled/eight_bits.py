@@ -120,7 +120,7 @@ def recolor(image, result, magnitude, grayscale):
             r, g, b = image[0, row, column] / PEAK, image[1, row, column] / PEAK, image[2, row, column] / PEAK
             grey = red * r + green * g + blue * b
             if grayscale:
-                level = np.uint8(np.rint(grey * PEAK))
+                level = rounded_down(grey)
                 result[0, row, column], result[1, row, column], result[2, row, column] = level, level, level
             else:
                 result[0, row, column] = rounded_down(clip(r + amount * (r - grey), zero, one))
