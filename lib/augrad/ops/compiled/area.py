@@ -5,7 +5,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from augrad.ops.compiled.values import clip, real, stored
+from augrad.ops.compiled.values import clip, copy_plane, real, stored
 
 
 @njit(nogil=True, inline="always")
@@ -25,7 +25,7 @@ def sharpen(image, result, magnitude, peak):
     nine, thirteenth = real(image, 9), real(image, 1 / 13)
     for channel in range(channels):
         plane, out = image[channel], result[channel]
-        out[:] = plane
+        copy_plane(plane, out)
         for row in range(1, height - 1):
             for column in range(1, width - 1):
                 value = real(image, plane[row, column])
@@ -43,7 +43,7 @@ def sharpen_backward(image, gradient, result, magnitude):
     spread = np.zeros((height + 2, width + 2), result.dtype)  # what reaches each pixel's neighbours, with a border
     for channel in range(channels):
         plane, coming, out = image[channel], gradient[channel], result[channel]
-        out[:] = coming
+        copy_plane(coming, out)
         for row in range(1, height - 1):
             one_row = zero
             for column in range(1, width - 1):

@@ -16,7 +16,7 @@ from augrad.ops.compiled.codes import (
     SOLARIZE,
     SOLARIZE_ADD,
 )
-from augrad.ops.compiled.values import clip, real
+from augrad.ops.compiled.values import clip, copy_plane, real
 
 RED, GREEN, BLUE = LUMA
 
@@ -144,7 +144,7 @@ def stretch(image, result):
         low, high = extremes(image[channel])
         spread = high - low
         if spread == 0:
-            result[channel] = image[channel]
+            copy_plane(image[channel], result[channel])
             continue
         for row in range(image.shape[1]):
             for column in range(image.shape[2]):
@@ -160,7 +160,7 @@ def stretch_backward(image, gradient, result):
         low, high = extremes(image[channel])
         spread = high - low
         if spread == 0:
-            result[channel] = gradient[channel]
+            copy_plane(gradient[channel], result[channel])
             continue
         at_low, at_high, lows, highs = 0.0, 0.0, 0, 0
         one = real(image, 1)

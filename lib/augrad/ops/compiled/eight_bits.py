@@ -31,7 +31,6 @@ def rounded_down(value):
 @njit(nogil=True)
 @no_type_check
 def _histogram(plane, histogram):
-    histogram[:] = 0
     for row in range(plane.shape[0]):
         for column in range(plane.shape[1]):
             histogram[plane[row, column]] += 1
@@ -58,7 +57,8 @@ def _curve(table, code, magnitude, histogram, mean):
     if code == EQUALIZE:
         whole = np.empty(256, np.int64)
         equalizing_curve(histogram, whole)
-        table[:] = whole
+        for level in range(256):
+            table[level] = whole[level]
         return
     step = np.float32(step_of(bits_of(magnitude)))
     low, high = 0, 255

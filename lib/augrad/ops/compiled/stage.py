@@ -29,6 +29,7 @@ from augrad.ops.compiled.color import (
     stretch_backward,
 )
 from augrad.ops.compiled.eight_bits import by_table, recolor
+from augrad.ops.compiled.values import copy_plane
 from augrad.ops.compiled.warp import warp
 from augrad.ops.compiled.warp_backward import warp_backward
 
@@ -37,9 +38,7 @@ from augrad.ops.compiled.warp_backward import warp_backward
 @no_type_check
 def _copy(image, result):
     for channel in range(image.shape[0]):
-        for row in range(image.shape[1]):
-            for column in range(image.shape[2]):
-                result[channel, row, column] = image[channel, row, column]
+        copy_plane(image[channel], result[channel])
 
 
 @njit(nogil=True)

@@ -35,3 +35,12 @@ def _stored(image, value):
 @no_type_check
 def clip(value, low, high):
     return min(max(value, low), high)
+
+
+@njit(nogil=True)
+@no_type_check
+def copy_plane(plane, result):
+    """result[:] = plane, for one channel; written out, because assigning whole arrays takes seconds to compile."""
+    for row in range(plane.shape[0]):
+        for column in range(plane.shape[1]):
+            result[row, column] = plane[row, column]

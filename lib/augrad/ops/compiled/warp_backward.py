@@ -63,7 +63,10 @@ def warp_backward(image, gradient, result, code, magnitude, fill, nearest):
     """gradient: by the warped image. Writes the gradient by `image` to `result`; returns that by the magnitude."""
     channels, height, width = image.shape
     matrix = matrix_in_pixels(code, magnitude, height, width)
-    result[:] = 0
+    for channel in range(channels):
+        for row in range(height):
+            for column in range(width):
+                result[channel, row, column] = 0
     if nearest:
         _nearest(gradient, result, matrix)
         return 0.0
