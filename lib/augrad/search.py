@@ -199,7 +199,7 @@ def search_step(
     normalized = NormalizedScalar(scalar)
     progress = state.step / settings.steps
     shown = normalized if settings.normalize else scalar
-    draws = draws_of(link.terms)
+    draws = parts.objective.draws * draws_of(link.terms)
     estimate = estimate_with(state.control, parts.estimator, shown, policy, draws, state.generator, progress)
     if state.control is not None:
         state.control.step(estimate.control_loss)

@@ -240,16 +240,20 @@ def test_enumeration_ddas_and_finite_differences_agree(method: Hypergradient, op
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-13)
 
 
-def test_an_estimator_finds_the_sum_over_the_terms() -> None:
-    """It draws for all images of all terms at once and never hears of terms."""
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_an_estimator_finds_the_sum_over_the_terms(repeats: int) -> None:
+    """It draws for all images of all terms at once, several times each, and never hears of terms."""
     mixture, method = Mixture(Linear, "sgd", batches=3, policy=mixture_policy()), Unrolled(3)
     exact = mixture.enumerated(method)
     link = method(mixture.levels(), {})
-    scalar, generator = Bilevel().scalar(mixture.model, link.terms, mixture.policy), torch.Generator().manual_seed(1)
+    scalar = Bilevel(draws=repeats).scalar(mixture.model, link.terms, mixture.policy)
+    count, generator = repeats * draws_of(link.terms), torch.Generator().manual_seed(1)
     draws = torch.stack(
-        [
-            Reinforce()(scalar, mixture.policy, draws_of(link.terms), generator, 0.0).grads.subpolicy_logits
-            for _ in range(100)
-        ]
+        [Reinforce()(scalar, mixture.policy, count, generator, 0.0).grads.subpolicy_logits for _ in range(100)]
     )
     assert ((draws.mean(0) - exact).abs() < 4 * draws.std(0) / math.sqrt(len(draws))).all()
+
+
+def test_fewer_than_one_draw_is_refused() -> None:
+    with pytest.raises(UserError, match="at least 1, got 0"):
+        Bilevel(draws=0)

@@ -64,36 +64,46 @@ def difference_scores(
 
 @dataclass(frozen=True)
 class Bilevel:
-    """derivative: how s_i is computed, "jvp" (exact) or "finite_difference" (two plain passes, no image gradient)."""
+    """derivative: how s_i is computed, "jvp" (exact) or "finite_difference" (two plain passes, no image gradient).
+
+    draws: how often each training image is drawn for and scored. Most of the noise of an estimate is that of its draws,
+    less of it that of the batches of images, so that a second draw helps more than as many other images.
+    Raises UserError for another derivative, or fewer than one draw.
+    """
 
     derivative: Literal["jvp", "finite_difference"] = "jvp"
+    draws: int = 1
 
     def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise UserError(f"expected draws to be at least 1, got {self.draws}")
         if self.derivative not in ("jvp", "finite_difference"):
             raise UserError(f"expected derivative jvp or finite_difference, got {self.derivative!r}")
 
     def scalar(self, model: nn.Module, terms: tuple[Term, ...], policy: Policy) -> Scalar:
         """sample -> s_i [B], for the images of all `terms` of the hypergradient method, one batch after another.
 
-        B = `draws_of(terms)`. Scaled so that the mean over all images is the sum of the terms' means.
+        Of each term first every image's first draw, then every image's second, and so on. B = draws *
+        `draws_of(terms)`. Scaled so that the mean over all images is the sum of the terms' means.
         """
         scores = directional_scores if self.derivative == "jvp" else difference_scores
-        total = draws_of(terms)
+        total = self.draws * draws_of(terms)
 
         def scores_of(term: Term, sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
-            augmented = policy(term.batch.images, params=sample)
+            images, labels = term.batch.images.repeat(self.draws, 1, 1, 1), term.batch.labels.repeat(self.draws)
+            augmented = policy(images, params=sample)
             if self.derivative == "finite_difference" and torch.is_grad_enabled() and augmented.requires_grad:
                 raise UserError(
                     "objective.derivative=finite_difference has no gradient with respect to the images, which this "
                     "estimator asks for; use objective.derivative=jvp, or an estimator that does not differentiate"
                 )
             share = len(sample) / total
-            return scores(model, term.weights, term.u, augmented, term.batch.labels) / share
+            return scores(model, term.weights, term.u, augmented, labels) / share
 
         def scalar(sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
             parts, start = [], 0
             for term in terms:
-                chosen = slice(start, start := start + len(term.batch.labels))
+                chosen = slice(start, start := start + self.draws * len(term.batch.labels))
                 parts.append(scores_of(term, sample.map(lambda tensor, chosen=chosen: tensor[chosen])))
             return torch.cat(parts)
 
@@ -101,5 +111,5 @@ class Bilevel:
 
 
 def draws_of(terms: tuple[Term, ...]) -> int:
-    """How many draws the scalar of these terms takes: one for each image of each term."""
+    """One for each image of each term."""
     return sum(len(term.batch.labels) for term in terms)
