@@ -269,6 +269,8 @@ def test_every_kind_of_magnitude_survives_the_file(magnitude: str) -> None:
     expected = {"logit_normal": (1, 59), "uniform": (0, 59), "point": (30, 30)}[magnitude]
     assert expected[0] <= first.magnitude[acting].min()
     assert first.magnitude[acting].max() <= expected[1]
+    mean = {"logit_normal": 30.0, "uniform": 15.0, "point": 30.0}[magnitude]
+    assert float(first.magnitude[acting].mean().detach()) == pytest.approx(mean, abs=1.0)
 
 
 def test_the_golden_policy_draws_from_ragged_stages() -> None:

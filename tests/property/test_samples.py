@@ -91,6 +91,7 @@ def test_a_draw_moves_whole(policy: Policy) -> None:
 
 def test_a_slice_is_the_draw_of_those_images(policy: Policy) -> None:
     sample = policy.sample(9, generator=generator(3))
+    assert torch.equal(sample[3:7].subpolicy, sample.subpolicy[3:7])
     images = torch.rand(9, 3, 9, 11, generator=generator())
     output = policy(images, params=sample)
     for index in (slice(3, 7), slice(None, None, 2), torch.tensor([5, 0, 0]), torch.arange(9) % 2 == 1):
