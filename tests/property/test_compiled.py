@@ -145,3 +145,14 @@ def test_what_is_not_named_is_copied() -> None:
     nothing = torch.zeros(3, dtype=torch.int64)
     output = apply_compiled(images, nothing, torch.full((3,), float("nan")), torch.rand(3, 0), 0.0, "bilinear")
     assert torch.equal(output, images)
+
+
+def test_another_operation_of_the_same_name_is_not_taken_for_ours() -> None:
+    policy = initial_policy(make_space({"invert": None}), probability=0.999)
+    ours = policy.ops[0]
+    other = replace(ours, apply=lambda images, magnitude: images / 2)
+    images = torch.rand(4, 3, 5, 6)
+    certain = replace(policy.sample(4), gate=torch.ones(4, 1, dtype=torch.bool))
+    assert torch.allclose(policy(images, params=certain), 1 - images)
+    changed = Policy([other, *policy.ops[1:]], policy.slots, policy.params)
+    assert torch.allclose(changed(images, params=certain), images / 2)

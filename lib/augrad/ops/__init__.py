@@ -75,6 +75,11 @@ def get(name: str) -> Op:
     raise UserError(f"unknown operation {name!r}; {hint}")
 
 
+def is_own(op: Op) -> bool:
+    """Whether `op` is the operation that goes by its name here, and not another one of the same name."""
+    return _BY_NAME.get(op.name) == op
+
+
 __all__ = [
     "Op",
     "auto_contrast",
@@ -90,6 +95,7 @@ __all__ = [
     "hue",
     "identity",
     "invert",
+    "is_own",
     "names",
     "posterize",
     "rotate",

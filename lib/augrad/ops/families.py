@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from augrad.ops import is_own
 from augrad.ops.affine_color import COLOR_MEMBERS, affine_color
 from augrad.ops.compiled.codes import CODES, COPY
 from augrad.ops.numeric import in_own_dtype, rounded_down
@@ -59,15 +60,15 @@ class Arrangement:
 def arrangement(ops: tuple[Op, ...]) -> Arrangement:
     """How to compute a policy's operations together: shared families first, then each operation that is left."""
     acting = [op for op in ops if op.kind != "identity"]
-    codes = (*(CODES.get(op.name, COPY) for op in ops), COPY)
-    rest = [op for op, code in zip(ops, codes, strict=False) if op in acting and code == COPY]
-    return Arrangement(*_grouped(ops, acting), codes, Arrangement(*_grouped(ops, rest), codes))
+    codes = [CODES[op.name] if op.name in CODES and is_own(op) else COPY for op in ops]
+    rest = [op for op, code in zip(ops, codes, strict=True) if op in acting and code == COPY]
+    return Arrangement(*_grouped(ops, acting), (*codes, COPY), Arrangement(*_grouped(ops, rest), (*codes, COPY)))
 
 
 def _grouped(ops: tuple[Op, ...], left: list[Op]) -> tuple[tuple[Family, ...], tuple[int, ...]]:
     found = []
     for names in (WARP_MEMBERS, COLOR_MEMBERS):
-        mine = tuple(op for op in left if op.name in names)
+        mine = tuple(op for op in left if op.name in names and is_own(op))
         if len(mine) > 1:
             found.append(Family(mine))
             left = [op for op in left if op not in mine]
