@@ -67,7 +67,7 @@ class Bilevel:
     """derivative: how s_i is computed, "jvp" (exact) or "finite_difference" (two plain passes, no image gradient).
 
     draws: how often each training image is drawn for and scored. Most of the noise of an estimate is that of its draws,
-    less of it that of the batches of images, so that a second draw helps more than as many other images: it takes a third more of time a step.
+    less of it that of the batches of images: a second draw helps, for the time of another pass over the batch.
     Raises UserError for another derivative, or fewer than one draw.
     """
 
