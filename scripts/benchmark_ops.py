@@ -80,12 +80,12 @@ def without_gradients(policy: Policy, images: Tensor) -> Call:
 
 
 def with_gradients(policy: Policy, images: Tensor, weights: Tensor) -> Call:
-    """Forward and backward to images and magnitudes."""
+    """Forward and backward to images and magnitudes, from the gradient `weights`."""
 
     def call() -> None:
         leaf = images.detach().requires_grad_()
         policy.magnitude_locations.grad = None
-        (policy(leaf) * weights).sum().backward()
+        policy(leaf).backward(weights)
 
     return call
 

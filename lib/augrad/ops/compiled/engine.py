@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -17,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from augrad.ops.compiled.codes import CODES
 
-_ALONE = 2**17
+_ALONE = 2**19
 """Numbers of a batch below which one thread is faster than several."""
 
 
@@ -55,6 +56,7 @@ def _kernels() -> Kernels:
 
 @lru_cache(maxsize=1)
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    # By process, because a pool does not survive a fork.
     return ThreadPoolExecutor(threads, "augrad")
 
 
@@ -63,10 +65,22 @@ def _on_all_threads(kernel: Callable[..., None], batch: int, numbers: int, *argu
     if threads == 1 or batch == 1 or numbers < _ALONE:
         kernel(*arguments, 0, batch)
         return
-    # More parts than threads, because images take different times. A pool does not survive a fork.
-    bounds = [batch * part // (4 * threads) for part in range(4 * threads + 1)]
-    pool = _pool(os.getpid(), threads)
-    list(pool.map(lambda ends: kernel(*arguments, *ends), pairwise(bounds)))
+    # More parts than threads, because images take different times; each thread takes one after another.
+    count = min(4 * threads, batch)
+    parts = deque(pairwise(batch * part // count for part in range(count + 1)))
+
+    def work() -> None:
+        while True:
+            try:
+                part = parts.popleft()
+            except IndexError:
+                return
+            kernel(*arguments, *part)
+
+    others = [_pool(os.getpid(), threads - 1).submit(work) for _ in range(threads - 1)]
+    work()
+    for other in others:
+        other.result()
 
 
 class _Stage(torch.autograd.Function):
