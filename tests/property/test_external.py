@@ -257,7 +257,7 @@ def test_a_policy_with_such_operations_can_be_sent_to_workers() -> None:
 def test_an_operation_for_colour_refuses_grey_images_by_name() -> None:
     policy = initial_policy(make_space({"open_ops.only_colour": STRENGTH}), probability=0.999)
     assert policy(images_like()).shape == (5, 3, 9, 11)
-    with pytest.raises(UserError, match="open_ops.only_colour takes images with 3 channels, got 1"):
+    with pytest.raises(UserError, match=r"open_ops.only_colour takes images with 3 channels, got 1"):
         policy(images_like(channels=1))
 
 
@@ -331,7 +331,8 @@ import torch
 from augrad.initial import initial_policy
 from augrad.ops.space import make_space
 strength = {"low": 0.0, "high": 0.9, "unit": "strength"}
-policy = initial_policy(make_space({"open_ops.gamma": strength, "open_ops.rain": {**strength, "draws": 1}, "identity": {}}))
+ops = {"open_ops.gamma": strength, "open_ops.rain": {**strength, "draws": 1}, "identity": {}}
+policy = initial_policy(make_space(ops))
 images, sample = torch.rand(16, 3, 12, 14), policy.sample(16)
 compiled = torch.compile(lambda x, s: policy(x, params=s), fullgraph=True, backend="eager")
 torch.testing.assert_close(compiled(images, sample), policy(images, params=sample))

@@ -1,4 +1,4 @@
-"""Operations of kornia.augmentation in a space: each image with its own parameter, its own draws, the right gradient."""
+"""Operations of kornia.augmentation in a space: each image its own parameter and draws, and the right gradient."""
 
 import copy
 import pickle
@@ -230,7 +230,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("RandomGaussianBlur", {**BLUR, "parameter": "sigm", "arguments": {"kernel_size": 3, "sigma": [0.1, 2.0]}},
      "parameter: expected a parameter that RandomGaussianBlur draws, got 'sigm'; did you mean sigma"),
     ("RandomGaussianBlur", {**BLUR, "arguments": {}}, "arguments: expected also kernel_size"),
-    ("RandomGaussianBlur", {**BLUR, "arguments": {"kernel_size": [7, 7], "p": 0.5}}, "arguments.p: .* the policy decid"),
+    ("RandomGaussianBlur", {**BLUR, "arguments": {"kernel_size": [7, 7], "p": 0.5}}, "arguments.p: .* policy decides"),
     ("RandomGaussianBlur", {**BLUR, "arguments": {"kernel_size": 3, "border": 1}}, "arguments.border: .*border_type"),
     ("RandomGaussianBlur", {**BLUR, "arguments": {"kernel_size": 3, "border_type": "round"}}, "it says: "),
     ("RandomGaussianBlur", {**BLUR, "arguments": {"kernel_size": {1, 2}}}, "arguments: expected numbers, strings"),
