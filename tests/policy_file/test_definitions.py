@@ -15,7 +15,16 @@ from augrad.errors import PolicyFileError
 from augrad.initial import initial_policy
 from augrad.ops.definition import OPTIONS, Definition
 from augrad.ops.space import make_space
-from augrad.policy_file import Entry, PolicyDocument, SubPolicy, Uniform, Value, format_policy, json_schema, parse_policy
+from augrad.policy_file import (
+    Entry,
+    PolicyDocument,
+    SubPolicy,
+    Uniform,
+    Value,
+    format_policy,
+    json_schema,
+    parse_policy,
+)
 from augrad.policy_file.convert import document_of, policy_from_document
 
 GOLDEN = Path(__file__).parent / "golden" / "version_1_definitions.json"
@@ -173,7 +182,7 @@ def test_all_modules_that_are_missing_are_named_at_once(tmp_path: Path) -> None:
 def test_an_attribute_of_an_allowed_module_is_no_way_to_another(tmp_path: Path) -> None:
     """open_ops imports torch: that opens torch to no one."""
     path = write(tmp_path / "p.json", document({"open_ops.torch.relu": {}}, {"op": "open_ops.torch.relu"}))
-    with pytest.raises(PolicyFileError, match="there is no module open_ops.torch"):
+    with pytest.raises(PolicyFileError, match=r"there is no module open_ops\.torch"):
         augrad.load_policy(path, allow=["open_ops"])
 
 
@@ -188,7 +197,7 @@ def test_documents_are_read_shown_and_compared_without_any_import(dangerous: Pat
 @pytest.mark.parametrize(
     ("definitions", "entry", "message"),
     [
-        ({"open_ops.gama": {}}, {"op": "open_ops.gama"}, 'definitions["open_ops.gama"]: expected a function of open_ops'),
+        ({"open_ops.gama": {}}, {"op": "open_ops.gama"}, 'definitions["open_ops.gama"]: expected a function of open'),
         ({"open_ops.gamma": {}}, {"op": "open_ops.gamma"}, 'definitions["open_ops.gamma"]: expected a function of (im'),
         ({"open_ops.step": {"low": 0.0, "high": 0.9, "unit": "strength"}},
          {"op": "open_ops.step", "unit": "strength", "magnitude": {"value": 0.5}},
@@ -211,7 +220,7 @@ RANGE = {"low": 0.0, "high": 3.0, "unit": "degree"}
 PLACE = "subpolicies[0].stages[0][0]"
 HERE = 'definitions["a.b"]'
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    ({}, ENTRY, f'{PLACE}.op: expected the name of an operation, got "a.b"; an operation that is not augrad\'s own needs'),
+    ({}, ENTRY, f'{PLACE}.op: expected the name of an operation, got "a.b"; an operation that is not'),
     ({"a.c": {}}, {"op": "identity"}, 'definitions["a.c"]: expected an operation that the policy uses, got one that'),
     ({"gamma": {}}, {"op": "identity"}, "definitions: expected a name of at most 200 characters as in package.module"),
     ({"a..b": {}}, {"op": "identity"}, "definitions: expected a name of at most 200 characters as in package.module"),
@@ -221,7 +230,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"a.b": None}, ENTRY, f"{HERE}: expected a definition, an object, got null"),
     ({"a.b": []}, ENTRY, f"{HERE}: expected a definition, an object, got an empty list"),
     ({"a.b": {**RANGE, "hihg": 1}}, ENTRY, f"{HERE}.hihg: expected no key but low, high, unit, .* got an unknown one"),
-    ({"a.b": {**RANGE, "kind": None}}, ENTRY, f"{HERE}.kind: expected geometric, color, filter or erase, or no such key"),
+    ({"a.b": {**RANGE, "kind": None}}, ENTRY, f"{HERE}.kind: expected geometric, color, filter or erase, or no such"),
     ({"a.b": {**RANGE, "kind": "mix"}}, ENTRY, f'{HERE}.kind: expected geometric, color, filter or erase, got "mix"'),
     ({"a.b": {**RANGE, "unit": "radian"}}, ENTRY, f'{HERE}.unit: expected the unit .* got "radian"'),
     ({"a.b": {**RANGE, "high": "3"}}, ENTRY, f'{HERE}.high: expected a number, the strong end .* got "3"'),
@@ -231,7 +240,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"a.b": {"low": 0.0, "unit": "degree"}}, ENTRY, f"{HERE}.high: expected a number, the strong end .* got nothing"),
     ({"a.b": {**RANGE, "draws": True}}, ENTRY, f"{HERE}.draws: expected a whole number from 1 to 64, got true"),
     ({"a.b": {**RANGE, "draws": 65}}, ENTRY, f"{HERE}.draws: expected a whole number from 1 to 64, got 65"),
-    ({"a.b": {**RANGE, "surrogate": "os"}}, ENTRY, f"{HERE}.surrogate: expected finite_difference, or the name .* 'os'"),
+    ({"a.b": {**RANGE, "surrogate": "os"}}, ENTRY, f"{HERE}.surrogate: expected finite_difference, or the .* 'os'"),
     ({"a.b": {**RANGE, "surrogate": 3}}, ENTRY, f"{HERE}.surrogate: expected finite_difference, or the name .* got 3"),
     ({"a.b": {**RANGE, "signed": 1}}, ENTRY, f"{HERE}.signed: expected true or false, got 1"),
     ({"a.b": {**RANGE, "arguments": []}}, ENTRY, f"{HERE}.arguments: expected an object, arguments of the kornia"),
@@ -268,7 +277,7 @@ def test_definitions_are_an_object_and_not_too_many() -> None:
         with pytest.raises(PolicyFileError, match=f"^definitions: expected an object .* got {got}"):
             parse_policy(json.dumps(document(definitions, {"op": "identity"})))  # type: ignore[arg-type]
     many = {f"a.b{index}": {} for index in range(257)}
-    with pytest.raises(PolicyFileError, match="^definitions: expected an object .* 256 operations, got 257"):
+    with pytest.raises(PolicyFileError, match=r"^definitions: expected an object .* 256 operations, got 257"):
         parse_policy(json.dumps(document(many, {"op": "identity"})))
 
 

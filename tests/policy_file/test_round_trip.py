@@ -26,7 +26,9 @@ from augrad.policy_file import (
     parse_policy,
 )
 
-GOLDENS = [(Path(__file__).parent / "golden" / f"{name}.json").read_bytes() for name in ("version_1", "version_1_definitions")]
+GOLDENS = [
+    (Path(__file__).parent / "golden" / f"{name}.json").read_bytes() for name in ("version_1", "version_1_definitions")
+]
 GOLDEN = GOLDENS[0]
 OPS = tuple(map(ops.get, ops.names()))
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

@@ -18,6 +18,7 @@ from augrad.estimators.enumerate import Enumerate
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.mixture import Mixture
 from augrad.initial import initial_policy
+from augrad.ops import apply
 from augrad.ops.external import WINDOW, external_op
 from augrad.ops.probe import probe
 from augrad.ops.space import make_candidate, make_space
@@ -261,15 +262,13 @@ def test_an_operation_for_colour_refuses_grey_images_by_name() -> None:
         policy(images_like(channels=1))
 
 
-def test_the_selected_path_of_a_gpu_gives_the_same() -> None:
-    from augrad.ops.apply import _grouped, _selected
-
-    space = make_space({"open_ops.gamma": STRENGTH, "open_ops.rain": {**STRENGTH, "draws": 1}})
-    found = [candidate.op for candidate in space.candidates]
-    images, magnitude = images_like(12), torch.linspace(0.1, 0.8, 12, dtype=torch.float64)
-    draw, chosen = torch.linspace(0, 0.99, 12)[:, None], torch.arange(12) % 3 - 1
-    one, other = (way(images, found, chosen, magnitude, draw, 0.0, "bilinear", images) for way in (_grouped, _selected))
-    torch.testing.assert_close(one, other)
+def test_the_selected_path_of_a_gpu_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rain = {**STRENGTH, "draws": 1}
+    policy = initial_policy(make_space({"open_ops.gamma": STRENGTH, "open_ops.rain": rain, "rotate": {}}), stages=2)
+    images, sample = images_like(24), policy.sample(24)
+    output = policy(images, params=sample)
+    monkeypatch.setattr(apply, "_sorted", apply._selected)
+    torch.testing.assert_close(policy(images, params=sample), output)
 
 
 # --- spaces ----------------------------------------------------------------------------------------------------------

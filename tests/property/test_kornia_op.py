@@ -2,12 +2,15 @@
 
 import copy
 import pickle
+import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from augrad import UserError
@@ -250,6 +253,33 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 def test_wrong_options_are_refused(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_space({KORNIA + name: options})
+
+
+def test_an_operation_derived_from_kornias_is_one() -> None:
+    options = {"low": 0.0, "high": 0.5, "unit": "addend"}
+    op = external_op("open_kornia.Lighter.amount", options)[0]
+    assert op.kind == "color"
+    images, magnitude = images_like(), magnitudes(op)
+    torch.testing.assert_close(
+        op.apply(images, magnitude), (images + magnitude.float()[:, None, None, None]).clamp(0, 1)
+    )
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/open_space.md"])
+def test_the_examples_of_the_documents_are_true(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    spaces = [block.get("ops", block) for block in blocks if "kornia.augmentation" in str(block)]
+    assert spaces
+    (tmp_path / "mypackage").mkdir()
+    functions = re.findall(r"```python\n# mypackage/ops.py\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "mypackage" / "ops.py").write_text("".join(functions))
+    monkeypatch.syspath_prepend(tmp_path)
+    images = images_like(64)
+    for space in spaces:
+        policy = initial_policy(make_space(space), stages=2)
+        output, sample = policy(images, return_params=True)
+        assert torch.equal(policy(images, params=sample), output)
 
 
 def test_without_kornia_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,9 +87,7 @@ def test_evolution_names_its_lines_at_their_ends(rows: Rows):
 
 
 def test_evolution_shortens_dotted_names(rows: Rows):
-    renamed = [
-        {key.replace("/rotate", "/mypackage.ops.rotate"): value for key, value in row.items()} for row in rows
-    ]
+    renamed = [{key.replace("/rotate", "/mypackage.ops.rotate"): value for key, value in row.items()} for row in rows]
     texts = _texts(evolution_figure(renamed))
     assert [text for text in texts if "rotate" in text] == ["rotate  44%", "rotate  60%", "rotate  90%"]
 
