@@ -1,4 +1,4 @@
-"""Operations as a user writes them, imported by name in the tests of the open search space. Some are wrong on purpose."""
+"""Operations as a user writes them, which the tests of the open search space name. Some are wrong on purpose."""
 
 import random
 

@@ -127,7 +127,7 @@ def test_a_resumed_run_draws_what_it_would_have_drawn(augrad, small, tmp_path: P
 
 
 MISTAKES = [
-    ("{low: 0.0, high: 0.9, unit: strength}", "open_ops.step", ["open_ops.step", "magnitude", "got zeros", "surrogate"]),
+    ("{low: 0.0, high: 0.9, unit: strength}", "open_ops.step", ["open_ops.step", "magnitude", "zeros", "surrogate"]),
     ("{low: 0.0, high: 0.9, unit: strength}", "open_ops.gama", ["open_ops.gama", "did you mean gamma"]),
     ("{low: 0.0, high: 0.9}", "open_ops.gamma", ["open_ops.gamma", "unit"]),
     ("{low: 0.0, high: 0.9, unit: strength}", "nowhere.gamma", ["nowhere.gamma", "no module nowhere", "PYTHONPATH"]),
