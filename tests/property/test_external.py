@@ -19,7 +19,7 @@ from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.mixture import Mixture
 from augrad.initial import initial_policy
 from augrad.ops import apply
-from augrad.ops.external import WINDOW, external_op
+from augrad.ops.external import external_op
 from augrad.ops.probe import probe
 from augrad.ops.space import make_candidate, make_space
 from augrad.ops.spec import Op
@@ -200,7 +200,7 @@ def test_the_finite_difference_is_that_of_the_forward_pass_and_stays_in_the_rang
     op = made("step", surrogate="finite_difference")
     images = images_like(dtype=torch.float64)
     magnitude = torch.tensor([0.0, 0.05, 0.33, 0.42, 0.9], dtype=torch.float64)
-    h = WINDOW * 0.9
+    h = 0.9 / 8
     above, below = (magnitude + h).clamp(max=0.9), (magnitude - h).clamp(min=0.0)
     slope = (open_ops.step(images, above) - open_ops.step(images, below)) / open_ops.column(above - below)
     weights = torch.linspace(-1, 1, images[0].numel(), dtype=images.dtype).reshape(images[0].shape)
