@@ -116,7 +116,7 @@ def _instantiation_message(error: InstantiationException) -> str | None:
     while cause is not None:
         message = mistake_message(cause)
         if message is not None:
-            return prefix + message
+            return message if message.startswith(prefix) else prefix + message
         cause = cause.__cause__
     return None
 

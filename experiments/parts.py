@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from augrad.data.types import Splits
 from augrad.devices import find_device
@@ -54,10 +54,19 @@ def data_and_device(config: DictConfig) -> tuple[Splits, torch.device]:
     return instantiate(config.data).to(device), device
 
 
+def allowed_modules(config: DictConfig) -> list[str]:
+    """`policy.allow`: the modules of which policy files may name operations. Raises UserError unless it is a list."""
+    allow = config.policy.get("allow") or []
+    allow = [allow] if isinstance(allow, str) else allow
+    if not isinstance(allow, ListConfig | list) or not all(isinstance(module, str) for module in allow):
+        raise UserError(f"policy.allow: expected a list of modules, as in [mypackage.ops], got {allow}")
+    return list(allow)
+
+
 def starting_policy(config: DictConfig, seed: int) -> Policy:
     """The policy at the start of a search: over the space, or the one in `policy.file`."""
     if config.policy.get("file"):
-        return load_policy(config.policy.file)
+        return load_policy(config.policy.file, allowed_modules(config))
     if "_target_" not in config.policy:
         raise UserError("policy: expected policy.file=FILE beside policy=file, got none")
     build = instantiate(config.policy)
@@ -72,7 +81,7 @@ def policy_arm(source: str | None, config: DictConfig, seed: int) -> Policy | No
         space = instantiate(config.space)
         start = instantiate(config.policy)(space=space) if "_target_" in config.policy else initial_policy(space)
         return random_policy(start, seed)
-    return load_policy(source)
+    return load_policy(source, allowed_modules(config))
 
 
 def provenance(config: DictConfig, data: Splits, metrics: Mapping[str, Any]) -> dict[str, Any]:

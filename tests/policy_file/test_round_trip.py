@@ -26,7 +26,10 @@ from augrad.policy_file import (
     parse_policy,
 )
 
-GOLDEN = (Path(__file__).parent / "golden" / "version_1.json").read_bytes()
+GOLDENS = [
+    (Path(__file__).parent / "golden" / f"{name}.json").read_bytes() for name in ("version_1", "version_1_definitions")
+]
+GOLDEN = GOLDENS[0]
 OPS = tuple(map(ops.get, ops.names()))
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 LIMITS = {"bits": (1.0, 8.0), "threshold": (0.0, 1.0), "weight": (0.0, 1.0), "pixel": (0.0, 1e6)}
@@ -216,14 +219,14 @@ STRANGE |= st.sampled_from(
     ["", "0.5", "rotate", "identity", "degree", "bits", "os.system", "\ud800", "\n", "\x1b[31m", {"low": 0, "high": 1}]
 )
 KEYS = st.sampled_from(
-    ["op", "unit", "magnitude", "low", "location", "uniform", "weight", "weigth", "", "a.b", "\ud800"]
+    ["op", "unit", "magnitude", "low", "location", "uniform", "weight", "weigth", "arguments", "", "a.b", "\ud800"]
 )
 
 
 @st.composite
 def mutated(draw: st.DrawFn) -> str:
-    """The golden document with a few values replaced, removed, repeated or added."""
-    data = json.loads(GOLDEN)
+    """A golden document with a few values replaced, removed, repeated or added."""
+    data = json.loads(draw(st.sampled_from(GOLDENS)))
     for _ in range(draw(st.integers(1, 3))):
         at: Any = data
         while True:

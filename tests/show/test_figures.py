@@ -86,6 +86,12 @@ def test_evolution_names_its_lines_at_their_ends(rows: Rows):
     _assert_words_are_legible(figure)
 
 
+def test_evolution_shortens_dotted_names(rows: Rows):
+    renamed = [{key.replace("/rotate", "/mypackage.ops.rotate"): value for key, value in row.items()} for row in rows]
+    texts = _texts(evolution_figure(renamed))
+    assert [text for text in texts if "rotate" in text] == ["rotate  44%", "rotate  60%", "rotate  90%"]
+
+
 def test_evolution_draws_what_the_rows_say(rows: Rows):
     lines = _panel(evolution_figure(rows), "How often an image").get_lines()
     by_end = {round(float(line.get_ydata()[-1]), 4): line for line in lines}

@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from augrad.errors import UserError
-from augrad.policy_file import PolicyDocument
+from augrad.ops.definition import Definition
+from augrad.policy_file import Entry, PolicyDocument, SubPolicy
 from augrad.show.statistics import ComparisonRow
 from augrad.show.table import comparison_table, policy_table
 
@@ -45,6 +46,29 @@ _ROWS = [
     ComparisonRow("[bold]odd[/bold]", (0.94,)),
     ComparisonRow("learned", (0.95, 0.96, 0.955)),
 ]
+
+
+def test_dotted_names_are_short_and_explained_below():
+    names = ("mypackage.ops.gamma", "mypackage.ops.invert", "kornia.augmentation.RandomGaussianBlur", "invert")
+    stage = tuple(Entry(op=name, weight=0.25) for name in names)
+    definitions = {name: Definition() for name in names[:3]}
+    document = PolicyDocument(
+        interpolation="bilinear",
+        fill=0.0,
+        definitions=definitions,
+        subpolicies=(SubPolicy(weight=1.0, stages=(stage,)),),
+    )
+    table = policy_table(document)
+    assert [row[2] for row in _cells(table)] == ["gamma", "ops.invert", "RandomGaussianBlur", "invert"]
+    assert [line.strip() for line in _lines(table)[-3:]] == [
+        "gamma: mypackage.ops.gamma",
+        "ops.invert: mypackage.ops.invert",
+        "RandomGaussianBlur: kornia.augmentation.RandomGaussianBlur",
+    ]
+    assert [line.strip() for line in _lines(policy_table(document, limit=1))[-2:]] == [
+        "gamma: mypackage.ops.gamma",
+        "3 more left out, the largest share 25%",
+    ]
 
 
 def test_comparison():

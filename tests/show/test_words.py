@@ -16,7 +16,15 @@ from augrad.policy_file import (
     UniformUpTo,
     Value,
 )
-from augrad.show.words import describe_entry, describe_magnitude, number, operation_masses, policy_rows, share
+from augrad.show.words import (
+    describe_entry,
+    describe_magnitude,
+    number,
+    operation_masses,
+    policy_rows,
+    share,
+    short_names,
+)
 
 _HALF = {"location": 0.0, "scale": 0.5}
 """Median in the middle of the range; 80% between 0.345 and 0.655 of it."""
@@ -136,3 +144,33 @@ def test_masses_agree_with_draws(entry: Callable[..., Entry]):
             counts[op] += int(((drawn == slot) & (acted | (slot == 0))).sum())
             counts["identity"] += int(((drawn == slot) & ~acted).sum()) if slot else 0
     assert {op: count / n for op, count in counts.items()} == pytest.approx(masses, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("unit", "words"),
+    [
+        ("pixel", "1.5 px"),
+        ("fraction", "150%"),
+        ("strength", "factor 2.5"),
+        ("factor", "factor 1.5"),
+        ("degree", "1.5°"),
+    ],
+)
+def test_magnitudes_of_operations_that_are_not_augrads_own_say_no_more_than_their_unit(unit: str, words: str):
+    magnitude = Value(value=1.5)
+    assert describe_magnitude(Entry(op="mypackage.ops.blur", unit=unit, magnitude=magnitude)) == words
+
+
+def test_short_names_are_the_ends_that_no_other_name_has():
+    names = ["rotate", "invert", "mypackage.ops.gamma", "mypackage.ops.rotate", "a.b.shift", "c.b.shift", "d.shift"]
+    assert short_names(names) == {
+        "rotate": "rotate",
+        "invert": "invert",
+        "mypackage.ops.gamma": "gamma",
+        "mypackage.ops.rotate": "ops.rotate",
+        "a.b.shift": "a.b.shift",
+        "c.b.shift": "c.b.shift",
+        "d.shift": "d.shift",
+    }
+    assert short_names(["a.b", "x.a.b"]) == {"a.b": "a.b", "x.a.b": "x.a.b"}
+    assert short_names([]) == {}

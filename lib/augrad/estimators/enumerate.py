@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from augrad.errors import UserError
-from augrad.estimators.estimate import Estimate, Scalar, gradients_of, leave_one_out
+from augrad.estimators.estimate import Estimate, Scalar, gradients_of, leave_one_out, require_pathwise
 from augrad.policy import Policy
 from augrad.types import PolicyParams, PolicySample, TensorFields
 
@@ -98,6 +98,8 @@ class Enumerate:
     ) -> Estimate:
         outcomes = self._outcomes(policy)
         pathwise = self.magnitude == "pathwise"
+        if pathwise:
+            require_pathwise(policy)
         grads = policy.params.map(torch.zeros_like)
         scores, log_densities = [], []
         with torch.enable_grad():

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from augrad.errors import UserError
 from augrad.policy import Policy
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
 
@@ -48,6 +49,18 @@ def gradients_of(value: Float[Tensor, ""], policy: Policy) -> PolicyParams:
     return PolicyParams(
         *(torch.zeros_like(p) if g is None else g.detach() for p, g in zip(parameters, grads, strict=True))
     )
+
+
+def require_pathwise(policy: Policy) -> None:
+    """Raise UserError if magnitudes are learned and an operation gives its magnitude no derivative: it would stay."""
+    if not (policy.magnitude_locations.requires_grad or policy.magnitude_log_scales.requires_grad):
+        return
+    silent = [op.name for op in policy.ops if op.has_magnitude and op.magnitude_grad == "none"]
+    if silent:
+        raise UserError(
+            f"this estimator differentiates magnitudes through the operations, got {', '.join(silent)} with "
+            "magnitude_grad: none; give a surrogate, or take an estimator that learns magnitudes by their score"
+        )
 
 
 def geometric(start: float, end: float, progress: float) -> float:

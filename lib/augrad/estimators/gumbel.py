@@ -9,7 +9,7 @@ from torch import Tensor
 
 from augrad.errors import UserError
 from augrad.estimators.branch import chosen
-from augrad.estimators.estimate import Estimate, Scalar, geometric, gradients_of, leave_one_out
+from augrad.estimators.estimate import Estimate, Scalar, geometric, gradients_of, leave_one_out, require_pathwise
 from augrad.policy import Policy
 from augrad.relaxation import (
     BranchNoise,
@@ -70,6 +70,8 @@ class Gumbel:
     def __call__(
         self, scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None, progress: float
     ) -> Estimate:
+        if self.magnitude == "pathwise":
+            require_pathwise(policy)
         temperature = self.temperature_at(progress)
         if self.relaxation == "straight_through":
             return self._through_the_scores(scalar, policy, batch_size, generator, temperature)

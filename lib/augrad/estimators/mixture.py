@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from augrad.errors import UserError
-from augrad.estimators.estimate import Estimate, Scalar, geometric, gradients_of
+from augrad.estimators.estimate import Estimate, Scalar, geometric, gradients_of, require_pathwise
 from augrad.policy import Policy
 from augrad.relaxation import categorical
 from augrad.types import RelaxedSample
@@ -45,6 +45,7 @@ class Mixture:
     def __call__(
         self, scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None, progress: float
     ) -> Estimate:
+        require_pathwise(policy)
         with torch.enable_grad():
             scores = scalar(self.draw(policy, batch_size, generator, progress)).to(torch.float64)
         return Estimate(gradients_of(scores.mean(), policy), scores.detach().mean())

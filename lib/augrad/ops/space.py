@@ -1,12 +1,15 @@
 """What a policy chooses from: operations with their ranges, and how resampling fills what it uncovers."""
 
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from augrad.errors import UserError
-from augrad.ops import get
+from augrad.ops import get, names
+from augrad.ops.definition import OPTIONS
+from augrad.ops.external import external_op
 from augrad.ops.spec import Op
 
 Interpolation = Literal["bilinear", "nearest"]
@@ -35,12 +38,16 @@ class Space:
         return tuple(candidate.op.name for candidate in self.candidates)
 
 
-def make_candidate(name: str, options: Mapping[str, float | bool] | None = None) -> Candidate:
+def make_candidate(name: str, options: Any = None) -> Candidate:
     """The operation `name` with its default range, or with `low`, `high`, `signed` replaced by those of `options`.
 
-    Raises UserError for an unknown operation or option, a range on an operation without a magnitude, or a sign it
-    cannot have.
+    A dotted name stands for an operation that is not augrad's own: it is imported and checked, see
+    `augrad.ops.external.external_op`. It warns where the weak end of its range is not the identity.
+    Raises UserError for an unknown operation or option, a range on an operation without a magnitude, a sign it
+    cannot have, or an operation that fails its checks.
     """
+    if "." in name:
+        return _external_candidate(name, options)
     op = get(name)
     if options is not None and not isinstance(options, Mapping):
         raise UserError(f"space: {name}: expected low, high or signed, as in {name}: {{high: 0.5}}, got {options!r}")
@@ -64,17 +71,34 @@ def make_candidate(name: str, options: Mapping[str, float | bool] | None = None)
     return Candidate(op, float(bounds[0]), float(bounds[1]), bool(signed))  # type: ignore[arg-type]
 
 
-def make_space(
-    ops: Mapping[str, Mapping[str, float | bool] | None], interpolation: Interpolation = "bilinear", fill: float = 0.0
-) -> Space:
+def _external_candidate(name: str, options: Any) -> Candidate:
+    try:
+        op, finding = external_op(name, options)
+    except UserError as error:
+        raise UserError(f"space: {name}: {error}") from error.__cause__
+    if finding.change_at_low > 1.5 / 255:
+        warnings.warn(
+            f"space: {name}: at the weak end of its range, {op.low} {op.unit}, pixels change by up to "
+            f"{finding.change_at_low:.2g}; a strength of 0 does not leave images as they are",
+            stacklevel=3,
+        )
+    return Candidate(op, op.low, op.high, op.signed)
+
+
+def make_space(ops: Mapping[str, Any], interpolation: Interpolation = "bilinear", fill: float = 0.0) -> Space:
     """A space from a mapping of operation names to their options (None or empty: the default range), in order.
 
     An operation whose options are False is left out, so that one word on the command line removes it:
-    `space.ops.invert=false`.
+    `space.ops.invert=false`. A dotted name may be given part by part, as the command line does
+    (`+space.ops.mypackage.ops.gamma.high=0.5`); options of the same operation add up, the later ones win.
     Raises UserError for bad entries, an empty space, an interpolation other than bilinear or nearest, a fill outside
     0..1.
     """
-    chosen = {name: options for name, options in ops.items() if options is not False}
+    entries: dict[str, Any] = {}
+    for name, options in _by_dotted_name(ops):
+        both = isinstance(entries.get(name), Mapping) and isinstance(options, Mapping)
+        entries[name] = {**entries[name], **options} if both else options
+    chosen = {name: options for name, options in entries.items() if options is not False}
     if not chosen:
         raise UserError("space: expected at least one operation, got none")
     if interpolation not in ("bilinear", "nearest"):
@@ -82,3 +106,19 @@ def make_space(
     if not isinstance(fill, int | float) or not 0.0 <= fill <= 1.0:
         raise UserError(f"space: expected a fill in 0..1, got {fill!r}")
     return Space(tuple(make_candidate(name, options) for name, options in chosen.items()), interpolation, float(fill))
+
+
+def _by_dotted_name(ops: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """The entries, those of `{mypackage: {ops: {gamma: {...}}}}` as `mypackage.ops.gamma`."""
+    for key, options in ops.items():
+        name = f"{before}{key}"
+        deeper = isinstance(options, Mapping) and len(options) > 0 and name not in names()
+        if deeper and not set(options) & set(OPTIONS) and not any(_is_value(option) for option in options.values()):
+            yield from _by_dotted_name(options, f"{name}.")
+        else:
+            yield name, options
+
+
+def _is_value(option: object) -> bool:
+    """Whether it can only be the value of an option, not the options of an operation."""
+    return not isinstance(option, Mapping) and option is not None and option is not False

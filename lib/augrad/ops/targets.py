@@ -57,7 +57,10 @@ def check_targets(given: Augmented, ops: Sequence[Op]) -> None:
             )
         for op in ops:
             if op.kind == "mix" or (op.kind == "geometric" and op.name not in MATRICES):
-                raise UserError(f"{op.name} cannot move {name}: take it out of the policy, or call it without {name}")
+                hint = "; if it moves no pixels, say kind: color where it is defined" if "." in op.name else ""
+                raise UserError(
+                    f"{op.name} cannot move {name}: take it out of the policy, or call it without {name}{hint}"
+                )
 
 
 def move_targets(given: Augmented, output: Tensor, ops: Sequence[Op], sample: PolicySample) -> Augmented:

@@ -1,8 +1,9 @@
 """Between the document, which a person reads, and the policy, which draws."""
 
+import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,16 @@ from typing import Any
 import torch
 
 from augrad import ops
-from augrad.errors import PolicyFileError
+from augrad.errors import PolicyFileError, UserError
+from augrad.ops.definition import Definition
+from augrad.ops.external import definitions_of, external_op
+from augrad.ops.spec import Op
 from augrad.policy import Policy
 from augrad.policy_file.files import read_policy, write_policy
 from augrad.policy_file.magnitude import LogitNormal, Magnitude, Uniform, UniformUpTo, Value
 from augrad.policy_file.model import Entry, PolicyDocument, SubPolicy
 from augrad.policy_file.numbers import rounded
+from augrad.policy_file.problems import describe, format_place
 from augrad.slots import Slot
 from augrad.types import PolicyParams
 
@@ -26,19 +31,33 @@ def builtin_policies() -> tuple[str, ...]:
     return tuple(sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".json")))
 
 
-def load_policy(source: str | os.PathLike[str]) -> Policy:
+def load_policy(source: str | os.PathLike[str], allow: str | Sequence[str] = ()) -> Policy:
     """The policy in the file `source`, or the built-in one of that name (a file of that name goes first).
+
+    allow: the modules, or packages with all their modules, of which the file may name operations, e.g.
+    `["mypackage.ops", "kornia.augmentation"]`. Nothing that is not augrad's own is imported otherwise.
+    Raises PolicyFileError, with the place of the first problem, for a file that cannot be accepted.
+    """
+    document = read_document(source)
+    try:
+        return policy_from_document(document, allow)
+    except PolicyFileError as error:
+        raise PolicyFileError(f"{error} [in {os.fspath(source)}]") from error.__cause__
+
+
+def read_document(source: str | os.PathLike[str]) -> PolicyDocument:
+    """The document in the file `source`, or of the built-in policy of that name; nothing that it names is imported.
 
     Raises PolicyFileError, with the place of the first problem, for a file that cannot be accepted.
     """
     if isinstance(source, str) and source in builtin_policies() and not Path(source).exists():
-        return policy_from_document(read_policy(str(files("augrad.policy_file") / "builtin" / f"{source}.json")))
+        return read_policy(str(files("augrad.policy_file") / "builtin" / f"{source}.json"))
     if not Path(source).exists():
         raise PolicyFileError(
             f"{os.fspath(source)}: no such policy file; "
             f"give a path, or a built-in policy: {', '.join(builtin_policies())}"
         )
-    return policy_from_document(read_policy(source))
+    return read_policy(source)
 
 
 def save_policy(policy: Policy, path: str | os.PathLike[str]) -> None:
@@ -46,10 +65,16 @@ def save_policy(policy: Policy, path: str | os.PathLike[str]) -> None:
     write_policy(document_of(policy), path)
 
 
-def policy_from_document(document: PolicyDocument) -> Policy:
-    """The policy that `document` describes; `document_of` gives the document back."""
+def policy_from_document(document: PolicyDocument, allow: str | Sequence[str] = ()) -> Policy:
+    """The policy that `document` describes; `document_of` gives the document back.
+
+    allow: see `load_policy`. Raises PolicyFileError for an operation of a module that is not allowed, before anything
+    is imported, and for one that cannot be made.
+    """
     names = list(dict.fromkeys(e.op for sub in document.subpolicies for stage in sub.stages for e in stage))
-    table = [ops.get(name) for name in names]
+    _require_allowed(document.definitions, [allow] if isinstance(allow, str) else allow)
+    defined = {name: _defined(name, definition) for name, definition in document.definitions.items()}
+    table = [defined[name] if name in defined else ops.get(name) for name in names]
     if not any(op.kind == "identity" for op in table):
         table.append(ops.get("identity"))  # what a closed gate amounts to
     slots = tuple(
@@ -91,9 +116,11 @@ def document_of(policy: Policy, provenance: Mapping[str, Any] | None = None) -> 
         magnitude = _magnitude(slot, locations[s][stage][k], scales[s][stage][k])
         return Entry(**common, unit=op.unit, magnitude=magnitude, signed=slot.signed)
 
+    used = {slot.op for stages in policy.slots for candidates in stages for slot in candidates}
     return PolicyDocument(
         interpolation=policy.interpolation,
         fill=policy.fill,
+        definitions=definitions_of(policy.ops[index] for index in sorted(used)),
         subpolicies=tuple(
             SubPolicy(
                 weight=rounded(weights[s]),
@@ -106,6 +133,30 @@ def document_of(policy: Policy, provenance: Mapping[str, Any] | None = None) -> 
         ),
         provenance=dict(policy.provenance if provenance is None else provenance),
     )
+
+
+def _require_allowed(definitions: Mapping[str, Definition], allow: Sequence[str]) -> None:
+    refused = [
+        (operation, name)
+        for operation, definition in definitions.items()
+        for name in (operation, *definition.other_names())
+        if not any(name == allowed or name.startswith(f"{allowed}.") for allowed in allow)
+    ]
+    if refused:
+        operation, name = refused[0]
+        modules = list(dict.fromkeys([*allow, *(name.rpartition(".")[0] for _, name in refused)]))
+        raise PolicyFileError(
+            f"{format_place(('definitions', operation))}: expected operations of allowed modules only "
+            f"({', '.join(allow) or 'none'}), got {describe(name)}; if you trust their code, "
+            f"allow={json.dumps(modules)}, or policy.allow=[{','.join(modules)}] on the command line"
+        )
+
+
+def _defined(name: str, definition: Definition) -> Op:
+    try:
+        return external_op(name, definition.given())[0]
+    except UserError as error:
+        raise PolicyFileError(f"{format_place(('definitions', name))}: {error}") from error.__cause__
 
 
 def _log(value: float) -> float:

@@ -23,6 +23,7 @@ def format_policy(document: PolicyDocument) -> str:
         f'  "version": {VERSION},\n'
         f'  "interpolation": {_json(document.interpolation)},\n'
         f'  "fill": {_json(document.fill)},\n'
+        f"{_definitions(document)}"
         '  "subpolicies": [\n'
         f"{subpolicies}\n"
         "  ],\n"
@@ -38,6 +39,22 @@ def format_policy(document: PolicyDocument) -> str:
             "shorten provenance, or leave out sub-policies of no weight",
         )
     return text
+
+
+def _definitions(document: PolicyDocument) -> str:
+    """One a line, in the order of their names; nothing at all without any."""
+    if not document.definitions:
+        return ""
+    lines = [
+        f"    {json.dumps(name)}: {json.dumps(_rounded_json(_sorted(definition.given())))}"
+        for name, definition in sorted(document.definitions.items())
+    ]
+    return '  "definitions": {\n' + ",\n".join(lines) + "\n  },\n"
+
+
+def _sorted(given: dict[str, Any]) -> dict[str, Any]:
+    """Options in their own order; the keys of `arguments`, which have none, by name."""
+    return {key: json.loads(json.dumps(value, sort_keys=True)) for key, value in given.items()}
 
 
 def _subpolicy(subpolicy: SubPolicy) -> str:

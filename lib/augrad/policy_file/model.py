@@ -20,7 +20,9 @@ from pydantic import (
 )
 
 from augrad import ops
+from augrad.ops.definition import is_dotted
 from augrad.ops.spec import Op, Unit
+from augrad.policy_file.definitions import Definitions, check_entry
 from augrad.policy_file.magnitude import Magnitude, NonNegative, Record
 from augrad.policy_file.numbers import rounded
 from augrad.policy_file.problems import (
@@ -71,9 +73,9 @@ def _entry_schema(schema: dict[str, Any]) -> None:
 class Entry(Record):
     """One operation of a stage.
 
-    op: a name of `augrad.ops`. unit, magnitude: None for an operation without a magnitude, else its unit and how its
-    magnitude is drawn. signed: a random sign per image. probability: in 0..1, of being applied when chosen. weight: of
-    being chosen in its stage.
+    op: a name of `augrad.ops`, or a dotted one that the document defines. unit, magnitude: None for an operation
+    without a magnitude, else its unit and how its magnitude is drawn. signed: a random sign per image. probability: in
+    0..1, of being applied when chosen. weight: of being chosen in its stage.
     """
 
     model_config = ConfigDict(json_schema_extra=_entry_schema)
@@ -88,14 +90,14 @@ class Entry(Record):
     @field_validator("op")
     @classmethod
     def _known_op(cls, name: str) -> str:
-        if name not in ops.names():
+        if name not in ops.names() and not is_dotted(name):
             raise problem("the name of an operation", describe(name), advice=known_names(name, ops.names()))
         return name
 
     @field_validator("unit", mode="before")
     @classmethod
     def _unit_of_op(cls, unit: Any, info: Any) -> Any:
-        if "op" in info.data and unit is not None:
+        if "op" in info.data and unit is not None and not is_dotted(info.data["op"]):
             op = ops.get(info.data["op"])
             if op.unit is None:
                 raise problem("no such key", describe(unit), advice=f"{op.name} has no magnitude")
@@ -105,6 +107,8 @@ class Entry(Record):
 
     @model_validator(mode="after")
     def _fits_op(self, info: Any) -> "Entry":
+        if is_dotted(self.op):
+            return self._check_defined(strictly=info.context == FROM_FILE)
         op = ops.get(self.op)
         if op.unit is None:
             self._check_no_magnitude(strictly=info.context == FROM_FILE)
@@ -122,6 +126,16 @@ class Entry(Record):
             if not lowest <= number <= highest:
                 expected = f"a number from {lowest:.0f} to {highest:.0f} ({op.unit} of {op.name})"
                 raise problem(expected, describe(number), "magnitude", key)
+        return self
+
+    def _check_defined(self, strictly: bool) -> "Entry":
+        """What can be said of an operation that is not augrad's own without its definition."""
+        if self.unit is None and self.magnitude is None:
+            self._check_no_magnitude(strictly)
+            return self
+        for key in ("unit", "magnitude"):
+            if getattr(self, key) is None:
+                raise problem(EXPECTED[key], self._came(key), key, advice="unit and magnitude come together")
         return self
 
     def _check_no_magnitude(self, strictly: bool) -> None:
@@ -182,8 +196,9 @@ def _document_schema(schema: dict[str, Any]) -> None:
 class PolicyDocument(Record):
     """A policy: one sub-policy is chosen for each image. In a file `format` and `version` are required.
 
-    interpolation, fill: how geometric operations resample, and the value in 0..1 of what they uncover. provenance: any
-    JSON object; it changes nothing in what the policy does.
+    interpolation, fill: how geometric operations resample, and the value in 0..1 of what they uncover. definitions: of
+    the operations that are not augrad's own, by their dotted names. provenance: any JSON object; it changes nothing in
+    what the policy does.
     """
 
     model_config = ConfigDict(title="augrad policy", json_schema_extra=_document_schema)
@@ -192,6 +207,7 @@ class PolicyDocument(Record):
     version: Literal[1] = VERSION
     interpolation: Literal["bilinear", "nearest"]
     fill: Fraction
+    definitions: Definitions = Field(default_factory=dict)
     subpolicies: Annotated[
         tuple[SubPolicy, ...],
         Field(min_length=1, max_length=MOST_SUBPOLICIES),
@@ -199,3 +215,17 @@ class PolicyDocument(Record):
         _at_most(MOST_SUBPOLICIES, EXPECTED["subpolicies"]),
     ]
     provenance: Annotated[dict[str, Any], BeforeValidator(copy_provenance)] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _defined(self) -> "PolicyDocument":
+        """Every dotted name is defined, every definition used, and entries are what their definitions say."""
+        unused = dict.fromkeys(self.definitions)
+        for s, subpolicy in enumerate(self.subpolicies):
+            for stage_index, stage in enumerate(subpolicy.stages):
+                for k, entry in enumerate(stage):
+                    if is_dotted(entry.op):
+                        unused.pop(entry.op, None)
+                        check_entry(entry, self.definitions, ("subpolicies", s, "stages", stage_index, k))
+        for name in unused:
+            raise problem("an operation that the policy uses", "one that it does not use", "definitions", name)
+        return self

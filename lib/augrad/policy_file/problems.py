@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from augrad.errors import PolicyFileError
+from augrad.ops import definition
 
 LARGEST = 1e6
 """No number of a policy is larger: it must stay finite, differences and products included, in single precision."""
@@ -22,10 +23,12 @@ Place = tuple[str | int, ...]
 _NUMBER = f"a number from {-LARGEST:.0f} to {LARGEST:.0f}"
 
 EXPECTED = {
+    **definition.EXPECTED,
     "format": '"augrad.policy"',
     "version": "a version number",
     "interpolation": '"bilinear" or "nearest"',
     "fill": "a number from 0 to 1",
+    "definitions": f"an object with the definitions of at most {MOST_OPS} operations",
     "subpolicies": f"a list of 1 to {MOST_SUBPOLICIES} sub-policies",
     "provenance": "an object",
     "weight": "a number of at least 0, weights summing to 1",
@@ -140,6 +143,10 @@ def _strip_tags(location: tuple[Any, ...]) -> Place:
 def _expected(place: Place) -> str:
     if not place:
         return "a JSON object"
+    if len(place) == 2 and place[0] == "definitions":
+        return "a definition, an object"
+    if len(place) == 3 and place[0] == "definitions":
+        return definition.EXPECTED[str(place[2])]
     if isinstance(last := place[-1], str):
         return EXPECTED[last]
     indices = next(count for count, step in enumerate(reversed(place)) if isinstance(step, str))

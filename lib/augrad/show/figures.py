@@ -15,7 +15,7 @@ from torch import Tensor
 from augrad.errors import UserError
 from augrad.show.statistics import ComparisonRow, mean_interval
 from augrad.show.style import COLORS, FAINT, INK, MUTED, label_ends, new_figure, save_figure, style
-from augrad.show.words import number
+from augrad.show.words import number, short_names
 
 __all__ = ["comparison_figure", "evolution_figure", "examples_figure", "save_figure"]
 
@@ -250,6 +250,7 @@ def _operations(
     recorded = any(len(steps) for steps, _ in lines.values())
     lines = {op: line for op, line in lines.items() if len(line[0]) and (op in colors or with_rest)}
     ends = []
+    names = short_names(key.removeprefix("mass/") for key in _keys(rows, "mass/"))
     for op, (steps, values) in lines.items():
         color = colors.get(op, FAINT)
         dashes = (0, (2.5, 1.5)) if op == "identity" else "solid"
@@ -262,7 +263,7 @@ def _operations(
             zorder=3 if op in colors else 1,
         )
         if op in colors:
-            ends.append((steps[-1], values[-1], f"{_plain(op)}  {number(100 * values[-1], 0)}%", color))
+            ends.append((steps[-1], values[-1], f"{_plain(names.get(op, op))}  {number(100 * values[-1], 0)}%", color))
     rest = len(lines) - len(ends)
     nothing = f"no operation above {number(100 * _COLORED_FROM, 0)}%" if recorded else "not recorded"
     _finish(axes, rows, True, "" if lines else nothing)

@@ -16,7 +16,7 @@ from augrad.policy_file import PolicyDocument
 from augrad.show.progress import duration
 from augrad.show.statistics import ComparisonRow, difference, find_row, mean_interval, points
 from augrad.show.verdict import judge
-from augrad.show.words import number, operation_masses, policy_rows, share
+from augrad.show.words import number, operation_masses, policy_rows, share, short_names
 
 _MOST_ROWS = 40
 """Operations that the table of the policy shows; the rest is in the policy file."""
@@ -46,8 +46,10 @@ def write_report(
     """
     template = importlib.resources.files("augrad.show").joinpath("report.html.jinja").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["share"] = share
     every = policy_rows(document)
+    names = short_names(dict.fromkeys(["identity", *(row.op for row in every)]))
+    environment.filters["share"] = share
+    environment.filters["short"] = names.__getitem__
     html = environment.from_string(template).render(
         title=title,
         verdict=judge(comparison, reference) if comparison else None,

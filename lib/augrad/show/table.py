@@ -7,23 +7,26 @@ from rich.text import Text
 
 from augrad.policy_file import PolicyDocument
 from augrad.show.statistics import ComparisonRow, Interval, difference, find_row, mean_interval, percent, points
-from augrad.show.words import policy_rows, share
+from augrad.show.words import policy_rows, share, short_names
 
 
 def policy_table(document: PolicyDocument, limit: int | None = 40) -> Table:
-    """The policy, heaviest first, one operation a line. limit: how many lines at most; None for all."""
+    """The policy, heaviest first, one operation a line. limit: how many lines at most; None for all.
+
+    Dotted names are shortened; below the table stands what they are short for.
+    """
     every = policy_rows(document)
     rows = every if limit is None else every[:limit]
     left_out = every[len(rows) :]
-    caption = (
-        f"{len(left_out)} more left out, the largest share {share(max(row.mass for row in left_out))}"
-        if left_out
-        else None
-    )
+    names = short_names(row.op for row in every)
+    notes = [f"{names[op]}: {op}" for op in dict.fromkeys(row.op for row in rows) if names[op] != op]
+    if left_out:
+        notes.append(f"{len(left_out)} more left out, the largest share {share(max(row.mass for row in left_out))}")
+    caption = Text("\n".join(notes)) if notes else None
     table = Table(title="Policy", caption=caption, title_justify="left", caption_justify="left")
     table.add_column("sub-policy", justify="right")
     table.add_column("stage", justify="right")
-    table.add_column("operation")
+    table.add_column("operation", overflow="fold")
     table.add_column("magnitude")
     table.add_column("chosen", justify="right")
     table.add_column("applied", justify="right")
@@ -34,7 +37,7 @@ def policy_table(document: PolicyDocument, limit: int | None = 40) -> Table:
         table.add_row(
             share(row.subpolicy_weight) if first else "",
             str(row.stage + 1),
-            Text(row.op),
+            Text(names[row.op]),
             Text(row.magnitude or "–"),
             share(row.weight),
             share(row.probability),

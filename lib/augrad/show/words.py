@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from augrad.policy_file import Entry, LogitNormal, PolicyDocument, Uniform, UniformUpTo, Value
@@ -69,6 +69,17 @@ def operation_masses(document: PolicyDocument) -> dict[str, float]:
                 masses[entry.op] += chosen * entry.probability
                 masses["identity"] += chosen * (1 - entry.probability)
     return dict(sorted(masses.items(), key=lambda item: -item[1]))
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Of each dotted name the shortest end that no other name has: "mypackage.ops.gamma" as "gamma"."""
+    names = list(dict.fromkeys(names))
+    short = {}
+    for name in names:
+        parts = name.split(".")
+        ends = (".".join(parts[-count:]) for count in range(1, len(parts) + 1))
+        short[name] = next((end for end in ends if sum(f".{other}".endswith(f".{end}") for other in names) == 1), name)
+    return short
 
 
 def describe_entry(entry: Entry) -> str:
@@ -147,12 +158,12 @@ def _wording(entry: Entry) -> tuple[str, Callable[[float], str], str]:
         case "degree":
             return "", lambda value: number(value, 1) + "°", ""
         case "fraction":
-            of = {"hue": " of the wheel"}.get(entry.op, " of the side")
+            of = "" if "." in entry.op else {"hue": " of the wheel"}.get(entry.op, " of the side")
             return ("square of " if entry.op == "cutout" else ""), lambda value: number(100 * value, 1) + "%", of
         case "bits":
             return "", lambda value: number(value, 1), " bits"
         case "pixel":
-            return "sigma ", lambda value: number(value, 2), " px"
+            return ("" if "." in entry.op else "sigma "), lambda value: number(value, 2), " px"
         case "addend":
             return "add ", lambda value: number(value, 2), ""
         case _:  # factor, threshold, weight
