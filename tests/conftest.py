@@ -7,7 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 # In every worker alike, and before anything imports augrad. (The pytest option of jaxtyping does not reach workers.)
@@ -15,8 +15,8 @@ install_import_hook("augrad", "beartype.beartype")
 
 torch.set_num_threads(1)
 
-# A single example may take long on a busy machine; a test that takes too long shows in its duration.
-settings.register_profile("augrad", deadline=None)
+# An example, and making one, may take long on a busy machine; a test that takes too long shows in its duration.
+settings.register_profile("augrad", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("augrad")
 
 
