@@ -17,6 +17,7 @@ from augrad.errors import UserError
 from augrad.initial import initial_policy, random_policy
 from augrad.policy import Policy
 from augrad.policy_file.convert import load_policy
+from augrad.regularizers.regularizer import Regularizer
 from augrad.settings import TrainSettings
 from augrad.training import ModelBuilder, OptimizerBuilder
 
@@ -46,6 +47,18 @@ def recipe_of(config: DictConfig) -> tuple[ModelBuilder, OptimizerBuilder, Train
         instantiate(config.train.optimizer),
         TrainSettings(**settings_of(config.train, "optimizer")),
     )
+
+
+def regularizers_of(config: DictConfig) -> tuple[Regularizer, ...]:
+    """The terms of `search.regularizers`, without those that are null. Raises UserError for what is none."""
+    given = config.search.get("regularizers") or {}
+    if not isinstance(given, DictConfig | dict):
+        raise UserError(f"search.regularizers: expected terms by name, got {given!r}")
+    terms = {name: instantiate(term) for name, term in given.items() if term is not None}
+    for name, term in terms.items():
+        if not isinstance(term, Regularizer):
+            raise UserError(f"search.regularizers.{name}: expected a term with a _target_, got {given[name]!r}")
+    return tuple(terms.values())
 
 
 def data_and_device(config: DictConfig) -> tuple[Splits, torch.device]:

@@ -22,6 +22,7 @@ from augrad.experiments.parts import (
     plain,
     provenance,
     recipe_of,
+    regularizers_of,
     settings_of,
     starting_policy,
 )
@@ -34,7 +35,6 @@ from augrad.search import SearchParts, new_state, run_search
 from augrad.settings import SearchSettings
 from augrad.show.statistics import ComparisonRow
 from augrad.show.table import comparison_table, policy_table
-from augrad.training import build_classifier
 
 
 @hydra.main(version_base="1.3", config_path="pkg://augrad.configs", config_name="search")
@@ -43,7 +43,8 @@ def _search(config: DictConfig) -> float:
     seed, directory = checked_seed(config), Path(HydraConfig.get().runtime.output_dir)
     recipe_of(config)  # what comes after the search is checked before it
     check_compare(config)
-    settings = SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer"))
+    settings = SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer", "regularizers"))
+    regularizers = regularizers_of(config)
     data, device = data_and_device(config)
     parts = SearchParts(
         data=data,
@@ -53,11 +54,12 @@ def _search(config: DictConfig) -> float:
         settings=settings,
         seed=seed,
         device=device,
+        regularizers=regularizers,
     )
     model = instantiate(config.model)
     start = starting_policy(config, seed)
     state = new_state(
-        build_classifier(model, data, seed, device),
+        parts.objective.model(model, data, seed, device),
         start.to(device),
         instantiate(config.search.optimizer),
         instantiate(config.search.policy_optimizer),

@@ -100,7 +100,7 @@ class SearchRun:
             self._log.append(row)
             self.tracker.log(row, int(row["step"] or 0))
         last = rows[-1]
-        self.progress.update(int(last["step"] or 0), _number(last["train_loss"]), _number(last["val_loss"]))
+        self.progress.update(int(last["step"] or 0), _number(last.get("train_loss")), _number(last.get("val_loss")))
 
     def checkpoint(self, state: dict[str, Any]) -> None:
         """The state, and the best policy so far."""

@@ -42,9 +42,8 @@ class SearchSettings:
     neither on the learning rate nor on the loss. signal_floor: where that deviation (per unit of learning rate) is
     below this share of the largest that its moving average has been, the policy's steps shrink with its square: once
     the classifier has learned what the policy can teach, the hypergradient carries little but noise. 0: never.
-    entropy_floor, entropy_weight: the selection's entropy, as a share of its maximum, below which a penalty of that
-    weight pulls it back.
-    select_every: steps between looks at the selection split; the policy with the lowest loss there is exported.
+    select_every: steps between looks at the selection split. select: which policy is exported, the one with the lowest
+    loss there ("best") or the latest ("last").
     checkpoint_every, log_every: steps between checkpoints, and between writes of the metrics (every step has its row).
     """
 
@@ -60,9 +59,8 @@ class SearchSettings:
     policy_final_rate: Fraction = 0.05
     normalize: bool = True
     signal_floor: Fraction = 1.0
-    entropy_floor: Fraction = 1.0
-    entropy_weight: Annotated[float, Field(ge=0)] = 0.02
     select_every: PositiveInt = 50
+    select: Literal["best", "last"] = "best"
     checkpoint_every: PositiveInt = 200
     log_every: PositiveInt = 10
 

@@ -21,7 +21,7 @@ OptimizerBuilder = Callable[..., torch.optim.Optimizer]
 """(parameters) -> optimiser."""
 
 
-def build_classifier(model: ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
+def build_classifier(model: ModelBuilder, splits: Splits, seed: int, device: torch.device) -> Normalized:
     """A fresh network behind the standardisation of the training images, on `device`; the seed decides its weights."""
     mean, deviation = channel_statistics(splits.train.images)
     channels, _, _ = splits.image_shape

@@ -9,8 +9,9 @@ from omegaconf import DictConfig
 
 from augrad import Policy
 from augrad.estimators.estimate import Estimator
-from augrad.experiments.parts import recipe_of, settings_of, starting_policy
+from augrad.experiments.parts import recipe_of, regularizers_of, settings_of, starting_policy
 from augrad.hypergradients.hypergradient import Hypergradient
+from augrad.objectives.objective import Objective
 from augrad.settings import SearchSettings
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -47,9 +48,10 @@ def test_every_option_composes_into_a_search(group: str, option: str) -> None:
     if (group, option) == ("policy", "file"):
         extra = ["policy.file=identity"]
     config = composed("search", f"{group}={option}", *extra)
-    SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer"))
+    SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer", "regularizers"))
     assert isinstance(instantiate(config.estimator), Estimator)
-    instantiate(config.objective)
+    assert isinstance(instantiate(config.objective), Objective)
+    assert len(regularizers_of(config)) == 3
     assert isinstance(instantiate(config.hypergradient), Hypergradient)
     instantiate(config.tracker)
     recipe_of(config)
