@@ -19,10 +19,12 @@ from augrad.experiments.entry import run_entry_point
 from augrad.experiments.parts import (
     checked_seed,
     data_and_device,
+    exported,
     plain,
     provenance,
     recipe_of,
     regularizers_of,
+    save_model,
     settings_of,
     starting_policy,
 )
@@ -58,6 +60,7 @@ def _search(config: DictConfig) -> float:
     )
     model = instantiate(config.model)
     start = starting_policy(config, seed)
+    exported(start, config)  # so is what comes of it
     state = new_state(
         parts.objective.model(model, data, seed, device),
         start.to(device),
@@ -72,7 +75,7 @@ def _search(config: DictConfig) -> float:
         run.end()
         if run.interrupted():
             raise Interrupted(directory, state.step)
-        policy = state.best_policy()
+        policy = exported(state.best_policy(), config)
         run.write_policy()
         comparison = _compare(config, directory, data, random_over, policy) if config.compare is not None else None
         _show(config, directory, run, data, policy, comparison)
@@ -121,6 +124,11 @@ def _show(
     if comparison:
         console.print(comparison_table(comparison))
     console.print(f"search: {state.step} steps; results in {directory}", highlight=False, soft_wrap=True)
+    if run.parts.settings.keep_model:
+        save_model(state.model, directory / "model.pt")
+        accuracy = summary["search_classifier_test_accuracy"]
+        words = f"classifier trained along: test accuracy {accuracy:.4f} after the last step; {directory / 'model.pt'}"
+        console.print(words, highlight=False, soft_wrap=True)
     console.print(f"policy: {directory / 'policy.json'}   report: {report}", highlight=False, soft_wrap=True)
 
 

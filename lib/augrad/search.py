@@ -1,6 +1,7 @@
 """Learn a policy: policy and model are updated together, one step of each after the other."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,7 +12,7 @@ from augrad.classifier import Weights, gradients_of_weights
 from augrad.data.batches import EpochBatches
 from augrad.data.seeding import local_generator
 from augrad.data.types import Splits
-from augrad.errors import NonFiniteError
+from augrad.errors import NonFiniteError, UserError
 from augrad.estimators.control import Control, estimate_with, initial_control
 from augrad.estimators.estimate import Estimator
 from augrad.guards import NormalizedScalar, Signal, damped_step, no_signal
@@ -131,19 +132,32 @@ def new_state(
     Raises UserError for an objective and a hypergradient method that do not go together.
     """
     require_fitting(parts.objective, parts.hypergradient)
-    learned = [parameter for parameter in policy.parameters() if parameter.requires_grad]
-    if not learned:  # a control: the policy stays as it is
-        learned = [nn.Parameter(torch.zeros((), device=parts.device))]
     return SearchState(
         model=model,
         policy=policy,
         optimizer=build_optimizer(optimizer, model.parameters(), "search.optimizer"),
-        policy_optimizer=build_optimizer(policy_optimizer, learned, "search.policy_optimizer"),
+        policy_optimizer=_policy_optimizer(policy, policy_optimizer, parts.settings.policy_rates),
         generator=local_generator(parts.seed, "search draws"),
         signal=no_signal(parts.device),
         control=initial_control(parts.estimator, policy, local_generator(parts.seed, "control")),
         companion=parts.objective.companion(model),
     )
+
+
+def _policy_optimizer(policy: Policy, builder: OptimizerBuilder, rates: Mapping[str, float]) -> torch.optim.Optimizer:
+    unknown = set(rates) - set(PolicyParams.names())
+    if unknown:
+        raise UserError(
+            f"search.policy_rates: expected names among {', '.join(PolicyParams.names())}, "
+            f"got {', '.join(sorted(unknown))}"
+        )
+    learned = {name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}
+    if not learned:  # a control: the policy stays as it is
+        learned = {"": nn.Parameter(torch.zeros((), device=policy.low.device))}
+    optimizer = build_optimizer(builder, [{"params": [p]} for p in learned.values()], "search.policy_optimizer")
+    for group, name in zip(optimizer.param_groups, learned, strict=True):
+        group["lr"] *= rates.get(name, 1.0)
+    return optimizer
 
 
 def search_step(
