@@ -75,12 +75,14 @@ def composed(*overrides: str) -> DictConfig:
         return compose("search", [*SMALL, *overrides])
 
 
-def searched(objective: str, hypergradient: str, estimator: str) -> tuple[SearchState, list[Row], dict[str, Tensor]]:
+def searched(
+    objective: str, hypergradient: str, estimator: str, *more: str
+) -> tuple[SearchState, list[Row], dict[str, Tensor]]:
     """Two steps: the state, its rows, and the policy as it was before. Each argument is an override."""
-    config = composed()
+    config = composed(objective, *more)
     parts = SearchParts(
         data=digits(),
-        objective=instantiate(composed(objective).objective),
+        objective=instantiate(config.objective),
         estimator=instantiate(composed(estimator).estimator),
         hypergradient=instantiate(composed(hypergradient).hypergradient),
         settings=SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer", "regularizers")),
@@ -134,3 +136,29 @@ def test_the_default_hypergradient_steps_aside() -> None:
     """`objective=...` alone is enough."""
     for objective in ("density_matching", "adversarial"):
         assert instantiate(composed(f"objective={objective}").hypergradient) == NoHypergradient()
+
+
+LONGER = ("search.steps=120", "search.batch_size=64", "policy.stages=1", "+space.ops.identity={}", "~space.ops.rotate")
+
+
+def masses(op: str, *overrides: str) -> tuple[float, float]:
+    """Of an operation, at the first and at the last step."""
+    _, rows, _ = searched(overrides[0], "hypergradient=none", "estimator=reinforce", *LONGER, *overrides[1:])
+    first, last = (float(row[f"mass/{op}"] or 0) for row in (rows[0], rows[-1]))
+    return first, last
+
+
+def test_density_matching_drops_what_no_real_image_looks_like() -> None:
+    """There are no inverted digits among the real ones."""
+    before, after = masses("invert", "objective=density_matching", "model.width=16")
+    assert after < 0.2 * before
+
+
+def test_the_adversary_goes_to_extremes_and_a_teacher_holds_it_back() -> None:
+    """Black images are the hardest: alone, the adversary makes nothing else. The teacher cannot read them either."""
+    black = "+space.ops.brightness={low: -1.0, high: -1.0, signed: false}", "~space.ops.invert"
+    adversary = "objective=adversarial", *black, "objective.teacher_decay=0.9"
+    before, alone = masses("brightness", *adversary, "objective.teacher_weight=0.0")
+    _, taught = masses("brightness", *adversary, "objective.teacher_weight=3.0")
+    assert alone > 0.9
+    assert taught < 0.5 * before

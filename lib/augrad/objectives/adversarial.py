@@ -28,9 +28,11 @@ class Adversarial:
         s_i = - l_i(w; T(x_i; b_i)) + teacher_weight * l_i(teacher; T(x_i; b_i))
 
     Alone, the first term goes to extremes: images that nobody can read are the hardest. The teacher, the moving average
-    of the classifier's weights (TeachAugment), pays for those, because it cannot read them either; what is
-    left is hard for the classifier and can be read. With teacher_weight = 0 (Adversarial AutoAugment) something
-    else must bound the policy: an entropy term (`search.regularizers.selection_entropy`), or ranges that harm nothing.
+    of the classifier's weights (TeachAugment), pays for those, because it cannot read them either; what is left is
+    hard for the classifier and can be read. It holds only as far as it reads better than the classifier: early in a
+    training it lags behind, and a teacher_weight above 1 is safer there. With teacher_weight = 0 (Adversarial
+    AutoAugment) something else must bound the policy: an entropy term (`search.regularizers.selection_entropy`), or
+    ranges that harm nothing.
     The classifier minimises its loss on fresh draws. Its weights count as fixed in s_i: the policy looks at the present
     loss and not through the training, so there is no hypergradient.
     teacher_decay: of the moving average, in [0, 1). The teacher is used in evaluation mode, its buffers are those of
