@@ -58,8 +58,8 @@ def load_published(
     parts = stratified_split(pool.labels, sizes, rest, seed, source=name)
     digest = hashlib.sha256()
     for split in (pool, test):
-        digest.update(split.images.numpy())
-        digest.update(split.labels.numpy())
+        digest.update(split.images.numpy().tobytes())
+        digest.update(split.labels.numpy().tobytes())
     chosen = {part: pool[parts[part]] for part in ("train", "validation", "selection")}
     splits = Splits(name, _CLASSES[name], **chosen, test=test, sha256=digest.hexdigest())
     return splits if planted is None else plant(splits, planted, seed)
