@@ -1,5 +1,6 @@
 """From a composed configuration to the parts of a run. Configuration reaches code as named arguments only."""
 
+import io
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,12 +12,15 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from augrad.atomic import write_bytes
 from augrad.data.types import Splits
 from augrad.devices import find_device
 from augrad.errors import UserError
+from augrad.heaviest import heaviest
 from augrad.initial import initial_policy, random_policy
 from augrad.policy import Policy
 from augrad.policy_file.convert import load_policy
+from augrad.regularizers.regularizer import Regularizer
 from augrad.settings import TrainSettings
 from augrad.training import ModelBuilder, OptimizerBuilder
 
@@ -48,6 +52,18 @@ def recipe_of(config: DictConfig) -> tuple[ModelBuilder, OptimizerBuilder, Train
     )
 
 
+def regularizers_of(config: DictConfig) -> tuple[Regularizer, ...]:
+    """The terms of `search.regularizers`, without those that are null. Raises UserError for what is none."""
+    given = config.search.get("regularizers") or {}
+    if not isinstance(given, DictConfig | dict):
+        raise UserError(f"search.regularizers: expected terms by name, got {given!r}")
+    terms = {name: instantiate(term) for name, term in given.items() if term is not None}
+    for name, term in terms.items():
+        if not isinstance(term, Regularizer):
+            raise UserError(f"search.regularizers.{name}: expected a term with a _target_, got {given[name]!r}")
+    return tuple(terms.values())
+
+
 def data_and_device(config: DictConfig) -> tuple[Splits, torch.device]:
     """The splits, resident on the device that was asked for."""
     device = find_device(config.device)  # before the data are read: the cheaper question first
@@ -73,6 +89,12 @@ def starting_policy(config: DictConfig, seed: int) -> Policy:
     return cast(Policy, build(space=instantiate(config.space), seed=seed))
 
 
+def exported(policy: Policy, config: DictConfig) -> Policy:
+    """What of a learned policy goes into its file: all of it, or as `export` says."""
+    given = config.get("export") or {}
+    return heaviest(policy, given.get("subpolicies"), bool(given.get("uniform", False)))
+
+
 def policy_arm(source: str | None, config: DictConfig, seed: int) -> Policy | None:
     """none: no augmentation. random: drawn at random over the space, anew for each seed. Else a file or a built-in."""
     if source is None or source == "none":
@@ -82,6 +104,13 @@ def policy_arm(source: str | None, config: DictConfig, seed: int) -> Policy | No
         start = instantiate(config.policy)(space=space) if "_target_" in config.policy else initial_policy(space)
         return random_policy(start, seed)
     return load_policy(source, allowed_modules(config))
+
+
+def save_model(model: torch.nn.Module, path: Path) -> None:
+    """The network's state, for `torch.load`."""
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    write_bytes(path, buffer.getvalue())
 
 
 def provenance(config: DictConfig, data: Splits, metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,9 +19,12 @@ from augrad.experiments.entry import run_entry_point
 from augrad.experiments.parts import (
     checked_seed,
     data_and_device,
+    exported,
     plain,
     provenance,
     recipe_of,
+    regularizers_of,
+    save_model,
     settings_of,
     starting_policy,
 )
@@ -34,7 +37,6 @@ from augrad.search import SearchParts, new_state, run_search
 from augrad.settings import SearchSettings
 from augrad.show.statistics import ComparisonRow
 from augrad.show.table import comparison_table, policy_table
-from augrad.training import build_classifier
 
 
 @hydra.main(version_base="1.3", config_path="pkg://augrad.configs", config_name="search")
@@ -43,7 +45,8 @@ def _search(config: DictConfig) -> float:
     seed, directory = checked_seed(config), Path(HydraConfig.get().runtime.output_dir)
     recipe_of(config)  # what comes after the search is checked before it
     check_compare(config)
-    settings = SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer"))
+    settings = SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer", "regularizers"))
+    regularizers = regularizers_of(config)
     data, device = data_and_device(config)
     parts = SearchParts(
         data=data,
@@ -53,11 +56,13 @@ def _search(config: DictConfig) -> float:
         settings=settings,
         seed=seed,
         device=device,
+        regularizers=regularizers,
     )
     model = instantiate(config.model)
     start = starting_policy(config, seed)
+    exported(start, config)  # so is what comes of it
     state = new_state(
-        build_classifier(model, data, seed, device),
+        parts.objective.model(model, data, seed, device),
         start.to(device),
         instantiate(config.search.optimizer),
         instantiate(config.search.policy_optimizer),
@@ -70,7 +75,7 @@ def _search(config: DictConfig) -> float:
         run.end()
         if run.interrupted():
             raise Interrupted(directory, state.step)
-        policy = state.best_policy()
+        policy = exported(state.best_policy(), config)
         run.write_policy()
         comparison = _compare(config, directory, data, random_over, policy) if config.compare is not None else None
         _show(config, directory, run, data, policy, comparison)
@@ -119,6 +124,11 @@ def _show(
     if comparison:
         console.print(comparison_table(comparison))
     console.print(f"search: {state.step} steps; results in {directory}", highlight=False, soft_wrap=True)
+    if run.parts.settings.keep_model:
+        save_model(state.model, directory / "model.pt")
+        accuracy = summary["search_classifier_test_accuracy"]
+        words = f"classifier trained along: test accuracy {accuracy:.4f} after the last step; {directory / 'model.pt'}"
+        console.print(words, highlight=False, soft_wrap=True)
     console.print(f"policy: {directory / 'policy.json'}   report: {report}", highlight=False, soft_wrap=True)
 
 

@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 
 from augrad.errors import NonFiniteError, UserError
-from augrad.experiments.parts import plain, provenance
+from augrad.experiments.parts import exported, plain, provenance
 from augrad.policy_file import PolicyDocument, write_policy
 from augrad.policy_file.convert import document_of
 from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
@@ -19,7 +19,7 @@ from augrad.search import Row, SearchParts, SearchState
 from augrad.show.progress import SearchProgress
 from augrad.training import evaluate
 
-_MAY_CHANGE = ("resume", "compare", "tracker", "train", "device")
+_MAY_CHANGE = ("resume", "compare", "export", "tracker", "train", "device")
 """What a resumed run may be told anew: none of it changes the search, but for the rounding of another device."""
 
 
@@ -100,7 +100,7 @@ class SearchRun:
             self._log.append(row)
             self.tracker.log(row, int(row["step"] or 0))
         last = rows[-1]
-        self.progress.update(int(last["step"] or 0), _number(last["train_loss"]), _number(last["val_loss"]))
+        self.progress.update(int(last["step"] or 0), _number(last.get("train_loss")), _number(last.get("val_loss")))
 
     def checkpoint(self, state: dict[str, Any]) -> None:
         """The state, and the best policy so far."""
@@ -123,7 +123,8 @@ class SearchRun:
                 "step": self.state.best_step,
                 "selection_loss": self.state.best_loss if self.state.best_step else None,
             }
-            document = document_of(self.state.best_policy(), provenance(self.config, self.parts.data, metrics))
+            policy = exported(self.state.best_policy(), self.config)
+            document = document_of(policy, provenance(self.config, self.parts.data, metrics))
         write_policy(document, self.directory / "policy.json")
 
     def summary(self) -> dict[str, Any]:

@@ -4,15 +4,13 @@ import sys
 from pathlib import Path
 
 import hydra
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from augrad.atomic import write_bytes
 from augrad.experiments.entry import run_entry_point
-from augrad.experiments.parts import checked_seed, data_and_device, plain, policy_arm, recipe_of
+from augrad.experiments.parts import checked_seed, data_and_device, plain, policy_arm, recipe_of, save_model
 from augrad.runs.metrics import MetricsLog
 from augrad.show.progress import SearchProgress
 from augrad.train import Row, train_classifier
@@ -37,7 +35,7 @@ def _train(config: DictConfig) -> float:
             progress.update(int(row["step"] or 0), float(row["train_loss"] or 0), float(row["val_loss"] or 0))
 
         result = train_classifier(data, model, optimizer, policy, settings, seed, device, report)
-    _save_model(result.model, directory / "model.pt")
+    save_model(result.model, directory / "model.pt")
     summary = {"test_accuracy": result.test_accuracy, "test_loss": result.test_loss}
     tracker.finish({}, None, summary)
     name = config.policy.get("file") or "no augmentation"
@@ -48,14 +46,6 @@ def _train(config: DictConfig) -> float:
         soft_wrap=True,
     )
     return 1 - float(evaluate(result.model, data.validation).accuracy)  # a sweep must not see the test split
-
-
-def _save_model(model: torch.nn.Module, path: Path) -> None:
-    import io
-
-    buffer = io.BytesIO()
-    torch.save(model.state_dict(), buffer)
-    write_bytes(path, buffer.getvalue())
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""What keeps a policy from collapsing: scores on a common scale, steps that end with the signal, an entropy floor."""
+"""What keeps a policy from collapsing: scores on a common scale, steps that end with the signal."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from augrad.estimators.estimate import Scalar
-from augrad.policy import Policy
-from augrad.types import PolicyParams, PolicySample, RelaxedSample
+from augrad.types import PolicySample, RelaxedSample
 
 
 class NormalizedScalar:
@@ -79,22 +78,3 @@ def damped_step(optimizer: torch.optim.Optimizer, share: Tensor) -> None:
     optimizer.step()
     for parameter, old in zip(parameters, before, strict=True):
         parameter.copy_(torch.lerp(old, parameter, share.to(parameter)))
-
-
-def entropy_gradient(policy: Policy, floor: float, weight: float) -> PolicyParams:
-    """Gradient of weight * max(0, floor - H / H_max), H the selection's entropy, for the groups that are learned."""
-    zeros = policy.params.map(torch.zeros_like)
-    chosen = {"subpolicy_logits": policy.subpolicy_logits, "op_logits": policy.op_logits}
-    learned = {name: parameter for name, parameter in chosen.items() if parameter.requires_grad}
-    largest = policy.max_selection_entropy
-    if not learned or weight == 0 or largest == 0:
-        return zeros
-    with torch.enable_grad():
-        penalty = weight * torch.relu(floor - policy.selection_entropy() / largest)
-        found = torch.autograd.grad(penalty, list(learned.values()), allow_unused=True)
-    return PolicyParams(
-        **{
-            **vars(zeros),
-            **{name: grad for name, grad in zip(learned, found, strict=True) if grad is not None},
-        }
-    )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Literal, get_args
 
 import torch
@@ -10,9 +11,10 @@ import torch
 from augrad.errors import UserError
 from augrad.ops.space import Space
 from augrad.policy import Policy
-from augrad.slots import Slot, parameters_like
+from augrad.slots import Slot, Slots, parameters_like
 
 Learnable = Literal["subpolicies", "ops", "gates", "magnitudes", "magnitude_scales"]
+Magnitude = Literal["logit_normal", "uniform", "point"]
 _PARAMETER = {
     "subpolicies": "subpolicy_logits",
     "ops": "op_logits",
@@ -27,7 +29,7 @@ def initial_policy(
     subpolicies: int = 1,
     stages: int = 1,
     probability: float = 0.75,
-    magnitude: Literal["logit_normal", "uniform", "point"] = "logit_normal",
+    magnitude: Magnitude = "logit_normal",
     level: float = 0.5,
     scale: float = 1.0,
     learn: Sequence[Learnable] = ("subpolicies", "ops", "gates", "magnitudes"),
@@ -46,22 +48,35 @@ def initial_policy(
     for name, count in (("subpolicies", subpolicies), ("stages", stages)):
         if not isinstance(count, int) or count < 1:
             raise UserError(f"policy: expected {name} to be a whole number of at least 1, got {count!r}")
-    for name, value in (("probability", probability), ("level", level), ("scale", scale), ("jitter", jitter)):
-        if not isinstance(value, int | float):
-            raise UserError(f"policy: expected {name} to be a number, got {value!r}")
-    for name, value in (("probability", probability), ("level", level)):
-        if not 0 < value < 1:
-            raise UserError(f"policy: expected {name} strictly between 0 and 1, got {value}")
-    if magnitude not in ("logit_normal", "uniform", "point"):
-        raise UserError(f"policy: expected magnitude logit_normal, uniform or point, got {magnitude!r}")
-    if not scale > 0:
-        raise UserError(f"policy: expected scale above 0, got {scale}; for fixed magnitudes use magnitude=point")
-    unknown = set(learn) - set(get_args(Learnable))
-    if unknown:
-        raise UserError(
-            f"policy: cannot learn {', '.join(sorted(unknown))}; choose from {', '.join(get_args(Learnable))}"
-        )
-    stage = tuple(
+    stage = _slots_of(space, magnitude)
+    slots = ((stage,) * stages,) * subpolicies
+    return _started(space, slots, probability, magnitude, level, scale, learn, jitter if subpolicies > 1 else 0.0, seed)
+
+
+def pair_policy(
+    space: Space,
+    probability: float = 0.5,
+    magnitude: Magnitude = "logit_normal",
+    level: float = 0.5,
+    scale: float = 1.0,
+    learn: Sequence[Learnable] = ("subpolicies", "gates", "magnitudes"),
+    seed: int = 0,
+) -> Policy:
+    """A policy with one sub-policy for each pair of different operations of `space`, evenly weighted (DADA, Li et al.
+    2020): K (K - 1) / 2 of them, the two in the order of the space, each a stage without a choice.
+
+    The arguments are those of `initial_policy`; seed decides nothing. Raises UserError for values outside their ranges
+    and for a space of a single operation.
+    """
+    if len(space.candidates) < 2:
+        raise UserError("policy: expected a space of at least two operations to make pairs of, got one")
+    stage = _slots_of(space, magnitude)
+    slots = tuple(((first,), (second,)) for first, second in combinations(stage, 2))
+    return _started(space, slots, probability, magnitude, level, scale, learn, 0.0, seed)
+
+
+def _slots_of(space: Space, magnitude: Magnitude) -> tuple[Slot, ...]:
+    return tuple(
         Slot(
             index,
             candidate.low or 0.0,
@@ -71,13 +86,40 @@ def initial_policy(
         )
         for index, candidate in enumerate(space.candidates)
     )
-    slots = ((stage,) * stages,) * subpolicies
+
+
+def _started(
+    space: Space,
+    slots: Slots,
+    probability: float,
+    magnitude: Magnitude,
+    level: float,
+    scale: float,
+    learn: Sequence[Learnable],
+    jitter: float,
+    seed: int,
+) -> Policy:
+    for name, value in (("probability", probability), ("level", level), ("scale", scale), ("jitter", jitter)):
+        if not isinstance(value, int | float):
+            raise UserError(f"policy: expected {name} to be a number, got {value!r}")
+    for name, value in (("probability", probability), ("level", level)):
+        if not 0 < value < 1:
+            raise UserError(f"policy: expected {name} strictly between 0 and 1, got {value}")
+    if magnitude not in get_args(Magnitude):
+        raise UserError(f"policy: expected magnitude logit_normal, uniform or point, got {magnitude!r}")
+    if not scale > 0:
+        raise UserError(f"policy: expected scale above 0, got {scale}; for fixed magnitudes use magnitude=point")
+    unknown = set(learn) - set(get_args(Learnable))
+    if unknown:
+        raise UserError(
+            f"policy: cannot learn {', '.join(sorted(unknown))}; choose from {', '.join(get_args(Learnable))}"
+        )
     params = parameters_like(slots)
     noise = torch.randn(params.op_logits.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     log_scale = -math.inf if magnitude == "point" else math.log(scale)
     params = replace(
         params,
-        op_logits=params.op_logits + (jitter if subpolicies > 1 else 0.0) * noise,
+        op_logits=params.op_logits + jitter * noise,
         gate_logits=torch.full_like(params.gate_logits, math.log(probability / (1 - probability))),
         magnitude_locations=torch.full_like(params.magnitude_locations, math.log(level / (1 - level))),
         magnitude_log_scales=torch.full_like(params.magnitude_log_scales, log_scale),

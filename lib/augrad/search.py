@@ -1,36 +1,29 @@
-"""Learn a policy: policy and classifier are updated together, one step of each after the other."""
+"""Learn a policy: policy and model are updated together, one step of each after the other."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from augrad.classifier import Weights, accuracy_of, gradients_of_weights, logits_with, losses_of, weights_of
+from augrad.classifier import Weights, gradients_of_weights
 from augrad.data.batches import EpochBatches
-from augrad.data.pixels import to_float
 from augrad.data.seeding import local_generator
 from augrad.data.types import Splits
-from augrad.errors import NonFiniteError
+from augrad.errors import NonFiniteError, UserError
 from augrad.estimators.control import Control, estimate_with, initial_control
 from augrad.estimators.estimate import Estimator
-from augrad.guards import NormalizedScalar, Signal, damped_step, entropy_gradient, no_signal
-from augrad.hypergradients.hypergradient import Hypergradient, TrainingBatch, TwoLevels
-from augrad.objectives.bilevel import Bilevel, draws_of
+from augrad.guards import NormalizedScalar, Signal, damped_step, no_signal
+from augrad.hypergradients.hypergradient import Hypergradient
+from augrad.objectives.objective import Objective, Step, require_fitting
 from augrad.policy import Policy
+from augrad.regularizers.regularizer import Regularizer, regularizer_gradient
 from augrad.settings import SearchSettings, rate_at, warmup_of
 from augrad.summaries import policy_summary
-from augrad.training import (
-    OptimizerBuilder,
-    backward_on,
-    bfloat16_autocast,
-    build_optimizer,
-    evaluate,
-    set_rates,
-)
+from augrad.training import OptimizerBuilder, build_optimizer, evaluate, set_rates
 from augrad.types import PolicyParams
-from augrad.update import pure_optimizer
 
 Row = dict[str, float | int | str | None]
 
@@ -52,22 +45,24 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class SearchParts:
-    """The interchangeable parts of a search. data: on the device already."""
+    """The interchangeable parts of a search. data: on the device already. regularizers: added to the objective."""
 
     data: Splits
-    objective: Bilevel
+    objective: Objective
     estimator: Estimator
     hypergradient: Hypergradient
     settings: SearchSettings
     seed: int
     device: torch.device
+    regularizers: tuple[Regularizer, ...] = ()
 
 
 @dataclass
 class SearchState:
     """The one mutable thing, and exactly what a checkpoint holds. step: how many are done.
 
-    hypergradient_memory: what the hypergradient method left for its next call.
+    model: what the objective trains. companion: the network that it keeps beside it, if any. hypergradient_memory: what
+    the hypergradient method left for its next call.
     """
 
     model: nn.Module
@@ -78,6 +73,7 @@ class SearchState:
     signal: Signal
     hypergradient_memory: Weights = field(default_factory=dict)
     control: Control | None = None
+    companion: nn.Module | None = None
     step: int = 0
     best_loss: float = float("inf")
     best_step: int = 0
@@ -94,6 +90,7 @@ class SearchState:
             "signal": vars(self.signal),
             "hypergradient_memory": self.hypergradient_memory,
             "control": None if self.control is None else self.control.state_dict(),
+            "companion": None if self.companion is None else self.companion.state_dict(),
             "best_loss": self.best_loss,
             "best_step": self.best_step,
             "best_params": self.best_params,
@@ -109,6 +106,8 @@ class SearchState:
         self.signal = Signal(**{name: tensor.to(device) for name, tensor in saved["signal"].items()})
         if self.control is not None:
             self.control.load_state_dict(saved["control"])
+        if self.companion is not None:
+            self.companion.load_state_dict(saved["companion"])
         self.step, self.best_loss, self.best_step = saved["step"], saved["best_loss"], saved["best_step"]
         memory = saved.get("hypergradient_memory", {})  # older checkpoints have none
         self.hypergradient_memory = {name: part.to(device) for name, part in memory.items()}
@@ -128,28 +127,43 @@ def new_state(
     policy_optimizer: OptimizerBuilder,
     parts: SearchParts,
 ) -> SearchState:
-    """The state before the first step. model and policy: on the device."""
-    learned = [parameter for parameter in policy.parameters() if parameter.requires_grad]
-    if not learned:  # a control: the policy stays as it is
-        learned = [nn.Parameter(torch.zeros((), device=parts.device))]
+    """The state before the first step. model (see `Objective.model`) and policy: on the device.
+
+    Raises UserError for an objective and a hypergradient method that do not go together.
+    """
+    require_fitting(parts.objective, parts.hypergradient)
     return SearchState(
         model=model,
         policy=policy,
         optimizer=build_optimizer(optimizer, model.parameters(), "search.optimizer"),
-        policy_optimizer=build_optimizer(policy_optimizer, learned, "search.policy_optimizer"),
+        policy_optimizer=_policy_optimizer(policy, policy_optimizer, parts.settings.policy_rates),
         generator=local_generator(parts.seed, "search draws"),
         signal=no_signal(parts.device),
         control=initial_control(parts.estimator, policy, local_generator(parts.seed, "control")),
+        companion=parts.objective.companion(model),
     )
+
+
+def _policy_optimizer(policy: Policy, builder: OptimizerBuilder, rates: Mapping[str, float]) -> torch.optim.Optimizer:
+    unknown = set(rates) - set(PolicyParams.names())
+    if unknown:
+        raise UserError(
+            f"search.policy_rates: expected names among {', '.join(PolicyParams.names())}, "
+            f"got {', '.join(sorted(unknown))}"
+        )
+    learned = {name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}
+    if not learned:  # a control: the policy stays as it is
+        learned = {"": nn.Parameter(torch.zeros((), device=policy.low.device))}
+    optimizer = build_optimizer(builder, [{"params": [p]} for p in learned.values()], "search.policy_optimizer")
+    for group, name in zip(optimizer.param_groups, learned, strict=True):
+        group["lr"] *= rates.get(name, 1.0)
+    return optimizer
 
 
 def search_step(
     state: SearchState, parts: SearchParts, batches: EpochBatches, rotation: EpochBatches
 ) -> dict[str, Tensor]:
-    """One step of the policy and one of the classifier; returns the step's metrics, still on the device.
-
-    The classifier's step on a fresh draw is both what the hypergradient starts from and what is taken.
-    """
+    """One step of the policy and one of the model; returns the step's metrics, still on the device."""
     settings, model, policy = parts.settings, state.model, state.policy
     model.train()
     factor = rate_at(state.step, settings.steps, settings.schedule, settings.final_rate)
@@ -158,56 +172,34 @@ def search_step(
         state.policy_optimizer,
         rate_at(state.step, settings.steps, settings.policy_schedule, settings.policy_final_rate),
     )
-
-    def drawn(step: int) -> tuple[TrainingBatch, Tensor]:
-        """The training batch of a step with a fresh draw on it, and its augmented images."""
-        train = parts.data.train[batches.indices(step)]
-        images = to_float(train.images)
-        with torch.no_grad():
-            augmented = policy(images, generator=state.generator)
-
-        def loss(weights: Weights) -> Tensor:
-            with bfloat16_autocast(settings.autocast, parts.device):
-                logits = logits_with(model, weights, augmented)
-            return losses_of(logits, train.labels).mean()
-
-        return TrainingBatch(images, train.labels, loss), augmented
-
-    batch, augmented = drawn(state.step)
-    validation = parts.data.validation[rotation.indices(state.step)]
-    trained = backward_on(model, augmented, batch.labels, settings.autocast)
-
-    def validate(weights: Weights) -> tuple[Tensor, Tensor]:
-        with bfloat16_autocast(settings.autocast, parts.device):
-            logits = logits_with(model, weights, to_float(validation.images))
-        return losses_of(logits, validation.labels).mean(), logits
-
-    gradients = gradients_of_weights(model)
-    gradient_norm = _norm(list(gradients.values()))
-    levels = TwoLevels(
-        weights_of(model),
-        gradients,
-        batch,
-        pure_optimizer(model, state.optimizer, settings.clip_norm),
-        validate,
-        lambda ahead: drawn(state.step + ahead)[0],
+    aim = parts.objective(
+        Step(
+            model=model,
+            companion=state.companion,
+            policy=policy,
+            optimizer=state.optimizer,
+            generator=state.generator,
+            batch=lambda ahead: parts.data.train[batches.indices(state.step + ahead)],
+            validation=parts.data.validation[rotation.indices(state.step)],
+            hypergradient=parts.hypergradient,
+            memory=state.hypergradient_memory,
+            clip_norm=settings.clip_norm,
+            autocast=settings.autocast,
+        )
     )
-    link = parts.hypergradient(levels, state.hypergradient_memory)
-    state.hypergradient_memory = link.memory
+    state.hypergradient_memory = aim.memory
 
-    scalar = parts.objective.scalar(model, link.terms, policy)
-    normalized = NormalizedScalar(scalar)
+    normalized = NormalizedScalar(aim.scalar)
     progress = state.step / settings.steps
-    shown = normalized if settings.normalize else scalar
-    draws = parts.objective.draws * draws_of(link.terms)
-    estimate = estimate_with(state.control, parts.estimator, shown, policy, draws, state.generator, progress)
+    shown = normalized if settings.normalize else aim.scalar
+    estimate = estimate_with(state.control, parts.estimator, shown, policy, aim.draws, state.generator, progress)
     if state.control is not None:
         state.control.step(estimate.control_loss)
     if state.step >= warmup_of(settings):
-        penalty = entropy_gradient(policy, settings.entropy_floor, settings.entropy_weight)
+        added = regularizer_gradient(policy, parts.regularizers)
         for name, parameter in policy.named_parameters():
             if parameter.requires_grad:
-                parameter.grad = getattr(estimate.grads, name) + getattr(penalty, name)
+                parameter.grad = getattr(estimate.grads, name) + getattr(added, name)
         share = torch.ones_like(state.signal.peak)
         if settings.normalize:
             unit = factor if parts.hypergradient.follows_rate else 1.0
@@ -216,19 +208,16 @@ def search_step(
             share = state.signal.share(spread, settings.signal_floor)
         damped_step(state.policy_optimizer, share)
 
+    gradient_norm = _norm(list(gradients_of_weights(model).values()))
     if settings.clip_norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
     state.optimizer.step()
     return {
-        "train_loss": trained.loss,
-        "val_loss": link.validation_loss,
-        "train_accuracy": trained.accuracy,
-        "val_accuracy": accuracy_of(link.validation_logits, validation.labels),
+        **aim.metrics,
         "gradient_norm": gradient_norm,
         **{f"policy_gradient_norm/{name}": _norm([getattr(estimate.grads, name)]) for name in PolicyParams.names()},
         **policy_summary(policy),
         **({"score_spread": normalized.spread} if settings.normalize else {}),
-        **link.metrics,
         **({} if estimate.control_loss is None else {"control_loss": estimate.control_loss.detach()}),
     }
 
@@ -310,11 +299,15 @@ def _require_finite(rows: list[Row], state: SearchState, good: dict[str, Tensor]
 
 
 def _look(state: SearchState, parts: SearchParts) -> tuple[float, float]:
-    """Loss and accuracy on the selection split; remembers the policy if the loss is the lowest since the warm-up."""
+    """Loss and accuracy on the selection split; remembers the policy if the loss is the lowest since the warm-up.
+
+    Or in any case, where the latest policy is asked for, or the model's loss says nothing of it.
+    """
     result = evaluate(state.model, parts.data.selection, parts.settings.autocast)
     loss, accuracy = float(result.loss), float(result.accuracy)
     learning = state.step > warmup_of(parts.settings)  # before, the policy is where it started
-    if learning and loss < state.best_loss:
+    latest = parts.settings.select == "last" or not parts.objective.judges_policy
+    if learning and (latest or loss < state.best_loss):
         state.best_loss, state.best_step = loss, state.step
         state.best_params = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
     return loss, accuracy

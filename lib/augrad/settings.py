@@ -1,6 +1,7 @@
 """What a run can be told besides its parts: plain values, checked when they arrive."""
 
 import math
+from dataclasses import field
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -37,14 +38,15 @@ class SearchSettings:
     steps, batch_size, validation_batch_size: of the joint loop; validation batches rotate through the whole split.
     schedule, final_rate, clip_norm, autocast: of the classifier, as in TrainSettings. warmup_steps: the first
     steps, at most a fifth of all, in which only the classifier learns (an untrained one prefers whatever is easy).
-    policy_schedule, policy_final_rate: of the policy's learning rate.
+    policy_schedule, policy_final_rate: of the policy's learning rate. policy_rates: its factor for parameter groups of
+    the policy, by name (subpolicy_logits, op_logits, ...), where it is not 1.
     normalize: divide each step's per-image scores by their standard deviation, so that the policy's pace depends
     neither on the learning rate nor on the loss. signal_floor: where that deviation (per unit of learning rate) is
     below this share of the largest that its moving average has been, the policy's steps shrink with its square: once
     the classifier has learned what the policy can teach, the hypergradient carries little but noise. 0: never.
-    entropy_floor, entropy_weight: the selection's entropy, as a share of its maximum, below which a penalty of that
-    weight pulls it back.
-    select_every: steps between looks at the selection split; the policy with the lowest loss there is exported.
+    select_every: steps between looks at the selection split. select: which policy is exported, the one with the lowest
+    loss there ("best") or the latest ("last").
+    keep_model: whether what the search trained is written, too (model.pt): the result of learning a policy to the end.
     checkpoint_every, log_every: steps between checkpoints, and between writes of the metrics (every step has its row).
     """
 
@@ -58,11 +60,12 @@ class SearchSettings:
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     policy_schedule: Schedule = "cosine"
     policy_final_rate: Fraction = 0.05
+    policy_rates: dict[str, Annotated[float, Field(gt=0)]] = field(default_factory=dict)
     normalize: bool = True
     signal_floor: Fraction = 1.0
-    entropy_floor: Fraction = 1.0
-    entropy_weight: Annotated[float, Field(ge=0)] = 0.02
     select_every: PositiveInt = 50
+    select: Literal["best", "last"] = "best"
+    keep_model: bool = False
     checkpoint_every: PositiveInt = 200
     log_every: PositiveInt = 10
 

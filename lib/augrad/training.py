@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -21,7 +22,7 @@ OptimizerBuilder = Callable[..., torch.optim.Optimizer]
 """(parameters) -> optimiser."""
 
 
-def build_classifier(model: ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
+def build_classifier(model: ModelBuilder, splits: Splits, seed: int, device: torch.device) -> Normalized:
     """A fresh network behind the standardisation of the training images, on `device`; the seed decides its weights."""
     mean, deviation = channel_statistics(splits.train.images)
     channels, _, _ = splits.image_shape
@@ -69,8 +70,16 @@ def evaluate(model: nn.Module, split: Split, autocast: bool = False, batch_size:
     return StepResult(torch.cat(losses).mean(), torch.cat(hits).mean())
 
 
-def build_optimizer(builder: OptimizerBuilder, parameters: Iterable[nn.Parameter], place: str) -> torch.optim.Optimizer:
-    """The optimiser; values that it refuses become a UserError that names `place` in the configuration."""
+def build_optimizer(
+    builder: OptimizerBuilder, parameters: Iterable[nn.Parameter] | list[dict[str, Any]], place: str
+) -> torch.optim.Optimizer:
+    """The optimiser; values that it refuses become a UserError that names `place` in the configuration.
+
+    A setting that is None is left out: what one optimiser has and another one, named in its place, has not.
+    """
+    if isinstance(builder, partial):
+        given = {name: value for name, value in builder.keywords.items() if value is not None}
+        builder = partial(builder.func, *builder.args, **given)
     try:
         return builder(parameters)
     except (ValueError, TypeError) as error:

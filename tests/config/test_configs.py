@@ -9,12 +9,15 @@ from omegaconf import DictConfig
 
 from augrad import Policy
 from augrad.estimators.estimate import Estimator
-from augrad.experiments.parts import recipe_of, settings_of, starting_policy
+from augrad.experiments.parts import recipe_of, regularizers_of, settings_of, starting_policy
 from augrad.hypergradients.hypergradient import Hypergradient
+from augrad.objectives.objective import Objective
 from augrad.settings import SearchSettings
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 GROUPS = sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir() and not folder.name.startswith("__"))
+
+PLANTED = {"recover_rotation", "recover_invert", "recover_translation", "recover_brightness", "rotation_range"}
 
 
 def options(group: str) -> list[str]:
@@ -47,9 +50,10 @@ def test_every_option_composes_into_a_search(group: str, option: str) -> None:
     if (group, option) == ("policy", "file"):
         extra = ["policy.file=identity"]
     config = composed("search", f"{group}={option}", *extra)
-    SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer"))
+    SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer", "regularizers"))
     assert isinstance(instantiate(config.estimator), Estimator)
-    instantiate(config.objective)
+    assert isinstance(instantiate(config.objective), Objective)
+    assert len(regularizers_of(config)) in (2, 3)
     assert isinstance(instantiate(config.hypergradient), Hypergradient)
     instantiate(config.tracker)
     recipe_of(config)
@@ -60,7 +64,7 @@ def test_every_option_composes_into_a_search(group: str, option: str) -> None:
 @pytest.mark.parametrize("option", options("experiment"))
 def test_every_experiment_composes_for_train_and_compare(option: str) -> None:
     for name in ("train", "compare"):
-        assert composed(name, f"experiment={option}").data.planted is not None
+        assert (composed(name, f"experiment={option}").data.planted is not None) == (option in PLANTED)
 
 
 def test_one_word_changes_a_range_or_removes_an_operation() -> None:

@@ -71,6 +71,8 @@ def test_every_hypergradient_searches(augrad, small, tmp_path: Path, hypergradie
         *[f"estimator={name}" for name in ESTIMATORS],
         "hypergradient=cg",  # starts from its last solution
         "hypergradient=unrolled",  # draws for the steps that it looks ahead
+        "objective=density_matching",  # trains a critic
+        "objective=adversarial",  # keeps a teacher
     ],
 )
 def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(augrad, small, tmp_path: Path, part: str) -> None:
@@ -96,6 +98,7 @@ def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(augrad, small, t
         torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["state"]["state"] for name in ("cut", "whole")
     )
     assert bool(second["hypergradient_memory"]) == (part == "hypergradient=cg")
+    assert bool(second["companion"]) == (part == "objective=adversarial")
     leaves_first, leaves_second = (torch.utils._pytree.tree_flatten(state)[0] for state in (first, second))
     for one, other in zip(leaves_first, leaves_second, strict=True):
         assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other

@@ -2,18 +2,23 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from augrad.classifier import Weights, logits_with, losses_of
+from augrad.classifier import Weights, accuracy_of, gradients_of_weights, logits_with, losses_of, weights_of
+from augrad.data.pixels import to_float
+from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
-from augrad.hypergradients.hypergradient import Term
+from augrad.hypergradients.hypergradient import Term, TwoLevels
+from augrad.objectives.objective import Aim, Step, drawn_batch
 from augrad.policy import Policy
+from augrad.training import ModelBuilder, backward_on, bfloat16_autocast, build_classifier
 from augrad.types import PolicySample, RelaxedSample
+from augrad.update import pure_optimizer
 
 with warnings.catch_warnings():
     # PyTorch scripts some forward-mode formulas when it first needs them, and warns that scripting is deprecated:
@@ -66,6 +71,7 @@ def difference_scores(
 class Bilevel:
     """derivative: how s_i is computed, "jvp" (exact) or "finite_difference" (two plain passes, no image gradient).
 
+    The classifier's step on a fresh draw is both what the hypergradient starts from and what is taken.
     draws: how often each training image is drawn for and scored. Most of the noise of an estimate is that of its draws,
     less of it that of the batches of images: a second draw helps, for the time of another pass over the batch.
     Raises UserError for another derivative, or fewer than one draw.
@@ -73,12 +79,50 @@ class Bilevel:
 
     derivative: Literal["jvp", "finite_difference"] = "jvp"
     draws: int = 1
+    two_levels: ClassVar[bool] = True
+    judges_policy: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.draws < 1:
             raise UserError(f"expected draws to be at least 1, got {self.draws}")
         if self.derivative not in ("jvp", "finite_difference"):
             raise UserError(f"expected derivative jvp or finite_difference, got {self.derivative!r}")
+
+    def model(self, builder: ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
+        """The classifier."""
+        return build_classifier(builder, splits, seed, device)
+
+    def companion(self, model: nn.Module) -> None:
+        """None."""
+
+    def __call__(self, step: Step) -> Aim:
+        model = step.model
+        batch, augmented = drawn_batch(step)
+        trained = backward_on(model, augmented, batch.labels, step.autocast)
+
+        def validate(weights: Weights) -> tuple[Tensor, Tensor]:
+            with bfloat16_autocast(step.autocast, augmented.device):
+                logits = logits_with(model, weights, to_float(step.validation.images))
+            return losses_of(logits, step.validation.labels).mean(), logits
+
+        levels = TwoLevels(
+            weights_of(model),
+            gradients_of_weights(model),
+            batch,
+            pure_optimizer(model, step.optimizer, step.clip_norm),
+            validate,
+            lambda ahead: drawn_batch(step, ahead)[0],
+        )
+        link = step.hypergradient(levels, step.memory)
+        metrics = {
+            "train_loss": trained.loss,
+            "val_loss": link.validation_loss,
+            "train_accuracy": trained.accuracy,
+            "val_accuracy": accuracy_of(link.validation_logits, step.validation.labels),
+            **link.metrics,
+        }
+        draws = self.draws * draws_of(link.terms)
+        return Aim(self.scalar(model, link.terms, step.policy), draws, metrics, link.memory)
 
     def scalar(self, model: nn.Module, terms: tuple[Term, ...], policy: Policy) -> Scalar:
         """sample -> s_i [B], for the images of all `terms` of the hypergradient method, one batch after another.

@@ -1,0 +1,87 @@
+"""Data sets that papers report on: CIFAR-10, CIFAR-100, SVHN and Fashion-MNIST, from files on this machine."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torchvision import datasets
+
+from augrad.data.idx import find_idx, read_idx
+from augrad.data.planted import Planted, plant
+from augrad.data.stratify import stratified_split
+from augrad.data.types import Split, Splits
+from augrad.errors import UserError
+
+Name = Literal["cifar10", "cifar100", "svhn", "fashion_mnist"]
+_CLASSES = {"cifar10": 10, "cifar100": 100, "svhn": 10, "fashion_mnist": 10}
+
+
+def load_published(
+    name: Name,
+    root: str | os.PathLike[str],
+    reduced: int | None = None,
+    validation_fraction: float = 0.1,
+    selection_size: int = 1000,
+    download: bool = False,
+    seed: int = 0,
+    planted: Planted | None = None,
+) -> Splits:
+    """The data set `name` in the folder `root`; its own test images are the test split, whole.
+
+    Its training images become train, validation and selection, stratified by class. reduced: how many of them are train
+    and validation together (None: all but the selection split); papers search on such a subset. validation_fraction: of
+    those. selection_size: images beyond those, from the rest.
+    root: as torchvision has it; for fashion_mnist also a folder with the four idx files, compressed or not. download:
+    whether torchvision may fetch what is missing (not for fashion_mnist). seed: of the split and of `planted`. sha256
+    is that of all images' and labels' bytes, training before test. SVHN is taken without its "extra" images.
+    Raises UserError for files that are not there or damaged, and sizes that do not fit.
+    """
+    if name not in get_args(Name):
+        raise UserError(f"data.name: expected {', '.join(get_args(Name))}, got {name!r}")
+    if not 0 < validation_fraction < 1:
+        raise UserError(f"data.validation_fraction: expected a number between 0 and 1, got {validation_fraction}")
+    pool, test = (_read(name, root, train, download) for train in (True, False))
+    most = len(pool) - selection_size
+    size = most if reduced is None else reduced
+    if not 0 < size <= most:
+        raise UserError(
+            f"data.reduced: expected 1 to {most} of the {len(pool)} training images, with selection_size="
+            f"{selection_size} beside them, got {size}"
+        )
+    sizes = {"validation": round(validation_fraction * size), "selection": selection_size}
+    if size < most:
+        sizes["train"] = size - sizes["validation"]
+    rest = "left out" if size < most else "train"
+    parts = stratified_split(pool.labels, sizes, rest, seed, source=name)
+    digest = hashlib.sha256()
+    for split in (pool, test):
+        digest.update(split.images.numpy().tobytes())
+        digest.update(split.labels.numpy().tobytes())
+    chosen = {part: pool[parts[part]] for part in ("train", "validation", "selection")}
+    splits = Splits(name, _CLASSES[name], **chosen, test=test, sha256=digest.hexdigest())
+    return splits if planted is None else plant(splits, planted, seed)
+
+
+def _read(name: Name, root: str | os.PathLike[str], train: bool, download: bool) -> Split:
+    if name == "fashion_mnist":
+        kind = "train" if train else "t10k"
+        images = read_idx(find_idx(root, f"{kind}-images-idx3-ubyte"))[:, None]
+        return Split(images, read_idx(find_idx(root, f"{kind}-labels-idx1-ubyte")).to(torch.int64))
+    folder = Path(root).expanduser()
+    try:
+        if name == "svhn":
+            found = datasets.SVHN(folder, "train" if train else "test", download=download)
+            images, labels = np.asarray(found.data), np.asarray(found.labels)
+        else:
+            kind = datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100
+            found = kind(folder, train, download=download)
+            images, labels = np.asarray(found.data).transpose(0, 3, 1, 2), np.asarray(found.targets)
+    except (RuntimeError, OSError) as error:
+        raise UserError(
+            f"{folder.absolute()}: expected the files of {name} as torchvision keeps them, found none or damaged ones "
+            f"({error}); set data.root to the folder that has them, or data.download=true"
+        ) from error
+    return Split(torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels.astype(np.int64)))

@@ -1,0 +1,32 @@
+"""Fewer sub-policies of a learned policy: what some methods hand on."""
+
+import torch
+
+from augrad.errors import UserError
+from augrad.policy import Policy
+from augrad.types import PolicyParams
+
+
+@torch.no_grad()
+def heaviest(policy: Policy, count: int | None, uniform: bool = False) -> Policy:
+    """The `count` sub-policies of the largest weights, heaviest first (None: all, in their order).
+
+    uniform: they are drawn evenly afterwards, as DADA does with its 25 (Li et al. 2020); otherwise by their weights,
+    made to sum to 1 again. A count beyond the number of sub-policies takes all. Raises UserError for a count below 1.
+    """
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+        raise UserError(f"export.subpolicies: expected a whole number of at least 1, or null for all, got {count!r}")
+    chosen = torch.arange(policy.shape[0])
+    if count is not None:
+        order = policy.subpolicy_probabilities().cpu().argsort(descending=True, stable=True)
+        chosen = order[:count]
+    slots = tuple(policy.slots[index] for index in chosen.tolist())
+    stages = max(len(stages) for stages in slots)
+    width = max(len(stage) for stages in slots for stage in stages)
+    index = chosen.to(policy.low.device)
+    params = {name: tensor[index] for name, tensor in vars(policy.params).items()}
+    params = {name: tensor[:, :stages, :width] if tensor.dim() == 3 else tensor for name, tensor in params.items()}
+    if uniform:
+        params["subpolicy_logits"] = torch.zeros_like(params["subpolicy_logits"])
+    kept = Policy(policy.ops, slots, PolicyParams(**params), policy.interpolation, policy.fill, policy.provenance)
+    return kept.to(policy.low.device)

@@ -1,0 +1,100 @@
+"""Adversarial: the policy makes the training images as hard as it can.
+
+Adversarial AutoAugment, Zhang et al. 2020; with a teacher, TeachAugment, Suzuki 2022.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from augrad.classifier import logits_with, losses_of, weights_of
+from augrad.data.types import Splits
+from augrad.errors import UserError
+from augrad.estimators.estimate import Scalar
+from augrad.objectives.objective import Aim, Step, drawn_batch
+from augrad.policy import Policy
+from augrad.training import ModelBuilder, backward_on, bfloat16_autocast, build_classifier
+from augrad.types import PolicySample, RelaxedSample
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """The policy maximises the classifier's training loss and minimises a teacher's:
+
+        s_i = - l_i(w; T(x_i; b_i)) + teacher_weight * l_i(teacher; T(x_i; b_i))
+
+    Alone, the first term goes to extremes: images that nobody can read are the hardest. The teacher, the moving average
+    of the classifier's weights (TeachAugment), pays for those, because it cannot read them either; what is left is
+    hard for the classifier and can be read. It holds only as far as it reads better than the classifier: early in a
+    training it lags behind, and a teacher_weight above 1 is safer there. With teacher_weight = 0 (Adversarial
+    AutoAugment) something else must bound the policy: an entropy term (`search.regularizers.selection_entropy`), or
+    ranges that harm nothing.
+    The classifier minimises its loss on fresh draws. Its weights count as fixed in s_i: the policy looks at the present
+    loss and not through the training, so there is no hypergradient.
+    teacher_decay: of the moving average, in [0, 1). The teacher is used in evaluation mode, its buffers are those of
+    the classifier.
+    Cost: for each evaluation of the scalar one forward pass, and one of the teacher.
+    Raises UserError for a negative weight and a decay outside [0, 1).
+    """
+
+    teacher_weight: float = 1.0
+    teacher_decay: float = 0.999
+    two_levels: ClassVar[bool] = False
+    judges_policy: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not self.teacher_weight >= 0:
+            raise UserError(f"objective.teacher_weight: expected a number of at least 0, got {self.teacher_weight}")
+        if not 0 <= self.teacher_decay < 1:
+            raise UserError(f"objective.teacher_decay: expected at least 0 and below 1, got {self.teacher_decay}")
+
+    def model(self, builder: ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
+        """The classifier."""
+        return build_classifier(builder, splits, seed, device)
+
+    def companion(self, model: nn.Module) -> nn.Module | None:
+        """The teacher, which starts as the classifier; None where it has no weight."""
+        return copy.deepcopy(model).requires_grad_(False).eval() if self.teacher_weight else None
+
+    def __call__(self, step: Step) -> Aim:
+        if step.companion is not None:
+            follow(step.companion, step.model, self.teacher_decay)
+        batch, augmented = drawn_batch(step)
+        trained = backward_on(step.model, augmented, batch.labels, step.autocast)
+        scalar = self.scalar(step.model, step.companion, batch.images, batch.labels, step.policy, step.autocast)
+        return Aim(scalar, len(batch.labels), {"train_loss": trained.loss, "train_accuracy": trained.accuracy})
+
+    def scalar(
+        self,
+        model: nn.Module,
+        teacher: nn.Module | None,
+        images: Float[Tensor, "B C H W"],
+        labels: Int[Tensor, " B"],
+        policy: Policy,
+        autocast: bool = False,
+    ) -> Scalar:
+        """sample -> s_i [B]; without a teacher its term is left out."""
+        weights = weights_of(model)
+
+        def scalar(sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
+            augmented = policy(images, params=sample)
+            with bfloat16_autocast(autocast, images.device):
+                scores = -losses_of(logits_with(model, weights, augmented), labels)
+                if teacher is None:
+                    return scores
+                return scores + self.teacher_weight * losses_of(teacher(augmented), labels)
+
+        return scalar
+
+
+@torch.no_grad()
+def follow(teacher: nn.Module, model: nn.Module, decay: float) -> None:
+    """teacher <- decay * teacher + (1 - decay) * model, for the parameters; the buffers are copied."""
+    for own, other in zip(teacher.parameters(), model.parameters(), strict=True):
+        own.lerp_(other, 1 - decay)
+    for own, other in zip(teacher.buffers(), model.buffers(), strict=True):
+        own.copy_(other)

@@ -1,0 +1,110 @@
+"""What an objective takes and returns."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from augrad.classifier import Weights, logits_with, losses_of
+from augrad.data.pixels import to_float
+from augrad.data.types import Split, Splits
+from augrad.errors import UserError
+from augrad.estimators.estimate import Scalar
+from augrad.hypergradients.hypergradient import Hypergradient, TrainingBatch
+from augrad.hypergradients.none import NoHypergradient
+from augrad.policy import Policy
+from augrad.training import ModelBuilder, bfloat16_autocast
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a search stands, before a step of the policy and one of the model.
+
+    model: what the search trains. companion: the objective's own network beside it. batch: the training images of the
+    step that many steps later (0: this one). hypergradient, memory: the method, and what it left at the last step.
+    """
+
+    model: nn.Module
+    companion: nn.Module | None
+    policy: Policy
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    batch: Callable[[int], Split]
+    validation: Split
+    hypergradient: Hypergradient
+    memory: Weights
+    clip_norm: float | None
+    autocast: bool
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What the policy is to minimise at this step: the expectation of `scalar` over its draws.
+
+    draws: how many the scalar takes. metrics: for the log, by name; train_loss and train_accuracy are among them.
+    memory: what the hypergradient method wants to be given at the next step.
+    """
+
+    scalar: Scalar
+    draws: int
+    metrics: dict[str, Tensor]
+    memory: Weights = field(default_factory=dict)
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """Called once a step, it leaves in the parameters of the model the gradients of what the model learns from, and
+    returns what the policy minimises. The search takes both steps afterwards.
+
+    two_levels: whether it follows a loss through the model's training, and so needs a hypergradient method.
+    judges_policy: whether the model learns from augmented images, so that its loss on other images says what the policy
+    is worth; where it does not, the latest policy is the one to keep.
+    """
+
+    two_levels: ClassVar[bool]
+    judges_policy: ClassVar[bool]
+
+    def model(self, builder: ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
+        """The fresh network that the search trains; it takes images in [0, 1] and returns logits of the classes."""
+        ...
+
+    def companion(self, model: nn.Module) -> nn.Module | None:
+        """A network that the objective keeps beside the model (part of the checkpoint); None for most."""
+        ...
+
+    def __call__(self, step: Step) -> Aim: ...
+
+
+def require_fitting(objective: Objective, hypergradient: Hypergradient) -> None:
+    """Raises UserError for an objective of two levels without a hypergradient method, and for one of a single level
+    with one."""
+    name = type(objective).__name__
+    given = not isinstance(hypergradient, NoHypergradient)
+    if objective.two_levels and not given:
+        raise UserError(
+            f"{name} follows the validation loss through the training, which takes a hypergradient method, got "
+            "hypergradient=none; take one_step or another one, or an objective of a single level"
+        )
+    if given and not objective.two_levels:
+        raise UserError(
+            f"{name} is a function of the policy's own draws, with no training between: there is nothing that a "
+            f"hypergradient method could follow, got {type(hypergradient).__name__}; set hypergradient=none"
+        )
+
+
+def drawn_batch(step: Step, ahead: int = 0) -> tuple[TrainingBatch, Float[Tensor, "B C H W"]]:
+    """The training batch of a step with a fresh draw of the policy on it, and its augmented images."""
+    train = step.batch(ahead)
+    images = to_float(train.images)
+    with torch.no_grad():
+        augmented = step.policy(images, generator=step.generator)
+
+    def loss(weights: Weights) -> Tensor:
+        with bfloat16_autocast(step.autocast, images.device):
+            logits = logits_with(step.model, weights, augmented)
+        return losses_of(logits, train.labels).mean()
+
+    return TrainingBatch(images, train.labels, loss), augmented

@@ -1,0 +1,47 @@
+"""What a regulariser takes and returns, and the gradient of several together."""
+
+import math
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from augrad.errors import UserError
+from augrad.estimators.estimate import gradients_of
+from augrad.policy import Policy
+from augrad.types import PolicyParams
+
+
+@runtime_checkable
+class Regularizer(Protocol):
+    """policy -> what is added to what it minimises, differentiable in its parameters.
+
+    With `search.normalize` the scores are divided by their standard deviation: a weight is in units of that.
+    """
+
+    def __call__(self, policy: Policy) -> Float[Tensor, ""]: ...
+
+
+def regularizer_gradient(policy: Policy, regularizers: Iterable[Regularizer]) -> PolicyParams:
+    """The gradient of their sum; zeros for frozen groups."""
+    with torch.enable_grad():
+        total = torch.zeros((), dtype=torch.float64, device=policy.low.device)
+        for regularizer in regularizers:
+            total = total + regularizer(policy)
+    return gradients_of(total, policy)
+
+
+def require_weight(name: str, value: object) -> None:
+    """Raises UserError unless the weight is a finite number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value >= 0):
+        raise UserError(f"regularizers: {name}: expected a weight of at least 0, got {value!r}")
+
+
+def require_share(name: str, value: object, inside: bool = False) -> None:
+    """Raises UserError unless the value is a number from 0 to 1 (strictly between them with `inside`)."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise UserError(f"regularizers: {name}: expected a number from 0 to 1, got {value!r}")
+    if inside and value in (0, 1):
+        raise UserError(f"regularizers: {name}: expected a number strictly between 0 and 1, got {value!r}")

@@ -1,0 +1,153 @@
+"""The named recipes: the papers' numbers on each data set, and a few real steps of each on the digits."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+import augrad as library
+from augrad.estimators.mixture import Mixture
+from augrad.estimators.relax import Relax
+from augrad.experiments.cli import main
+from augrad.experiments.parts import exported, regularizers_of, settings_of, starting_policy
+from augrad.objectives.adversarial import Adversarial
+from augrad.objectives.density_matching import DensityMatching
+from augrad.objectives.objective import require_fitting
+from augrad.regularizers.selection_entropy import SelectionEntropy
+from augrad.settings import SearchSettings
+from augrad.training import build_optimizer
+
+RECIPES = ["dada", "dada_gumbel", "faster_autoaugment", "ddas", "madao", "adversarial_autoaugment", "online"]
+DATA = ["digits", "fashion_mnist", "cifar10", "cifar100", "svhn"]
+
+
+def composed(recipe: str, data: str = "digits", *overrides: str, name: str = "search") -> DictConfig:
+    with initialize_config_module("augrad.configs", version_base="1.3"):
+        return compose(name, [f"experiment={recipe}", f"data={data}", *overrides])
+
+
+def settings(config: DictConfig) -> SearchSettings:
+    return SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer", "regularizers"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("data", DATA)
+def test_every_recipe_goes_with_every_data_set(recipe: str, data: str) -> None:
+    config = composed(recipe, data)
+    settings(config)
+    require_fitting(instantiate(config.objective), instantiate(config.hypergradient))
+    regularizers_of(config)
+    policy = starting_policy(config, 0)
+    exported(policy, config)
+    assert instantiate(config.model)(in_channels=3, class_count=10) is not None
+    for part in ("optimizer", "policy_optimizer"):
+        build_optimizer(instantiate(config.search[part]), list(policy.parameters()), part)
+    for name in ("train", "compare"):
+        composed(recipe, data, name=name)
+
+
+PUBLISHED: dict[tuple[str, str], dict[str, Any]] = {
+    ("dada", "cifar10"): {
+        "search.steps": 20 * (2000 // 128), "search.batch_size": 128, "search.optimizer.lr": 0.1,
+        "search.optimizer.weight_decay": 2e-4, "data.reduced": 4000, "data.validation_fraction": 0.5,
+        "model.depth": 40, "model.widen_factor": 2,
+    },
+    ("dada", "cifar100"): {
+        "search.steps": 20 * (2000 // 32), "search.batch_size": 32, "search.optimizer.lr": 0.1,
+        "search.optimizer.weight_decay": 5e-4, "data.reduced": 4000, "data.validation_fraction": 0.5,
+        "model.depth": 40, "model.widen_factor": 2,
+    },
+    ("dada", "svhn"): {
+        "search.steps": 20 * (500 // 32), "search.batch_size": 32, "search.optimizer.lr": 0.00125,
+        "search.optimizer.weight_decay": 1e-3, "data.reduced": 1000, "data.validation_fraction": 0.5,
+        "model.depth": 28, "model.widen_factor": 10,
+    },
+    **{
+        ("faster_autoaugment", data): {
+            "search.steps": 20 * (4000 // 128), "search.batch_size": 128, "model.depth": 40, "model.widen_factor": 2,
+            "search.optimizer.lr": 1e-3, "search.policy_optimizer.lr": 1e-3,
+        }
+        for data in ("cifar10", "cifar100", "svhn")
+    },
+}  # fmt: skip
+PUBLISHED |= {("dada_gumbel", data): numbers for (recipe, data), numbers in PUBLISHED.items() if recipe == "dada"}
+
+
+@pytest.mark.parametrize(("recipe", "data"), PUBLISHED)
+def test_the_papers_numbers_for_each_data_set(recipe: str, data: str) -> None:
+    config = composed(recipe, data)
+    assert {key: OmegaConf.select(config, key) for key in PUBLISHED[recipe, data]} == PUBLISHED[recipe, data]
+    if recipe == "faster_autoaugment":
+        pool = config.data.reduced
+        assert pool - round(config.data.validation_fraction * pool) == 4000
+    else:
+        peak, end = config.search.optimizer.lr, config.search.optimizer.lr * config.search.final_rate
+        assert (config.search.schedule, end) == ("cosine", pytest.approx(1e-3))
+        assert peak == PUBLISHED[recipe, data]["search.optimizer.lr"]
+
+
+@pytest.mark.parametrize("recipe", ["dada", "dada_gumbel"])
+def test_dada(recipe: str) -> None:
+    config = composed(recipe)
+    policy = starting_policy(config, 0)
+    assert policy.shape == (105, 2, 1)
+    learned = {name for name, parameter in policy.named_parameters() if parameter.requires_grad}
+    assert learned == {"subpolicy_logits", "gate_logits", "magnitude_locations"}
+    assert bool((policy.gate_probabilities() == 0.5).all())
+    estimator = instantiate(config.estimator)
+    assert estimator.temperature == 0.5
+    assert isinstance(estimator, Relax) == (recipe == "dada")
+    optimizer = build_optimizer(instantiate(config.search.policy_optimizer), list(policy.parameters()), "")
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert (optimizer.defaults["lr"], list(optimizer.defaults["betas"])) == (0.005, [0.5, 0.999])
+    assert (config.search.clip_norm, config.search.optimizer.momentum) == (5.0, 0.9)
+    assert exported(policy, config).shape == (25, 2, 1)
+    torch.testing.assert_close(
+        exported(policy, config).subpolicy_probabilities().detach(), torch.full((25,), 0.04, dtype=torch.float64)
+    )
+
+
+def test_faster_autoaugment() -> None:
+    config = composed("faster_autoaugment")
+    policy = starting_policy(config, 0)
+    assert policy.shape == (10, 2, 15)
+    objective, estimator = instantiate(config.objective), instantiate(config.estimator)
+    assert objective == DensityMatching(penalty_weight=10.0, class_weight=0.1)
+    assert estimator == Mixture(1.0, 1.0, 0.1, "uniform")
+    for part in ("optimizer", "policy_optimizer"):
+        optimizer = build_optimizer(instantiate(config.search[part]), list(policy.parameters()), part)
+        assert isinstance(optimizer, torch.optim.Adam)
+        assert (optimizer.defaults["lr"], list(optimizer.defaults["betas"])) == (1e-3, [0.0, 0.999])
+    # softmax(w / 0.05) of the paper, as logits w / 0.05 whose steps are 1 / 0.05 as long.
+    assert settings(config).policy_rates == {"op_logits": pytest.approx(1 / 0.05)}
+
+
+def test_the_adversary_is_bounded() -> None:
+    config = composed("adversarial_autoaugment")
+    assert instantiate(config.objective) == Adversarial(teacher_weight=0.0)
+    assert any(isinstance(term, SelectionEntropy) and term.weight > 0 for term in regularizers_of(config))
+    taught = composed("adversarial_autoaugment", "digits", "objective.teacher_weight=1.0")
+    assert instantiate(taught.objective).teacher_weight == 1.0
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_few_steps_on_the_digits(recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ["search.steps=3", "search.batch_size=32", "search.select_every=2", "search.log_every=1", "model.width=8"]
+    status = main(["search", f"experiment={recipe}", *small, "compare=null", "hydra.run.dir=out"])
+    assert status == 0
+    rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    policy = library.load_policy(tmp_path / "out" / "policy.json")
+    assert policy(torch.rand(4, 1, 16, 16)).shape == (4, 1, 16, 16)
+    assert len(policy.slots) == {"dada": 25, "dada_gumbel": 25, "faster_autoaugment": 10}.get(
+        recipe, composed(recipe).policy.subpolicies if "subpolicies" in composed(recipe).policy else 1
+    )
+    assert policy.provenance["metrics"]["policy_from_step"] == 3
+    kept = recipe in ("online", "madao", "adversarial_autoaugment")
+    assert (tmp_path / "out" / "model.pt").exists() == kept
