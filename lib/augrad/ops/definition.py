@@ -74,6 +74,13 @@ class Definition(BaseModel):
         """Whether there is a range."""
         return self.low is not None
 
+    def reach(self) -> tuple[float, float]:
+        """The smallest and the largest magnitude, signs included. For operations that have one."""
+        assert self.low is not None
+        assert self.high is not None
+        ends = [self.low, self.high, *([-self.low, -self.high] if self.signed else [])]
+        return min(ends), max(ends)
+
     def given(self) -> dict[str, Any]:
         """The options that were given: `Definition(**definition.given())` is the same."""
         return self.model_dump(exclude_none=True)

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -132,7 +132,7 @@ def external_op(name: str, options: Any = None) -> tuple[Op, Finding]:
     driven = parameter or definition.parameter
     finding = probe(op, f"the parameter {driven}" if driven else "the magnitude")
     if finding.channels != apply.channels:
-        op = Op(**{**vars(op), "apply": External(name, definition, function, apply.slope, finding.channels)})
+        op = replace(op, apply=replace(apply, channels=finding.channels))
     return op, finding
 
 
@@ -187,5 +187,4 @@ def _slope(definition: Definition, function: Callable[..., Tensor]) -> Slope | N
         return cast(Slope, found)
     assert definition.low is not None
     assert definition.high is not None
-    ends = [definition.low, definition.high, *([-definition.low, -definition.high] if definition.signed else [])]
-    return FiniteDifference(function, min(ends), max(ends), WINDOW * abs(definition.high - definition.low))
+    return FiniteDifference(function, *definition.reach(), WINDOW * abs(definition.high - definition.low))

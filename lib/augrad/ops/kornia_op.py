@@ -102,8 +102,8 @@ def kornia_function(operation: Any, definition: Definition) -> tuple[KorniaFunct
     if definition.draws is not None:
         raise UserError(f"draws: expected no such option, got {definition.draws}; {name} knows what it draws")
     if definition.has_magnitude and definition.parameter is None:
-        raise UserError(f"parameter: expected one of {_names(_probe(operation, definition))}, got nothing; name the "
-                        f"one that the magnitude drives")  # fmt: skip
+        names = _names(_drawn_if_possible(operation, definition))
+        raise UserError(f"parameter: expected one of {names}, got nothing; name the one that the magnitude drives")
     arguments = _arguments(operation, definition)
     function = KorniaFunction(operation, arguments, definition.parameter, definition.neutral or 0.0)
     first, second = (_drawn(operation, arguments, seed) for seed in (0.1, 0.5))
@@ -122,10 +122,7 @@ def _arguments(operation: Any, definition: Definition) -> str:
     driven = known.get(definition.parameter or "")
     if driven is not None and driven.default is inspect.Parameter.empty and driven.name not in given:
         # The range is what the operation would draw from if it drew.
-        assert definition.low is not None
-        assert definition.high is not None
-        ends = [definition.low, definition.high, *([-definition.low, -definition.high] if definition.signed else [])]
-        given[driven.name] = [(definition.neutral or 0.0) + end for end in (min(ends), max(ends))]
+        given[driven.name] = [(definition.neutral or 0.0) + end for end in definition.reach()]
     needed = [
         key
         for key, parameter in known.items()
@@ -137,7 +134,7 @@ def _arguments(operation: Any, definition: Definition) -> str:
         raise UserError(f"arguments: expected also {', '.join(missing)}, which {operation.__name__} needs, got "
                         f"{', '.join(given) or 'none'}")  # fmt: skip
     unknown = [key for key in given if key not in known]
-    if unknown:
+    if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
         close = get_close_matches(unknown[0], known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(known)}"
         raise UserError(f"arguments.{unknown[0]}: expected an argument of {operation.__name__}, got none; {hint}")
@@ -154,7 +151,7 @@ def _arguments(operation: Any, definition: Definition) -> str:
     return text
 
 
-def _probe(operation: Any, definition: Definition) -> dict[str, Tensor]:
+def _drawn_if_possible(operation: Any, definition: Definition) -> dict[str, Tensor]:
     """Drawn parameters, or none where the operation cannot be made without the range that the magnitude would fill."""
     try:
         return _drawn(operation, json.dumps(dict(definition.arguments or {})), 0.5)

@@ -82,7 +82,7 @@ def check_entry(entry: EntryOf, definitions: Mapping[str, Definition], place: Pl
         if definition.has_magnitude:
             raise problem(EXPECTED["magnitude"], "nothing", *place, "magnitude", advice=f"{op} is defined with one")
         return
-    if definition.low is None or definition.high is None:
+    if not definition.has_magnitude:
         raise problem(
             "no such key", describe(entry.unit), *place, "unit", advice=f"{op} is defined without a magnitude"
         )
@@ -90,9 +90,8 @@ def check_entry(entry: EntryOf, definitions: Mapping[str, Definition], place: Pl
         raise problem(f'"{definition.unit}", the unit of {op}', describe(entry.unit), *place, "unit")
     if entry.signed and not definition.signed:
         raise problem("false", "true", *place, "signed", advice=f"{op} is defined without a sign")
-    ends = [definition.low, definition.high, *([-definition.low, -definition.high] if definition.signed else [])]
-    lowest, highest = min(ends), max(ends)
-    slack = _TOLERANCE * max(1.0, *map(abs, ends))
+    lowest, highest = definition.reach()
+    slack = _TOLERANCE * max(1.0, abs(lowest), abs(highest))
     for key in ("value", "low", "high"):
         number = getattr(magnitude, key, lowest)
         if not lowest - slack <= number <= highest + slack:
