@@ -1,4 +1,4 @@
-"""The kernels compile for GPUs that this machine may not have: every launch of a stage, with the types it really has."""
+"""The kernels compile for GPUs that this machine may not have: every launch of a stage, with its own types."""
 
 import os
 import subprocess

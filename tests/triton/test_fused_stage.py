@@ -173,7 +173,9 @@ def test_an_image_in_several_parts() -> None:
 @pytest.mark.parametrize("name", ["rotate", "contrast", "sample_pairing", "equalize", "cutout"])
 def test_an_image_alone_and_the_same_bits_twice(name: str) -> None:
     batch = batch_of(Case(torch.float32, 3, 7, 9, (0.6,), ops=(name,)))
-    alone = replace(batch, images=batch.images[:1], chosen=batch.chosen[:1], magnitude=batch.magnitude[:1], draw=batch.draw[:1])
+    alone = replace(
+        batch, images=batch.images[:1], chosen=batch.chosen[:1], magnitude=batch.magnitude[:1], draw=batch.draw[:1]
+    )
     alone = replace(alone, settings=replace(batch.settings, others=batch.images[:1]))
     first, second, plain = outcome(kernels, alone), outcome(kernels, alone), outcome(_selected, alone)
     for what, reference in plain.items():
@@ -186,7 +188,9 @@ def test_any_strides() -> None:
     wide = torch.cat([batch.images, batch.images], 3)
     table = torch.stack([batch.magnitude, batch.magnitude + 9], 1)
     draws = torch.stack([batch.draw, batch.draw + 9], 2)
-    strided = replace(batch, images=batch.images.to(memory_format=torch.channels_last), magnitude=table[:, 0], draw=draws[..., 0])
+    strided = replace(
+        batch, images=batch.images.to(memory_format=torch.channels_last), magnitude=table[:, 0], draw=draws[..., 0]
+    )
     for other in (strided, replace(strided, images=wide[..., :8])):
         for what, reference in outcome(kernels, batch).items():
             assert torch.equal(outcome(kernels, other)[what], reference), what
@@ -248,7 +252,9 @@ def test_a_gradient_of_a_gradient() -> None:
 def sample_of(ops: tuple[Op, ...], batch: int, stages: int) -> PolicySample:
     generator = torch.Generator().manual_seed(5)
     chosen = torch.randint(len(ops), (batch, stages), generator=generator)
-    low, high = (torch.tensor([getattr(op, end) or 0.0 for op in ops], dtype=torch.float64)[chosen] for end in ("low", "high"))
+    low, high = (
+        torch.tensor([getattr(op, end) or 0.0 for op in ops], dtype=torch.float64)[chosen] for end in ("low", "high")
+    )
     uniform = torch.rand(3, batch, stages, generator=generator, dtype=torch.float64)
     signed = torch.tensor([op.signed for op in ops])[chosen]
     return PolicySample(

@@ -6,7 +6,7 @@ kernel (`augrad.ops.fused`). Inside `torch.compile`, and on a GPU without Triton
 the drawn result is selected. The last two are a fixed number of launches without a synchronisation.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -15,13 +15,11 @@ from torch import Tensor
 from augrad.ops.compiled.engine import apply_compiled, is_available
 from augrad.ops.engine import takes_kernels
 from augrad.ops.families import Arrangement, Family, Settings, apply_family, apply_op
-from augrad.ops.fused.stage import fused_stage
+from augrad.ops.fused.stage import OneStage, fused_stage
 from augrad.ops.numeric import constant
 from augrad.ops.routing import join, split
 from augrad.ops.spec import Op
 from augrad.types import PolicySample, RelaxedSample
-
-OneStage = Callable[[Tensor, Arrangement, Tensor, Tensor, Tensor, Settings], Tensor]
 
 
 def apply_hard(images: Tensor, plan: Arrangement, sample: PolicySample, fill: float, interpolation: str) -> Tensor:

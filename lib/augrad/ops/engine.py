@@ -50,16 +50,16 @@ def takes_kernels(images: Tensor) -> bool:
         return images.is_cuda and _work_on(images.device)
     if not images.is_cuda and not _interpreted():
         raise UserError(
-            f"the engine triton needs images on a GPU, got {images.device}; move them, or set TRITON_INTERPRET=1 before "
-            "Triton is imported, which runs the kernels slowly on any device"
+            f"the engine triton needs images on a GPU, got {images.device}; move them, or set TRITON_INTERPRET=1 "
+            "before Triton is imported, which runs the kernels slowly on any device"
         )
     return True
 
 
 def _interpreted() -> bool:
-    import triton
+    from triton import knobs
 
-    return bool(triton.knobs.runtime.interpret)
+    return bool(knobs.runtime.interpret)
 
 
 @lru_cache

@@ -69,9 +69,9 @@ def warp_gradient(
     first_y = tl.floor(a * v - c * u + middle_y - reach_y) + 1
     red = tl.zeros(pixel.shape, COMPUTE)
     green, blue = red, red
-    for down in range(0, tl.ceil(2 * reach_y).to(tl.int32)):
+    for down in range(tl.ceil(2 * reach_y).to(tl.int32)):
         y = first_y + down
-        for across in range(0, tl.ceil(2 * reach_x).to(tl.int32)):
+        for across in range(tl.ceil(2 * reach_x).to(tl.int32)):
             x = first_x + across
             there = valid & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
             read_x = a * (x - middle_x) + b * (y - middle_y) + (s + middle_x)
@@ -137,9 +137,7 @@ def warp_slope(
 
 @triton.jit
 @no_type_check
-def hue_gradient(
-    source, gradient, target, pixel, size, valid, m, COMPUTE: tl.constexpr, IMAGES: tl.constexpr
-):
+def hue_gradient(source, gradient, target, pixel, size, valid, m, COMPUTE: tl.constexpr, IMAGES: tl.constexpr):
     """Writes the image's gradient; returns the magnitude's."""
     red, green = read(source + pixel, valid, COMPUTE), read(source + size + pixel, valid, COMPUTE)
     blue = read(source + 2 * size + pixel, valid, COMPUTE)
@@ -191,7 +189,9 @@ def sharpness_gradient(
             around += tl.where(let_through, read(gradient + y * width + x, there, COMPUTE), 0.0)
         amount = m * (9 / 13)
         write(target + pixel, own + tl.where(inner, amount * own, 0.0) - amount / 9 * around, valid)
-    detail = sharpened(source, row, column, height, width, valid, m * 0 + 1, COMPUTE) - read(source + pixel, valid, COMPUTE)
+    detail = sharpened(source, row, column, height, width, valid, m * 0 + 1, COMPUTE) - read(
+        source + pixel, valid, COMPUTE
+    )
     return own * detail
 
 
@@ -232,8 +232,8 @@ def stage_gradient_kernel(
 ):
     """gradient, image_gradient (where IMAGES) [B, C, H, W], contiguous. slopes [B, tiles]: the magnitude's gradient.
 
-    other_gradient [B, C, H, W], where OTHERS: what goes to each image's partner. blur_gradient [B, C, H, W]: gradient of
-    `blurred`, from which the kernel after this one makes the images'. The rest is as in `stage_kernel`.
+    other_gradient [B, C, H, W], where OTHERS: what goes to each image's partner. blur_gradient [B, C, H, W]: the
+    gradient of `blurred`, from which the kernel after this one makes the images'. The rest is as in `stage_kernel`.
     """
     program = tl.program_id(0)
     image = (program // tiles).to(tl.int64)
@@ -248,7 +248,7 @@ def stage_gradient_kernel(
     draw += image * draw_stride
     row, column = pixel // width, pixel % width
     slope = tl.zeros([BLOCK], COMPUTE)
-    if OTHERS:
+    if OTHERS:  # noqa: SIM102  (known when the kernel is compiled, unlike the kind)
         if kind != SAMPLE_PAIRING:
             for channel in tl.static_range(CHANNELS):
                 plane = (image * CHANNELS + channel) * size
@@ -257,7 +257,21 @@ def stage_gradient_kernel(
     if (kind >= SHEAR_X) & (kind <= ROTATE):
         if IMAGES:
             warp_gradient(
-                gradient, target, pixel, row, column, valid, size, kind, m, height, width, FILL, NEAREST, CHANNELS, COMPUTE
+                gradient,
+                target,
+                pixel,
+                row,
+                column,
+                valid,
+                size,
+                kind,
+                m,
+                height,
+                width,
+                FILL,
+                NEAREST,
+                CHANNELS,
+                COMPUTE,
             )
         if MAGNITUDES and not NEAREST:
             slope = warp_slope(

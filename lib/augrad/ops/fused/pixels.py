@@ -86,14 +86,8 @@ def passes(values):
 @triton.jit
 @no_type_check
 def luma_weight(channel: tl.constexpr, CHANNELS: tl.constexpr):
-    if CHANNELS == 1:
-        return 1.0
-    elif channel == 0:
-        return RED
-    elif channel == 1:
-        return GREEN
-    else:
-        return BLUE
+    weight: tl.constexpr = 1.0 if CHANNELS == 1 else (RED if channel == 0 else (GREEN if channel == 1 else BLUE))
+    return weight
 
 
 @triton.jit
@@ -102,7 +96,9 @@ def luma(pointers, size, mask, CHANNELS: tl.constexpr, COMPUTE: tl.constexpr):
     """Grey value; pointers: of the first channel."""
     grey = read(pointers, mask, COMPUTE)
     if CHANNELS == 3:
-        grey = RED * grey + GREEN * read(pointers + size, mask, COMPUTE) + BLUE * read(pointers + 2 * size, mask, COMPUTE)
+        grey = (
+            RED * grey + GREEN * read(pointers + size, mask, COMPUTE) + BLUE * read(pointers + 2 * size, mask, COMPUTE)
+        )
     return grey
 
 

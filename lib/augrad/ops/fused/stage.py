@@ -12,8 +12,8 @@ from augrad.ops.families import Arrangement, Settings, apply_op
 from augrad.ops.fused.kinds import has_kernel, kinds_of, policy_ops
 from augrad.ops.numeric import constant
 
-PlainStage = Callable[[Tensor, Arrangement, Tensor, Tensor, Tensor, Settings], Tensor]
-"""`images, plan, chosen, magnitude, draw, settings -> images`, in plain PyTorch."""
+OneStage = Callable[[Tensor, Arrangement, Tensor, Tensor, Tensor, Settings], Tensor]
+"""`images, plan, chosen, magnitude, draw, settings -> images`."""
 
 
 class _Stage(torch.autograd.Function):
@@ -32,7 +32,7 @@ class _Stage(torch.autograd.Function):
         from augrad.ops.fused.launch import Drawn, run_stage  # Triton is not installed everywhere
 
         output, kept = run_stage(images, Drawn(chosen, magnitude, draw, others), config)
-        return output, *kept
+        return output, kept.statistics, kept.blurred
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -73,7 +73,7 @@ def fused_stage(
     magnitude: Tensor,
     draw: Tensor,
     settings: Settings,
-    plain: PlainStage,
+    plain: OneStage,
 ) -> Tensor:
     """The drawn operations in a fixed number of launches; images on a GPU, or anywhere under Triton's interpreter.
 
