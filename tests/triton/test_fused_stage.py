@@ -161,6 +161,16 @@ def test_whole_numbers_agree_with_the_plain_path(channels: int, shape: tuple[int
     assert (difference > 0).double().mean() < 0.01
 
 
+def test_halves_are_rounded_to_even_numbers() -> None:
+    batch = batch_of(Case(torch.float64, 1, 4, 5, (0.1, 0.2), ops=("posterize",)))
+    batch = replace(
+        batch, chosen=batch.chosen * 0, magnitude=torch.tensor([4.5, 5.5, 6.5, 7.5], device=DEVICE).double()
+    )
+    ours, plain = outcome(kernels, batch), outcome(_selected, batch)
+    assert torch.allclose(ours["output"], plain["output"], rtol=0, atol=1e-12)
+    assert torch.allclose(ours["magnitude"], plain["magnitude"])
+
+
 def test_an_image_in_several_parts() -> None:
     # More pixels than one program sums up, in a number that no tile divides.
     case = Case(torch.float64, 1, 61, 83, (1.0,), ops=("contrast", "auto_contrast", "equalize"))
