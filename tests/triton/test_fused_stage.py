@@ -171,6 +171,15 @@ def test_halves_are_rounded_to_even_numbers() -> None:
     assert torch.allclose(ours["magnitude"], plain["magnitude"])
 
 
+def test_edges_between_pixels_share_the_slope() -> None:
+    # The square's edges lie on the kinks of its soft edge.
+    batch = batch_of(Case(torch.float64, 1, 8, 8, (0.1,), ops=("cutout",)))
+    batch = replace(batch, draw=torch.full_like(batch.draw, 0.5), magnitude=torch.full_like(batch.magnitude, 0.5))
+    ours, plain = outcome(kernels, batch), outcome(_selected, batch)
+    assert plain["magnitude"][0] != 0
+    assert torch.allclose(ours["magnitude"], plain["magnitude"])
+
+
 def test_an_image_in_several_parts() -> None:
     # More pixels than one program sums up, in a number that no tile divides.
     case = Case(torch.float64, 1, 61, 83, (1.0,), ops=("contrast", "auto_contrast", "equalize"))

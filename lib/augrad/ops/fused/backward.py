@@ -197,6 +197,13 @@ def sharpness_gradient(
 
 @triton.jit
 @no_type_check
+def edge_slope(values):
+    """The derivative of clamping to [0, 1]; at both ends the mean of both sides."""
+    return tl.where((values > 0) & (values < 1), 1.0, tl.where((values == 0) | (values == 1), 0.5, 0.0))
+
+
+@triton.jit
+@no_type_check
 def stage_gradient_kernel(
     images,
     gradient,
@@ -362,7 +369,7 @@ def stage_gradient_kernel(
             elif kind == CUTOUT:
                 half, vertical, horizontal = inside_square(row, column, m, draw, draw_step, height, width)
                 down, across = half - vertical + 0.5, half - horizontal + 0.5
-                edge = tl.where(passes(down), clamp01(across), 0.0) + tl.where(passes(across), clamp01(down), 0.0)
+                edge = edge_slope(down) * clamp01(across) + edge_slope(across) * clamp01(down)
                 slope += own * (FILL - values) * edge * (tl.minimum(height, width) / 2)
                 own = tl.where((vertical < half) & (horizontal < half), 0.0, own)
             elif kind == SAMPLE_PAIRING:

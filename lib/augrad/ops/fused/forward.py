@@ -179,7 +179,7 @@ def stage_kernel(
         shift = grey * luma(source + pixel, size, valid, CHANNELS, COMPUTE) + offset
         for channel in tl.static_range(CHANNELS):
             values = read(source + channel * size + pixel, valid, COMPUTE)
-            write(target + channel * size + pixel, clamp01(gain * values + shift), valid)
+            write(target + channel * size + pixel, clamp01(gain * values + shift), valid, DOWN=True)
     elif (kind == SHARPNESS) | (kind == GAUSSIAN_BLUR):
         if kind == SHARPNESS:
             for channel in tl.static_range(CHANNELS):

@@ -63,9 +63,12 @@ def nearest(values):
 
 @triton.jit
 @no_type_check
-def write(pointers, values, mask):
+def write(pointers, values, mask, DOWN: tl.constexpr = False):
+    """DOWN: 8 bits are rounded down, as enhancements are (`augrad.ops.numeric.rounded_down`)."""
     if pointers.dtype.element_ty == tl.uint8:
-        tl.store(pointers, nearest(values * 255).to(tl.uint8), mask=mask)
+        levels = values * 255
+        levels = tl.floor(levels + 1e-3) if DOWN else nearest(levels)
+        tl.store(pointers, levels.to(tl.uint8), mask=mask)
     else:
         tl.store(pointers, values.to(pointers.dtype.element_ty), mask=mask)
 
@@ -152,7 +155,7 @@ def coverage(position, count):
 def posterized(values, bits):
     """`bits`: a whole number."""
     step = (1 << (8 - bits.to(tl.int32))).to(values.dtype)
-    return tl.floor((values * 255 + 1e-3) / step) * step / 255
+    return tl.floor(nearest(values * 255) / step) * step / 255
 
 
 @triton.jit
