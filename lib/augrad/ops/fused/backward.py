@@ -42,6 +42,7 @@ from augrad.ops.fused.pixels import (
     matrix_slope,
     nearest,
     passes,
+    place_of,
     posterized,
     range_of,
     read,
@@ -83,7 +84,7 @@ def warp_gradient(
                 weight = tl.maximum(1 - tl.abs(read_x - column), 0.0) * tl.maximum(1 - tl.abs(read_y - row), 0.0)
                 if FILL != 0:
                     weight *= coverage(read_x, width) * coverage(read_y, height)
-            place = gradient + tl.where(there, y * width + x, 0.0).to(tl.int32)
+            place = gradient + place_of(y, x, width, there)
             there = there & (weight != 0)
             red += weight * read(place, there, COMPUTE)
             if CHANNELS == 3:
@@ -113,7 +114,7 @@ def warp_slope(
     left_slope, right_slope = tl.where(has_left, -1.0, 0.0), tl.where(has_right, 1.0, 0.0)
     top_slope, bottom_slope = tl.where(has_top, -1.0, 0.0), tl.where(has_bottom, 1.0, 0.0)
     has_top, has_bottom = has_top & valid, has_bottom & valid
-    place = tl.where((has_left | has_right) & (has_top | has_bottom), top * width + left, 0.0).to(tl.int32)
+    place = place_of(top, left, width, (has_left | has_right) & (has_top | has_bottom))
     cover = (left_weight + right_weight) * (top_weight + bottom_weight)
     cover_move = move_x * (left_slope + right_slope) * (top_weight + bottom_weight)
     cover_move += move_y * (top_slope + bottom_slope) * (left_weight + right_weight)

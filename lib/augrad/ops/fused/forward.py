@@ -33,6 +33,7 @@ from augrad.ops.fused.pixels import (
     luma,
     matrix,
     nearest,
+    place_of,
     posterized,
     range_of,
     read,
@@ -151,7 +152,7 @@ def stage_kernel(
         if NEAREST:
             read_x, read_y = nearest(read_x), nearest(read_y)
             there = valid & (read_x >= 0) & (read_x <= width - 1) & (read_y >= 0) & (read_y <= height - 1)
-            place = tl.where(there, read_y * width + read_x, 0.0).to(tl.int32)
+            place = place_of(read_y, read_x, width, there)
             for channel in tl.static_range(CHANNELS):
                 values = read(source + channel * size + place, there, COMPUTE)
                 write(target + channel * size + pixel, tl.where(there, values, FILL), valid)
@@ -159,8 +160,7 @@ def stage_kernel(
             left, has_left, has_right, left_weight, right_weight = taps(read_x, width)
             top, has_top, has_bottom, top_weight, bottom_weight = taps(read_y, height)
             has_top, has_bottom = has_top & valid, has_bottom & valid
-            # Far positions do not fit into an integer, and nothing is read there.
-            place = tl.where((has_left | has_right) & (has_top | has_bottom), top * width + left, 0.0).to(tl.int32)
+            place = place_of(top, left, width, (has_left | has_right) & (has_top | has_bottom))
             for channel in tl.static_range(CHANNELS):
                 corner = source + channel * size + place
                 upper = left_weight * read(corner, has_top & has_left, COMPUTE)

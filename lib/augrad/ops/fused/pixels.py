@@ -145,6 +145,13 @@ def taps(position, count):
 
 @triton.jit
 @no_type_check
+def place_of(row, column, width, mask):
+    """Index into a plane. Positions are whole numbers, and 0 where `mask` is False: far ones fit into no integer."""
+    return tl.where(mask, row, 0.0).to(tl.int32) * width + tl.where(mask, column, 0.0).to(tl.int32)
+
+
+@triton.jit
+@no_type_check
 def coverage(position, count):
     """Sum of the weights of `taps`."""
     return tl.minimum(clamp01(position + 1), clamp01(count - position))

@@ -85,7 +85,7 @@ def fused_stage(
     ops = policy_ops(plan)
     kinds = kinds_of(ops, images.shape[1], min(images.shape[-2:]))
     config = Config(kinds, settings.fill, settings.interpolation == "nearest")
-    others = settings.others.contiguous()
+    others, chosen = settings.others.contiguous(), chosen.contiguous()
     if images.dtype == torch.uint8:
         result, _ = run_stage(images.contiguous(), Drawn(chosen, magnitude.detach(), draw, others), config)
     else:
