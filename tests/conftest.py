@@ -10,6 +10,9 @@ import torch
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # Triton's kernels on a CPU; read when Triton is imported
+
 # In every worker alike, and before anything imports augrad. (The pytest option of jaxtyping does not reach workers.)
 install_import_hook("augrad", "beartype.beartype")
 

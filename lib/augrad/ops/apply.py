@@ -1,25 +1,25 @@
 """Apply what was drawn: each image its own operations, magnitudes and signs.
 
-Three ways, same result up to rounding. On a CPU, compiled code goes through the batch image by image. Where there is
-none, the images of a stage are sorted by operation and every family of operations gets its own. On a GPU, or inside
-`torch.compile`, every family gets the whole batch and the drawn result is selected, which is a fixed number of launches
-without a synchronisation.
+Four ways, same result up to rounding. On a CPU, compiled code goes through the batch image by image. Where there is
+none, the images of a stage are sorted by operation and every family of operations gets its own. On a GPU a stage is one
+kernel (`augrad.ops.fused`). Inside `torch.compile`, and on a GPU without Triton, every family gets the whole batch and
+the drawn result is selected. The last two are a fixed number of launches without a synchronisation.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from augrad.ops.compiled.engine import apply_compiled, is_available
+from augrad.ops.engine import takes_kernels
 from augrad.ops.families import Arrangement, Family, Settings, apply_family, apply_op
+from augrad.ops.fused.stage import OneStage, fused_stage
 from augrad.ops.numeric import constant
 from augrad.ops.routing import join, split
 from augrad.ops.spec import Op
 from augrad.types import PolicySample, RelaxedSample
-
-OneStage = Callable[[Tensor, Arrangement, Tensor, Tensor, Tensor, Settings], Tensor]
 
 
 def apply_hard(images: Tensor, plan: Arrangement, sample: PolicySample, fill: float, interpolation: str) -> Tensor:
@@ -38,7 +38,11 @@ def apply_hard(images: Tensor, plan: Arrangement, sample: PolicySample, fill: fl
 
 
 def _way(images: Tensor) -> OneStage:
-    if images.device.type != "cpu" or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():
+        return _selected
+    if takes_kernels(images):
+        return _fused
+    if images.device.type != "cpu":
         return _selected
     # Function transforms (torch.func) do not see into compiled code. Double precision is for proofs, seldom and small.
     transformed = torch._C._are_functorch_transforms_active()
@@ -54,6 +58,13 @@ def _compiled(
     if plan.rest is not None and plan.rest.families:
         images = _sorted(images, plan.rest, chosen, magnitude, draw, settings)
     return images
+
+
+def _fused(
+    images: Tensor, plan: Arrangement, chosen: Int[Tensor, " B"], magnitude: Tensor, draw: Tensor, settings: Settings
+) -> Tensor:
+    """chosen: index into the policy's operations, -1 for none."""
+    return fused_stage(images, plan, chosen, magnitude, draw, settings, plain=_selected)
 
 
 def _sorted(

@@ -1,0 +1,210 @@
+"""On a GPU: nothing waits for the device, graphs capture and replay, and the number of launches never changes."""
+
+import json
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from augrad import Policy
+from augrad.initial import initial_policy, random_policy
+from augrad.ops import names
+from augrad.ops.engine import engine, takes_kernels
+from augrad.ops.space import make_space
+from augrad.types import PolicySample
+
+pytestmark = pytest.mark.gpu
+
+ENGINES = ("triton", "plain")
+BATCH, STAGES = 48, 2
+Step = Callable[[], tuple[Tensor, ...]]
+
+
+def a_policy() -> Policy:
+    space = make_space({name: {} for name in names()})
+    return random_policy(initial_policy(space, subpolicies=3, stages=STAGES), seed=1).cuda()
+
+
+def some_images(seed: int = 0) -> Tensor:
+    return torch.rand(BATCH, 3, 20, 24, generator=torch.Generator().manual_seed(seed)).cuda()
+
+
+def a_draw(policy: Policy, seed: int) -> PolicySample:
+    return policy.sample(BATCH, generator=torch.Generator("cuda").manual_seed(seed)).detach()
+
+
+def step_of(policy: Policy, images: Tensor, sample: PolicySample) -> Step:
+    """The output and the gradients of images and magnitudes, for a draw that is given."""
+    images.requires_grad_()
+    sample.magnitude.requires_grad_()
+
+    def step() -> tuple[Tensor, ...]:
+        output = policy(images, params=sample)
+        return output.detach(), *torch.autograd.grad(output.square().sum(), (images, sample.magnitude))
+
+    return step
+
+
+@contextmanager
+def without_synchronisation() -> Iterator[None]:
+    torch.cuda.synchronize()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the mode is a prototype
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def warmed_up(step: Step) -> None:
+    beside = torch.cuda.Stream()
+    beside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(beside):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(beside)
+
+
+def launches(step: Step) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.cuda.synchronize()
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+            step()
+            torch.cuda.synchronize()
+    return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profiler.events() or [])
+
+
+def test_images_on_a_gpu_go_through_the_kernels() -> None:
+    assert takes_kernels(some_images())
+    with engine("plain"):
+        assert not takes_kernels(some_images())
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_nothing_waits_for_the_device(name: str) -> None:
+    policy, images, generator = a_policy(), some_images(), torch.Generator("cuda").manual_seed(0)
+    draw = a_draw(policy, 3)
+    given = step_of(policy, images, draw)
+
+    def drawing() -> tuple[Tensor, ...]:
+        output = policy(images, generator=generator)
+        return torch.autograd.grad(output.square().sum(), (images, policy.magnitude_locations))
+
+    with engine(name):
+        for step in (given, drawing):
+            step()
+            with without_synchronisation():
+                step()
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_graph_follows_the_draw_it_is_given(name: str) -> None:
+    policy, images, sample = a_policy(), some_images(), a_draw(a_policy(), 0)
+    step = step_of(policy, images, sample)
+    with engine(name):
+        warmed_up(step)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            captured = step()
+        seen = []
+        for seed in (1, 2):
+            with torch.no_grad():
+                images.copy_(some_images(seed))
+                other = a_draw(policy, seed)
+                for field in fields(sample):
+                    getattr(sample, field.name).copy_(getattr(other, field.name))
+            graph.replay()
+            for found, expected in zip(captured, step(), strict=True):
+                # The sum over partners has no fixed order.
+                torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+            seen.append(captured[0].clone())
+    assert not torch.equal(*seen)
+
+
+def test_a_graph_draws_anew_from_a_generator_that_it_knows() -> None:
+    policy, images, generator = a_policy(), some_images(), torch.Generator("cuda").manual_seed(0)
+
+    def step() -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            return (policy(images, generator=generator),)
+
+    warmed_up(step)
+    graph = torch.cuda.CUDAGraph()
+    graph.register_generator_state(generator)
+    with torch.cuda.graph(graph):
+        (output,) = step()
+    graph.replay()
+    first = output.clone()
+    graph.replay()
+    assert not torch.equal(first, output)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_number_of_launches_does_not_depend_on_the_draw(name: str) -> None:
+    policy, images = a_policy(), some_images()
+    mixed = a_draw(policy, 0)
+    counts = {}
+    draws = {
+        "mixed": mixed,
+        "another": a_draw(policy, 1),
+        "nothing": replace(mixed, gate=torch.zeros_like(mixed.gate)),
+        **{
+            op.name: replace(mixed, op=torch.full_like(mixed.op, index), gate=torch.ones_like(mixed.gate))
+            for index, op in enumerate(policy.ops)
+            if op.name in ("rotate", "contrast", "equalize", "gaussian_blur", "sample_pairing")
+        },
+    }
+    with engine(name):
+        for draw, sample in draws.items():
+            step = step_of(policy, images, sample.map(Tensor.clone))
+            step()
+            counts[draw] = launches(step)
+    assert counts["mixed"] > 0
+    assert len(set(counts.values())) == 1, counts
+    if name == "triton":
+        assert counts["mixed"] < 120, counts
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.uint8])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_same_as_on_a_cpu(dtype: torch.dtype, layout: torch.memory_format) -> None:
+    policy, images = a_policy(), some_images()
+    images = (images * 255).round().to(dtype) if dtype == torch.uint8 else images.to(dtype)
+    sample = a_draw(policy, 4)
+    with torch.no_grad():
+        ours = policy(images.to(memory_format=layout), params=sample).cpu()
+        reference = policy.cpu()(images.cpu(), params=sample.to("cpu"))
+    assert ours.dtype == dtype
+    difference = (ours.double() - reference.double()).abs()
+    usual = {torch.uint8: 1, torch.bfloat16: 8e-3, torch.float16: 2e-3}.get(dtype, 1e-4)
+    # Where rounding decides on which side of a threshold or a level a value falls.
+    assert (difference > usual).double().mean() < 5e-3
+
+
+def test_two_runs_give_the_same_bits() -> None:
+    space = make_space({name: {} for name in names() if name != "sample_pairing"})
+    policy = random_policy(initial_policy(space, subpolicies=3, stages=STAGES), seed=1).cuda()
+    step = step_of(policy, some_images(), a_draw(policy, 5))
+    for first, second in zip(step(), step(), strict=True):
+        assert torch.equal(first, second)
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs(tmp_path: Path) -> None:
+    root, figures = Path(__file__).parents[2], tmp_path / "figures.json"
+    command = [sys.executable, "scripts/benchmark_gpu.py", "--quick", "--json", str(figures)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (contenders,) = json.loads(figures.read_text())["sizes"].values()
+    assert {name for name, row in contenders.items() if "failed" in row} == set()
+    assert all(row["ms"] > 0 and row["launches"] > 0 for row in contenders.values())
