@@ -121,7 +121,7 @@ class Policy(nn.Module):
         self.max_selection_entropy = math.log(sum(sizes))
         """The largest value of `selection_entropy`."""
         self._generator: torch.Generator | None = None
-        self._generator_key: tuple[int, int] | None = None
+        self._generator_key: tuple[int, int, torch.device] | None = None
 
     # --- structure ---------------------------------------------------------------------------------------------------
 
@@ -180,10 +180,11 @@ class Policy(nn.Module):
     def _own_generator(self) -> torch.Generator | None:
         if torch.compiler.is_compiling():
             return None  # a generator cannot be traced: inside torch.compile draws come from the global one
-        key = (os.getpid(), torch.initial_seed())  # reading the seed leaves the global generator alone
+        # Reading the seed leaves the global generator alone. On the policy's device, so that a GPU waits for no copy.
+        key = (os.getpid(), torch.initial_seed(), self.low.device)
         if self._generator is None or self._generator_key != key:
             digest = hashlib.sha256(f"augrad policy/{key[1]}".encode()).digest()
-            self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
+            self._generator = torch.Generator(self.low.device).manual_seed(int.from_bytes(digest[:8], "little"))
             self._generator_key = key
         return self._generator
 
