@@ -135,6 +135,7 @@ def test_the_adversary_is_bounded() -> None:
     assert instantiate(taught.objective).teacher_weight == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_few_steps_on_the_digits(recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -53,6 +53,7 @@ def test_a_search_leaves_everything_a_person_needs(augrad, small, tmp_path: Path
         assert word in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hypergradient", HYPERGRADIENTS)
 def test_every_hypergradient_searches(augrad, small, tmp_path: Path, hypergradient: str) -> None:
     done = augrad("search", *small, f"hypergradient={hypergradient}", "compare=null", "hydra.run.dir=out")
@@ -126,6 +127,7 @@ def test_control_c_keeps_the_step_in_hand(small, tmp_path: Path) -> None:
     library.load_policy(tmp_path / "out" / "policy.json")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_refuses_other_settings(augrad, small, tmp_path: Path) -> None:
     assert augrad("search", *small, "compare=null", "hydra.run.dir=out").returncode == 0
     refused = augrad("search", "resume=out", "search.batch_size=64")

@@ -20,6 +20,8 @@ from augrad.hypergradients.none import NoHypergradient
 from augrad.search import Row, SearchParts, SearchState, new_state, run_search
 from augrad.settings import SearchSettings
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 ESTIMATORS, HYPERGRADIENTS, OBJECTIVES = (
     sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))

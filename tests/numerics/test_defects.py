@@ -154,6 +154,7 @@ def test_the_operations_of_a_pair_have_their_own_magnitude_gradients(estimator: 
         assert not draws[:, 1].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [-9.0, 9.0])
 def test_no_probability_is_absorbing(start: float) -> None:
     """Defect 6: p is clamped before its logit; a clamp's derivative is zero, and p stays where it once got to.

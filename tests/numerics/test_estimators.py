@@ -89,6 +89,7 @@ def stacked(found: list[PolicyParams], group: str) -> Tensor:
     return torch.stack([getattr(gradient, group).flatten() for gradient in found])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("baseline", "batch"), [("leave_one_out", 64), ("leave_one_out", 2), ("none", 64)])
 def test_reinforce_is_unbiased_for_every_group(policy: Policy, baseline: str, batch: int) -> None:
     # A batch of 2 tells the mean of the others from the mean of all, which would halve the estimate.
@@ -229,6 +230,7 @@ def test_straight_through_points_along_the_exact_gradient(policy: Policy, temper
         assert (error.abs() <= 4 * standard_error).all(), group
 
 
+@pytest.mark.slow
 def test_more_conditional_draws_lower_the_variance_and_keep_the_mean(policy: Policy) -> None:
     found = {draws: estimates(policy, Gumbel(1.0, 1.0, draws=draws), hard_scalar, 400, 64) for draws in (1, 16)}
     for group in ("subpolicy_logits", "op_logits", "gate_logits"):

@@ -26,6 +26,8 @@ from augrad.objectives.density_matching import DensityMatching
 from augrad.objectives.objective import require_fitting
 from augrad.ops.space import make_space
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 3
 CHOICES = ("subpolicy_logits", "op_logits", "gate_logits")
 

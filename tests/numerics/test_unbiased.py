@@ -28,6 +28,8 @@ from augrad.ops.space import make_space
 from augrad.relaxation import normal_log_probability, uniform_up_to_log_probability
 from augrad.types import PolicyParams
 
+pytestmark = pytest.mark.slow
+
 GROUPS = PolicyParams.names()
 CHOICES = GROUPS[:3]
 Report = Callable[[str, object], None]

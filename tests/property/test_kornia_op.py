@@ -19,6 +19,8 @@ from augrad.ops.external import external_op
 from augrad.ops.space import make_candidate, make_space
 from augrad.ops.spec import Op
 
+pytestmark = pytest.mark.slow
+
 kornia = pytest.importorskip("kornia.augmentation")
 KORNIA = "kornia.augmentation."
 

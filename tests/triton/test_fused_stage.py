@@ -349,6 +349,8 @@ import os, torch
 os.environ["TRITON_INTERPRET"] = "0"
 import augrad
 from augrad.ops.engine import engine
+
+pytestmark = pytest.mark.slow
 try:
     with engine("triton"):
         augrad.load_policy("identity")(torch.rand(2, 3, 8, 8))
