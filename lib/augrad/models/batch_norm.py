@@ -29,9 +29,7 @@ def batch_norm(layer: _BatchNorm, input: Float[Tensor, "B C *rest"], native: Cal
     if x[1] is None and weight[1] is None and bias[1] is None:
         return native(input)
     images, scale = x[0], weight[0]
-    output, mean, inverse_deviation = torch.native_batch_norm(
-        images, scale, bias[0], None, None, True, 0.0, layer.eps
-    )
+    output, mean, inverse_deviation = torch.native_batch_norm(images, scale, bias[0], None, None, True, 0.0, layer.eps)
     moved: list[Tensor] = []
     if x[1] is not None:
         statistics = (None, None, mean, inverse_deviation, True, layer.eps)
