@@ -180,14 +180,16 @@ def parts_of_a_step(setting: Setting) -> dict[str, Call]:
 
 
 def score_errors(setting: Setting, steps: int = 5) -> dict[str, float]:
-    """Finite differences against the exact scores after some steps: |difference| / |spread of the exact ones|."""
+    """Finite differences against the exact scores after some steps, along the gradient of another batch: the norm of
+    their difference over that of the exact scores' deviations from their mean."""
     state, parts = search_of(setting, Gumbel(), Bilevel())
+    batches = setting.batches()
     for _ in range(steps):
-        search_step(state, parts, setting.batches(), setting.batches())
+        search_step(state, parts, batches, batches)
         state.step += 1
-    batch = parts.data.train[setting.batches().indices(0)]
+    batch, other = (parts.data.train[batches.indices(step)] for step in (0, 1))
     images, weights = to_float(batch.images), weights_of(state.model)
-    backward_on(state.model, images, batch.labels, autocast=False)
+    backward_on(state.model, to_float(other.images), other.labels, autocast=False)
     u = {name: -gradient for name, gradient in gradients_of_weights(state.model).items()}
     with torch.no_grad():
         exact, found = (
