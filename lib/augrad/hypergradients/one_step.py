@@ -36,7 +36,7 @@ class OneStep:
         def update(gradients: Weights) -> Weights:
             return optimizer.step(levels.weights, optimizer.state, gradients)[0]
 
-        stepped, pull_back = torch.func.vjp(update, levels.gradients)
+        stepped, pull_back, *_ = torch.func.vjp(update, levels.gradients)
         pull = validation_pull(levels, stepped)
         (u,) = pull_back(pull.gradients)
         return Link((Term(levels.weights, u, levels.batch),), pull.loss, pull.logits)

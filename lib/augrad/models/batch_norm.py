@@ -25,19 +25,21 @@ def batch_norm(layer: _BatchNorm, input: Float[Tensor, "B C *rest"], native: Cal
     """
     if not layer.training or layer.track_running_stats:
         return native(input)
-    x, weight, bias = (_unpacked(value) for value in (input, layer.weight, layer.bias))
-    if x[1] is None and weight[1] is None and bias[1] is None:
+    images, along = forward_ad.unpack_dual(input)
+    (scale, of_scale), (shift, of_shift) = _unpacked(layer.weight), _unpacked(layer.bias)
+    if along is None and of_scale is None and of_shift is None:
         return native(input)
-    images, scale = x[0], weight[0]
-    output, mean, inverse_deviation = torch.native_batch_norm(images, scale, bias[0], None, None, True, 0.0, layer.eps)
+    own = (None, None, True, 0.0, layer.eps)  # no running statistics: the batch's
+    output, mean, inverse_deviation = torch.native_batch_norm(images, scale, shift, *own)
     moved: list[Tensor] = []
-    if x[1] is not None:
+    if along is not None:
         statistics = (None, None, mean, inverse_deviation, True, layer.eps)
         only_images = [True, False, False]
-        moved.append(torch.ops.aten.native_batch_norm_backward(x[1], images, scale, *statistics, only_images)[0])
-    if weight[1] is not None or bias[1] is not None:
-        of_scale, of_shift = (_tangent(*part) for part in (weight, bias))
-        moved.append(torch.native_batch_norm(images, of_scale, of_shift, None, None, True, 0.0, layer.eps)[0])
+        moved.append(torch.ops.aten.native_batch_norm_backward(along, images, scale, *statistics, only_images)[0])
+    if scale is not None and shift is not None and not (of_scale is None and of_shift is None):
+        of_scale = torch.zeros_like(scale) if of_scale is None else of_scale
+        of_shift = torch.zeros_like(shift) if of_shift is None else of_shift
+        moved.append(torch.native_batch_norm(images, of_scale, of_shift, *own)[0])
     return forward_ad.make_dual(output, moved[0] if len(moved) == 1 else moved[0] + moved[1])
 
 
@@ -50,9 +52,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 def _unpacked(value: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     """Value and tangent; None for what is not there."""
-    return (None, None) if value is None else tuple(forward_ad.unpack_dual(value))
-
-
-def _tangent(value: Tensor | None, tangent: Tensor | None) -> Tensor | None:
-    """The tangent, zeros for a value that does not move."""
-    return torch.zeros_like(value) if value is not None and tangent is None else tangent
+    if value is None:
+        return None, None
+    primal, tangent = forward_ad.unpack_dual(value)
+    return primal, tangent
