@@ -58,18 +58,24 @@ TEMPERED: dict[str, Callable[[float], Any]] = {
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured. estimates: of each estimator at its settings. batch: draws of an estimate. training:
-    steps that a control is trained for before. horizons: steps of training; terms: of the implicit methods."""
+    """How much is measured. estimates: of each estimator at its settings, a tenth for `enumerate`, which costs most and
+    scatters least. batch: draws of an estimate. training: steps that a control is trained for before. horizons: steps
+    of training; terms: of the implicit methods."""
 
     estimates: int = 1000
     batch: int = 64
-    sweep_estimates: int = 400
-    training: int = 300
+    sweep_estimates: int = 300
+    training: int = 200
     temperatures: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
     batches: tuple[int, ...] = (4, 8, 16, 32, 64, 128, 256)
     horizons: tuple[int, ...] = (1, 2, 4, 8, 16)
     terms: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
     seeds: int = 5
+
+    def job(self, estimator: Any, estimates: int, batch: int, seed: int) -> "Job":
+        """seed: of the draws."""
+        count = max(estimates // 10, 10) if isinstance(estimator, Enumerate) else estimates
+        return Job(estimator, count, batch, self.training, seed)
 
 
 SMALL = Size(40, 16, 20, 10, (0.5, 2.0), (4, 16), (1, 2), (1, 4), 2)
@@ -245,13 +251,13 @@ def run(size: Size, processes: int) -> Report:
     """Measure everything; the numbers do not depend on `processes`."""
     tasks: dict[tuple[Any, ...], Task] = {}
     for name, estimator in ESTIMATORS.items():
-        tasks["overview", name] = measure, (Job(estimator, size.estimates, size.batch, size.training, 0),)
+        tasks["overview", name] = measure, (size.job(estimator, size.estimates, size.batch, 0),)
         for batch in size.batches:
-            job = Job(estimator, size.sweep_estimates, batch, size.training, batch)
+            job = size.job(estimator, size.sweep_estimates, batch, batch)
             tasks["batch", name, batch] = measure, (job,)
     for name, make in TEMPERED.items():
         for index, tau in enumerate(size.temperatures):
-            job = Job(make(tau), size.sweep_estimates, size.batch, size.training, 1000 + index)
+            job = size.job(make(tau), size.sweep_estimates, size.batch, 1000 + index)
             tasks["temperature", name, tau] = measure, (job,)
     for seed in range(size.seeds):
         tasks["terms", seed] = at_the_optimum, (size.terms, seed)

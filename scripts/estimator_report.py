@@ -96,8 +96,9 @@ def provenance(report: Report, seconds: float, processes: int) -> str:
         f"Command: `python scripts/{' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}`, {seconds:.0f} s with "
         f"{processes} processes of one thread; {platform.machine()}, {os.cpu_count()} CPU cores; torch "
         f"{torch.__version__}, float64. Tables and figure 1: n = {size.estimates} estimates of {size.batch} draws "
-        f"each; figures 2 and 3: n = {size.sweep_estimates}; relax, rebar and the moving average are trained for "
-        f"{size.training} steps first and then stay. Hypergradients: {size.seeds} seeds, of images, labels and draws."
+        f"each; figures 2 and 3: n = {size.sweep_estimates}; `enumerate`: a tenth of n. The controls of relax, rebar "
+        f"and the moving average are trained for {size.training} steps first and then stay. Seed 0 for figure 1, others "
+        f"for the points of figures 2 and 3. Hypergradients: {size.seeds} seeds, of images, labels and draws."
     )
 
 
