@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 from PIL import Image
 
 from augrad.atomic import write_bytes
@@ -125,7 +125,7 @@ def by_draws(rows: Mapping[str, Mapping[int, Groups]], plain: str) -> Figure:
         for column, group in enumerate(groups):
             above, below = panels[0, column], panels[1, column]
             above.set_title(group.replace("_", " "))
-            _sweep(above, below, rows, group, lambda number, group=group: rows[plain][number][group].variance)
+            _sweep(above, below, rows, group, lambda number, group=group: rows[plain][number][group].variance, False)
             below.set_xlabel("draws of an estimate")
             below.set_xticks(numbers, [str(number) for number in numbers])
             below.tick_params(axis="x", labelsize=8)
@@ -161,11 +161,14 @@ def hypergradients(
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """As a PNG of 64 colours, which flat figures do not miss: a third of the size. The same figure, the same bytes."""
+    """As a PNG of 256 colours, which is half the size. The same figure, the same bytes."""
     buffer, small = io.BytesIO(), io.BytesIO()
     with style():
         figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    Image.open(buffer).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    picture = Image.open(buffer).convert("RGB")
+    # Not the median cut, which drops the colours of small marks.
+    picture = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    picture.save(small, format="png", optimize=True)
     write_bytes(path, small.getvalue())
 
 
@@ -175,6 +178,7 @@ def _sweep(
     rows: Mapping[str, Mapping[Any, Groups]],
     group: str,
     plain_variance: Callable[[Any], float],
+    joined: bool = True,
 ) -> None:
     above.axhline(0, color=FAINT, linewidth=3, zorder=1)
     below.axhline(1, color=FAINT, linewidth=3, zorder=1)
@@ -192,7 +196,9 @@ def _sweep(
             label=name,
             capsize=2,
             ms=4.5,
+            linestyle="-" if joined else "",
             linewidth=1.2,
+            elinewidth=1.2 if joined else 0.7,
         )
         ratios = [one.variance / plain_variance(value) for value, one in zip(by_value, found, strict=True)]
         if any(ratio > 0 for ratio in ratios):
@@ -201,7 +207,7 @@ def _sweep(
     below.set_yscale("log")
     below.set_xticks(list(by_value), [f"{value:g}" for value in by_value])
     for panel in (above, below):
-        panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.xaxis.set_minor_locator(NullLocator())
     _percent(above.yaxis, above.set_yscale)
 
 
@@ -218,11 +224,11 @@ def _bands(panel: Axes, rows: Mapping[str, Mapping[int, Sequence[Error]]], quant
         values = [[max(getattr(error, quantity), least) for error in errors] for errors in by_value.values()]
         x = list(by_value)
         panel.plot(x, [median(row) for row in values], color=color, marker=marker, ms=5, label=name)
-        panel.fill_between(x, [min(row) for row in values], [max(row) for row in values], color=color, alpha=0.13, lw=0)
+        panel.fill_between(x, [min(row) for row in values], [max(row) for row in values], color=color, alpha=0.07, lw=0)
     panel.set_xscale("log")
     panel.set_yscale("log")
     panel.set_xticks(x, [str(value) for value in x])
-    panel.xaxis.set_minor_formatter(NullFormatter())
+    panel.xaxis.set_minor_locator(NullLocator())
     panel.legend(frameon=False, fontsize=8.5, labelcolor=MUTED)
 
 

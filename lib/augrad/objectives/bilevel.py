@@ -55,7 +55,7 @@ def difference_scores(
 ) -> Float[Tensor, " B"]:
     """The same by a central difference over weights at distance `radius` along u (DARTS, eq. 8): the cross-check.
 
-    In single precision the scores of a wide residual network are off by a hundredth of their spread or less, least near
+    In single precision the scores of a wide residual network are off by a hundredth or two of their spread at most, least near
     the default radius. Without gradients: good for s_i itself, but its derivative with respect to the images is
     useless, because the two passes' units switch at different places.
     """
