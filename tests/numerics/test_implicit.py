@@ -2,10 +2,18 @@
 
 import pytest
 import torch
-from problems import LEARNED, Softmax, Training, central_difference, flat_levels, symmetric
-from torch import Tensor, nn
+from problems import (
+    LEARNED,
+    Softmax,
+    Training,
+    central_difference,
+    flat_levels,
+    symmetric,
+    train_to_the_optimum,
+)
+from torch import Tensor
 
-from augrad.classifier import Weights, logits_with, losses_of, weights_of
+from augrad.classifier import Weights
 from augrad.hypergradients.cg import ConjugateGradients, conjugate_gradients
 from augrad.hypergradients.hypergradient import Hypergradient, TwoLevels
 from augrad.hypergradients.neumann import Neumann
@@ -173,23 +181,6 @@ def test_a_loss_without_curvature() -> None:
     w = torch.zeros(SIZE, dtype=torch.float64)
     levels = flat_levels(w, lambda w: slope @ w, validation_loss)
     torch.testing.assert_close(u_of(ConjugateGradients(3, 0.5), levels), TARGET / 0.5)
-
-
-def train_to_the_optimum(model: nn.Module, images: Tensor, labels: Tensor, decay: float) -> None:
-    """Newton's method on a convex loss."""
-    parameters = list(model.parameters())
-    sizes = [parameter.numel() for parameter in parameters]
-
-    def loss(vector: Tensor) -> Tensor:
-        parts = [part.view_as(like) for part, like in zip(vector.split(sizes), parameters, strict=True)]
-        weights = dict(zip(weights_of(model), parts, strict=True))
-        return losses_of(logits_with(model, weights, images), labels).mean() + decay / 2 * vector.square().sum()
-
-    for _ in range(8):
-        at = nn.utils.parameters_to_vector(parameters).detach()
-        gradient, hessian = torch.func.grad(loss)(at), torch.autograd.functional.hessian(loss, at)
-        nn.utils.vector_to_parameters(at - torch.linalg.solve(hessian, gradient), parameters)
-    assert float(gradient.norm()) < 1e-12
 
 
 @pytest.mark.parametrize(

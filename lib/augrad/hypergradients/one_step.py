@@ -36,8 +36,7 @@ class OneStep:
         def update(gradients: Weights) -> Weights:
             return optimizer.step(levels.weights, optimizer.state, gradients)[0]
 
-        with torch.no_grad():
-            stepped = update(levels.gradients)
+        stepped, pull_back, *_ = torch.func.vjp(update, levels.gradients)
         pull = validation_pull(levels, stepped)
-        (u,) = torch.func.vjp(update, levels.gradients)[1](pull.gradients)
+        (u,) = pull_back(pull.gradients)
         return Link((Term(levels.weights, u, levels.batch),), pull.loss, pull.logits)
