@@ -57,10 +57,16 @@ def test_a_batch_can_be_written_to_without_harm_to_what_follows():
     assert torch.equal(batches.indices(0), expected)
 
 
-def test_moved_once_an_epoch_to_the_device(monkeypatch):
+def test_moved_once_an_epoch_to_the_device_and_not_waited_for(monkeypatch):
     moves = []
     move = torch.Tensor.to
-    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device: moves.append(device) or move(tensor, device))
+
+    def counted(tensor, device, non_blocking=False):
+        assert non_blocking
+        moves.append(device)
+        return move(tensor, device)
+
+    monkeypatch.setattr(torch.Tensor, "to", counted)
     batches = EpochBatches(20, 5, seed=0, device="meta")
     assert all(batches.indices(step).device.type == "meta" for step in range(8))
     assert moves == ["meta", "meta"]
