@@ -35,6 +35,7 @@ def settings(config: DictConfig) -> SearchSettings:
     return SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer", "regularizers"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("data", DATA)
 def test_every_recipe_goes_with_every_data_set(recipe: str, data: str) -> None:

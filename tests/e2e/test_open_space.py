@@ -8,6 +8,8 @@ import torch
 
 import augrad as library
 
+pytestmark = pytest.mark.slow
+
 SPACE = """\
 _target_: augrad.ops.space.make_space
 _convert_: all

@@ -22,6 +22,8 @@ from augrad.policy import Slot, parameters_like
 from augrad.summaries import op_masses
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
 
+pytestmark = pytest.mark.slow
+
 EVERYTHING: list[Learnable] = ["subpolicies", "ops", "gates", "magnitudes", "magnitude_scales"]
 GROUPS = PolicyParams.names()
 SCORE = [Reinforce(), Reinforce(baseline="none"), Relax(), Rebar(eta=0.0)]

@@ -21,6 +21,8 @@ from augrad.policy_file import parse_policy
 from augrad.policy_file.convert import policy_from_document
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
 
+pytestmark = pytest.mark.slow
+
 S, L, K = 2, 2, 3
 GROUPS = PolicyParams.names()
 

@@ -27,6 +27,8 @@ from augrad.policy import Slot, parameters_like
 from augrad.types import PolicySample
 from augrad.update import pure_optimizer
 
+pytestmark = pytest.mark.slow
+
 METHODS: dict[str, Hypergradient] = {
     "one_step": OneStep(),
     "t1t2": T1T2(),

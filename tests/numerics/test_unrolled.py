@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from augrad.hypergradients.one_step import OneStep
 from augrad.hypergradients.unrolled import Unrolled
 
+pytestmark = pytest.mark.slow
+
 CASES = [
     *[(Linear, name, steps) for name in OPTIMISERS for steps in (2, 4)],
     *[(Normed, name, 3) for name in OPTIMISERS],

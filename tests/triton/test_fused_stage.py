@@ -20,6 +20,8 @@ from augrad.ops.space import make_space
 from augrad.ops.spec import Op
 from augrad.types import PolicySample
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("triton")
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -349,8 +351,6 @@ import os, torch
 os.environ["TRITON_INTERPRET"] = "0"
 import augrad
 from augrad.ops.engine import engine
-
-pytestmark = pytest.mark.slow
 try:
     with engine("triton"):
         augrad.load_policy("identity")(torch.rand(2, 3, 8, 8))
