@@ -205,6 +205,7 @@ def measured(shape: Sequence[int], device: torch.device, runs: int, calls: int) 
 def machine(device: torch.device) -> dict[str, str]:
     """Device, versions, date."""
     import kornia
+
     import triton
 
     return {

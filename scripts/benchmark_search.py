@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark_ops import Call, median, paired, peak_bytes, policy_of, ratio, table
 from torch import Tensor
 
 from augrad.classifier import gradients_of_weights, logits_with, losses_of, weights_of
@@ -39,6 +38,7 @@ from augrad.search import SearchParts, SearchState, new_state, search_step
 from augrad.settings import SearchSettings
 from augrad.training import backward_on, build_classifier
 from augrad.update import pure_optimizer
+from benchmark_ops import Call, median, paired, peak_bytes, policy_of, ratio, table
 
 CONTENDERS: dict[str, tuple[Any, Any]] = {
     "gumbel": (Gumbel(), Bilevel()),

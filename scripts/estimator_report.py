@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import estimator_figures as figures
 import torch
-from estimator_measures import GROUPS, PLAIN, SMALL, Error, Report, Size, run
 
+import estimator_figures as figures
 from augrad.atomic import write_bytes
 from augrad.estimators.enumerate import outcome_count
 from augrad.problems.joint_space import JointSpace
+from estimator_measures import GROUPS, PLAIN, SMALL, Error, Report, Size, run
 
 EVALUATIONS = {"rebar": "3, 2 differentiated"} | dict.fromkeys(
     ("gumbel, pathwise magnitudes", "gumbel, straight_through_pixels", "gumbel, soft", "mixture"), "1, differentiated"

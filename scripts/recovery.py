@@ -16,13 +16,13 @@ from pathlib import Path
 
 import torch
 from hydra import compose, initialize_config_module
-from runs import one_operation, options_parser, provenance, search_once, write_table
 
 from augrad.compare import always, compare_policies
 from augrad.experiments.parts import data_and_device, recipe_of
 from augrad.policy import Policy
 from augrad.policy_file.convert import load_policy
 from augrad.show.statistics import mean_interval, percent
+from runs import one_operation, options_parser, provenance, search_once, write_table
 
 PLANTED = {
     "rotation": ("rotate", '"unit": "degree", "magnitude": {"low": 0.0, "high": 45.0}, "signed": true'),

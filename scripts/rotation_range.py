@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from hydra import compose, initialize_config_module
-from runs import one_operation, options_parser, provenance, search_once, write_table
 
 from augrad.data.types import Splits
 from augrad.experiments.parts import data_and_device, recipe_of
@@ -20,6 +19,7 @@ from augrad.policy import Policy
 from augrad.policy_file import UniformUpTo, read_policy
 from augrad.train import train_classifier
 from augrad.training import evaluate
+from runs import one_operation, options_parser, provenance, search_once, write_table
 
 GRID = (15.0, 25.0, 35.0, 40.0, 45.0, 50.0, 55.0, 60.0, 70.0, 85.0)
 

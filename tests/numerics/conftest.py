@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from problems import shapes_unchecked
 from torch import Tensor
 
 from augrad.estimators.control import Control
 from augrad.estimators.estimate import Estimate, Estimator
 from augrad.problems.joint_space import JointSpace
 from augrad.types import PolicyParams
+from problems import shapes_unchecked
 
 
 class Problem(JointSpace):

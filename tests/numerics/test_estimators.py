@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from problems import shapes_unchecked
 from torch import Tensor
 
 from augrad import Policy
@@ -20,6 +19,7 @@ from augrad.ops.space import make_space
 from augrad.policy_file import parse_policy
 from augrad.policy_file.convert import policy_from_document
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
+from problems import shapes_unchecked
 
 pytestmark = pytest.mark.slow
 

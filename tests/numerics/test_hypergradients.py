@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from problems import Dropped, Linear, Training, central_difference, validation
 from torch import Tensor, nn
 
 from augrad import Policy
@@ -26,6 +25,7 @@ from augrad.ops.space import make_space
 from augrad.policy import Slot, parameters_like
 from augrad.types import PolicySample
 from augrad.update import pure_optimizer
+from problems import Dropped, Linear, Training, central_difference, validation
 
 pytestmark = pytest.mark.slow
 

@@ -2,6 +2,13 @@
 
 import pytest
 import torch
+from torch import Tensor
+
+from augrad.classifier import Weights
+from augrad.hypergradients.cg import ConjugateGradients, conjugate_gradients
+from augrad.hypergradients.hypergradient import Hypergradient, TwoLevels
+from augrad.hypergradients.neumann import Neumann
+from augrad.hypergradients.t1t2 import T1T2
 from problems import (
     LEARNED,
     Softmax,
@@ -11,13 +18,6 @@ from problems import (
     symmetric,
     train_to_the_optimum,
 )
-from torch import Tensor
-
-from augrad.classifier import Weights
-from augrad.hypergradients.cg import ConjugateGradients, conjugate_gradients
-from augrad.hypergradients.hypergradient import Hypergradient, TwoLevels
-from augrad.hypergradients.neumann import Neumann
-from augrad.hypergradients.t1t2 import T1T2
 
 SIZE = 6
 EIGENVALUES = torch.tensor([0.2, 0.5, 0.5, 1.0, 2.0, 3.0], dtype=torch.float64)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from problems import Dropped, Normed, batch, build, central_difference
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -25,6 +24,7 @@ from augrad.objectives.critic import Critic, critic_loss, gradient_norms
 from augrad.objectives.density_matching import DensityMatching
 from augrad.objectives.objective import require_fitting
 from augrad.ops.space import make_space
+from problems import Dropped, Normed, batch, build, central_difference
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from problems import LEARNED, OPTIMISERS, Linear, Normed, Training, batch, build, central_difference, flat_levels
 from torch import Tensor, nn
 
 from augrad.classifier import gradients_of_weights, logits_with, losses_of, weights_of
@@ -14,6 +13,7 @@ from augrad.models.wide_resnet import WideResNet
 from augrad.objectives.bilevel import difference_scores, directional_scores
 from augrad.training import backward_on
 from augrad.update import pure_optimizer
+from problems import LEARNED, OPTIMISERS, Linear, Normed, Training, batch, build, central_difference, flat_levels
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)

@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-from problems import central_difference
 
 from augrad import Policy, UserError
 from augrad.initial import Learnable, initial_policy, random_policy
@@ -17,6 +16,7 @@ from augrad.regularizers.selection_entropy import SelectionEntropy
 from augrad.regularizers.strength_reward import StrengthReward
 from augrad.summaries import policy_summary
 from augrad.types import PolicyParams
+from problems import central_difference
 
 EVERYTHING: list[Learnable] = ["subpolicies", "ops", "gates", "magnitudes", "magnitude_scales"]
 TERMS: list[Regularizer] = [SelectionEntropy(0.3, 0.9), StrengthReward(0.7), IdentityPrior(0.4, 0.2)]

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from problems import LEARNED, OPTIMISERS, Linear, Normed, Training, central_difference, flat_levels, symmetric
 from torch import Tensor, nn
 
 from augrad.hypergradients.one_step import OneStep
 from augrad.hypergradients.unrolled import Unrolled
+from problems import LEARNED, OPTIMISERS, Linear, Normed, Training, central_difference, flat_levels, symmetric
 
 pytestmark = pytest.mark.slow
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import open_ops
 import pytest
 import torch
 from torch import Tensor
 
+import open_ops
 from augrad import UserError, ops
 from augrad.estimators.enumerate import Enumerate
 from augrad.estimators.gumbel import Gumbel

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from pictures import every_kind, make_images
 from torch import Tensor
 
 from augrad import ops
+from pictures import every_kind, make_images
 
 NAMES = ops.names()
 WITH_MAGNITUDE = [name for name in NAMES if ops.get(name).has_magnitude]

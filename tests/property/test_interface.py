@@ -5,7 +5,6 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from pictures import every_kind, in_levels
 from torch import Tensor, nn
 
 import augrad
@@ -14,6 +13,7 @@ from augrad.initial import initial_policy
 from augrad.ops.mix import partners
 from augrad.ops.space import make_space
 from augrad.types import TensorFields
+from pictures import every_kind, in_levels
 
 NAMES = augrad.ops.names()
 SMOOTH = ("rotate", "shear_x", "translate_y", "brightness", "color", "contrast", "sharpness", "hue", "gaussian_blur")

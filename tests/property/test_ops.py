@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from pictures import every_kind, in_levels, magnitudes, make_images
 from torch import Tensor
 
 from augrad import UserError, ops
 from augrad.ops.mix import partners
+from pictures import every_kind, in_levels, magnitudes, make_images
 
 NAMES = ops.names()
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.uint8]

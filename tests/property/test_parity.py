@@ -5,11 +5,11 @@ import math
 import PIL.Image
 import pytest
 import torch
-from pictures import KINDS, call_reference, every_kind, in_levels, magnitudes, make_images
 from torch import Tensor
 from torchvision.transforms.v2 import functional as reference
 
 from augrad import ops
+from pictures import KINDS, call_reference, every_kind, in_levels, magnitudes, make_images
 
 OWN = ("cutout", "sample_pairing", "solarize_add")
 """Not in torchvision."""

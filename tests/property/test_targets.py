@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pictures import magnitudes
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode
@@ -17,6 +16,7 @@ from augrad import Policy, PolicySample, UserError
 from augrad.initial import initial_policy
 from augrad.ops.geometric import MATRICES
 from augrad.ops.space import make_space
+from pictures import magnitudes
 
 HEIGHT, WIDTH = 26, 34
 GEOMETRIC = [name for name in augrad.ops.names() if augrad.ops.get(name).kind == "geometric"]

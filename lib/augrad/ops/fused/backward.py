@@ -6,9 +6,9 @@ up in an order that changes. The formulas are the derivatives that the functions
 
 from typing import no_type_check
 
-import triton
 import triton.language as tl
 
+import triton
 from augrad.ops.fused.blur import transposed_weight
 from augrad.ops.fused.forward import affine, hue_position, hue_wheel, inside_square, sharpened
 from augrad.ops.fused.pixels import (

@@ -2,9 +2,9 @@
 
 from typing import no_type_check
 
-import triton
 import triton.language as tl
 
+import triton
 from augrad.ops.fused.pixels import GAUSSIAN_BLUR, RADIUS, blur_scale, blur_weight, read, reflected, write
 
 

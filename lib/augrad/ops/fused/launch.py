@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import triton
 import triton.language as tl
 from torch import Tensor
 
+import triton
 from augrad.ops.fused.backward import stage_gradient_kernel
 from augrad.ops.fused.blur import row_blur_gradient_kernel, row_blur_kernel
 from augrad.ops.fused.forward import stage_kernel

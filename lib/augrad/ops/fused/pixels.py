@@ -2,9 +2,9 @@
 
 from typing import no_type_check  # the shape checks of the tests wrap functions, and a kernel must not be wrapped
 
-import triton
 import triton.language as tl
 
+import triton
 from augrad.ops.color import LUMA, SOLARIZE_WINDOW
 from augrad.ops.filters import BLUR_RADIUS
 from augrad.ops.fused.kinds import KINDS

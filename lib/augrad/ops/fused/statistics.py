@@ -6,9 +6,9 @@ order every time. Programs of images that drew another operation end at once.
 
 from typing import no_type_check
 
-import triton
 import triton.language as tl
 
+import triton
 from augrad.ops.fused.pixels import (
     AUTO_CONTRAST,
     CONTRAST,
