@@ -120,6 +120,8 @@ class RelaxedSample(TensorFields):
     subpolicy: weights over sub-policies. op: weights over the slots of each stage. gate: in [0, 1].
     Soft draws lie inside the simplex; straight-through draws are one-hot (0 or 1) with the soft draw's gradient.
     latent: location + scale * n, the Gaussian behind each magnitude. magnitude: absolute unit, without sign.
+    route: the one sub-policy that each image goes through, where `subpolicy` says just that, one-hot and constant; the
+    others are then not computed. None: all are.
     """
 
     subpolicy: Float[Tensor, "B S"]
@@ -129,9 +131,18 @@ class RelaxedSample(TensorFields):
     magnitude: Float[Tensor, "B S L K"]
     sign: Float[Tensor, "B S L K"]
     draw: Float[Tensor, "B L D"]
+    route: Int[Tensor, " B"] | None = None
 
     def __len__(self) -> int:
         return self.op.shape[0]
+
+    def routed(self) -> "RelaxedSample":
+        """The draw with each image's own sub-policy as the only one, S = 1; itself without a `route`."""
+        if self.route is None:
+            return self
+        rows = torch.arange(len(self), device=self.route.device)
+        own = [getattr(self, name)[rows, self.route][:, None] for name in ("op", "gate", "latent", "magnitude", "sign")]
+        return RelaxedSample(torch.ones_like(self.subpolicy[:, :1]), *own, self.draw)
 
 
 # A draw is tensors alone: torch.load(..., weights_only=True), the default, may read it where augrad is imported.

@@ -4,7 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 import augrad
 from augrad import Policy, UserError
-from augrad.initial import initial_policy, random_policy
+from augrad.estimators.mixture import Mixture
+from augrad.initial import initial_policy, pair_policy, random_policy
 from augrad.ops import apply
 from augrad.ops.space import make_space
 from augrad.policy_file.convert import document_of, policy_from_document
@@ -48,6 +49,35 @@ def test_replay_is_bit_identical_and_on_other_batches_of_the_size(policy: Policy
     assert torch.equal(policy(images, params=sample), output)
     assert policy(1 - images, params=sample).shape == images.shape
     assert not torch.equal(policy(images), output)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_relaxed_draw_through_one_sub_policy_leaves_the_others_alone(
+    images: Tensor, alike: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Same images and gradients as from the blend of all with weights of 0 and 1, for a fraction of the operations."""
+    space = make_space({"rotate": {}, "invert": {}, "brightness": {}, "identity": {}})
+    policy = random_policy(initial_policy(space, subpolicies=4, stages=2) if alike else pair_policy(space), seed=1)
+    sample = Mixture(1.0, 1.0, 0.3, "uniform").draw(policy, len(images), generator(), 0.0)
+    calls, apply_op = [], apply.apply_op
+    monkeypatch.setattr(
+        apply, "apply_op", lambda *arguments: (calls.append(arguments[0].name), apply_op(*arguments))[1]
+    )
+    found = []
+    for drawn in (sample, replace(sample, route=None)):
+        calls.clear()
+        output = policy(images, params=drawn)
+        leaves = [policy.op_logits, policy.gate_logits, policy.magnitude_locations]
+        found.append(
+            (len(calls), output, *torch.autograd.grad((output * images.flip(0)).sum(), leaves, allow_unused=True))
+        )
+    (routed, *ours), (blended, *all_of_them) = found
+    assert routed * (4 if alike else 1) == blended
+    for own, other in zip(ours, all_of_them, strict=True):
+        if own is None or other is None:
+            assert own is other  # a stage of one candidate: its weight is 1 whatever its logit
+            continue
+        torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-5)
 
 
 def test_a_sample_slices_moves_and_survives_saving(images: Tensor, tmp_path) -> None:

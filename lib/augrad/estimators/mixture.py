@@ -24,8 +24,8 @@ class Mixture:
     Biased: it is the derivative of the expected scalar of blends that are never deployed. At a low temperature the
     blend is nearly the likeliest candidate alone, and the gradient of the others' weights vanishes; where the scalar
     jumps (a network with ReLU or max-pooling under the bilevel objective) the derivative misses the jumps.
-    Cost: one evaluation of the scalar with its derivative with respect to the images, and every candidate applied to
-    every image.
+    Cost: one evaluation of the scalar with its derivative with respect to the images, and every candidate (with "uniform"
+    those of the image's own sub-policy) applied to every image.
     temperature falls geometrically from `temperature` to `final_temperature` over the search.
     Raises UserError for temperatures that are not above 0, and another `subpolicy`.
     """
@@ -58,9 +58,10 @@ class Mixture:
         drawn = policy.rsample_from(noise, self.gate_temperature)
         temperature = geometric(self.temperature, self.final_temperature, progress)
         op = torch.softmax(torch.where(policy.present, policy.op_logits, -1e30) / temperature, -1) * policy.present
-        weight = policy.subpolicy_probabilities().expand(batch_size, -1)
+        weight, route = policy.subpolicy_probabilities().expand(batch_size, -1), None
         if self.subpolicy == "uniform":
             subpolicies, _, _ = policy.shape
             even = torch.full_like(weight, 1 / subpolicies)
-            weight = one_hot(categorical(even.detach(), noise.subpolicy[:, 0]), subpolicies).to(weight.dtype)
-        return replace(drawn, subpolicy=weight, op=op.expand_as(drawn.op))
+            route = categorical(even.detach(), noise.subpolicy[:, 0])
+            weight = one_hot(route, subpolicies).to(weight.dtype)
+        return replace(drawn, subpolicy=weight, op=op.expand_as(drawn.op), route=route)

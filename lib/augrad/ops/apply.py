@@ -131,8 +131,11 @@ def apply_relaxed(
     In each stage sum_k op_k (gate_k T_k(x) + (1 - gate_k) x), then over sub-policies.
 
     slots[s][l][k] is the index into `ops` of each candidate, -1 where there is none. Differentiable in images, weights,
-    gates and magnitudes. Costs one evaluation for every candidate of every stage of every sub-policy.
+    gates and magnitudes. Costs one evaluation for every candidate of every stage of every sub-policy; of one sub-policy
+    where the sample routes each image through one, and they have the same candidates.
     """
+    if sample.route is not None and all(stages == slots[0] for stages in slots):
+        slots, sample = slots[:1], sample.routed()
     settings = Settings(fill, interpolation, images)
     signed = sample.magnitude * sample.sign
     mixed = torch.zeros_like(images)
