@@ -61,7 +61,10 @@ def test_the_speed_is_that_of_the_recent_steps():
         for step in range(2, 301):
             clock.now += 0.1
             progress.update(step, 1.0, 1.0)
-    assert _text(console).splitlines()[-1].endswith("10 steps/s  1:10 min left")
+    lines = _text(console).splitlines()
+    assert [line.split()[1] for line in lines[:2]] == ["1/1000", "52/1000"]  # five seconds after
+    assert lines[1].endswith("10 steps/s  1:35 min left")  # compiling counts no more
+    assert lines[-1].endswith("10 steps/s  1:10 min left")
 
 
 def test_disabled_prints_nothing():

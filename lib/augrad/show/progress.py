@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-_WINDOW = 100  # updates over which the speed is measured, so that a slow first step is soon forgotten
+_WINDOW = 100  # updates over which the speed is measured
 
 
 class SearchProgress:
@@ -34,6 +34,7 @@ class SearchProgress:
         self._console = console or Console(stderr=True)
         self._clock = clock
         self._marks: deque[tuple[float, int]] = deque([(clock(), start)], maxlen=_WINDOW)
+        self._starting = True
         self._last_line = clock(), start
         self._bar: Progress | None = None
         if not disable and self._console.is_terminal:
@@ -63,6 +64,9 @@ class SearchProgress:
         if self.disable:
             return
         now = self._clock()
+        if self._starting and len(self._marks) == 2:
+            self._marks.popleft()  # what compiles or warms up does so in the first steps: they say nothing of the rest
+            self._starting = False
         self._marks.append((now, step))
         if self._bar is not None:
             self._bar.update(self._task, completed=step, words=self._words(step, train_loss, val_loss, note))
