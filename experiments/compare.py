@@ -14,7 +14,7 @@ from augrad.compare import always, compare_policies
 from augrad.errors import UserError
 from augrad.experiments.comparison import recorder
 from augrad.experiments.entry import run_entry_point
-from augrad.experiments.parts import checked_seed, data_and_device, plain, policy_arm, recipe_of
+from augrad.experiments.parts import checked_seed, data_and_device, plain, policy_arm, recipe_of, standard_of
 from augrad.show.figures import comparison_figure
 from augrad.show.statistics import ComparisonRow
 from augrad.show.style import save_figure
@@ -41,7 +41,8 @@ def _compare(config: DictConfig) -> None:
     tracker.start(plain(config), directory)
     record = recorder(directory, names, tracker)
     seeds = range(first, first + config.seeds)
-    accuracies = compare_policies(arms, data, model, optimizer, settings, seeds, device, record)
+    standard = standard_of(config)
+    accuracies = compare_policies(arms, data, model, optimizer, settings, seeds, device, record, standard)
     rows = [ComparisonRow(name, values) for name, values in accuracies.items()]
     save_figure(comparison_figure(rows, reference=names[-1]), directory / "comparison.png")
     means = {f"test_accuracy/{row.name}": sum(row.accuracies) / len(row.accuracies) for row in rows}

@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from augrad.atomic import write_bytes
+from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
 from augrad.devices import find_device
 from augrad.errors import UserError
@@ -62,6 +63,15 @@ def regularizers_of(config: DictConfig) -> tuple[Regularizer, ...]:
         if not isinstance(term, Regularizer):
             raise UserError(f"search.regularizers.{name}: expected a term with a _target_, got {given[name]!r}")
     return tuple(terms.values())
+
+
+def standard_of(config: DictConfig) -> StandardAugmentation:
+    """What training images undergo after the policy. Raises UserError unless it is such an augmentation, or null."""
+    given = config.get("standard")
+    found = NO_STANDARD if given is None else instantiate(given)
+    if not isinstance(found, StandardAugmentation):
+        raise UserError(f"standard: expected crop_padding, flip, cutout and smallest_area, or null, got {given!r}")
+    return found
 
 
 def data_and_device(config: DictConfig) -> tuple[Splits, torch.device]:

@@ -26,6 +26,7 @@ from augrad.experiments.parts import (
     regularizers_of,
     save_model,
     settings_of,
+    standard_of,
     starting_policy,
 )
 from augrad.experiments.search_run import Interrupted, SearchRun, resumable_state
@@ -37,6 +38,7 @@ from augrad.search import SearchParts, new_state, run_search
 from augrad.settings import SearchSettings
 from augrad.show.statistics import ComparisonRow
 from augrad.show.table import comparison_table, policy_table
+from augrad.training import fitted
 
 
 @hydra.main(version_base="1.3", config_path="pkg://augrad.configs", config_name="search")
@@ -46,7 +48,7 @@ def _search(config: DictConfig) -> float:
     recipe_of(config)  # what comes after the search is checked before it
     check_compare(config)
     settings = SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer", "regularizers"))
-    regularizers = regularizers_of(config)
+    regularizers, standard = regularizers_of(config), standard_of(config)
     data, device = data_and_device(config)
     parts = SearchParts(
         data=data,
@@ -57,6 +59,7 @@ def _search(config: DictConfig) -> float:
         seed=seed,
         device=device,
         regularizers=regularizers,
+        standard=fitted(standard, data.train),
     )
     model = instantiate(config.model)
     start = starting_policy(config, seed)
@@ -98,7 +101,8 @@ def _compare(config: DictConfig, directory: Path, data: Splits, start: Policy, l
     Console(stderr=True).print(words, highlight=False)
     arms = {"none": always(None), "random": lambda seed: random_policy(start, seed), "learned": always(learned)}
     device = data.train.images.device
-    accuracies = compare_policies(arms, data, model, optimizer, settings, seeds, device, recorder(directory, arms))
+    record, standard = recorder(directory, arms), standard_of(config)
+    accuracies = compare_policies(arms, data, model, optimizer, settings, seeds, device, record, standard)
     return [ComparisonRow(name, values) for name, values in accuracies.items()]
 
 

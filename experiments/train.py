@@ -10,7 +10,15 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from augrad.experiments.entry import run_entry_point
-from augrad.experiments.parts import checked_seed, data_and_device, plain, policy_arm, recipe_of, save_model
+from augrad.experiments.parts import (
+    checked_seed,
+    data_and_device,
+    plain,
+    policy_arm,
+    recipe_of,
+    save_model,
+    standard_of,
+)
 from augrad.runs.metrics import MetricsLog
 from augrad.show.progress import SearchProgress
 from augrad.train import Row, train_classifier
@@ -23,6 +31,7 @@ def _train(config: DictConfig) -> float:
     seed, directory = checked_seed(config), Path(HydraConfig.get().runtime.output_dir)
     policy = policy_arm(config.policy.get("file"), config, seed)
     model, optimizer, settings = recipe_of(config)
+    standard = standard_of(config)
     data, device = data_and_device(config)
     tracker = instantiate(config.tracker)
     tracker.start(plain(config), directory)
@@ -34,7 +43,7 @@ def _train(config: DictConfig) -> float:
             tracker.log(row, int(row["step"] or 0))
             progress.update(int(row["step"] or 0), float(row["train_loss"] or 0), float(row["val_loss"] or 0))
 
-        result = train_classifier(data, model, optimizer, policy, settings, seed, device, report)
+        result = train_classifier(data, model, optimizer, policy, settings, seed, device, report, standard)
     save_model(result.model, directory / "model.pt")
     summary = {"test_accuracy": result.test_accuracy, "test_loss": result.test_loss}
     tracker.finish({}, None, summary)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
+from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
 from augrad.policy import Policy
 from augrad.settings import TrainSettings
@@ -28,15 +29,17 @@ def compare_policies(
     seeds: Sequence[int],
     device: torch.device,
     done: Callable[[str, int, float], None] | None = None,
+    standard: StandardAugmentation = NO_STANDARD,
 ) -> dict[str, tuple[float, ...]]:
     """Test accuracy after the last epoch of every arm for every seed, in the order of `seeds`.
 
-    done: called with (name, seed, accuracy) after each training.
+    done: called with (name, seed, accuracy) after each training. standard: what training images undergo after the
+    policy, with the same draws for every arm.
     """
     accuracies: dict[str, list[float]] = {name: [] for name in arms}
     for seed in seeds:
         for name, arm in arms.items():
-            result = train_classifier(splits, model, optimizer, arm(seed), settings, seed, device)
+            result = train_classifier(splits, model, optimizer, arm(seed), settings, seed, device, standard=standard)
             accuracies[name].append(result.test_accuracy)
             if done is not None:
                 done(name, seed, result.test_accuracy)

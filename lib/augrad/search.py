@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from augrad.classifier import Weights, gradients_of_weights
 from augrad.data.batches import EpochBatches
 from augrad.data.seeding import local_generator
+from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
 from augrad.errors import NonFiniteError, UserError
 from augrad.estimators.control import Control, estimate_with, initial_control
@@ -45,7 +46,10 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class SearchParts:
-    """The interchangeable parts of a search. data: on the device already. regularizers: added to the objective."""
+    """The interchangeable parts of a search. data: on the device already. regularizers: added to the objective.
+
+    standard: what training images undergo after the policy (see `augrad.training.fitted`); the others stay as they are.
+    """
 
     data: Splits
     objective: Objective
@@ -55,6 +59,7 @@ class SearchParts:
     seed: int
     device: torch.device
     regularizers: tuple[Regularizer, ...] = ()
+    standard: StandardAugmentation = NO_STANDARD
 
 
 @dataclass
@@ -185,6 +190,7 @@ def search_step(
             memory=state.hypergradient_memory,
             clip_norm=settings.clip_norm,
             autocast=settings.autocast,
+            standard=parts.standard,
         )
     )
     state.hypergradient_memory = aim.memory

@@ -9,6 +9,7 @@ from torch import nn
 from augrad.data.batches import EpochBatches
 from augrad.data.pixels import to_float
 from augrad.data.seeding import local_generator
+from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
 from augrad.errors import NonFiniteError
 from augrad.policy import Policy
@@ -20,6 +21,7 @@ from augrad.training import (
     build_classifier,
     build_optimizer,
     evaluate,
+    fitted,
     set_rates,
 )
 
@@ -45,9 +47,11 @@ def train_classifier(
     seed: int,
     device: torch.device,
     report: Report | None = None,
+    standard: StandardAugmentation = NO_STANDARD,
 ) -> TrainResult:
     """Train a fresh classifier on the train split, every image augmented anew by `policy` (None: as it is).
 
+    standard: what every training image undergoes after that.
     seed: of the weights, the batches and the draws: the same for every policy, so that comparisons are paired.
     report: called once an epoch with a metrics row.
     Raises NonFiniteError when the loss becomes NaN or infinite.
@@ -58,6 +62,7 @@ def train_classifier(
     steps_of = build_optimizer(optimizer, classifier.parameters(), "train.optimizer")
     batches = EpochBatches(len(splits.train), settings.batch_size, seed, device)
     generator = local_generator(seed, "train policy draws")
+    standard, beside = fitted(standard, splits.train), local_generator(seed, "train standard draws")
     per_epoch = batches.batches_per_epoch
     total = settings.epochs * per_epoch
     for epoch in range(settings.epochs):
@@ -72,6 +77,7 @@ def train_classifier(
             if policy is not None:
                 with torch.no_grad():
                     images = policy(images, generator=generator)
+            images = standard.draw(images, beside)(images)
             result = backward_on(classifier, images, batch.labels, settings.autocast)
             if settings.clip_norm is not None:
                 nn.utils.clip_grad_norm_(classifier.parameters(), settings.clip_norm)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from augrad.classifier import accuracy_of, losses_of
 from augrad.data.pixels import to_float
+from augrad.data.standard import StandardAugmentation
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
 from augrad.models.init import seeded
@@ -28,6 +30,26 @@ def build_classifier(model: ModelBuilder, splits: Splits, seed: int, device: tor
     channels, _, _ = splits.image_shape
     network = seeded(lambda: model(in_channels=channels, class_count=splits.class_count), seed)
     return Normalized(network, mean, deviation).to(device)
+
+
+def fitted(standard: StandardAugmentation, train: Split) -> StandardAugmentation:
+    """The augmentation for these training images: its cutout takes their mean colour, unless it has a colour already.
+
+    Raises UserError for a padding or a cutout that does not go with the images' size.
+    """
+    sides = train.images.shape[2:]
+    if not standard.crop_padding < min(sides):
+        raise UserError(
+            f"standard.crop_padding: expected fewer pixels than the images' shorter side, {min(sides)}, got "
+            f"{standard.crop_padding}; nothing of an image might be left"
+        )
+    if standard.cutout > min(sides):
+        raise UserError(
+            f"standard.cutout: expected at most the images' shorter side, {min(sides)} pixels, got {standard.cutout}"
+        )
+    if not standard.cutout or standard.fill is not None:
+        return standard
+    return replace(standard, fill=channel_statistics(train.images)[0].to(train.images.device))
 
 
 def bfloat16_autocast(enabled: bool, device: torch.device) -> AbstractContextManager[object]:

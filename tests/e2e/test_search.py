@@ -74,6 +74,7 @@ def test_every_hypergradient_searches(augrad, small, tmp_path: Path, hypergradie
         "hypergradient=unrolled",  # draws for the steps that it looks ahead
         "objective=density_matching",  # trains a critic
         "objective=adversarial",  # keeps a teacher
+        "standard={smallest_area: 0.5, crop_padding: 2, flip: true, cutout: 5}",
     ],
 )
 def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(augrad, small, tmp_path: Path, part: str) -> None:
@@ -187,7 +188,9 @@ def test_train_with_the_learned_policy(augrad, small, tmp_path: Path) -> None:
 
 def test_compare_prints_paired_intervals(augrad, small, tmp_path: Path) -> None:
     recipe = [item for item in small if not item.startswith("search.")]
-    done = augrad("compare", *recipe, "policies=[none,random,identity]", "seeds=2", "hydra.run.dir=out")
+    done = augrad(
+        "compare", *recipe, "policies=[none,random,identity]", "standard.flip=true", "seeds=2", "hydra.run.dir=out"
+    )
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert figures["none"] == figures["identity"]  # the same seeds, and a policy that does nothing

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from augrad.classifier import logits_with, losses_of, weights_of
+from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
@@ -65,7 +66,8 @@ class Adversarial:
             follow(step.companion, step.model, self.teacher_decay)
         batch, augmented = drawn_batch(step)
         trained = backward_on(step.model, augmented, batch.labels, step.autocast)
-        scalar = self.scalar(step.model, step.companion, batch.images, batch.labels, step.policy, step.autocast)
+        after = step.standard.draw(batch.images, step.generator)
+        scalar = self.scalar(step.model, step.companion, batch.images, batch.labels, step.policy, step.autocast, after)
         return Aim(scalar, len(batch.labels), {"train_loss": trained.loss, "train_accuracy": trained.accuracy})
 
     def scalar(
@@ -76,12 +78,17 @@ class Adversarial:
         labels: Int[Tensor, " B"],
         policy: Policy,
         autocast: bool = False,
+        after: StandardDraw | None = None,
     ) -> Scalar:
-        """sample -> s_i [B]; without a teacher its term is left out."""
+        """sample -> s_i [B]; without a teacher its term is left out.
+
+        after: what the images undergo after the policy, alike in every call (None: nothing).
+        """
+        after = StandardDraw() if after is None else after
         weights = weights_of(model)
 
         def scalar(sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
-            augmented = policy(images, params=sample)
+            augmented = after(policy(images, params=sample))
             with bfloat16_autocast(autocast, images.device):
                 scores = -losses_of(logits_with(model, weights, augmented), labels)
                 if teacher is None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from augrad.classifier import Weights, accuracy_of, gradients_of_weights, logits_with, losses_of, weights_of
 from augrad.data.pixels import to_float
+from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
@@ -123,20 +124,28 @@ class Bilevel:
             **link.metrics,
         }
         draws = self.draws * draws_of(link.terms)
-        return Aim(self.scalar(model, link.terms, step.policy), draws, metrics, link.memory)
+        after = tuple(step.standard.draw(self._repeated(term.batch.images), step.generator) for term in link.terms)
+        return Aim(self.scalar(model, link.terms, step.policy, after), draws, metrics, link.memory)
 
-    def scalar(self, model: nn.Module, terms: tuple[Term, ...], policy: Policy) -> Scalar:
+    def _repeated(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "N C H W"]:
+        return images.repeat(self.draws, 1, 1, 1)
+
+    def scalar(
+        self, model: nn.Module, terms: tuple[Term, ...], policy: Policy, after: tuple[StandardDraw, ...] | None = None
+    ) -> Scalar:
         """sample -> s_i [B], for the images of all `terms` of the hypergradient method, one batch after another.
 
         Of each term first every image's first draw, then every image's second, and so on. B = draws *
         `draws_of(terms)`. Scaled so that the mean over all images is the sum of the terms' means.
+        after: what each term's images undergo after the policy, alike in every call (None: nothing).
         """
         scores = directional_scores if self.derivative == "jvp" else difference_scores
         total = self.draws * draws_of(terms)
+        after = tuple(StandardDraw() for _ in terms) if after is None else after
 
-        def scores_of(term: Term, sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
-            images, labels = term.batch.images.repeat(self.draws, 1, 1, 1), term.batch.labels.repeat(self.draws)
-            augmented = policy(images, params=sample)
+        def scores_of(term: Term, then: StandardDraw, sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
+            images, labels = self._repeated(term.batch.images), term.batch.labels.repeat(self.draws)
+            augmented = then(policy(images, params=sample))
             if self.derivative == "finite_difference" and torch.is_grad_enabled() and augmented.requires_grad:
                 raise UserError(
                     "objective.derivative=finite_difference has no gradient with respect to the images, which this "
@@ -147,9 +156,9 @@ class Bilevel:
 
         def scalar(sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
             parts, start = [], 0
-            for term in terms:
+            for term, then in zip(terms, after, strict=True):
                 chosen = slice(start, start := start + self.draws * len(term.batch.labels))
-                parts.append(scores_of(term, sample.map(lambda tensor, chosen=chosen: tensor[chosen])))
+                parts.append(scores_of(term, then, sample.map(lambda tensor, chosen=chosen: tensor[chosen])))
             return torch.cat(parts)
 
         return scalar

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from augrad.classifier import accuracy_of, losses_of, weights_of
 from augrad.data.pixels import to_float
+from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
@@ -27,9 +28,10 @@ class DensityMatching:
         mean D(y) - mean D(x) + penalty_weight mean (|grad D| - 1)^2 + class_weight mean CE(x)
     (WGAN-GP; the penalty for each image, between an x and a y), and the policy
         mean_i s_i,    s_i = - D(y_i) + class_weight CE(y_i)
-    (Hataya et al. 2020). The critic's weights count as fixed in s_i: no training lies between the policy and s_i, and
-    there is no hypergradient. What the search trains is the critic; as a classifier it has seen real images only, so
-    its loss on the selection split says nothing of the policy, and the latest policy is kept.
+    (Hataya et al. 2020). What training images undergo after the policy (`Step.standard`), real ones undergo, too: only
+    the policy is to tell the two apart. The critic's weights count as fixed in s_i: no training lies between the policy
+    and s_i, and there is no hypergradient. What the search trains is the critic; as a classifier it has seen real
+    images only, so its loss on the selection split says nothing of the policy, and the latest policy is kept.
     Cost: two passes of the critic forward and backward, one of them twice differentiated, and a forward pass on the
     whole batch for each evaluation of the scalar.
     Raises UserError for weights below 0 and for batches of fewer than two images.
@@ -69,6 +71,8 @@ class DensityMatching:
         real, other = images.split(half)
         with torch.no_grad():
             augmented = step.policy(other, generator=step.generator)
+            augmented = step.standard.draw(augmented, step.generator)(augmented)
+            real = step.standard.draw(real, step.generator)(real)
         mix = torch.rand(half, generator=step.generator).to(images.device)
         with bfloat16_autocast(step.autocast, images.device):
             loss = critic_loss(critic, real, augmented, labels[:half], mix, self.penalty_weight, self.class_weight)
@@ -81,7 +85,8 @@ class DensityMatching:
             "critic_distance": loss.distance.detach(),
             "gradient_penalty": loss.penalty.detach(),
         }
-        return Aim(self.scalar(critic, real, other, labels[half:], step.policy, step.autocast), half, metrics)
+        after = step.standard.draw(other, step.generator)
+        return Aim(self.scalar(critic, real, other, labels[half:], step.policy, step.autocast, after), half, metrics)
 
     def scalar(
         self,
@@ -91,12 +96,18 @@ class DensityMatching:
         labels: Int[Tensor, " B"],
         policy: Policy,
         autocast: bool = False,
+        after: StandardDraw | None = None,
     ) -> Scalar:
-        """sample -> s_i [B], for `images`, which the policy augments; `real` images share the critic's batch."""
+        """sample -> s_i [B], for `images`, which the policy augments; `real` images share the critic's batch.
+
+        after: what `images` undergo after the policy, alike in every call (None: nothing); `real` ones have undergone
+        it already.
+        """
+        after = StandardDraw() if after is None else after
         weights = weights_of(critic)
 
         def scalar(sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
-            augmented = policy(images, params=sample)
+            augmented = after(policy(images, params=sample))
             with bfloat16_autocast(autocast, images.device):
                 judged = critic.judge(torch.cat([real, augmented]), weights)
             realness, logits = judged.realness[len(real) :], judged.logits[len(real) :]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from augrad.classifier import Weights, logits_with, losses_of
 from augrad.data.pixels import to_float
+from augrad.data.standard import StandardAugmentation
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
@@ -25,6 +26,7 @@ class Step:
 
     model: what the search trains. companion: the objective's own network beside it. batch: the training images of the
     step that many steps later (0: this one). hypergradient, memory: the method, and what it left at the last step.
+    standard: what training images undergo after the policy, the same in every evaluation of a step's scalar.
     """
 
     model: nn.Module
@@ -38,6 +40,7 @@ class Step:
     memory: Weights
     clip_norm: float | None
     autocast: bool
+    standard: StandardAugmentation
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,12 @@ def require_fitting(objective: Objective, hypergradient: Hypergradient) -> None:
 
 
 def drawn_batch(step: Step, ahead: int = 0) -> tuple[TrainingBatch, Float[Tensor, "B C H W"]]:
-    """The training batch of a step with a fresh draw of the policy on it, and its augmented images."""
+    """The training batch of a step with fresh draws of the policy and of `standard` on it, and its augmented images."""
     train = step.batch(ahead)
     images = to_float(train.images)
     with torch.no_grad():
         augmented = step.policy(images, generator=step.generator)
+        augmented = step.standard.draw(augmented, step.generator)(augmented)
 
     def loss(weights: Weights) -> Tensor:
         with bfloat16_autocast(step.autocast, images.device):
