@@ -5,7 +5,7 @@
 Both steps train the same WRN-40-2 on batches of the same size, with the same optimiser. The plain step is a forward
 pass, a backward pass and the optimiser's step, without augmentation. The search step is all of
 `augrad.search.search_step`: the policy's draw on the training batch, forward and backward pass on it, a validation
-batch of the same size for the hypergradient, a fresh draw and its scores, the estimator, both optimisers' steps.
+batch of the same size for the hypergradient, a draw and its scores, the estimator, both optimisers' steps.
 Every ratio is the median over paired runs in one process: a run times each contender after the other, so that a slow
 moment of the machine meets them all. `--parts` takes the step apart; `--compile` also measures both steps with
 the model's passes compiled by `torch.compile` (which takes minutes at the beginning).
@@ -18,6 +18,7 @@ import platform
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from augrad.estimators.reinforce import Reinforce
 from augrad.hypergradients.hypergradient import TrainingBatch, TwoLevels, validation_pull
 from augrad.hypergradients.one_step import OneStep
 from augrad.models.wide_resnet import WideResNet
-from augrad.objectives.bilevel import Bilevel, difference_scores, directional_scores
+from augrad.objectives.bilevel import Bilevel, ahead_scores, difference_scores, directional_scores
 from augrad.search import SearchParts, SearchState, new_state, search_step
 from augrad.settings import SearchSettings
 from augrad.training import backward_on, build_classifier
@@ -42,13 +43,15 @@ from benchmark_ops import Call, median, paired, peak_bytes, policy_of, ratio, ta
 
 CONTENDERS: dict[str, tuple[Any, Any]] = {
     "gumbel": (Gumbel(), Bilevel()),
+    "gumbel, shared difference": (Gumbel(), Bilevel("shared_difference")),
     "gumbel, finite difference": (Gumbel(), Bilevel("finite_difference")),
     "reinforce": (Reinforce(), Bilevel()),
     "gumbel, pathwise magnitudes": (Gumbel(magnitude="pathwise"), Bilevel()),
     "gumbel, soft": (Gumbel(relaxation="soft", magnitude="pathwise"), Bilevel()),
 }
-"""Estimator and objective. The first two never differentiate the scores; the last two do, back to the images."""
-SCORE, DIFFERENCE, PATHWISE = "gumbel", "gumbel, finite difference", "gumbel, pathwise magnitudes"
+"""Estimator and objective. The first four never differentiate the scores; the last two do, back to the images."""
+EXACT, SHARED, DIFFERENCE = "gumbel", "gumbel, shared difference", "gumbel, finite difference"
+PATHWISE = "gumbel, pathwise magnitudes"
 
 
 def random_images(count: int, side: int, device: torch.device) -> Splits:
@@ -159,6 +162,8 @@ def parts_of_a_step(setting: Setting) -> dict[str, Call]:
     def score(scores: Callable[..., Tensor]) -> Call:
         return torch.no_grad()(lambda: scores(model, weights, u, images, labels))
 
+    known = losses_of(logits_with(model, weights, images), labels).detach()
+
     def with_gradient() -> None:
         leaf = images.clone().requires_grad_()
         directional_scores(model, weights, u, leaf, labels).sum().backward()
@@ -171,6 +176,7 @@ def parts_of_a_step(setting: Setting) -> dict[str, Call]:
         "of it the validation pass": lambda: validation_pull(levels, weights),
         "scores, jvp": score(directional_scores),
         "scores, finite difference": score(difference_scores),
+        "scores, shared difference": score(partial(ahead_scores, losses=known)),
         "scores and their gradient in the images": with_gradient,
         "policy on a batch": augment,
         "estimator without the scores": lambda: Gumbel()(
@@ -180,8 +186,8 @@ def parts_of_a_step(setting: Setting) -> dict[str, Call]:
 
 
 def score_errors(setting: Setting, steps: int = 5) -> dict[str, float]:
-    """Finite differences against the exact scores after some steps, along the gradient of another batch: the norm of
-    their difference over that of the exact scores' deviations from their mean."""
+    """Differences, two-sided and one-sided, against the exact scores after some steps, along the gradient of another
+    batch: the norm of what they are off over that of the exact scores' deviations from their mean."""
     state, parts = search_of(setting, Gumbel(), Bilevel())
     batches = setting.batches()
     for _ in range(steps):
@@ -192,11 +198,14 @@ def score_errors(setting: Setting, steps: int = 5) -> dict[str, float]:
     backward_on(state.model, to_float(other.images), other.labels, autocast=False)
     u = {name: -gradient for name, gradient in gradients_of_weights(state.model).items()}
     with torch.no_grad():
-        exact, found = (
-            scores(state.model, weights, u, images, batch.labels) for scores in (directional_scores, difference_scores)
+        known = losses_of(logits_with(state.model, weights, images), batch.labels)
+        exact, *found = (
+            scores(state.model, weights, u, images, batch.labels)
+            for scores in (directional_scores, difference_scores, partial(ahead_scores, losses=known))
         )
-    spread = exact - exact.mean()
-    return {"finite_difference_error": float((found - exact).norm() / spread.norm())}
+    spread = (exact - exact.mean()).norm()
+    names = ("finite_difference_error", "shared_difference_error")
+    return {name: float((scores - exact).norm() / spread) for name, scores in zip(names, found, strict=True)}
 
 
 def peak(call: Call, device: torch.device) -> int:
@@ -272,10 +281,12 @@ def main() -> None:
         "steps": steps,
     }
     for key, name, value in (
-        ("time_ratio", SCORE, "time_ratio"),
+        ("time_ratio", SHARED, "time_ratio"),
+        ("time_ratio_jvp", EXACT, "time_ratio"),
         ("time_ratio_finite_difference", DIFFERENCE, "time_ratio"),
         ("time_ratio_pathwise", PATHWISE, "time_ratio"),
-        ("memory_ratio", SCORE, "memory_ratio"),
+        ("memory_ratio", SHARED, "memory_ratio"),
+        ("memory_ratio_jvp", EXACT, "memory_ratio"),
         ("memory_ratio_pathwise", PATHWISE, "memory_ratio"),
     ):
         if name in steps:
@@ -287,13 +298,13 @@ def main() -> None:
         found["parts"] = {name: ratio(times[name], times["plain"]) for name in pieces}
     if options.compile:
         faster = Setting(options.depth, options.widen, options.batch, options.device, compiled=True)
-        both = {"plain": plain_step(faster), SCORE: whole_step(faster, *CONTENDERS[SCORE])}
+        both = {"plain": plain_step(faster), EXACT: whole_step(faster, *CONTENDERS[EXACT])}
         pairs = {"eager": calls["plain"]} | both
         times = paired({name: finished(call, options.device) for name, call in pairs.items()}, options.runs, calls=1)
         found["compiled"] = {
             "plain_over_eager_plain": ratio(times["plain"], times["eager"]),
-            "search_over_eager_plain": ratio(times[SCORE], times["eager"]),
-            "time_ratio": ratio(times[SCORE], times["plain"]),
+            "search_over_eager_plain": ratio(times[EXACT], times["eager"]),
+            "time_ratio": ratio(times[EXACT], times["plain"]),
         }
     print(found["model"], "--", found["machine"], "-- torch", found["torch"], "\n")
     head = list(steps["plain"])
@@ -301,7 +312,8 @@ def main() -> None:
     for key in ("parts", "compiled"):
         if key in found:
             print(table([key, "over a plain step"], list(found[key].items())), "\n")
-    print(f"finite difference: error over the scores' spread {found['finite_difference_error']:.2g}")
+    for name in ("finite difference", "shared difference"):
+        print(f"{name}: error over the scores' spread {found[f'{name}_error'.replace(' ', '_')]:.2g}")
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from augrad.estimators.estimate import Scalar
+from augrad.estimators.estimate import Scalar, known_draw
 from augrad.types import PolicySample, RelaxedSample
 
 
@@ -22,6 +22,11 @@ class NormalizedScalar:
         self.scalar = scalar
         self.spread = torch.zeros(())
         self._evaluated = False
+
+    @property
+    def draw(self) -> PolicySample | None:
+        """Where the scalar is known already (see `augrad.estimators.estimate.hard_draw`)."""
+        return known_draw(self.scalar)
 
     def __call__(self, sample: PolicySample | RelaxedSample) -> Tensor:
         scores = self.scalar(sample)

@@ -58,10 +58,11 @@ def bfloat16_autocast(enabled: bool, device: torch.device) -> AbstractContextMan
 
 
 class StepResult(NamedTuple):
-    """Mean loss and accuracy of a batch, before the step. Both stay on the device."""
+    """Mean loss and accuracy of a batch, before the step, and each image's loss. All stay on the device."""
 
     loss: Float[Tensor, ""]
     accuracy: Float[Tensor, ""]
+    losses: Float[Tensor, " B"]
 
 
 def backward_on(
@@ -70,11 +71,12 @@ def backward_on(
     """Leave the gradients of the mean loss in the parameters."""
     with bfloat16_autocast(autocast, images.device):
         logits = model(images)
-    loss = losses_of(logits, labels).mean()
+    losses = losses_of(logits, labels)
+    loss = losses.mean()
     for parameter in model.parameters():
         parameter.grad = None
     loss.backward()
-    return StepResult(loss.detach(), accuracy_of(logits.detach(), labels))
+    return StepResult(loss.detach(), accuracy_of(logits.detach(), labels), losses.detach())
 
 
 @torch.no_grad()
@@ -89,7 +91,8 @@ def evaluate(model: nn.Module, split: Split, autocast: bool = False, batch_size:
         losses.append(losses_of(logits, labels))
         hits.append((logits.argmax(-1) == labels).float())
     model.train(training)
-    return StepResult(torch.cat(losses).mean(), torch.cat(hits).mean())
+    every = torch.cat(losses)
+    return StepResult(every.mean(), torch.cat(hits).mean(), every)
 
 
 def build_optimizer(

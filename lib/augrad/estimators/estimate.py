@@ -51,6 +51,22 @@ def gradients_of(value: Float[Tensor, ""], policy: Policy) -> PolicyParams:
     )
 
 
+def hard_draw(scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None) -> PolicySample:
+    """A hard draw to evaluate the scalar at: where it is known already, or a fresh one.
+
+    A scalar that is cheaper at one draw than elsewhere has it as its attribute `draw`: one of `policy`, for each of the
+    `batch_size` images, and independent of what `generator` gives.
+    """
+    known = known_draw(scalar)
+    return policy.sample(batch_size, generator) if known is None else known
+
+
+def known_draw(scalar: Scalar) -> PolicySample | None:
+    """The draw at which the scalar is cheaper than elsewhere, if it has one."""
+    known = getattr(scalar, "draw", None)
+    return known if isinstance(known, PolicySample) else None
+
+
 def require_pathwise(policy: Policy) -> None:
     """Raise UserError if magnitudes are learned and an operation gives its magnitude no derivative: it would stay."""
     if not (policy.magnitude_locations.requires_grad or policy.magnitude_log_scales.requires_grad):

@@ -1,6 +1,7 @@
 """Gumbel-softmax relaxation (Jang et al. 2017; Maddison et al. 2017), soft or straight-through."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -9,7 +10,15 @@ from torch import Tensor
 
 from augrad.errors import UserError
 from augrad.estimators.branch import chosen
-from augrad.estimators.estimate import Estimate, Scalar, geometric, gradients_of, leave_one_out, require_pathwise
+from augrad.estimators.estimate import (
+    Estimate,
+    Scalar,
+    geometric,
+    gradients_of,
+    hard_draw,
+    leave_one_out,
+    require_pathwise,
+)
 from augrad.policy import Policy
 from augrad.relaxation import (
     BranchNoise,
@@ -85,7 +94,8 @@ class Gumbel:
     ) -> Estimate:
         pathwise = self.magnitude == "pathwise"
         with torch.set_grad_enabled(pathwise):
-            sample = policy.sample(batch_size, generator)
+            draw = policy.sample if pathwise else partial(hard_draw, scalar, policy)  # a path needs its own draw
+            sample = draw(batch_size, generator)
             scores = scalar(sample).to(torch.float64)
         advantage = leave_one_out(scores.detach())
         noise = draw_branch_noise((self.draws, batch_size), policy.shape, generator, advantage.device)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from augrad.errors import UserError
 from augrad.estimators.control import Control
-from augrad.estimators.estimate import Estimate, Scalar, gradients_of, leave_one_out
+from augrad.estimators.estimate import Estimate, Scalar, gradients_of, hard_draw, leave_one_out
 from augrad.policy import Policy
 
 Baseline = Literal["leave_one_out", "moving_average", "none"]
@@ -68,7 +68,7 @@ class Reinforce:
     ) -> Estimate:
         """control: the moving average; without one its baseline is 0."""
         with torch.no_grad():
-            sample = policy.sample(batch_size, generator)
+            sample = hard_draw(scalar, policy, batch_size, generator)
             scores = scalar(sample).to(torch.float64)
             advantage = leave_one_out(scores) if self.baseline == "leave_one_out" else scores
             if control is not None:

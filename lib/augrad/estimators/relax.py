@@ -11,11 +11,12 @@ from torch.nn.functional import logsigmoid
 from augrad.errors import UserError
 from augrad.estimators.branch import Branch, branch_of, chosen, draw_branch, mean_gradient, one_hots
 from augrad.estimators.control import Control
-from augrad.estimators.estimate import Estimate, Scalar, leave_one_out
+from augrad.estimators.estimate import Estimate, Scalar, known_draw, leave_one_out
 from augrad.estimators.surrogate import Surrogate
 from augrad.policy import Policy
 from augrad.relaxation import (
     BranchNoise,
+    HardNoise,
     conditional_gumbel,
     conditional_logistic,
     draw_branch_noise,
@@ -86,21 +87,51 @@ class Relax:
             draw_branch_noise((batch_size,), policy.shape, generator, policy.low.device) for _ in ("z", "z given b")
         )
         with torch.no_grad():
-            sample = draw_branch(policy, free, rest).detach()
+            known = known_draw(scalar)
+            sample = draw_branch(policy, free, rest) if known is None else known
             scores = scalar(sample).to(torch.float64)
         with torch.enable_grad():
-            found = _gradients(scores, policy, sample, free, tied, rest.normal.to(torch.float64), surrogate)
+            sample = sample.detach()
+            noise = _noise_before(free, rest) if known is None else _noise_behind(policy, sample, free)
+            found = _gradients(scores, policy, sample, noise, tied, surrogate)
             loss = sum((g.square().flatten(1).sum(1).mean() for g in found.values()), torch.zeros_like(scores[0]))
         return Estimate(mean_gradient(policy, sample, found), scores.mean(), loss)
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """What z is beside the parameters: Gumbel and logistic noise of the choices, normal noise of the magnitudes."""
+
+    subpolicy: Float[Tensor, "B S"]
+    op: Float[Tensor, "B L K"]
+    gate: Float[Tensor, "B L"]
+    normal: Float[Tensor, "B L"]
+
+
+def _noise_before(free: BranchNoise, rest: HardNoise) -> _Noise:
+    """The noise that a draw is made of."""
+    return _Noise(gumbel(free.subpolicy), gumbel(free.op), logistic(free.gate), rest.normal.to(torch.float64))
+
+
+@torch.no_grad()
+def _noise_behind(policy: Policy, sample: PolicySample, free: BranchNoise) -> _Noise:
+    """The noise of a draw that is there already, from p(z | b): with b ~ P(b), that is p(z)."""
+    at = branch_of(policy, sample).detach()
+    deviation = (sample.latent - at.magnitude_locations) * (-at.magnitude_log_scales).exp()
+    return _Noise(
+        conditional_gumbel(at.subpolicy_logits, sample.subpolicy, free.subpolicy) - at.subpolicy_logits,
+        conditional_gumbel(at.op_logits, sample.slot, free.op) - at.op_logits,
+        conditional_logistic(at.gate_logits, sample.gate, free.gate) - at.gate_logits,
+        torch.where(deviation.isfinite(), deviation, 0.0),
+    )
 
 
 def _gradients(
     scores: Float[Tensor, " B"],
     policy: Policy,
     sample: PolicySample,
-    free: BranchNoise,
+    noise: "_Noise",
     tied: BranchNoise,
-    normal: Float[Tensor, "B L"],
     surrogate: Surrogate,
 ) -> dict[str, Tensor]:
     """Each image's estimate for each learned group of its branch, differentiable in the surrogate's parameters."""
@@ -111,14 +142,14 @@ def _gradients(
     logits = branch.subpolicy_logits
     blocks[("subpolicy_logits",)] = (
         (torch.log_softmax(logits, -1) * subpolicy).sum(-1),
-        surrogate.subpolicy(logits + gumbel(free.subpolicy)),
+        surrogate.subpolicy(logits + noise.subpolicy),
         surrogate.subpolicy(conditional_gumbel(logits, sample.subpolicy, tied.subpolicy)),
     )
 
     logits, present = branch.op_logits, policy.present[sample.subpolicy]
     blocks[("op_logits",)] = (
         (torch.log_softmax(logits, -1) * slot * present).sum((1, 2)),
-        surrogate.op(logits + gumbel(free.op), present, subpolicy),
+        surrogate.op(logits + noise.op, present, subpolicy),
         surrogate.op(conditional_gumbel(logits, sample.slot, tied.op), present, subpolicy),
     )
 
@@ -126,13 +157,13 @@ def _gradients(
     log_probability = torch.where(sample.gate, logsigmoid(logits), logsigmoid(-logits))
     blocks[("gate_logits",)] = (
         torch.where(scored, log_probability, 0.0).sum(-1),
-        surrogate.gate(logits + logistic(free.gate), scored, subpolicy, slot),
+        surrogate.gate(logits + noise.gate, scored, subpolicy, slot),
         surrogate.gate(conditional_logistic(logits, sample.gate, tied.gate), scored, subpolicy, slot),
     )
 
     location, log_scale = branch.magnitude_locations, branch.magnitude_log_scales
     scored = sample.gate & chosen(policy.scored_magnitude, sample) & location.isfinite() & log_scale.isfinite()
-    latent = torch.where(scored, location, 0.0) + torch.where(scored, log_scale, 0.0).exp() * normal
+    latent = torch.where(scored, location, 0.0) + torch.where(scored, log_scale, 0.0).exp() * noise.normal
     applied = slot * sample.gate[..., None]
     blocks["magnitude_locations", "magnitude_log_scales"] = (
         normal_log_probability(sample.latent, location, log_scale, scored).sum(-1),

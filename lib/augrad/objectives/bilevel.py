@@ -1,12 +1,15 @@
 """Bilevel: the policy minimises the validation loss of the classifier that it trains."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from functools import partial
+from typing import ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from augrad.classifier import Weights, accuracy_of, gradients_of_weights, logits_with, losses_of, weights_of
 from augrad.data.pixels import to_float
@@ -15,6 +18,7 @@ from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
 from augrad.hypergradients.hypergradient import Term, TwoLevels
+from augrad.models.dropout import SeededDropout
 from augrad.objectives.objective import Aim, Step, drawn_batch
 from augrad.policy import Policy
 from augrad.training import ModelBuilder, backward_on, bfloat16_autocast, build_classifier
@@ -27,6 +31,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)
     warnings.simplefilter("ignore", DeprecationWarning)  # in earlier releases
     import torch._decomp.decompositions_for_jvp
+
+Derivative = Literal["jvp", "finite_difference", "shared_difference"]
 
 
 def directional_scores(
@@ -60,8 +66,7 @@ def difference_scores(
     near the default radius (docs/search_cost.md). Without gradients: good for s_i itself, but its derivative with
     respect to the images is useless, because the two passes' units switch at different places.
     """
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tangent) for tangent in u.values()]))
-    step = radius / norm.clamp_min(torch.finfo(norm.dtype).tiny)
+    step = _step_along(u, radius)
     ahead, behind = (
         losses_of(logits_with(model, {name: w + sign * step * u[name] for name, w in weights.items()}, images), labels)
         for sign in (1.0, -1.0)
@@ -69,17 +74,59 @@ def difference_scores(
     return (ahead - behind) / (2 * step)
 
 
+@torch.no_grad()
+def ahead_scores(
+    model: nn.Module,
+    weights: Weights,
+    u: Weights,
+    images: Float[Tensor, "B C H W"],
+    labels: Int[Tensor, " B"],
+    losses: Float[Tensor, " B"],
+    radius: float = 3e-4,
+) -> Float[Tensor, " B"]:
+    """The same by a one-sided difference, where the `losses` at `weights` are known: one plain pass.
+
+    As exact as the two-sided one: at these distances what is lost is lost to rounding (docs/search_cost.md).
+    """
+    step = _step_along(u, radius)
+    moved = {name: w + step * u[name] for name, w in weights.items()}
+    return (losses_of(logits_with(model, moved, images), labels) - losses) / step
+
+
+def _step_along(u: Weights, radius: float) -> Float[Tensor, ""]:
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tangent) for tangent in u.values()]))
+    return radius / norm.clamp_min(torch.finfo(norm.dtype).tiny)
+
+
+@dataclass(frozen=True)
+class SharedDraw:
+    """A scalar that is cheap `there`, at `draw`, which an estimator may take for its own; `elsewhere` it is not."""
+
+    draw: PolicySample
+    there: Callable[[], Float[Tensor, " B"]]
+    elsewhere: Scalar
+
+    def __call__(self, sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
+        return self.there() if sample is self.draw else self.elsewhere(sample)
+
+
 @dataclass(frozen=True)
 class Bilevel:
-    """derivative: how s_i is computed, "jvp" (exact) or "finite_difference" (two plain passes, no image gradient).
+    """derivative: how s_i is computed.
 
+    "jvp": exactly, by a forward-mode pass. "finite_difference": two plain passes, no image gradient.
+    "shared_difference": for the very draw that the classifier's step is on, whose losses at w that step has computed:
+    one plain pass, no image gradient. u then depends on the draws that it is multiplied with, as it does in the
+    derivative of the loss after the step: a term of the order of one over the batch size, which a fresh draw leaves
+    out. An estimator that must draw in its own way gets "finite_difference". Only for scores at the weights before the
+    step (one_step, neumann, cg, t1t2), one draw for each image, full precision, and networks without dropout.
     The classifier's step on a fresh draw is both what the hypergradient starts from and what is taken.
     draws: how often each training image is drawn for and scored. Most of the noise of an estimate is that of its draws,
     less of it that of the batches of images: a second draw helps, for the time of another pass over the batch.
-    Raises UserError for another derivative, or fewer than one draw.
+    Raises UserError for another derivative, fewer than one draw, and what shared_difference is not for.
     """
 
-    derivative: Literal["jvp", "finite_difference"] = "jvp"
+    derivative: Derivative = "jvp"
     draws: int = 1
     two_levels: ClassVar[bool] = True
     judges_policy: ClassVar[bool] = True
@@ -87,19 +134,31 @@ class Bilevel:
     def __post_init__(self) -> None:
         if self.draws < 1:
             raise UserError(f"expected draws to be at least 1, got {self.draws}")
-        if self.derivative not in ("jvp", "finite_difference"):
-            raise UserError(f"expected derivative jvp or finite_difference, got {self.derivative!r}")
+        if self.derivative not in get_args(Derivative):
+            raise UserError(f"expected derivative {', '.join(get_args(Derivative))}, got {self.derivative!r}")
+        if self.derivative == "shared_difference" and self.draws > 1:
+            raise UserError(
+                f"objective.derivative=shared_difference has the one draw of the classifier's step, got "
+                f"objective.draws={self.draws}; take objective.derivative=jvp for more"
+            )
 
     def model(self, builder: ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
-        """The classifier."""
-        return build_classifier(builder, splits, seed, device)
+        """The classifier. Raises UserError for one with dropout where passes on one draw must agree."""
+        model = build_classifier(builder, splits, seed, device)
+        dropout = [name for name, module in model.named_modules() if _drops(module)]
+        if self.derivative == "shared_difference" and dropout:
+            raise UserError(
+                f"objective.derivative=shared_difference compares a pass with the classifier's step, which had another "
+                f"dropout mask ({dropout[0]}); set the rate to 0, or take objective.derivative=jvp"
+            )
+        return model
 
     def companion(self, model: nn.Module) -> None:
         """None."""
 
     def __call__(self, step: Step) -> Aim:
         model = step.model
-        batch, augmented = drawn_batch(step)
+        batch, augmented, sample = drawn_batch(step)
         trained = backward_on(model, augmented, batch.labels, step.autocast)
 
         def validate(weights: Weights) -> tuple[Tensor, Tensor]:
@@ -125,7 +184,26 @@ class Bilevel:
         }
         draws = self.draws * draws_of(link.terms)
         after = tuple(step.standard.draw(self._repeated(term.batch.images), step.generator) for term in link.terms)
-        return Aim(self.scalar(model, link.terms, step.policy, after), draws, metrics, link.memory)
+        scalar = self.scalar(model, link.terms, step.policy, after)
+        if self.derivative == "shared_difference":
+            (term,) = self._require_shared(link.terms, levels, step.autocast)
+            there = partial(ahead_scores, model, term.weights, term.u, augmented, batch.labels, trained.losses)
+            scalar = SharedDraw(sample, there, scalar)
+        return Aim(scalar, draws, metrics, link.memory)
+
+    def _require_shared(self, terms: tuple[Term, ...], levels: TwoLevels, autocast: bool) -> tuple[Term, ...]:
+        if autocast:
+            raise UserError(
+                "objective.derivative=shared_difference takes the difference of nearly equal losses, which bfloat16 "
+                "does not tell apart; set search.autocast=false, or take objective.derivative=jvp"
+            )
+        if len(terms) != 1 or terms[0].weights is not levels.weights or terms[0].batch is not levels.batch:
+            raise UserError(
+                "objective.derivative=shared_difference has the losses of the classifier's own step only, and this "
+                "hypergradient method looks at others; take hypergradient=one_step, neumann, cg or t1t2, or "
+                "objective.derivative=jvp"
+            )
+        return terms
 
     def _repeated(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "N C H W"]:
         return images.repeat(self.draws, 1, 1, 1)
@@ -146,9 +224,9 @@ class Bilevel:
         def scores_of(term: Term, then: StandardDraw, sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
             images, labels = self._repeated(term.batch.images), term.batch.labels.repeat(self.draws)
             augmented = then(policy(images, params=sample))
-            if self.derivative == "finite_difference" and torch.is_grad_enabled() and augmented.requires_grad:
+            if self.derivative != "jvp" and torch.is_grad_enabled() and augmented.requires_grad:
                 raise UserError(
-                    "objective.derivative=finite_difference has no gradient with respect to the images, which this "
+                    f"objective.derivative={self.derivative} has no gradient with respect to the images, which this "
                     "estimator asks for; use objective.derivative=jvp, or an estimator that does not differentiate"
                 )
             share = len(sample) / total
@@ -162,6 +240,10 @@ class Bilevel:
             return torch.cat(parts)
 
         return scalar
+
+
+def _drops(module: nn.Module) -> bool:
+    return (isinstance(module, SeededDropout) and module.rate > 0) or (isinstance(module, _DropoutNd) and module.p > 0)
 
 
 def draws_of(terms: tuple[Term, ...]) -> int:

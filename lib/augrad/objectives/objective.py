@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,7 @@ from augrad.hypergradients.hypergradient import Hypergradient, TrainingBatch
 from augrad.hypergradients.none import NoHypergradient
 from augrad.policy import Policy
 from augrad.training import ModelBuilder, bfloat16_autocast
+from augrad.types import PolicySample
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,20 @@ def require_fitting(objective: Objective, hypergradient: Hypergradient) -> None:
         )
 
 
-def drawn_batch(step: Step, ahead: int = 0) -> tuple[TrainingBatch, Float[Tensor, "B C H W"]]:
-    """The training batch of a step with fresh draws of the policy and of `standard` on it, and its augmented images."""
+class DrawnBatch(NamedTuple):
+    """A training batch with one draw of the policy and of `standard` on it: images as they were, and augmented."""
+
+    batch: TrainingBatch
+    augmented: Float[Tensor, "B C H W"]
+    sample: PolicySample
+
+
+def drawn_batch(step: Step, ahead: int = 0) -> DrawnBatch:
+    """The training batch of a step with fresh draws."""
     train = step.batch(ahead)
     images = to_float(train.images)
     with torch.no_grad():
-        augmented = step.policy(images, generator=step.generator)
+        augmented, sample = step.policy(images, generator=step.generator, return_params=True)
         augmented = step.standard.draw(augmented, step.generator)(augmented)
 
     def loss(weights: Weights) -> Tensor:
@@ -111,4 +120,4 @@ def drawn_batch(step: Step, ahead: int = 0) -> tuple[TrainingBatch, Float[Tensor
             logits = logits_with(step.model, weights, augmented)
         return losses_of(logits, train.labels).mean()
 
-    return TrainingBatch(images, train.labels, loss), augmented
+    return DrawnBatch(TrainingBatch(images, train.labels, loss), augmented, sample)
