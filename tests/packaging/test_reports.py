@@ -83,12 +83,13 @@ def test_the_cost_of_a_search_step_is_written_down(tmp_path: Path) -> None:
     path = tmp_path / "search.json"
     out = run("benchmark_search.py", "--json", path, "--runs", 2, "--depth", 10, "--widen", 1, "--batch", 4, "--parts")
     found = json.loads(path.read_text())
-    for key in ("time_ratio", "time_ratio_finite_difference", "time_ratio_pathwise", "memory_ratio"):
+    for key in ("time_ratio", "time_ratio_jvp", "time_ratio_finite_difference", "time_ratio_pathwise", "memory_ratio"):
         assert found[key] > 0, key
     assert found["steps"]["plain"]["time_ratio"] == 1
     assert set(found["steps"]) == {
         "plain",
         "gumbel",
+        "gumbel, shared difference",
         "gumbel, finite difference",
         "reinforce",
         "gumbel, pathwise magnitudes",
