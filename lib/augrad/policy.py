@@ -274,7 +274,7 @@ class Policy(nn.Module):
 
     def harden(self, relaxed: RelaxedSample) -> PolicySample:
         """The hard draw of the same noise: the largest weights, and the gates above one half."""
-        subpolicy = relaxed.subpolicy.argmax(-1)
+        subpolicy = relaxed.subpolicy.to(relaxed.op.dtype).argmax(-1)
         rows = torch.arange(len(relaxed), device=subpolicy.device)
         slot = relaxed.op[rows, subpolicy].argmax(-1)
 

@@ -120,29 +120,28 @@ class RelaxedSample(TensorFields):
     subpolicy: weights over sub-policies. op: weights over the slots of each stage. gate: in [0, 1].
     Soft draws lie inside the simplex; straight-through draws are one-hot (0 or 1) with the soft draw's gradient.
     latent: location + scale * n, the Gaussian behind each magnitude. magnitude: absolute unit, without sign.
-    route: the one sub-policy that each image goes through, where `subpolicy` says just that, one-hot and constant; the
-    others are then not computed. None: all are.
+    A subpolicy of booleans, one true for each image, is a choice that is made: the other sub-policies are not computed.
     """
 
-    subpolicy: Float[Tensor, "B S"]
+    subpolicy: Float[Tensor, "B S"] | Bool[Tensor, "B S"]
     op: Float[Tensor, "B S L K"]
     gate: Float[Tensor, "B S L K"]
     latent: Float[Tensor, "B S L K"]
     magnitude: Float[Tensor, "B S L K"]
     sign: Float[Tensor, "B S L K"]
     draw: Float[Tensor, "B L D"]
-    route: Int[Tensor, " B"] | None = None
 
     def __len__(self) -> int:
         return self.op.shape[0]
 
-    def routed(self) -> "RelaxedSample":
-        """The draw with each image's own sub-policy as the only one, S = 1; itself without a `route`."""
-        if self.route is None:
-            return self
-        rows = torch.arange(len(self), device=self.route.device)
-        own = [getattr(self, name)[rows, self.route][:, None] for name in ("op", "gate", "latent", "magnitude", "sign")]
-        return RelaxedSample(torch.ones_like(self.subpolicy[:, :1]), *own, self.draw)
+    def of_chosen(self) -> "RelaxedSample":
+        """The draw with each image's own sub-policy as the only one, S = 1, of a subpolicy of booleans."""
+        chosen = self.subpolicy.to(torch.int8).argmax(-1)
+        rows = torch.arange(len(self), device=chosen.device)
+        op, gate, latent, magnitude, sign = (
+            values[rows, chosen][:, None] for values in (self.op, self.gate, self.latent, self.magnitude, self.sign)
+        )
+        return RelaxedSample(self.subpolicy.any(-1, keepdim=True), op, gate, latent, magnitude, sign, self.draw)
 
 
 # A draw is tensors alone: torch.load(..., weights_only=True), the default, may read it where augrad is imported.

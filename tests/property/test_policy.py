@@ -64,12 +64,16 @@ def test_a_relaxed_draw_through_one_sub_policy_leaves_the_others_alone(
         apply, "apply_op", lambda *arguments: (calls.append(arguments[0].name), apply_op(*arguments))[1]
     )
     found = []
-    for drawn in (sample, replace(sample, route=None)):
+    for drawn in (sample, replace(sample, subpolicy=sample.subpolicy.double())):
         calls.clear()
         output = policy(images, params=drawn)
         leaves = [policy.op_logits, policy.gate_logits, policy.magnitude_locations]
         found.append(
-            (len(calls), output, *torch.autograd.grad((output * images.flip(0)).sum(), leaves, allow_unused=True))
+            (
+                len(calls),
+                output,
+                *torch.autograd.grad((output * images.flip(0)).sum(), leaves, None, True, allow_unused=True),
+            )
         )
     (routed, *ours), (blended, *all_of_them) = found
     assert routed * (4 if alike else 1) == blended

@@ -58,10 +58,9 @@ class Mixture:
         drawn = policy.rsample_from(noise, self.gate_temperature)
         temperature = geometric(self.temperature, self.final_temperature, progress)
         op = torch.softmax(torch.where(policy.present, policy.op_logits, -1e30) / temperature, -1) * policy.present
-        weight, route = policy.subpolicy_probabilities().expand(batch_size, -1), None
+        weight = policy.subpolicy_probabilities().expand(batch_size, -1)
         if self.subpolicy == "uniform":
             subpolicies, _, _ = policy.shape
             even = torch.full_like(weight, 1 / subpolicies)
-            route = categorical(even.detach(), noise.subpolicy[:, 0])
-            weight = one_hot(route, subpolicies).to(weight.dtype)
-        return replace(drawn, subpolicy=weight, op=op.expand_as(drawn.op), route=route)
+            weight = one_hot(categorical(even.detach(), noise.subpolicy[:, 0]), subpolicies) > 0
+        return replace(drawn, subpolicy=weight, op=op.expand_as(drawn.op))

@@ -132,10 +132,10 @@ def apply_relaxed(
 
     slots[s][l][k] is the index into `ops` of each candidate, -1 where there is none. Differentiable in images, weights,
     gates and magnitudes. Costs one evaluation for every candidate of every stage of every sub-policy; of one sub-policy
-    where the sample routes each image through one, and they have the same candidates.
+    where the sample has chosen one for each image, and they have the same candidates.
     """
-    if sample.route is not None and all(stages == slots[0] for stages in slots):
-        slots, sample = slots[:1], sample.routed()
+    if sample.subpolicy.dtype == torch.bool and all(stages == slots[0] for stages in slots):
+        slots, sample = slots[:1], sample.of_chosen()
     settings = Settings(fill, interpolation, images)
     signed = sample.magnitude * sample.sign
     mixed = torch.zeros_like(images)
