@@ -101,8 +101,8 @@ def test_the_papers_numbers_for_each_data_set(recipe: str, data: str) -> None:
 # smallest_area, crop_padding, flip and cutout beside the policy: in the search, and in the training after it.
 CIFAR, HOUSE_NUMBERS, PHOTOS = (1.0, 4, True, 16), (1.0, 4, True, 20), (0.08, 0, True, 0)
 STANDARD = {
-    ("null", "digits"): ((1.0, 0, False, 0),) * 2,
-    ("null", "svhn"): ((1.0, 4, False, 20),) * 2,
+    ("online", "digits"): ((1.0, 0, False, 0),) * 2,
+    ("online", "svhn"): ((1.0, 4, False, 20),) * 2,
     ("dada", "cifar10"): (CIFAR,) * 2,
     ("dada_gumbel", "cifar100"): (CIFAR,) * 2,
     ("dada", "svhn"): (HOUSE_NUMBERS,) * 2,
