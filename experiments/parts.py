@@ -68,7 +68,7 @@ def regularizers_of(config: DictConfig) -> tuple[Regularizer, ...]:
 def standard_of(config: DictConfig) -> StandardAugmentation:
     """What training images undergo after the policy. Raises UserError unless it is such an augmentation, or null."""
     given = config.get("standard")
-    found = NO_STANDARD if given is None else instantiate(given)
+    found = instantiate(given) if isinstance(given, DictConfig) else NO_STANDARD if given is None else given
     if not isinstance(found, StandardAugmentation):
         raise UserError(f"standard: expected crop_padding, flip, cutout and smallest_area, or null, got {given!r}")
     return found

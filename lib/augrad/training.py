@@ -80,9 +80,15 @@ def backward_on(
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, split: Split, autocast: bool = False, batch_size: int = 1024) -> StepResult:
-    """Mean loss and accuracy over a split, in evaluation mode; the mode is put back."""
+def evaluate(model: nn.Module, split: Split, autocast: bool = False, batch_size: int | None = None) -> StepResult:
+    """Mean loss and accuracy over a split, in evaluation mode; the mode is put back.
+
+    batch_size: of the passes; None: 1,024, and of images larger than 64 x 64 as many as have the same number of pixels.
+    """
     training = model.training
+    if batch_size is None:
+        height, width = split.images.shape[2:]
+        batch_size = max(1, min(1024, 1024 * 64**2 // (height * width)))
     model.eval()
     losses, hits = [], []
     for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):

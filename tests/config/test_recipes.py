@@ -11,10 +11,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 import augrad as library
+from augrad.data.standard import StandardAugmentation
 from augrad.estimators.mixture import Mixture
 from augrad.estimators.relax import Relax
 from augrad.experiments.cli import main
-from augrad.experiments.parts import exported, regularizers_of, settings_of, starting_policy
+from augrad.experiments.parts import exported, regularizers_of, settings_of, standard_of, starting_policy
 from augrad.objectives.adversarial import Adversarial
 from augrad.objectives.density_matching import DensityMatching
 from augrad.objectives.objective import require_fitting
@@ -23,7 +24,7 @@ from augrad.settings import SearchSettings
 from augrad.training import build_optimizer
 
 RECIPES = ["dada", "dada_gumbel", "faster_autoaugment", "ddas", "madao", "adversarial_autoaugment", "online"]
-DATA = ["digits", "fashion_mnist", "cifar10", "cifar100", "svhn"]
+DATA = ["digits", "folder", "fashion_mnist", "cifar10", "cifar100", "svhn", "imagenet"]
 
 
 def composed(recipe: str, data: str = "digits", *overrides: str, name: str = "search") -> DictConfig:
@@ -68,6 +69,11 @@ PUBLISHED: dict[tuple[str, str], dict[str, Any]] = {
         "search.optimizer.weight_decay": 1e-3, "data.reduced": 1000, "data.validation_fraction": 0.5,
         "model.depth": 28, "model.widen_factor": 10,
     },
+    ("dada", "imagenet"): {
+        "search.steps": 20 * (3000 // 32), "search.batch_size": 32, "search.optimizer.lr": 0.00125,
+        "search.optimizer.weight_decay": 1e-4, "data.reduced": 6000, "data.validation_fraction": 0.5,
+        "data.classes": 120, "data.size": 224, "model._target_": "augrad.models.resnet.resnet_50",
+    },
     **{
         ("faster_autoaugment", data): {
             "search.steps": 20 * (4000 // 128), "search.batch_size": 128, "model.depth": 40, "model.widen_factor": 2,
@@ -90,6 +96,38 @@ def test_the_papers_numbers_for_each_data_set(recipe: str, data: str) -> None:
         peak, end = config.search.optimizer.lr, config.search.optimizer.lr * config.search.final_rate
         assert (config.search.schedule, end) == ("cosine", pytest.approx(1e-3))
         assert peak == PUBLISHED[recipe, data]["search.optimizer.lr"]
+
+
+# smallest_area, crop_padding, flip and cutout beside the policy: in the search, and in the training after it.
+CIFAR, HOUSE_NUMBERS, PHOTOS = (1.0, 4, True, 16), (1.0, 4, True, 20), (0.08, 0, True, 0)
+STANDARD = {
+    ("online", "digits"): ((1.0, 0, False, 0),) * 2,
+    ("online", "svhn"): ((1.0, 4, False, 20),) * 2,
+    ("dada", "cifar10"): (CIFAR,) * 2,
+    ("dada_gumbel", "cifar100"): (CIFAR,) * 2,
+    ("dada", "svhn"): (HOUSE_NUMBERS,) * 2,
+    ("dada_gumbel", "imagenet"): (PHOTOS,) * 2,
+    ("faster_autoaugment", "cifar10"): ((1.0, 4, True, 0), CIFAR),
+    ("faster_autoaugment", "svhn"): ((1.0, 4, False, 0), (1.0, 4, False, 20)),
+}
+
+
+@pytest.mark.parametrize(("recipe", "data"), STANDARD)
+def test_what_images_undergo_beside_the_policy(recipe: str, data: str) -> None:
+    for name, expected in zip(("search", "train"), STANDARD[recipe, data], strict=True):
+        found = standard_of(composed(recipe, data, name=name))
+        assert (found.smallest_area, found.crop_padding, found.flip, found.cutout) == expected
+
+
+def test_what_images_undergo_can_be_said() -> None:
+    assert standard_of(composed("dada", "cifar10", "standard.cutout=3")) == StandardAugmentation(4, True, 3)
+    assert standard_of(composed("dada", "cifar10", "standard=null")) == StandardAugmentation()
+
+
+def test_the_final_training_on_imagenet() -> None:
+    train = composed("dada", "imagenet", name="train").train
+    assert (train.epochs, train.batch_size, train.warmup_epochs) == (270, 512, 3.0)
+    assert (train.optimizer.lr, train.optimizer.weight_decay, train.optimizer.nesterov) == (0.1 * 2, 1e-4, True)
 
 
 @pytest.mark.parametrize("recipe", ["dada", "dada_gumbel"])

@@ -3,11 +3,10 @@
 import os
 from pathlib import Path
 
+from augrad.data.divide import divided, require_fractions
 from augrad.data.npz import read_archive
 from augrad.data.planted import Planted, plant
-from augrad.data.stratify import stratified_split
-from augrad.data.types import Split, Splits
-from augrad.errors import UserError
+from augrad.data.types import Splits
 
 
 def load_arrays(
@@ -27,30 +26,14 @@ def load_arrays(
     class with too few images to be in every split.
     """
     fractions = {"validation": validation_fraction, "selection": selection_fraction, "test": test_fraction}
-    for name, fraction in fractions.items():
-        if not 0 < fraction < 1:
-            raise UserError(f"{name}_fraction: expected a number between 0 and 1, got {fraction}; choose, say, 0.2")
+    require_fractions(fractions)
     archive = read_archive(path)
-    parts: dict[str, Split] = {}
-    if archive.test is not None:
-        parts["test"] = archive.test
-        del fractions["test"]
-    if archive.val is not None:
-        ratio = selection_fraction / (validation_fraction + selection_fraction)
-        parts |= _divide(archive.val, {"selection": ratio}, "validation", seed, f"{path}: val")
-        del fractions["validation"], fractions["selection"]
-    if sum(fractions.values()) >= 1:
-        asked = ", ".join(f"{name}_fraction={fraction}" for name, fraction in fractions.items())
-        raise UserError(f"{path}: expected fractions that leave images for train, got {asked}; choose smaller ones")
-    parts |= _divide(archive.train, fractions, "train", seed, f"{path}: train")
+    given = {"train": archive.train, "val": archive.val, "test": archive.test}
+    labels = {name: None if part is None else part.labels for name, part in given.items()}
+    parts = {}
+    for name, (source, indices) in divided(labels, fractions, seed, str(path)).items():
+        part = given[source]
+        assert part is not None
+        parts[name] = part if len(indices) == len(part) else part[indices]
     splits = Splits(Path(path).stem, archive.class_count, **parts, sha256=archive.sha256)
     return splits if planted is None else plant(splits, planted, seed)
-
-
-def _divide(split: Split, fractions: dict[str, float], rest: str, seed: int, source: str) -> dict[str, Split]:
-    if not fractions:
-        return {rest: split}
-    at_least = len(split.labels.unique())
-    sizes = {name: max(at_least, round(fraction * len(split))) for name, fraction in fractions.items()}
-    indices = stratified_split(split.labels, sizes, rest, seed, source)
-    return {name: split[part] for name, part in indices.items()}

@@ -7,6 +7,8 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 from torchvision import datasets
 
 from augrad.data.idx import find_idx, read_idx
@@ -41,28 +43,41 @@ def load_published(
     """
     if name not in get_args(Name):
         raise UserError(f"data.name: expected {', '.join(get_args(Name))}, got {name!r}")
+    pool, test = (_read(name, root, train, download) for train in (True, False))
+    parts = published_parts(pool.labels, reduced, validation_fraction, selection_size, seed, source=name)
+    digest = hashlib.sha256()
+    for split in (pool, test):
+        digest.update(split.images.numpy().tobytes())
+        digest.update(split.labels.numpy().tobytes())
+    chosen = {part: pool[indices] for part, indices in parts.items()}
+    splits = Splits(name, _CLASSES[name], **chosen, test=test, sha256=digest.hexdigest())
+    return splits if planted is None else plant(splits, planted, seed)
+
+
+def published_parts(
+    labels: Int64[Tensor, " N"],
+    reduced: int | None,
+    validation_fraction: float,
+    selection_size: int,
+    seed: int,
+    source: str,
+) -> dict[str, Int64[Tensor, " _"]]:
+    """train, validation and selection as indices into training images with these labels (see `load_published`)."""
     if not 0 < validation_fraction < 1:
         raise UserError(f"data.validation_fraction: expected a number between 0 and 1, got {validation_fraction}")
-    pool, test = (_read(name, root, train, download) for train in (True, False))
-    most = len(pool) - selection_size
+    most = len(labels) - selection_size
     size = most if reduced is None else reduced
     if not 0 < size <= most:
         raise UserError(
-            f"data.reduced: expected 1 to {most} of the {len(pool)} training images, with selection_size="
+            f"data.reduced: expected 1 to {most} of the {len(labels)} training images, with selection_size="
             f"{selection_size} beside them, got {size}"
         )
     sizes = {"validation": round(validation_fraction * size), "selection": selection_size}
     if size < most:
         sizes["train"] = size - sizes["validation"]
     rest = "left out" if size < most else "train"
-    parts = stratified_split(pool.labels, sizes, rest, seed, source=name)
-    digest = hashlib.sha256()
-    for split in (pool, test):
-        digest.update(split.images.numpy().tobytes())
-        digest.update(split.labels.numpy().tobytes())
-    chosen = {part: pool[parts[part]] for part in ("train", "validation", "selection")}
-    splits = Splits(name, _CLASSES[name], **chosen, test=test, sha256=digest.hexdigest())
-    return splits if planted is None else plant(splits, planted, seed)
+    parts = stratified_split(labels, sizes, rest, seed, source)
+    return {part: parts[part] for part in ("train", "validation", "selection")}
 
 
 def _read(name: Name, root: str | os.PathLike[str], train: bool, download: bool) -> Split:

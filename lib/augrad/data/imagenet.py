@@ -1,0 +1,69 @@
+"""ImageNet (ILSVRC 2012), whole or the subset on which papers search, from a folder on this machine."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from augrad.data.listing import Listing, list_images, read_parts, require_same_classes
+from augrad.data.planted import Planted, plant
+from augrad.data.published import published_parts
+from augrad.data.seeding import local_generator
+from augrad.data.types import Splits
+from augrad.errors import UserError
+
+
+def load_imagenet(
+    root: str | os.PathLike[str],
+    reduced: int | None = None,
+    classes: int | Sequence[str] | None = None,
+    size: int = 224,
+    validation_fraction: float = 0.1,
+    selection_size: int = 1000,
+    seed: int = 0,
+    planted: Planted | None = None,
+) -> Splits:
+    """The images in `root`/train/<class>/ and `root`/val/<class>/; the latter are the test split, whole.
+
+    classes: how many of them, drawn by the seed, or their names (the folders'); None: all. Also those of the test
+    split. reduced, validation_fraction, selection_size: as for the other published data sets (see `load_published`).
+    Only the files that are then used are read, each to 3 x size x size (see `augrad.data.decode.decode`), and all of
+    them stay in memory: 150 kB an image at 224 pixels, 193 GB for the whole. seed: of the classes, the split and
+    `planted`. sha256 is that of the images as they are in memory.
+    Raises UserError for folders that are not as described, files that are no images, sizes that do not fit, and more
+    images than fit into memory.
+    """
+    folder = Path(root).expanduser()
+    listings = {"train": list_images(folder / "train"), "val": list_images(folder / "val")}
+    require_same_classes(listings["val"], listings["train"], "val", folder)
+    kept = _classes(listings["train"], classes, seed)
+    listings = {name: listing.of_classes(kept) for name, listing in listings.items()}
+    pool = published_parts(
+        listings["train"].labels, reduced, validation_fraction, selection_size, seed, source="imagenet"
+    )
+    parts = {name: ("train", indices) for name, indices in pool.items()}
+    parts["test"] = ("val", torch.arange(len(listings["val"].files)))
+    splits, digest = read_parts(listings, parts, size, channels=3)
+    loaded = Splits("imagenet", len(kept), **splits, sha256=digest)
+    return loaded if planted is None else plant(loaded, planted, seed)
+
+
+def _classes(listing: Listing, asked: int | Sequence[str] | None, seed: int) -> list[int]:
+    """Numbers of the classes to take, rising."""
+    there = len(listing.classes)
+    if asked is None:
+        return list(range(there))
+    if isinstance(asked, int):
+        if not 2 <= asked <= there:
+            raise UserError(f"data.classes: expected 2 to {there}, as many as train has, got {asked}")
+        return sorted(torch.randperm(there, generator=local_generator(seed, "classes"))[:asked].tolist())
+    asked = [asked] if isinstance(asked, str) else list(asked)
+    number = {name: index for index, name in enumerate(listing.classes)}
+    unknown = [name for name in asked if name not in number]
+    if unknown or len(set(asked)) < max(len(asked), 2):
+        raise UserError(
+            "data.classes: expected a number, or two or more different names of folders in train, got "
+            f"{', '.join(map(str, unknown or asked))}"
+        )
+    return sorted(number[name] for name in asked)
