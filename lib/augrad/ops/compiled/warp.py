@@ -1,34 +1,16 @@
 """Resampling one image. Definition: `augrad.ops.geometric.resample`."""
 
-import math
 from typing import no_type_check
 
 import numpy as np
 from numba import njit, uintp
 
-from augrad.ops.compiled.matrices import interior, matrix_in_pixels
+from augrad.ops.compiled.border import at_border, outside
+from augrad.ops.compiled.matrices import interior, matrix_in_pixels, touched
+from augrad.ops.compiled.shift import shift
 from augrad.ops.compiled.values import real, stored
 
 ONE = uintp(1)
-
-
-@njit(nogil=True)
-@no_type_check
-def _at_border(image, result, row, column, x, y, fill):
-    channels, height, width = image.shape
-    x0, y0 = int(math.floor(x)), int(math.floor(y))
-    right, down = x - x0, y - y0
-    for channel in range(channels):
-        value, coverage = 0.0, 0.0
-        for dy in range(2):
-            for dx in range(2):
-                if 0 <= x0 + dx < width and 0 <= y0 + dy < height:
-                    weight = (right if dx else 1 - right) * (down if dy else 1 - down)
-                    value += weight * image[channel, y0 + dy, x0 + dx]
-                    coverage += weight
-        if fill != 0:
-            value = coverage * (value - fill) + fill
-        result[channel, row, column] = stored(result, value)
 
 
 @njit(nogil=True)
@@ -55,13 +37,19 @@ def warp(image, result, code, magnitude, fill, nearest):
         _nearest(image, result, matrix, fill)
         return
     a, b, c, d, e, f = matrix
+    if a == 1 and d == 0 and e == 1:
+        shift(image, result, matrix, fill)
+        return
     pixels, below = image.reshape(channels, height * width), uintp(width)
     for row in range(height):
-        first, last = interior(matrix, row, height, width)
-        for column in range(first):
-            _at_border(image, result, row, column, a * column + b * row + c, d * column + e * row + f, fill)
-        for column in range(last, width):
-            _at_border(image, result, row, column, a * column + b * row + c, d * column + e * row + f, fill)
+        near, far = touched(matrix, row, height, width)
+        first, last = interior(matrix, row, height, width, near, far)
+        outside(result, row, 0, near, fill)
+        outside(result, row, far, width, fill)
+        for column in range(near, first):
+            at_border(image, result, row, column, a * column + b * row + c, d * column + e * row + f, fill)
+        for column in range(last, far):
+            at_border(image, result, row, column, a * column + b * row + c, d * column + e * row + f, fill)
         for column in range(first, last):
             x, y = a * column + (b * row + c), d * column + (e * row + f)
             x0, y0 = np.int32(x), np.int32(y)

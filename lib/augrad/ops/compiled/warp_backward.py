@@ -1,47 +1,16 @@
 """The derivative of resampling one image, by its pixels and by the magnitude."""
 
-import math
 from typing import no_type_check
 
 import numpy as np
 from numba import njit, uintp
 
-from augrad.ops.compiled.matrices import interior, matrix_derivative, matrix_in_pixels
+from augrad.ops.compiled.border import at_border_backward
+from augrad.ops.compiled.codes import ROTATE, SHEAR_Y
+from augrad.ops.compiled.matrices import interior, matrix_derivative, matrix_in_pixels, touched
+from augrad.ops.compiled.shift import shift_backward
 from augrad.ops.compiled.values import real
 from augrad.ops.compiled.warp import ONE
-
-
-@njit(nogil=True)
-@no_type_check
-def _at_border(image, gradient, result, row, column, x, y, fill):
-    channels, height, width = image.shape
-    x0, y0 = int(math.floor(x)), int(math.floor(y))
-    right, down = x - x0, y - y0
-    by_x, by_y = 0.0, 0.0
-    for channel in range(channels):
-        coming = gradient[channel, row, column]
-        value, value_x, value_y, coverage, coverage_x, coverage_y = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        for dy in range(2):
-            for dx in range(2):
-                if 0 <= x0 + dx < width and 0 <= y0 + dy < height:
-                    across, along = (right if dx else 1 - right), (down if dy else 1 - down)
-                    weight, weight_x, weight_y = across * along, (along if dx else -along), (across if dy else -across)
-                    pixel = image[channel, y0 + dy, x0 + dx]
-                    value, coverage = value + weight * pixel, coverage + weight
-                    value_x, coverage_x = value_x + weight_x * pixel, coverage_x + weight_x
-                    value_y, coverage_y = value_y + weight_y * pixel, coverage_y + weight_y
-        share = coming * (coverage if fill != 0 else 1.0)
-        for dy in range(2):
-            for dx in range(2):
-                if 0 <= x0 + dx < width and 0 <= y0 + dy < height:
-                    weight = (right if dx else 1 - right) * (down if dy else 1 - down)
-                    result[channel, y0 + dy, x0 + dx] += share * weight
-        by_x += share * value_x
-        by_y += share * value_y
-        if fill != 0:
-            by_x += coming * (value - fill) * coverage_x
-            by_y += coming * (value - fill) * coverage_y
-    return by_x, by_y
 
 
 @njit(nogil=True)
@@ -71,17 +40,20 @@ def warp_backward(image, gradient, result, code, magnitude, fill, nearest):
         _nearest(gradient, result, matrix)
         return 0.0
     a, b, c, d, e, f = matrix
-    da, db, dc, dd, de, df = matrix_derivative(code, magnitude, height, width)
+    derivative = matrix_derivative(code, magnitude, height, width)
+    if a == 1 and d == 0 and e == 1 and code != ROTATE and code != SHEAR_Y:
+        return shift_backward(image, gradient, result, matrix, derivative, fill)
+    da, db, dc, dd, de, df = derivative
     pixels, sums, below = image.reshape(channels, height * width), result.reshape(channels, -1), uintp(width)
     total, zero = 0.0, real(image, 0)
     for row in range(height):
-        first, last = interior(matrix, row, height, width)
+        near, far = touched(matrix, row, height, width)
+        first, last = interior(matrix, row, height, width, near, far)
         for part in range(2):
-            for column in range(0 if part == 0 else last, first if part == 0 else width):
+            for column in range(near if part == 0 else last, first if part == 0 else far):
                 x, y = a * column + b * row + c, d * column + e * row + f
-                if -1 < x < width and -1 < y < height:
-                    by_x, by_y = _at_border(image, gradient, result, row, column, x, y, fill)
-                    total += by_x * (da * column + db * row + dc) + by_y * (dd * column + de * row + df)
+                by_x, by_y = at_border_backward(image, gradient, result, row, column, x, y, fill)
+                total += by_x * (da * column + db * row + dc) + by_y * (dd * column + de * row + df)
         for column in range(first, last):
             x, y = a * column + (b * row + c), d * column + (e * row + f)
             x0, y0 = np.int32(x), np.int32(y)
