@@ -18,20 +18,27 @@ def outside(result, row, first, last, fill):
             result[channel, row, column] = value
 
 
+@njit(nogil=True, inline="always")
+@no_type_check
+def _pair(position, count):
+    """The two pixels that are read along an axis, and their weights, 0 where there is no such pixel."""
+    whole = int(math.floor(position))
+    share = position - whole
+    near, far = (1 - share if 0 <= whole < count else 0.0), (share if 0 <= whole + 1 < count else 0.0)
+    return min(max(whole, 0), count - 1), min(max(whole + 1, 0), count - 1), near, far
+
+
 @njit(nogil=True)
 @no_type_check
 def at_border(image, result, row, column, x, y, fill):
     channels, height, width = image.shape
-    x0, y0 = int(math.floor(x)), int(math.floor(y))
-    right, down = x - x0, y - y0
+    left, right, west, east = _pair(x, width)
+    above, below, north, south = _pair(y, height)
+    coverage = (west + east) * (north + south)
     for channel in range(channels):
-        value, coverage = 0.0, 0.0
-        for dy in range(2):
-            for dx in range(2):
-                if 0 <= x0 + dx < width and 0 <= y0 + dy < height:
-                    weight = (right if dx else 1 - right) * (down if dy else 1 - down)
-                    value += weight * image[channel, y0 + dy, x0 + dx]
-                    coverage += weight
+        upper = west * image[channel, above, left] + east * image[channel, above, right]
+        lower = west * image[channel, below, left] + east * image[channel, below, right]
+        value = north * upper + south * lower
         if fill != 0:
             value = coverage * (value - fill) + fill
         result[channel, row, column] = stored(result, value)

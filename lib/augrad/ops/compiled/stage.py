@@ -2,7 +2,7 @@
 
 from typing import no_type_check
 
-from numba import njit
+from numba import njit, uintp
 
 from augrad.ops.compiled.area import cut, cut_backward, sharpen, sharpen_backward
 from augrad.ops.compiled.codes import (
@@ -44,14 +44,17 @@ def _copy(image, result):
 @njit(nogil=True)
 @no_type_check
 def _flip(image, result, code):
-    _, height, width = image.shape
-    for channel in range(image.shape[0]):
+    channels, height, width = image.shape
+    last = uintp(width - 1)
+    for channel in range(channels):
         for row in range(height):
-            for column in range(width):
-                if code == HORIZONTAL_FLIP:
-                    result[channel, row, column] = image[channel, row, width - 1 - column]
-                else:
-                    result[channel, row, column] = image[channel, height - 1 - row, column]
+            line, out = image[channel, row if code == HORIZONTAL_FLIP else height - 1 - row], result[channel, row]
+            if code == HORIZONTAL_FLIP:
+                for column in range(uintp(width)):
+                    out[column] = line[last - column]
+            else:
+                for column in range(width):
+                    out[column] = line[column]
 
 
 @no_type_check

@@ -3,7 +3,7 @@
 from typing import no_type_check
 
 import numpy as np
-from numba import njit, types
+from numba import njit, types, uintp
 from numba.extending import overload
 
 
@@ -29,6 +29,44 @@ def _stored(image, value):
     if image.dtype == types.uint8:
         return lambda image, value: np.uint8(np.rint(value))
     return lambda image, value: value
+
+
+_NEAR = 2**13
+"""Numbers of an image that fit into the nearest cache."""
+
+
+def readable(image):
+    """`image` [C, H, W] as [C, H W] of the type that it is computed in, for reading here and there.
+
+    A copy of a large one: it is read in order, once, and from then on near at hand.
+    """
+
+
+@overload(readable)
+@no_type_check
+def _readable(image):
+    dtype, whole = (np.float64 if image.dtype == types.float64 else np.float32), image.dtype == types.uint8
+
+    def copied(image):
+        channels, height, width = image.shape
+        result = np.empty((channels, height * width), dtype)
+        for channel in range(channels):
+            out, at = result[channel], uintp(0)
+            for row in range(height):
+                for column in range(width):
+                    out[at] = image[channel, row, column]
+                    at += uintp(1)
+        return result
+
+    if whole:
+        return copied
+    copied = njit(nogil=True)(copied)
+
+    def at_hand(image):
+        channels, height, width = image.shape
+        return image.reshape(channels, height * width) if image.size <= _NEAR else copied(image)
+
+    return at_hand
 
 
 @njit(nogil=True, inline="always")

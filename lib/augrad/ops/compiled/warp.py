@@ -8,7 +8,7 @@ from numba import njit, uintp
 from augrad.ops.compiled.border import at_border, outside
 from augrad.ops.compiled.matrices import interior, matrix_in_pixels, touched
 from augrad.ops.compiled.shift import shift
-from augrad.ops.compiled.values import real, stored
+from augrad.ops.compiled.values import readable, real, stored
 
 ONE = uintp(1)
 
@@ -40,7 +40,8 @@ def warp(image, result, code, magnitude, fill, nearest):
     if a == 1 and d == 0 and e == 1:
         shift(image, result, matrix, fill)
         return
-    pixels, below = image.reshape(channels, height * width), uintp(width)
+    pixels, below = readable(image), uintp(width)
+    at, rights, downs = np.empty(width, np.int32), np.empty(width, pixels.dtype), np.empty(width, pixels.dtype)
     for row in range(height):
         near, far = touched(matrix, row, height, width)
         first, last = interior(matrix, row, height, width, near, far)
@@ -50,14 +51,19 @@ def warp(image, result, code, magnitude, fill, nearest):
             at_border(image, result, row, column, a * column + b * row + c, d * column + e * row + f, fill)
         for column in range(last, far):
             at_border(image, result, row, column, a * column + b * row + c, d * column + e * row + f, fill)
-        for column in range(first, last):
-            x, y = a * column + (b * row + c), d * column + (e * row + f)
+        # Unsigned positions: signed ones would be tested for counting from the end.
+        inside = (uintp(first), uintp(last))
+        x_start, y_start = b * row + c, e * row + f
+        for column in range(*inside):
+            x, y = a * column + x_start, d * column + y_start
             x0, y0 = np.int32(x), np.int32(y)
-            right, down = real(image, x - x0), real(image, y - y0)
-            at = uintp(y0 * np.int32(width) + x0)
-            for channel in range(channels):
-                # Unsigned positions: signed ones would be tested for counting from the end.
-                nw, ne = real(image, pixels[channel, at]), real(image, pixels[channel, at + ONE])
-                sw, se = real(image, pixels[channel, at + below]), real(image, pixels[channel, at + below + ONE])
-                over, under = nw + (ne - nw) * right, sw + (se - sw) * right
-                result[channel, row, column] = stored(result, over + (under - over) * down)
+            rights[column], downs[column] = x - x0, y - y0
+            at[column] = y0 * np.int32(width) + x0
+        for channel in range(channels):  # positions of 32 bits: what vector instructions gather from
+            plane, out = pixels[channel], result[channel, row]
+            for column in range(*inside):
+                nw, right = uintp(at[column]), rights[column]
+                sw = nw + below
+                over = plane[nw] + (plane[nw + ONE] - plane[nw]) * right
+                under = plane[sw] + (plane[sw + ONE] - plane[sw]) * right
+                out[column] = stored(result, over + (under - over) * downs[column])

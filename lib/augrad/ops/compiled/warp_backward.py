@@ -9,7 +9,7 @@ from augrad.ops.compiled.border import at_border_backward
 from augrad.ops.compiled.codes import ROTATE, SHEAR_Y
 from augrad.ops.compiled.matrices import interior, matrix_derivative, matrix_in_pixels, touched
 from augrad.ops.compiled.shift import shift_backward
-from augrad.ops.compiled.values import real
+from augrad.ops.compiled.values import readable
 from augrad.ops.compiled.warp import ONE
 
 
@@ -44,33 +44,45 @@ def warp_backward(image, gradient, result, code, magnitude, fill, nearest):
     if a == 1 and d == 0 and e == 1 and code != ROTATE and code != SHEAR_Y:
         return shift_backward(image, gradient, result, matrix, derivative, fill)
     da, db, dc, dd, de, df = derivative
-    pixels, sums, below = image.reshape(channels, height * width), result.reshape(channels, -1), uintp(width)
-    total, zero = 0.0, real(image, 0)
+    pixels, below = readable(image), uintp(width)
+    # Sums of neighbours in two places: an addition need not wait for the one before.
+    sums, sums_east = result.reshape(channels, height * width), np.zeros((channels, height * width), result.dtype)
+    at, rights, downs = np.empty(width, np.int32), np.empty(width, result.dtype), np.empty(width, result.dtype)
+    by_x, by_y = np.empty(width, result.dtype), np.empty(width, result.dtype)
+    total = 0.0
     for row in range(height):
         near, far = touched(matrix, row, height, width)
         first, last = interior(matrix, row, height, width, near, far)
         for part in range(2):
             for column in range(near if part == 0 else last, first if part == 0 else far):
                 x, y = a * column + b * row + c, d * column + e * row + f
-                by_x, by_y = at_border_backward(image, gradient, result, row, column, x, y, fill)
-                total += by_x * (da * column + db * row + dc) + by_y * (dd * column + de * row + df)
-        for column in range(first, last):
-            x, y = a * column + (b * row + c), d * column + (e * row + f)
+                to_x, to_y = at_border_backward(image, gradient, result, row, column, x, y, fill)
+                total += to_x * (da * column + db * row + dc) + to_y * (dd * column + de * row + df)
+        inside = (uintp(first), uintp(last))
+        x_start, y_start = b * row + c, e * row + f
+        for column in range(*inside):
+            x, y = a * column + x_start, d * column + y_start
             x0, y0 = np.int32(x), np.int32(y)
-            right, down = real(image, x - x0), real(image, y - y0)
-            at = uintp(y0 * np.int32(width) + x0)
-            both = right * down
-            by_x, by_y = zero, zero
-            for channel in range(channels):
-                coming = gradient[channel, row, column]
-                nw, ne = pixels[channel, at], pixels[channel, at + ONE]
-                sw, se = pixels[channel, at + below], pixels[channel, at + below + ONE]
-                over, twist = ne - nw, (se - sw) - (ne - nw)
-                by_x += coming * (over + twist * down)
-                by_y += coming * ((sw - nw) + twist * right)
-                sums[channel, at] += coming * (1 - right - down + both)
-                sums[channel, at + ONE] += coming * (right - both)
-                sums[channel, at + below] += coming * (down - both)
-                sums[channel, at + below + ONE] += coming * both
-            total += by_x * (da * column + db * row + dc) + by_y * (dd * column + de * row + df)
+            rights[column], downs[column] = x - x0, y - y0
+            at[column] = y0 * np.int32(width) + x0
+            by_x[column], by_y[column] = 0, 0
+        for channel in range(channels):
+            plane, here, east, incoming = pixels[channel], sums[channel], sums_east[channel], gradient[channel, row]
+            for column in range(*inside):
+                nw, right, down, coming = uintp(at[column]), rights[column], downs[column], incoming[column]
+                sw = nw + below
+                over, under = plane[nw + ONE] - plane[nw], plane[sw + ONE] - plane[sw]
+                by_x[column] += coming * (over + (under - over) * down)
+                by_y[column] += coming * ((plane[sw] - plane[nw]) + (under - over) * right)
+                lower = coming * down
+                upper = coming - lower
+                here[nw] += upper - upper * right
+                east[nw] += upper * right
+                here[sw] += lower - lower * right
+                east[sw] += lower * right
+        for column in range(*inside):
+            total += by_x[column] * (da * column + db * row + dc) + by_y[column] * (dd * column + de * row + df)
+    for channel in range(channels):
+        for place in range(uintp(height * width - 1)):
+            sums[channel, place + ONE] += sums_east[channel, place]
     return total
