@@ -51,18 +51,21 @@ def compiled_stage(policy: Policy, images: Tensor, sample: PolicySample) -> Tens
     """By compiled code, double precision too."""
     codes = torch.tensor([CODES[op.name] for op in policy.ops if op.name in CODES])[sample.op[:, 0]]
     signed = (sample.magnitude * sample.sign)[:, 0]
-    return apply_compiled(images, codes, signed, sample.draw[:, 0], policy.fill, policy.interpolation)
+    return apply_compiled(images, codes, signed, sample.draw[:, 0], policy.fill, policy.interpolation, images)
 
 
 def by_operations(policy: Policy, images: Tensor, sample: PolicySample) -> Tensor:
-    """Every image alone, by its operation's own function."""
+    """Every image by its operation's own function: alone, unless the operation mixes it with others."""
     settings = Settings(policy.fill, policy.interpolation, images)
+    signed = (sample.magnitude * sample.sign)[:, 0]
+    mix = next(op for op in policy.ops if op.kind == "mix")
+    mixed = apply_op(mix, images, signed, sample.draw[:, 0], settings)
     outputs = []
     for index in range(len(images)):
-        one = slice(index, index + 1)
-        signed = (sample.magnitude * sample.sign)[one, 0]
+        one, op = slice(index, index + 1), policy.ops[int(sample.op[index, 0])]
+        alone = op is not mix
         outputs.append(
-            apply_op(policy.ops[int(sample.op[index, 0])], images[one], signed, sample.draw[one, 0], settings)
+            apply_op(op, images[one], signed[one], sample.draw[one, 0], settings) if alone else mixed[one]
         )
     return torch.cat(outputs)
 
@@ -143,7 +146,7 @@ def test_the_input_stays_as_it_is_and_function_transforms_work() -> None:
 def test_what_is_not_named_is_copied() -> None:
     images = torch.rand(3, 3, 5, 6)
     nothing = torch.zeros(3, dtype=torch.int64)
-    output = apply_compiled(images, nothing, torch.full((3,), float("nan")), torch.rand(3, 0), 0.0, "bilinear")
+    output = apply_compiled(images, nothing, torch.full((3,), float("nan")), torch.rand(3, 0), 0.0, "bilinear", images)
     assert torch.equal(output, images)
 
 

@@ -54,7 +54,7 @@ def _compiled(
 ) -> Tensor:
     """chosen: index into the policy's operations, -1 for none."""
     codes = constant(plan.codes, chosen.dtype, chosen.device)[chosen]
-    images = apply_compiled(images, codes, magnitude, draw, settings.fill, settings.interpolation)
+    images = apply_compiled(images, codes, magnitude, draw, settings.fill, settings.interpolation, settings.others)
     if plan.rest is not None and plan.rest.families:
         images = _sorted(images, plan.rest, chosen, magnitude, draw, settings)
     return images

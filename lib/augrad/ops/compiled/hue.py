@@ -1,23 +1,109 @@
-"""hue on one image, and its derivative. Definition: `augrad.ops.color.hue`."""
+"""hue on one image, and its derivative. Definition: `augrad.ops.color.hue`.
+
+The order of every operation is the definition's and no two are contracted: whether a value lies on a kink is decided
+by the last bit.
+"""
 
 from typing import no_type_check
 
+import numpy as np
 from numba import njit
 
-from augrad.ops.compiled.values import as_written, clip, fraction, real
+from augrad.ops.compiled.values import clip, real, shade, shaded
 
 
 @njit(nogil=True, inline="always")
 @no_type_check
-def _wheel(r, g, b):
-    """Highest and lowest value, their distance as a divisor, the hue's numerator, and where on the wheel it counts from.
+def _on_the_wheel(image, r, g, b, turn):
+    """(highest value, spread, divisor, numerator of the hue, position on the wheel)."""
+    one, two, four = real(image, 1), real(image, 2), real(image, 4)
+    highest = max(max(r, g), b)
+    spread = highest - min(min(r, g), b)
+    divisor = spread if spread > real(image, 1e-20) else one
+    numerator = g - b if highest == r else (b - r if highest == g else r - g)
+    origin = real(image, 0) if highest == r else (two if highest == g else four)
+    return highest, spread, divisor, numerator, origin + numerator / divisor + turn
 
-    All five are numbers of one type.
-    """
-    highest, lowest = max(max(r, g), b), min(min(r, g), b)
-    spread = highest - lowest
-    divisor = spread if spread > 1e-20 else spread * 0 + 1
-    is_red, is_green = highest == r, highest == g
-    numerator = g - b if is_red else (b - r if is_green else r - g)
-    origin = spread * 0 if is_red else (spread * 0 + 2 if is_green else spread * 0 + 4)
-    return highest, spread, divisor, numerator, origin
+
+@njit(nogil=True, inline="always")
+@no_type_check
+def _share(image, position, offset):
+    """How much of the spread a channel is below the highest value, and the derivative of that by the position."""
+    zero, one, six = real(image, 0), real(image, 1), real(image, 6)
+    k = position + real(image, offset)
+    k = k - six * np.floor(k / six)
+    rest = real(image, 4) - k
+    least = min(k, rest)
+    slope = (one if k < rest else -one) if (least >= zero) & (least <= one) else zero
+    return clip(least, zero, one), slope
+
+
+@njit(nogil=True, fastmath={"nsz"})
+@no_type_check
+def turn_hue(image, result, magnitude):
+    """image, result: floating point or uint8 [C, H, W]."""
+    channels, height, width = image.shape
+    turn = real(image, 6) * real(image, magnitude)
+    for row in range(height):
+        if channels == 1:
+            for column in range(width):
+                result[0, row, column] = image[0, row, column]
+            continue
+        for column in range(width):
+            r, g = shade(image, image[0, row, column]), shade(image, image[1, row, column])
+            b = shade(image, image[2, row, column])
+            highest, spread, _, _, position = _on_the_wheel(image, r, g, b, turn)
+            result[0, row, column] = shaded(result, highest - spread * _share(image, position, 5)[0])
+            result[1, row, column] = shaded(result, highest - spread * _share(image, position, 3)[0])
+            result[2, row, column] = shaded(result, highest - spread * _share(image, position, 1)[0])
+
+
+@njit(nogil=True, fastmath={"contract", "nsz", "reassoc"})
+@no_type_check
+def _sum(numbers):
+    total = numbers[0]
+    for place in range(1, len(numbers)):
+        total += numbers[place]
+    return total
+
+
+@njit(nogil=True, fastmath={"nsz"})
+@no_type_check
+def turn_hue_backward(image, gradient, result, magnitude):
+    """As `warp_backward`; equal channels share the gradient of the highest and of the lowest value evenly."""
+    channels, height, width = image.shape
+    if channels == 1:
+        for row in range(height):
+            for column in range(width):
+                result[0, row, column] = gradient[0, row, column]
+        return 0.0
+    zero, one, turn, total = real(image, 0), real(image, 1), real(image, 6) * real(image, magnitude), 0.0
+    to_positions = np.empty(width, image.dtype)
+    for row in range(height):
+        for column in range(width):
+            r, g, b = image[0, row, column], image[1, row, column], image[2, row, column]
+            to_r, to_g, to_b = gradient[0, row, column], gradient[1, row, column], gradient[2, row, column]
+            highest, spread, divisor, numerator, position = _on_the_wheel(image, r, g, b, turn)
+            share_r, slope_r = _share(image, position, 5)
+            share_g, slope_g = _share(image, position, 3)
+            share_b, slope_b = _share(image, position, 1)
+            to_position = -spread * (to_r * slope_r + to_g * slope_g + to_b * slope_b)
+            to_numerator = to_position / divisor
+            to_spread = -(to_r * share_r + to_g * share_g + to_b * share_b)
+            to_spread -= to_numerator * (numerator / divisor) if spread > real(image, 1e-20) else zero
+            lowest = min(min(r, g), b)
+            highs = (one if r == highest else zero) + (one if g == highest else zero) + (one if b == highest else zero)
+            lows = (one if r == lowest else zero) + (one if g == lowest else zero) + (one if b == lowest else zero)
+            to_highest, to_lowest = (to_r + to_g + to_b + to_spread) / highs, -to_spread / lows
+            red, green = highest == r, (highest != r) & (highest == g)
+            blue = (highest != r) & (highest != g)
+            new_r = (to_numerator if blue else zero) - (to_numerator if green else zero)
+            new_g = (to_numerator if red else zero) - (to_numerator if blue else zero)
+            new_b = (to_numerator if green else zero) - (to_numerator if red else zero)
+            new_r += (to_highest if r == highest else zero) + (to_lowest if r == lowest else zero)
+            new_g += (to_highest if g == highest else zero) + (to_lowest if g == lowest else zero)
+            new_b += (to_highest if b == highest else zero) + (to_lowest if b == lowest else zero)
+            result[0, row, column], result[1, row, column], result[2, row, column] = new_r, new_g, new_b
+            to_positions[column] = to_position
+        total += _sum(to_positions)
+    return 6 * total

@@ -16,6 +16,7 @@ from augrad.ops.compiled.codes import (
     GRAYSCALE,
     HORIZONTAL_FLIP,
     ROTATE,
+    SEPARATE,
     SHARPNESS,
     VERTICAL_FLIP,
 )
@@ -68,6 +69,8 @@ def kernels(sources, cache):
         _ = sources
         for index in range(start, stop):
             image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
+            if code >= SEPARATE:
+                continue
             if code == COPY:
                 _copy(image, result)
             elif code <= ROTATE:
@@ -94,6 +97,8 @@ def kernels(sources, cache):
         _ = sources
         for index in range(start, stop):
             image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
+            if code >= SEPARATE:
+                continue
             if code == COPY or ((code == COLOR or code == GRAYSCALE) and image.shape[0] == 1):
                 _copy(image, result)
             elif code <= ROTATE:
@@ -111,12 +116,14 @@ def kernels(sources, cache):
 
     @njit(nogil=True, cache=cache)
     @no_type_check
-    def backward(images, gradients, results, codes, magnitudes, draws, fill, nearest, to_magnitudes, start, stop):
+    def backward(images, gradients, results, codes, magnitudes, to_magnitudes, draws, fill, nearest, start, stop):
         """Gradients by the results -> `results`, those by the images, and `to_magnitudes` [B]."""
         _ = sources
         for index in range(start, stop):
             image, gradient, result = images[index], gradients[index], results[index]
             code, magnitude = codes[index], magnitudes[index]
+            if code >= SEPARATE:
+                continue
             found = 0.0
             if code == COPY or code == EQUALIZE:
                 _copy(gradient, result)

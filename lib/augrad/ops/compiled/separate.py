@@ -1,0 +1,60 @@
+"""The operations from `SEPARATE` on, in kernels of their own: compiled when the first of them is drawn."""
+
+from typing import no_type_check
+
+from numba import njit
+
+from augrad.ops.compiled.blur import blur, blur_backward
+from augrad.ops.compiled.codes import GAUSSIAN_BLUR, HUE, SAMPLE_PAIRING
+from augrad.ops.compiled.hue import turn_hue, turn_hue_backward
+from augrad.ops.compiled.pairing import add_to_other, pair, pair_backward
+
+
+@no_type_check
+def separate_kernels(sources, cache):
+    """(forward, backward, backward_others). sources: as in `augrad.ops.compiled.stage.kernels`."""
+
+    @njit(nogil=True, cache=cache)
+    @no_type_check
+    def forward(images, results, codes, magnitudes, others, partners, start, stop):
+        """Those of images start .. stop - 1 of [B, C, H, W] that drew one of the operations: floating point or uint8.
+
+        magnitudes: float64 [B]. Image i is paired with others[partners[i]].
+        """
+        _ = sources
+        for index in range(start, stop):
+            image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
+            if code == HUE:
+                turn_hue(image, result, magnitude)
+            elif code == GAUSSIAN_BLUR:
+                blur(image, result, magnitude)
+            elif code == SAMPLE_PAIRING:
+                pair(image, others[partners[index]], result, magnitude)
+
+    @njit(nogil=True, cache=cache)
+    @no_type_check
+    def backward(images, gradients, results, codes, magnitudes, to_magnitudes, others, partners, start, stop):
+        """Gradients by the results -> `results`, those by the images, and `to_magnitudes` [B]."""
+        _ = sources
+        for index in range(start, stop):
+            image, gradient, result = images[index], gradients[index], results[index]
+            code, magnitude = codes[index], magnitudes[index]
+            if code == HUE:
+                to_magnitudes[index] = turn_hue_backward(image, gradient, result, magnitude)
+            elif code == GAUSSIAN_BLUR:
+                to_magnitudes[index] = blur_backward(image, gradient, result, magnitude)
+            elif code == SAMPLE_PAIRING:
+                other = others[partners[index]]
+                to_magnitudes[index] = pair_backward(image, other, gradient, result, magnitude)
+
+    @njit(nogil=True, cache=cache)
+    @no_type_check
+    def backward_others(images, gradients, codes, magnitudes, others, partners, to_others):
+        """Adds the gradients by `others` to `to_others`: of all images, because several may share another."""
+        _ = sources
+        for index in range(len(images)):
+            if codes[index] == SAMPLE_PAIRING:
+                at = partners[index]
+                add_to_other(images[index], others[at], gradients[index], to_others[at], magnitudes[index])
+
+    return forward, backward, backward_others
