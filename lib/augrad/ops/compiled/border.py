@@ -18,7 +18,7 @@ def outside(result, row, first, last, fill):
             result[channel, row, column] = value
 
 
-@njit(nogil=True, inline="always")
+@njit(nogil=True)
 @no_type_check
 def _pair(position, count):
     """The two pixels that are read along an axis, and their weights, 0 where there is no such pixel."""

@@ -12,7 +12,7 @@ from numba import njit
 from augrad.ops.compiled.values import clip, real, shade, shaded
 
 
-@njit(nogil=True, inline="always")
+@njit(nogil=True, fastmath={"nsz"})
 @no_type_check
 def _on_the_wheel(image, r, g, b, turn):
     """(highest value, spread, divisor, numerator of the hue, position on the wheel)."""
@@ -25,7 +25,7 @@ def _on_the_wheel(image, r, g, b, turn):
     return highest, spread, divisor, numerator, origin + numerator / divisor + turn
 
 
-@njit(nogil=True, inline="always")
+@njit(nogil=True, fastmath={"nsz"})
 @no_type_check
 def _share(image, position, offset):
     """How much of the spread a channel is below the highest value, and the derivative of that by the position."""

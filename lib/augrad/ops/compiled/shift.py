@@ -12,7 +12,7 @@ from augrad.ops.compiled.border import at_border, at_border_backward, outside
 from augrad.ops.compiled.values import real, stored
 
 
-@njit(nogil=True, inline="always")
+@njit(nogil=True)
 @no_type_check
 def _along(start, count, closed):
     """Where `count` positions start, start + 1, ... read of `count` pixels: (near, first, last, far, whole, fraction).
