@@ -67,7 +67,7 @@ def _sum(numbers):
     return total
 
 
-@njit(nogil=True, fastmath={"nsz"})
+@njit(nogil=True, fastmath={"nsz"}, error_model="numpy")  # a test for division by 0 keeps it from taking many at once
 @no_type_check
 def turn_hue_backward(image, gradient, result, magnitude):
     """As `warp_backward`; equal channels share the gradient of the highest and of the lowest value evenly."""
@@ -80,30 +80,31 @@ def turn_hue_backward(image, gradient, result, magnitude):
     zero, one, turn, total = real(image, 0), real(image, 1), real(image, 6) * real(image, magnitude), 0.0
     to_positions = np.empty(width, image.dtype)
     for row in range(height):
+        reds, greens, blues = image[0, row], image[1, row], image[2, row]
+        to_reds, to_greens, to_blues = gradient[0, row], gradient[1, row], gradient[2, row]
+        new_reds, new_greens, new_blues = result[0, row], result[1, row], result[2, row]
         for column in range(width):
-            r, g, b = image[0, row, column], image[1, row, column], image[2, row, column]
-            to_r, to_g, to_b = gradient[0, row, column], gradient[1, row, column], gradient[2, row, column]
+            r, g, b = reds[column], greens[column], blues[column]
+            to_r, to_g, to_b = to_reds[column], to_greens[column], to_blues[column]
             highest, spread, divisor, numerator, position = _on_the_wheel(image, r, g, b, turn)
             share_r, slope_r = _share(image, position, 5)
             share_g, slope_g = _share(image, position, 3)
             share_b, slope_b = _share(image, position, 1)
             to_position = -spread * (to_r * slope_r + to_g * slope_g + to_b * slope_b)
             to_numerator = to_position / divisor
+            through_divisor = to_numerator * (numerator / divisor)
             to_spread = -(to_r * share_r + to_g * share_g + to_b * share_b)
-            to_spread -= to_numerator * (numerator / divisor) if spread > real(image, 1e-20) else zero
+            to_spread -= through_divisor if spread > real(image, 1e-20) else zero
             lowest = min(min(r, g), b)
-            highs = (one if r == highest else zero) + (one if g == highest else zero) + (one if b == highest else zero)
-            lows = (one if r == lowest else zero) + (one if g == lowest else zero) + (one if b == lowest else zero)
-            to_highest, to_lowest = (to_r + to_g + to_b + to_spread) / highs, -to_spread / lows
-            red, green = highest == r, (highest != r) & (highest == g)
-            blue = (highest != r) & (highest != g)
-            new_r = (to_numerator if blue else zero) - (to_numerator if green else zero)
-            new_g = (to_numerator if red else zero) - (to_numerator if blue else zero)
-            new_b = (to_numerator if green else zero) - (to_numerator if red else zero)
-            new_r += (to_highest if r == highest else zero) + (to_lowest if r == lowest else zero)
-            new_g += (to_highest if g == highest else zero) + (to_lowest if g == lowest else zero)
-            new_b += (to_highest if b == highest else zero) + (to_lowest if b == lowest else zero)
-            result[0, row, column], result[1, row, column], result[2, row, column] = new_r, new_g, new_b
+            # Which are the highest and the lowest, and which one the position is counted from, as 0 or 1.
+            r_high, g_high, b_high = real(image, r == highest), real(image, g == highest), real(image, b == highest)
+            r_low, g_low, b_low = real(image, r == lowest), real(image, g == lowest), real(image, b == lowest)
+            green, blue = (one - r_high) * g_high, (one - r_high) * (one - g_high)
+            to_highest = (to_r + to_g + to_b + to_spread) / (r_high + g_high + b_high)
+            to_lowest = -to_spread / (r_low + g_low + b_low)
+            new_reds[column] = r_high * to_highest + r_low * to_lowest + (blue - green) * to_numerator
+            new_greens[column] = g_high * to_highest + g_low * to_lowest + (r_high - blue) * to_numerator
+            new_blues[column] = b_high * to_highest + b_low * to_lowest + (green - r_high) * to_numerator
             to_positions[column] = to_position
         total += _sum(to_positions)
     return 6 * total
