@@ -51,7 +51,8 @@ def compiled_stage(policy: Policy, images: Tensor, sample: PolicySample) -> Tens
     """By compiled code, double precision too."""
     codes = torch.tensor([CODES[op.name] for op in policy.ops if op.name in CODES])[sample.op[:, 0]]
     signed = (sample.magnitude * sample.sign)[:, 0]
-    return apply_compiled(images, codes, signed, sample.draw[:, 0], policy.fill, policy.interpolation, images)
+    stages = (codes[None], signed[None], sample.draw[None, :, 0])
+    return apply_compiled(images, *stages, policy.fill, policy.interpolation, images)
 
 
 def by_operations(policy: Policy, images: Tensor, sample: PolicySample) -> Tensor:
@@ -64,9 +65,7 @@ def by_operations(policy: Policy, images: Tensor, sample: PolicySample) -> Tenso
     for index in range(len(images)):
         one, op = slice(index, index + 1), policy.ops[int(sample.op[index, 0])]
         alone = op is not mix
-        outputs.append(
-            apply_op(op, images[one], signed[one], sample.draw[one, 0], settings) if alone else mixed[one]
-        )
+        outputs.append(apply_op(op, images[one], signed[one], sample.draw[one, 0], settings) if alone else mixed[one])
     return torch.cat(outputs)
 
 
@@ -145,8 +144,9 @@ def test_the_input_stays_as_it_is_and_function_transforms_work() -> None:
 
 def test_what_is_not_named_is_copied() -> None:
     images = torch.rand(3, 3, 5, 6)
-    nothing = torch.zeros(3, dtype=torch.int64)
-    output = apply_compiled(images, nothing, torch.full((3,), float("nan")), torch.rand(3, 0), 0.0, "bilinear", images)
+    nothing = torch.zeros(2, 3, dtype=torch.int64)
+    drawn = (nothing, torch.full((2, 3), float("nan")), torch.rand(2, 3, 0))
+    output = apply_compiled(images, *drawn, 0.0, "bilinear", images)
     assert torch.equal(output, images)
 
 

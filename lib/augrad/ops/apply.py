@@ -31,9 +31,11 @@ def apply_hard(images: Tensor, plan: Arrangement, sample: PolicySample, fill: fl
     settings = Settings(fill, interpolation, images)
     one_stage = _way(images)
     signed = sample.magnitude * sample.sign
+    chosen = torch.where(sample.gate, sample.op, -1)
+    if one_stage is _compiled and not (plan.rest and plan.rest.families):
+        return _all_compiled(images, plan, chosen, signed, sample.draw, settings)
     for stage in range(sample.op.shape[1]):
-        chosen = torch.where(sample.gate[:, stage], sample.op[:, stage], -1)
-        images = one_stage(images, plan, chosen, signed[:, stage], sample.draw[:, stage], settings)
+        images = one_stage(images, plan, chosen[:, stage], signed[:, stage], sample.draw[:, stage], settings)
     return images
 
 
@@ -49,12 +51,20 @@ def _way(images: Tensor) -> OneStage:
     return _sorted if transformed or images.dtype == torch.float64 or not is_available() else _compiled
 
 
+def _all_compiled(
+    images: Tensor, plan: Arrangement, chosen: Int[Tensor, "B L"], magnitude: Tensor, draw: Tensor, settings: Settings
+) -> Tensor:
+    """All stages at once. chosen: index into the policy's operations, -1 for none."""
+    codes = constant(plan.codes, chosen.dtype, chosen.device)[chosen.t()]
+    stages = (codes, magnitude.t(), draw.transpose(0, 1))
+    return apply_compiled(images, *stages, settings.fill, settings.interpolation, settings.others)
+
+
 def _compiled(
     images: Tensor, plan: Arrangement, chosen: Int[Tensor, " B"], magnitude: Tensor, draw: Tensor, settings: Settings
 ) -> Tensor:
     """chosen: index into the policy's operations, -1 for none."""
-    codes = constant(plan.codes, chosen.dtype, chosen.device)[chosen]
-    images = apply_compiled(images, codes, magnitude, draw, settings.fill, settings.interpolation, settings.others)
+    images = _all_compiled(images, plan, chosen[:, None], magnitude[:, None], draw[:, None], settings)
     if plan.rest is not None and plan.rest.families:
         images = _sorted(images, plan.rest, chosen, magnitude, draw, settings)
     return images

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -91,84 +92,104 @@ def _on_all_threads(work: Callable[[int, int], None], batch: int, numbers: int) 
         other.result()
 
 
+class _Drawn(NamedTuple):
+    """What is to be done: codes, magnitudes, partners [L, B], draws [L, B, D], and how resampling works."""
+
+    codes: Tensor
+    magnitudes: Tensor
+    draws: Tensor
+    partners: Tensor
+    fill: float
+    nearest: bool
+
+    def stages(self) -> "list[_Drawn]":
+        """One for each stage."""
+        tables = (self.codes, self.magnitudes, self.draws, self.partners)
+        return [_Drawn(*each, self.fill, self.nearest) for each in zip(*(t.split(1) for t in tables), strict=True)]
+
+
+def _applied(images: Tensor, others: Tensor, drawn: _Drawn) -> Tensor:
+    """One part of the batch after another goes through all stages, and stays near the processor meanwhile."""
+    kernels, results = _kernels(), torch.empty_like(images)
+    kernel = kernels.forward_8bit if images.dtype == torch.uint8 else kernels.forward
+    first, last, other_images = images.detach().numpy(), results.numpy(), others.detach().numpy()
+    codes, magnitudes = drawn.codes.numpy(), drawn.magnitudes.detach().numpy()
+    draws, partner = drawn.draws.numpy(), drawn.partners.numpy()
+    separate = (codes >= SEPARATE).any(1).tolist()
+
+    def work(start: int, stop: int) -> None:
+        source = first[start:stop]
+        for stage in range(len(codes)):
+            target = last[start:stop] if stage == len(codes) - 1 else np.empty_like(source)
+            own = (source, target, codes[stage, start:stop], magnitudes[stage, start:stop])
+            kernel(*own, draws[stage, start:stop], drawn.fill, drawn.nearest)
+            if separate[stage]:
+                kernels.separate_forward(*own, other_images, partner[stage, start:stop])
+            source = target
+
+    _on_all_threads(work, len(images), images.numel())
+    return results
+
+
 class _Stage(torch.autograd.Function):
-    """images, magnitudes, other images (or None) -> images; the other arguments are constants."""
+    """images, magnitudes [1, B], the images that others are paired with -> images; the rest is constant."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        images: Tensor,
-        magnitude: Tensor,
-        others: Tensor | None,
-        codes: Tensor,
-        draw: Tensor,
-        partners: Tensor,
-        fill: float,
-        nearest: bool,
-    ) -> Tensor:
-        images = images.contiguous()
-        others = images if others is None else others.contiguous()
-        results = torch.empty_like(images)
-        kernels = _kernels()
-        kernel = kernels.forward_8bit if images.dtype == torch.uint8 else kernels.forward
-        arrays = (images.detach().numpy(), results.numpy(), codes.numpy(), magnitude.detach().numpy())
-        constants, paired = (draw.numpy(), fill, nearest), (others.detach().numpy(), partners.numpy())
-        separate = bool((arrays[2] >= SEPARATE).any())
-
-        def work(start: int, stop: int) -> None:
-            kernel(*arrays, *constants, start, stop)
-            if separate:
-                kernels.separate_forward(*arrays, *paired, start, stop)
-
-        _on_all_threads(work, len(images), images.numel())
-        ctx.save_for_backward(images, magnitude, others, codes, draw, partners)
-        ctx.settings = (fill, nearest, separate)
-        return results
+    def forward(ctx: Any, images: Tensor, magnitudes: Tensor, others: Tensor, drawn: _Drawn) -> Tensor:
+        ctx.save_for_backward(images, magnitudes, others)
+        ctx.drawn = drawn
+        return _applied(images, others, drawn)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        images, magnitude, others, codes, draw, partners = ctx.saved_tensors
-        fill, nearest, separate = ctx.settings
-        gradient = gradient.contiguous()
+        images, magnitude, others = ctx.saved_tensors
+        kernels, drawn = _kernels(), ctx.drawn
         to_images, to_magnitude = torch.empty_like(images), torch.empty_like(magnitude)
-        kernels = _kernels()
-        given = (images.detach().numpy(), gradient.numpy())
-        arrays = (*given, to_images.numpy(), codes.numpy(), magnitude.detach().numpy(), to_magnitude.numpy())
-        constants, paired = (draw.numpy(), fill, nearest), (others.detach().numpy(), partners.numpy())
+        codes, draws, partner = drawn.codes[0].numpy(), drawn.draws[0].numpy(), drawn.partners[0].numpy()
+        given = (images.detach().numpy(), gradient.contiguous().numpy(), to_images.numpy())
+        arrays = (*given, codes, magnitude.detach()[0].numpy(), to_magnitude[0].numpy())
+        other_images, separate = others.detach().numpy(), bool((codes >= SEPARATE).any())
 
         def work(start: int, stop: int) -> None:
-            kernels.backward(*arrays, *constants, start, stop)
+            own = [array[start:stop] for array in arrays]
+            kernels.backward(*own, draws[start:stop], drawn.fill, drawn.nearest)
             if separate:
-                kernels.separate_backward(*arrays, *paired, start, stop)
+                kernels.separate_backward(*own, other_images, partner[start:stop])
 
         _on_all_threads(work, len(images), images.numel())
         to_others = None
-        if ctx.needs_input_grad[2]:
+        if ctx.needs_input_grad[2] and (codes == SAMPLE_PAIRING).any():
             to_others = torch.zeros_like(others)
-            kernels.separate_backward_others(*given, *arrays[3:5], *paired, to_others.numpy())
-        return to_images, to_magnitude, to_others, None, None, None, None, None
+            kernels.separate_backward_others(*arrays[:2], to_others.numpy(), *arrays[3:5], other_images, partner)
+        return to_images, to_magnitude, to_others, None
 
 
 def apply_compiled(
     images: Tensor,
-    codes: Int[Tensor, " B"],
-    magnitude: Float[Tensor, " B"],
-    draw: Float[Tensor, "B D"],
+    codes: Int[Tensor, "L B"],
+    magnitude: Float[Tensor, "L B"],
+    draw: Float[Tensor, "L B D"],
     fill: float,
     interpolation: str,
     others: Tensor,
 ) -> Tensor:
-    """Each image [C, H, W] of the batch through the operation of its code, COPY leaving it as it is.
+    """Each image [C, H, W] of the batch through the operations of its codes, COPY leaving it as it is.
 
     images: on the CPU, floating point or uint8. magnitude: with its sign, in absolute units. others [B, C, H, W]: what
     images are paired with, the type of `images`. Differentiable once in images, others and magnitudes.
     """
-    computed = images.to(torch.float32) if images.dtype in (torch.float16, torch.bfloat16) else images
-    mixes = bool((codes.numpy() == SAMPLE_PAIRING).any())
-    paired = others.to(computed.dtype) if mixes else None
-    partner = partners(len(images), draw[:, :1], images.device) if mixes else codes
-    draw = torch.nn.functional.pad(draw.to(torch.float64), (0, max(0, 2 - draw.shape[1])), value=0.5)
-    constants = (codes, draw.contiguous(), partner, fill, interpolation == "nearest")
-    output = _Stage.apply(computed, magnitude.to(torch.float64).contiguous(), paired, *constants)
-    return output.to(images.dtype)  # type: ignore[no-any-return, union-attr]
+    computed = torch.float32 if images.dtype in (torch.float16, torch.bfloat16) else images.dtype
+    mixes = bool((codes == SAMPLE_PAIRING).any())
+    paired = others.to(computed).contiguous() if mixes else None
+    partner = torch.stack([partners(len(images), one[:, :1], images.device) for one in draw]) if mixes else codes
+    magnitude = magnitude.to(torch.float64).contiguous()
+    draw = torch.nn.functional.pad(draw.to(torch.float64), (0, max(0, 2 - draw.shape[2])), value=0.5)
+    drawn = _Drawn(codes.contiguous(), magnitude, draw.contiguous(), partner, fill, interpolation == "nearest")
+    differentiable = torch.is_grad_enabled() and any(value.requires_grad for value in (images, magnitude, others))
+    # A gradient needs the images before each stage, and half precision is rounded to after each.
+    for stage in drawn.stages() if differentiable or images.dtype != computed else (drawn,):
+        now = images.to(computed).contiguous()
+        after = _Stage.apply(now, stage.magnitudes, now if paired is None else paired, stage)
+        images = after.to(images.dtype)  # type: ignore[union-attr]
+    return images

@@ -16,13 +16,13 @@ def separate_kernels(sources, cache):
 
     @njit(nogil=True, cache=cache)
     @no_type_check
-    def forward(images, results, codes, magnitudes, others, partners, start, stop):
-        """Those of images start .. stop - 1 of [B, C, H, W] that drew one of the operations: floating point or uint8.
+    def forward(images, results, codes, magnitudes, others, partners):
+        """Those of images [B, C, H, W] that drew one of the operations -> results: floating point or uint8.
 
         magnitudes: float64 [B]. Image i is paired with others[partners[i]].
         """
         _ = sources
-        for index in range(start, stop):
+        for index in range(len(images)):
             image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
             if code == HUE:
                 turn_hue(image, result, magnitude)
@@ -33,10 +33,10 @@ def separate_kernels(sources, cache):
 
     @njit(nogil=True, cache=cache)
     @no_type_check
-    def backward(images, gradients, results, codes, magnitudes, to_magnitudes, others, partners, start, stop):
+    def backward(images, gradients, results, codes, magnitudes, to_magnitudes, others, partners):
         """Gradients by the results -> `results`, those by the images, and `to_magnitudes` [B]."""
         _ = sources
-        for index in range(start, stop):
+        for index in range(len(images)):
             image, gradient, result = images[index], gradients[index], results[index]
             code, magnitude = codes[index], magnitudes[index]
             if code == HUE:
@@ -49,7 +49,7 @@ def separate_kernels(sources, cache):
 
     @njit(nogil=True, cache=cache)
     @no_type_check
-    def backward_others(images, gradients, codes, magnitudes, others, partners, to_others):
+    def backward_others(images, gradients, to_others, codes, magnitudes, others, partners):
         """Adds the gradients by `others` to `to_others`: of all images, because several may share another."""
         _ = sources
         for index in range(len(images)):

@@ -64,10 +64,10 @@ def kernels(sources, cache):
 
     @njit(nogil=True, cache=cache)
     @no_type_check
-    def forward(images, results, codes, magnitudes, draws, fill, nearest, start, stop):
-        """Images start .. stop - 1 of [B, C, H, W] in floating point. magnitudes [B], draws [B, D]: float64."""
+    def forward(images, results, codes, magnitudes, draws, fill, nearest):
+        """images [B, C, H, W] in floating point -> results. magnitudes [B], draws [B, D]: float64."""
         _ = sources
-        for index in range(start, stop):
+        for index in range(len(images)):
             image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
             if code >= SEPARATE:
                 continue
@@ -92,10 +92,10 @@ def kernels(sources, cache):
 
     @njit(nogil=True, cache=cache)
     @no_type_check
-    def forward_8bit(images, results, codes, magnitudes, draws, fill, nearest, start, stop):
+    def forward_8bit(images, results, codes, magnitudes, draws, fill, nearest):
         """The same for uint8. fill: in [0, 1]."""
         _ = sources
-        for index in range(start, stop):
+        for index in range(len(images)):
             image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
             if code >= SEPARATE:
                 continue
@@ -116,10 +116,10 @@ def kernels(sources, cache):
 
     @njit(nogil=True, cache=cache)
     @no_type_check
-    def backward(images, gradients, results, codes, magnitudes, to_magnitudes, draws, fill, nearest, start, stop):
+    def backward(images, gradients, results, codes, magnitudes, to_magnitudes, draws, fill, nearest):
         """Gradients by the results -> `results`, those by the images, and `to_magnitudes` [B]."""
         _ = sources
-        for index in range(start, stop):
+        for index in range(len(images)):
             image, gradient, result = images[index], gradients[index], results[index]
             code, magnitude = codes[index], magnitudes[index]
             if code >= SEPARATE:
