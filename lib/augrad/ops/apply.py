@@ -8,6 +8,7 @@ the drawn result is selected. The last two are a fixed number of launches withou
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -55,7 +56,7 @@ def _all_compiled(
     images: Tensor, plan: Arrangement, chosen: Int[Tensor, "B L"], magnitude: Tensor, draw: Tensor, settings: Settings
 ) -> Tensor:
     """All stages at once. chosen: index into the policy's operations, -1 for none."""
-    codes = constant(plan.codes, chosen.dtype, chosen.device)[chosen.t()]
+    codes = torch.from_numpy(np.array(plan.codes)[chosen.t().numpy()])
     stages = (codes, magnitude.t(), draw.transpose(0, 1))
     return apply_compiled(images, *stages, settings.fill, settings.interpolation, settings.others)
 
