@@ -152,6 +152,27 @@ def test_stages_at_once_are_the_stages_one_after_another(dtype: torch.dtype) -> 
     assert torch.equal(at_once, now)
 
 
+def test_gradients_go_through_stages_at_once_as_through_one_after_another() -> None:
+    _, images, sample = drawn(0.0, "bilinear", torch.float64, 3)
+    images, weights = images[:60], torch.rand(60, 3, 9, 11, generator=torch.Generator().manual_seed(2))
+    codes = torch.stack([sample.op[:60, 0].roll(shift) + 1 for shift in (0, 1, 5)])
+    magnitude, draw = torch.rand(3, 60, dtype=torch.float64) * 0.3, torch.rand(3, 60, 2)
+
+    def at_once(images: Tensor, magnitude: Tensor, others: Tensor) -> Tensor:
+        return apply_compiled(images, codes, magnitude, draw, 0.4, "bilinear", others)
+
+    def one_after_another(images: Tensor, magnitude: Tensor, others: Tensor) -> Tensor:
+        for stage in range(3):
+            one = slice(stage, stage + 1)
+            images = apply_compiled(images, codes[one], magnitude[one], draw[one], 0.4, "bilinear", others)
+        return images
+
+    found, own = (gradients(way, images, magnitude, weights, 1 - images) for way in (at_once, one_after_another))
+    assert all(gradient.abs().max() > 0 for gradient in own)
+    for one, other in zip(found, own, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
 def gradients(
     compute: Callable[..., Tensor], images: Tensor, magnitude: Tensor, weights: Tensor, *more: Tensor
 ) -> tuple[Tensor, ...]:

@@ -1,14 +1,10 @@
-"""Compiled stages as part of autograd, on all threads that PyTorch uses."""
+"""Compiled stages as part of autograd."""
 
 import hashlib
-import os
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.resources import files
 from importlib.util import find_spec
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from augrad.ops.compiled.codes import CODES, SAMPLE_PAIRING, SEPARATE
+from augrad.ops.compiled.codes import SAMPLE_PAIRING, SEPARATE
+from augrad.ops.compiled.threads import on_all_threads
 from augrad.ops.mix import partners
-
-_ALONE = 2**19
-"""Numbers of a batch below which one thread is faster than several."""
-_PART = 2**17
-"""Numbers that take a thread so long that fetching another part does not show."""
 
 
 class Kernels(NamedTuple):
@@ -42,11 +34,6 @@ def is_available() -> bool:
     return find_spec("numba") is not None
 
 
-def covers(name: str) -> bool:
-    """Whether there is compiled code for the operation."""
-    return name in CODES
-
-
 @lru_cache(maxsize=1)
 def _kernels() -> Kernels:
     from augrad.ops.compiled.separate import separate_kernels
@@ -62,107 +49,110 @@ def _kernels() -> Kernels:
         return Kernels(*kernels(number, False), *separate_kernels(number, False))
 
 
-@lru_cache(maxsize=1)
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    # By process, because a pool does not survive a fork.
-    return ThreadPoolExecutor(threads, "augrad")
-
-
-def _on_all_threads(work: Callable[[int, int], None], batch: int, numbers: int) -> None:
-    """`work` on images start .. stop - 1, until all of the batch are done."""
-    threads = torch.get_num_threads()
-    if threads == 1 or batch == 1 or numbers < _ALONE:
-        work(0, batch)
-        return
-    # More parts than threads, because images take different times; each thread takes one after another.
-    count = min(max(4 * threads, numbers // _PART), batch)
-    parts = deque(pairwise(batch * part // count for part in range(count + 1)))
-
-    def work_on() -> None:
-        while True:
-            try:
-                part = parts.popleft()
-            except IndexError:
-                return
-            work(*part)
-
-    others = [_pool(os.getpid(), threads - 1).submit(work_on) for _ in range(threads - 1)]
-    work_on()
-    for other in others:
-        other.result()
-
-
 class _Drawn(NamedTuple):
-    """What is to be done: codes, magnitudes, partners [L, B], draws [L, B, D], and how resampling works."""
+    """What is to be done: codes, partners [L, B], draws [L, B, D], and how resampling works."""
 
     codes: Tensor
-    magnitudes: Tensor
-    draws: Tensor
     partners: Tensor
+    draws: Tensor
     fill: float
     nearest: bool
 
-    def stages(self) -> "list[_Drawn]":
-        """One for each stage."""
-        tables = (self.codes, self.magnitudes, self.draws, self.partners)
-        return [_Drawn(*each, self.fill, self.nearest) for each in zip(*(t.split(1) for t in tables), strict=True)]
+
+class _Stages:
+    """The stages of one part of a batch after another, each part all of them: it stays near the processor meanwhile."""
+
+    def __init__(self, images: Tensor, magnitudes: Tensor, others: Tensor, drawn: _Drawn) -> None:
+        """images, others [B, C, H, W], magnitudes [L, B]."""
+        self.kernels = _kernels()
+        self.images, self.magnitudes, self.others = (value.detach().numpy() for value in (images, magnitudes, others))
+        self.codes, self.partners, self.draws = (table.numpy() for table in drawn[:3])
+        self.resampling = drawn[3:]
+        self.separate = (self.codes >= SEPARATE).any(1).tolist()
+
+    def apply(self, stage: int, part: slice, source: np.ndarray, target: np.ndarray) -> None:
+        """The results of `source`, the images before the stage, -> `target`."""
+        own = (source, target, self.codes[stage, part], self.magnitudes[stage, part])
+        kernel = self.kernels.forward_8bit if source.dtype == np.uint8 else self.kernels.forward
+        kernel(*own, self.draws[stage, part], *self.resampling)
+        if self.separate[stage]:
+            self.kernels.separate_forward(*own, self.others, self.partners[stage, part])
+
+    def before(self, part: slice) -> list[np.ndarray]:
+        """The images before each stage."""
+        found = [self.images[part]]
+        for stage in range(len(self.codes) - 1):
+            found.append(np.empty_like(found[-1]))
+            self.apply(stage, part, found[-2], found[-1])
+        return found
+
+    def backward(
+        self, stage: int, part: slice, source: np.ndarray, gradient: np.ndarray, target: np.ndarray, by: np.ndarray
+    ) -> None:
+        """The gradient by the images before the stage -> `target`, that by the magnitudes -> `by` [L, B]."""
+        own = (source, gradient, target, self.codes[stage, part], self.magnitudes[stage, part], by[stage, part])
+        self.kernels.backward(*own, self.draws[stage, part], *self.resampling)
+        if self.separate[stage]:
+            self.kernels.separate_backward(*own, self.others, self.partners[stage, part])
+
+    def to_partners(self, stage: int, part: slice, source: np.ndarray, gradient: np.ndarray) -> np.ndarray | None:
+        """The gradient by the other image of each one, None where there are none."""
+        if not (self.codes[stage, part] == SAMPLE_PAIRING).any():
+            return None
+        result = np.zeros_like(source)
+        own = (source, gradient, result, self.codes[stage, part], self.magnitudes[stage, part])
+        self.kernels.separate_backward_others(*own, self.others, self.partners[stage, part])
+        return result
 
 
-def _applied(images: Tensor, others: Tensor, drawn: _Drawn) -> Tensor:
-    """One part of the batch after another goes through all stages, and stays near the processor meanwhile."""
-    kernels, results = _kernels(), torch.empty_like(images)
-    kernel = kernels.forward_8bit if images.dtype == torch.uint8 else kernels.forward
-    first, last, other_images = images.detach().numpy(), results.numpy(), others.detach().numpy()
-    codes, magnitudes = drawn.codes.numpy(), drawn.magnitudes.detach().numpy()
-    draws, partner = drawn.draws.numpy(), drawn.partners.numpy()
-    separate = (codes >= SEPARATE).any(1).tolist()
-
-    def work(start: int, stop: int) -> None:
-        source = first[start:stop]
-        for stage in range(len(codes)):
-            target = last[start:stop] if stage == len(codes) - 1 else np.empty_like(source)
-            own = (source, target, codes[stage, start:stop], magnitudes[stage, start:stop])
-            kernel(*own, draws[stage, start:stop], drawn.fill, drawn.nearest)
-            if separate[stage]:
-                kernels.separate_forward(*own, other_images, partner[stage, start:stop])
-            source = target
-
-    _on_all_threads(work, len(images), images.numel())
-    return results
-
-
-class _Stage(torch.autograd.Function):
-    """images, magnitudes [1, B], the images that others are paired with -> images; the rest is constant."""
+class _Applied(torch.autograd.Function):
+    """images, magnitudes [L, B], the images that others are paired with -> images; the rest is constant."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, magnitudes: Tensor, others: Tensor, drawn: _Drawn) -> Tensor:
         ctx.save_for_backward(images, magnitudes, others)
         ctx.drawn = drawn
-        return _applied(images, others, drawn)
+        results = torch.empty_like(images)
+        stages, last = _Stages(images, magnitudes, others, drawn), results.numpy()
+
+        def work(start: int, stop: int) -> None:
+            part = slice(start, stop)
+            stages.apply(len(stages.codes) - 1, part, stages.before(part)[-1], last[part])
+
+        on_all_threads(work, len(images), images.numel())
+        return results
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        images, magnitude, others = ctx.saved_tensors
-        kernels, drawn = _kernels(), ctx.drawn
-        to_images, to_magnitude = torch.empty_like(images), torch.empty_like(magnitude)
-        codes, draws, partner = drawn.codes[0].numpy(), drawn.draws[0].numpy(), drawn.partners[0].numpy()
-        given = (images.detach().numpy(), gradient.contiguous().numpy(), to_images.numpy())
-        arrays = (*given, codes, magnitude.detach()[0].numpy(), to_magnitude[0].numpy())
-        other_images, separate = others.detach().numpy(), bool((codes >= SEPARATE).any())
+        images, magnitudes, others = ctx.saved_tensors
+        stages, coming = _Stages(images, magnitudes, others, ctx.drawn), gradient.contiguous().numpy()
+        to_images, to_magnitudes = torch.empty_like(images), torch.empty_like(magnitudes)
+        first, by_magnitudes = to_images.numpy(), to_magnitudes.numpy()
+        shares: list[tuple[int, int, np.ndarray]] = []
 
         def work(start: int, stop: int) -> None:
-            own = [array[start:stop] for array in arrays]
-            kernels.backward(*own, draws[start:stop], drawn.fill, drawn.nearest)
-            if separate:
-                kernels.separate_backward(*own, other_images, partner[start:stop])
+            part, now = slice(start, stop), coming[start:stop]
+            before = stages.before(part)  # computed again: keeping them takes longer, and more memory
+            for stage in reversed(range(len(before))):
+                share = stages.to_partners(stage, part, before[stage], now) if ctx.needs_input_grad[2] else None
+                if share is not None:
+                    shares.append((stage, start, share))
+                target = np.empty_like(now) if stage else first[part]
+                stages.backward(stage, part, before[stage], now, target, by_magnitudes)
+                now = target
 
-        _on_all_threads(work, len(images), images.numel())
-        to_others = None
-        if ctx.needs_input_grad[2] and (codes == SAMPLE_PAIRING).any():
-            to_others = torch.zeros_like(others)
-            kernels.separate_backward_others(*arrays[:2], to_others.numpy(), *arrays[3:5], other_images, partner)
-        return to_images, to_magnitude, to_others, None
+        on_all_threads(work, len(images), images.numel())
+        return to_images, to_magnitudes, _of_others(shares, others, ctx.drawn) if shares else None, None
+
+
+def _of_others(shares: list[tuple[int, int, np.ndarray]], others: Tensor, drawn: _Drawn) -> Tensor:
+    """The sum of what came to each partner, always in the same order. shares: (stage, first image, gradients)."""
+    result = torch.zeros_like(others)
+    for stage, start, share in sorted(shares, key=lambda found: found[:2]):
+        paired = (drawn.codes[stage, start : start + len(share)] == SAMPLE_PAIRING).nonzero()[:, 0]
+        result.index_add_(0, drawn.partners[stage, start + paired], torch.from_numpy(share)[paired])
+    return result
 
 
 def apply_compiled(
@@ -185,11 +175,13 @@ def apply_compiled(
     partner = torch.stack([partners(len(images), one[:, :1], images.device) for one in draw]) if mixes else codes
     magnitude = magnitude.to(torch.float64).contiguous()
     draw = torch.nn.functional.pad(draw.to(torch.float64), (0, max(0, 2 - draw.shape[2])), value=0.5)
-    drawn = _Drawn(codes.contiguous(), magnitude, draw.contiguous(), partner, fill, interpolation == "nearest")
-    differentiable = torch.is_grad_enabled() and any(value.requires_grad for value in (images, magnitude, others))
-    # A gradient needs the images before each stage, and half precision is rounded to after each.
-    for stage in drawn.stages() if differentiable or images.dtype != computed else (drawn,):
-        now = images.to(computed).contiguous()
-        after = _Stage.apply(now, stage.magnitudes, now if paired is None else paired, stage)
+    drawn = _Drawn(codes.contiguous(), partner, draw.contiguous(), fill, interpolation == "nearest")
+    if images.dtype == computed:
+        images = images.contiguous()
+        return _Applied.apply(images, magnitude, images if paired is None else paired, drawn)  # type: ignore[no-any-return]
+    for stage in range(len(codes)):  # half precision is rounded to after each stage
+        now, one = images.to(computed).contiguous(), slice(stage, stage + 1)
+        of_stage = _Drawn(codes[one], partner[one], drawn.draws[one], *drawn[3:])
+        after = _Applied.apply(now, magnitude[one], now if paired is None else paired, of_stage)
         images = after.to(images.dtype)  # type: ignore[union-attr]
     return images

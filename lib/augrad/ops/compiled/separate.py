@@ -49,12 +49,12 @@ def separate_kernels(sources, cache):
 
     @njit(nogil=True, cache=cache)
     @no_type_check
-    def backward_others(images, gradients, to_others, codes, magnitudes, others, partners):
-        """Adds the gradients by `others` to `to_others`: of all images, because several may share another."""
+    def backward_others(images, gradients, results, codes, magnitudes, others, partners):
+        """Gradients by the other image of those that are paired: added to `results`."""
         _ = sources
         for index in range(len(images)):
             if codes[index] == SAMPLE_PAIRING:
-                at = partners[index]
-                add_to_other(images[index], others[at], gradients[index], to_others[at], magnitudes[index])
+                other = others[partners[index]]
+                add_to_other(images[index], other, gradients[index], results[index], magnitudes[index])
 
     return forward, backward, backward_others
