@@ -153,7 +153,7 @@ def test_stages_at_once_are_the_stages_one_after_another(dtype: torch.dtype) -> 
 
 
 def test_gradients_go_through_stages_at_once_as_through_one_after_another() -> None:
-    _, images, sample = drawn(0.0, "bilinear", torch.float64, 3)
+    _, images, sample = drawn(0.0, "bilinear", torch.float32, 3)
     images, weights = images[:60], torch.rand(60, 3, 9, 11, generator=torch.Generator().manual_seed(2))
     codes = torch.stack([sample.op[:60, 0].roll(shift) + 1 for shift in (0, 1, 5)])
     magnitude, draw = torch.rand(3, 60, dtype=torch.float64) * 0.3, torch.rand(3, 60, 2)
@@ -170,7 +170,7 @@ def test_gradients_go_through_stages_at_once_as_through_one_after_another() -> N
     found, own = (gradients(way, images, magnitude, weights, 1 - images) for way in (at_once, one_after_another))
     assert all(gradient.abs().max() > 0 for gradient in own)
     for one, other in zip(found, own, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
 def gradients(
@@ -223,7 +223,7 @@ def test_images_that_leave_the_frame(name: str) -> None:
     assert compiled(name)(images, nowhere).shape == images.shape
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)])
 def test_hue_has_the_same_gradient_where_colours_are_equal(dtype: torch.dtype) -> None:
     """Kinks everywhere: every pair of channels equal in turn, and a turn by whole sectors of the wheel."""
     shades = torch.tensor([0.0, 0.25, 0.5, 1.0], dtype=dtype)
@@ -236,13 +236,13 @@ def test_hue_has_the_same_gradient_where_colours_are_equal(dtype: torch.dtype) -
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (2, 3), (5, 30)])
 def test_blur_reflects_small_images_and_their_gradients(height: int, width: int) -> None:
-    images = torch.rand(4, 3, height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    images = torch.rand(4, 3, height, width, generator=torch.Generator().manual_seed(0))
     assert_same_gradients("gaussian_blur", images, torch.tensor([0.0, 0.4, 1.1, 2.0], dtype=torch.float64))
 
 
 def test_a_partner_of_many_gets_the_gradients_of_all() -> None:
     generator = torch.Generator().manual_seed(0)
-    images, others, weights = (torch.rand(6, 3, 5, 4, generator=generator, dtype=torch.float64) for _ in range(3))
+    images, others, weights = (torch.rand(6, 3, 5, 4, generator=generator) for _ in range(3))
     images[:, :, 0] = 1.5  # clamped
     draw = torch.tensor([0.3, 0.0, 0.99, 0.8, 0.6, 0.4])[:, None]  # image 2 for four of six
     magnitude = torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4, 1.3], dtype=torch.float64)
@@ -254,7 +254,7 @@ def test_a_partner_of_many_gets_the_gradients_of_all() -> None:
     found, own = (gradients(one, images, magnitude, weights, others) for one in (pairs, plain))
     assert (own[3].abs().amax((1, 2, 3)) == 0).any()  # nobody's partner
     for one, other in zip(found, own, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
 
 def test_the_input_stays_as_it_is_and_function_transforms_work() -> None:

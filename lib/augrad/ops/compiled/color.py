@@ -130,8 +130,8 @@ def extremes(plane):
     """The lowest and the highest value of one channel: of each column first, many at once."""
     height, width = plane.shape
     lows, highs = np.empty(width, plane.dtype), np.empty(width, plane.dtype)
-    copy_plane(plane[:1], lows.reshape(1, width))
-    copy_plane(plane[:1], highs.reshape(1, width))
+    for column in range(width):
+        lows[column], highs[column] = plane[0, column], plane[0, column]
     for row in range(1, height):
         for column in range(width):
             value = plane[row, column]

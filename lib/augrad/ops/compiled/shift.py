@@ -9,7 +9,8 @@ from typing import no_type_check
 from numba import njit, uintp
 
 from augrad.ops.compiled.border import at_border, at_border_backward, outside
-from augrad.ops.compiled.values import real, stored
+from augrad.ops.compiled.matrices import matrix_derivative, matrix_in_pixels
+from augrad.ops.compiled.values import clear, real, stored
 
 
 @njit(nogil=True)
@@ -31,10 +32,10 @@ def _along(start, count, closed):
 
 @njit(nogil=True, fastmath={"contract", "nsz"})
 @no_type_check
-def shift(image, result, matrix, fill):
-    """As `warp`, for a matrix (1, b, c, 0, 1, f)."""
+def shift(image, result, code, magnitude, fill):
+    """As `warp`, for SHEAR_X, TRANSLATE_X and TRANSLATE_Y: their matrices are (1, b, c, 0, 1, f)."""
     channels, height, width = image.shape
-    _, b, c, _, _, f = matrix
+    _, b, c, _, _, f = matrix_in_pixels(code, magnitude, height, width)
     top, upper, lower, bottom, y0, fraction = _along(f, height, True)
     down, south = real(image, fraction), 0 if fraction == 0 else 1
     for row in range(height):
@@ -85,11 +86,13 @@ def _spread(coming, sums, first, last, offset, weight):
 
 @njit(nogil=True)
 @no_type_check
-def shift_backward(image, gradient, result, matrix, derivative, fill):
-    """As `warp_backward`, for a matrix (1, b, c, 0, 1, f); adds to `result`."""
+def shift_backward(image, gradient, result, code, magnitude, fill):
+    """As `warp_backward`, for the operations of `shift`."""
     channels, height, width = image.shape
-    _, b, c, _, _, f = matrix
-    _, db, dc, _, _, df = derivative
+    _, b, c, _, _, f = matrix_in_pixels(code, magnitude, height, width)
+    _, db, dc, _, _, df = matrix_derivative(code, magnitude, height, width)
+    for channel in range(channels):
+        clear(result[channel])
     # Where the derivative along an axis counts, whole numbers need the next pixel all the same.
     top, upper, lower, bottom, y0, fraction = _along(f, height, df == 0)
     down, one, south, total = real(image, fraction), real(image, 1), 0 if fraction == 0 and df == 0 else 1, 0.0

@@ -18,6 +18,9 @@ from augrad.ops.compiled.codes import (
     ROTATE,
     SEPARATE,
     SHARPNESS,
+    SHEAR_X,
+    TRANSLATE_X,
+    TRANSLATE_Y,
     VERTICAL_FLIP,
 )
 from augrad.ops.compiled.color import (
@@ -30,9 +33,10 @@ from augrad.ops.compiled.color import (
     stretch_backward,
 )
 from augrad.ops.compiled.eight_bits import by_table, recolor
+from augrad.ops.compiled.shift import shift, shift_backward
 from augrad.ops.compiled.values import copy_plane
-from augrad.ops.compiled.warp import warp
-from augrad.ops.compiled.warp_backward import warp_backward
+from augrad.ops.compiled.warp import warp, warp_nearest
+from augrad.ops.compiled.warp_backward import warp_backward, warp_nearest_backward
 
 
 @njit(nogil=True)
@@ -73,8 +77,12 @@ def kernels(sources, cache):
                 continue
             if code == COPY:
                 _copy(image, result)
+            elif code <= ROTATE and nearest:
+                warp_nearest(image, result, code, magnitude, fill)
+            elif code == SHEAR_X or code == TRANSLATE_X or code == TRANSLATE_Y:
+                shift(image, result, code, magnitude, fill)
             elif code <= ROTATE:
-                warp(image, result, code, magnitude, fill, nearest)
+                warp(image, result, code, magnitude, fill)
             elif code <= VERTICAL_FLIP:
                 _flip(image, result, code)
             elif code == BRIGHTNESS or code == COLOR or code == CONTRAST or code == GRAYSCALE:
@@ -101,8 +109,12 @@ def kernels(sources, cache):
                 continue
             if code == COPY or ((code == COLOR or code == GRAYSCALE) and image.shape[0] == 1):
                 _copy(image, result)
+            elif code <= ROTATE and nearest:
+                warp_nearest(image, result, code, magnitude, fill * 255)
+            elif code == SHEAR_X or code == TRANSLATE_X or code == TRANSLATE_Y:
+                shift(image, result, code, magnitude, fill * 255)
             elif code <= ROTATE:
-                warp(image, result, code, magnitude, fill * 255, nearest)
+                warp(image, result, code, magnitude, fill * 255)
             elif code <= VERTICAL_FLIP:
                 _flip(image, result, code)
             elif code == COLOR or code == GRAYSCALE:
@@ -127,8 +139,12 @@ def kernels(sources, cache):
             found = 0.0
             if code == COPY or code == EQUALIZE:
                 _copy(gradient, result)
+            elif code <= ROTATE and nearest:
+                warp_nearest_backward(gradient, result, code, magnitude)
+            elif code == SHEAR_X or code == TRANSLATE_X or code == TRANSLATE_Y:
+                found = shift_backward(image, gradient, result, code, magnitude, fill)
             elif code <= ROTATE:
-                found = warp_backward(image, gradient, result, code, magnitude, fill, nearest)
+                found = warp_backward(image, gradient, result, code, magnitude, fill)
             elif code <= VERTICAL_FLIP:
                 _flip(gradient, result, code)
             elif code == BRIGHTNESS or code == COLOR or code == CONTRAST or code == GRAYSCALE:

@@ -7,7 +7,6 @@ from numba import njit, uintp
 
 from augrad.ops.compiled.border import at_border, outside
 from augrad.ops.compiled.matrices import interior, matrix_in_pixels, touched
-from augrad.ops.compiled.shift import shift
 from augrad.ops.compiled.values import readable, real, stored
 
 ONE = uintp(1)
@@ -15,9 +14,10 @@ ONE = uintp(1)
 
 @njit(nogil=True)
 @no_type_check
-def _nearest(image, result, matrix, fill):
+def warp_nearest(image, result, code, magnitude, fill):
+    """As `warp`, for the nearest pixel."""
     channels, height, width = image.shape
-    a, b, c, d, e, f = matrix
+    a, b, c, d, e, f = matrix_in_pixels(code, magnitude, height, width)
     for row in range(height):
         for column in range(width):
             x, y = np.rint(a * column + b * row + c), np.rint(d * column + e * row + f)
@@ -29,17 +29,11 @@ def _nearest(image, result, matrix, fill):
 
 @njit(nogil=True, fastmath={"contract", "nsz"})
 @no_type_check
-def warp(image, result, code, magnitude, fill, nearest):
+def warp(image, result, code, magnitude, fill):
     """image, result: [C, H, W]. fill: among the image's own values."""
     channels, height, width = image.shape
     matrix = matrix_in_pixels(code, magnitude, height, width)
-    if nearest:
-        _nearest(image, result, matrix, fill)
-        return
     a, b, c, d, e, f = matrix
-    if a == 1 and d == 0 and e == 1:
-        shift(image, result, matrix, fill)
-        return
     pixels, below = readable(image), uintp(width)
     at, rights, downs = np.empty(width, np.int32), np.empty(width, pixels.dtype), np.empty(width, pixels.dtype)
     for row in range(height):

@@ -6,18 +6,19 @@ import numpy as np
 from numba import njit, uintp
 
 from augrad.ops.compiled.border import at_border_backward
-from augrad.ops.compiled.codes import ROTATE, SHEAR_Y
 from augrad.ops.compiled.matrices import interior, matrix_derivative, matrix_in_pixels, touched
-from augrad.ops.compiled.shift import shift_backward
-from augrad.ops.compiled.values import readable
+from augrad.ops.compiled.values import clear, readable
 from augrad.ops.compiled.warp import ONE
 
 
 @njit(nogil=True)
 @no_type_check
-def _nearest(gradient, result, matrix):
+def warp_nearest_backward(gradient, result, code, magnitude):
+    """As `warp_backward`; the magnitude has no gradient."""
     channels, height, width = gradient.shape
-    a, b, c, d, e, f = matrix
+    a, b, c, d, e, f = matrix_in_pixels(code, magnitude, height, width)
+    for channel in range(channels):
+        clear(result[channel])
     for row in range(height):
         for column in range(width):
             x, y = np.rint(a * column + b * row + c), np.rint(d * column + e * row + f)
@@ -28,22 +29,14 @@ def _nearest(gradient, result, matrix):
 
 @njit(nogil=True, fastmath={"contract", "nsz"})
 @no_type_check
-def warp_backward(image, gradient, result, code, magnitude, fill, nearest):
+def warp_backward(image, gradient, result, code, magnitude, fill):
     """gradient: by the warped image. Writes the gradient by `image` to `result`; returns that by the magnitude."""
     channels, height, width = image.shape
     matrix = matrix_in_pixels(code, magnitude, height, width)
-    for channel in range(channels):
-        for row in range(height):
-            for column in range(width):
-                result[channel, row, column] = 0
-    if nearest:
-        _nearest(gradient, result, matrix)
-        return 0.0
     a, b, c, d, e, f = matrix
-    derivative = matrix_derivative(code, magnitude, height, width)
-    if a == 1 and d == 0 and e == 1 and code != ROTATE and code != SHEAR_Y:
-        return shift_backward(image, gradient, result, matrix, derivative, fill)
-    da, db, dc, dd, de, df = derivative
+    da, db, dc, dd, de, df = matrix_derivative(code, magnitude, height, width)
+    for channel in range(channels):
+        clear(result[channel])
     pixels, below = readable(image), uintp(width)
     # Sums of neighbours in two places: an addition need not wait for the one before.
     sums, sums_east = result.reshape(channels, height * width), np.zeros((channels, height * width), result.dtype)
