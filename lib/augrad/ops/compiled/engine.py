@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from importlib.util import find_spec
@@ -59,16 +60,23 @@ class _Drawn(NamedTuple):
     nearest: bool
 
 
+@dataclass(frozen=True)
 class _Stages:
-    """The stages of one part of a batch after another, each part all of them: it stays near the processor meanwhile."""
+    """The stages of one part of a batch after another, each part all of them: it stays near the processor meanwhile.
 
-    def __init__(self, images: Tensor, magnitudes: Tensor, others: Tensor, drawn: _Drawn) -> None:
-        """images, others [B, C, H, W], magnitudes [L, B]."""
-        self.kernels = _kernels()
-        self.images, self.magnitudes, self.others = (value.detach().numpy() for value in (images, magnitudes, others))
-        self.codes, self.partners, self.draws = (table.numpy() for table in drawn[:3])
-        self.resampling = drawn[3:]
-        self.separate = (self.codes >= SEPARATE).any(1).tolist()
+    images, others: [B, C, H, W]; magnitudes, codes, partners: [L, B]; draws: [L, B, D]. resampling: fill and whether
+    the nearest pixel is read. separate: for each stage, whether operations with separate kernels were drawn.
+    """
+
+    kernels: Kernels
+    images: np.ndarray
+    magnitudes: np.ndarray
+    others: np.ndarray
+    codes: np.ndarray
+    partners: np.ndarray
+    draws: np.ndarray
+    resampling: tuple[float, bool]
+    separate: tuple[bool, ...]
 
     def apply(self, stage: int, part: slice, source: np.ndarray, target: np.ndarray) -> None:
         """The results of `source`, the images before the stage, -> `target`."""
@@ -105,6 +113,21 @@ class _Stages:
         return result
 
 
+def _stages(images: Tensor, magnitudes: Tensor, others: Tensor, drawn: _Drawn) -> _Stages:
+    codes = drawn.codes.numpy()
+    return _Stages(
+        kernels=_kernels(),
+        images=images.detach().numpy(),
+        magnitudes=magnitudes.detach().numpy(),
+        others=others.detach().numpy(),
+        codes=codes,
+        partners=drawn.partners.numpy(),
+        draws=drawn.draws.numpy(),
+        resampling=(drawn.fill, drawn.nearest),
+        separate=tuple(bool(stage.any()) for stage in codes >= SEPARATE),
+    )
+
+
 class _Applied(torch.autograd.Function):
     """images, magnitudes [L, B], the images that others are paired with -> images; the rest is constant."""
 
@@ -113,7 +136,7 @@ class _Applied(torch.autograd.Function):
         ctx.save_for_backward(images, magnitudes, others)
         ctx.drawn = drawn
         results = torch.empty_like(images)
-        stages, last = _Stages(images, magnitudes, others, drawn), results.numpy()
+        stages, last = _stages(images, magnitudes, others, drawn), results.numpy()
 
         def work(start: int, stop: int) -> None:
             part = slice(start, stop)
@@ -126,7 +149,7 @@ class _Applied(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         images, magnitudes, others = ctx.saved_tensors
-        stages, coming = _Stages(images, magnitudes, others, ctx.drawn), gradient.contiguous().numpy()
+        stages, coming = _stages(images, magnitudes, others, ctx.drawn), gradient.contiguous().numpy()
         to_images, to_magnitudes = torch.empty_like(images), torch.empty_like(magnitudes)
         first, by_magnitudes = to_images.numpy(), to_magnitudes.numpy()
         shares: list[tuple[int, int, np.ndarray]] = []
