@@ -34,7 +34,7 @@ def warp(image, result, code, magnitude, fill):
     channels, height, width = image.shape
     matrix = matrix_in_pixels(code, magnitude, height, width)
     a, b, c, d, e, f = matrix
-    pixels, below = readable(image), uintp(width)
+    pixels, below, upright = readable(image), uintp(width), a == 1 and b == 0 and c == 0
     at, rights, downs = np.empty(width, np.int32), np.empty(width, pixels.dtype), np.empty(width, pixels.dtype)
     for row in range(height):
         near, far = touched(matrix, row, height, width)
@@ -55,6 +55,12 @@ def warp(image, result, code, magnitude, fill):
             at[column] = y0 * np.int32(width) + x0
         for channel in range(channels):  # positions of 32 bits: what vector instructions gather from
             plane, out = pixels[channel], result[channel, row]
+            if upright:  # shear_y: two pixels of the same column
+                for column in range(*inside):
+                    north = plane[uintp(at[column])]
+                    south = plane[uintp(at[column]) + below]
+                    out[column] = stored(result, north + (south - north) * downs[column])
+                continue
             for column in range(*inside):
                 nw, right = uintp(at[column]), rights[column]
                 sw = nw + below

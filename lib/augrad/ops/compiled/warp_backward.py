@@ -7,7 +7,7 @@ from numba import njit, uintp
 
 from augrad.ops.compiled.border import at_border_backward
 from augrad.ops.compiled.matrices import interior, matrix_derivative, matrix_in_pixels, touched
-from augrad.ops.compiled.values import clear, readable
+from augrad.ops.compiled.values import clear, readable, real
 from augrad.ops.compiled.warp import ONE
 
 
@@ -38,11 +38,11 @@ def warp_backward(image, gradient, result, code, magnitude, fill):
     for channel in range(channels):
         clear(result[channel])
     pixels, below = readable(image), uintp(width)
+    zero, one, total, upright = real(image, 0), real(image, 1), 0.0, a == 1 and b == 0 and c == 0
     # Sums of neighbours in two places: an addition need not wait for the one before.
-    sums, sums_east = result.reshape(channels, height * width), np.zeros((channels, height * width), result.dtype)
+    sums = result.reshape(channels, height * width)
+    sums_east = np.zeros((channels, 0 if upright else height * width), result.dtype)
     at, rights, downs = np.empty(width, np.int32), np.empty(width, result.dtype), np.empty(width, result.dtype)
-    by_x, by_y = np.empty(width, result.dtype), np.empty(width, result.dtype)
-    total = 0.0
     for row in range(height):
         near, far = touched(matrix, row, height, width)
         first, last = interior(matrix, row, height, width, near, far)
@@ -58,24 +58,42 @@ def warp_backward(image, gradient, result, code, magnitude, fill):
             x0, y0 = np.int32(x), np.int32(y)
             rights[column], downs[column] = x - x0, y - y0
             at[column] = y0 * np.int32(width) + x0
-            by_x[column], by_y[column] = 0, 0
         for channel in range(channels):
             plane, here, east, incoming = pixels[channel], sums[channel], sums_east[channel], gradient[channel, row]
+            if upright:  # shear_y: two pixels of the same column
+                by_y, by_y_place, place = zero, zero, real(image, first)
+                for column in range(*inside):
+                    nw, coming = uintp(at[column]), incoming[column]
+                    sw, lower = nw + below, coming * downs[column]
+                    rise = coming * (plane[sw] - plane[nw])
+                    by_y += rise
+                    by_y_place += rise * place
+                    place += one
+                    here[nw] += coming - lower
+                    here[sw] += lower
+                total += by_y * (de * row + df) + by_y_place * dd
+                continue
+            # Sums of the derivatives by x and y, and of their products with the column.
+            by_x, by_y, by_x_place, by_y_place, place = zero, zero, zero, zero, real(image, first)
             for column in range(*inside):
                 nw, right, down, coming = uintp(at[column]), rights[column], downs[column], incoming[column]
                 sw = nw + below
                 over, under = plane[nw + ONE] - plane[nw], plane[sw + ONE] - plane[sw]
-                by_x[column] += coming * (over + (under - over) * down)
-                by_y[column] += coming * ((plane[sw] - plane[nw]) + (under - over) * right)
+                slope_x = coming * (over + (under - over) * down)
+                slope_y = coming * ((plane[sw] - plane[nw]) + (under - over) * right)
+                by_x += slope_x
+                by_y += slope_y
+                by_x_place += slope_x * place
+                by_y_place += slope_y * place
+                place += one
                 lower = coming * down
                 upper = coming - lower
                 here[nw] += upper - upper * right
                 east[nw] += upper * right
                 here[sw] += lower - lower * right
                 east[sw] += lower * right
-        for column in range(*inside):
-            total += by_x[column] * (da * column + db * row + dc) + by_y[column] * (dd * column + de * row + df)
+            total += by_x * (db * row + dc) + by_y * (de * row + df) + by_x_place * da + by_y_place * dd
     for channel in range(channels):
-        for place in range(uintp(height * width - 1)):
-            sums[channel, place + ONE] += sums_east[channel, place]
+        for at_east in range(1, sums_east.shape[1]):
+            sums[channel, at_east] += sums_east[channel, at_east - 1]
     return total
