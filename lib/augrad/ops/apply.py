@@ -1,9 +1,10 @@
 """Apply what was drawn: each image its own operations, magnitudes and signs.
 
-Four ways, same result up to rounding. On a CPU, compiled code goes through the batch image by image. Where there is
-none, the images of a stage are sorted by operation and every family of operations gets its own. On a GPU a stage is one
-kernel (`augrad.ops.fused`). Inside `torch.compile`, and on a GPU without Triton, every family gets the whole batch and
-the drawn result is selected. The last two are a fixed number of launches without a synchronisation.
+Four ways, same result up to rounding. On a CPU, compiled code takes one part of the batch after another through all
+stages. Where there is none, the images of a stage are sorted by operation and every family of operations gets its own.
+On a GPU a stage is one kernel (`augrad.ops.fused`). Inside `torch.compile`, and on a GPU without Triton, every family
+gets the whole batch and the drawn result is selected. The last two are a fixed number of launches without a
+synchronisation.
 """
 
 from collections.abc import Sequence
@@ -32,11 +33,12 @@ def apply_hard(images: Tensor, plan: Arrangement, sample: PolicySample, fill: fl
     settings = Settings(fill, interpolation, images)
     one_stage = _way(images)
     signed = sample.magnitude * sample.sign
-    chosen = torch.where(sample.gate, sample.op, -1)
     if one_stage is _compiled and not (plan.rest and plan.rest.families):
+        chosen = torch.where(sample.gate, sample.op, -1)
         return _all_compiled(images, plan, chosen, signed, sample.draw, settings)
     for stage in range(sample.op.shape[1]):
-        images = one_stage(images, plan, chosen[:, stage], signed[:, stage], sample.draw[:, stage], settings)
+        chosen = torch.where(sample.gate[:, stage], sample.op[:, stage], -1)
+        images = one_stage(images, plan, chosen, signed[:, stage], sample.draw[:, stage], settings)
     return images
 
 
