@@ -58,7 +58,7 @@ def _all_compiled(
     images: Tensor, plan: Arrangement, chosen: Int[Tensor, "B L"], magnitude: Tensor, draw: Tensor, settings: Settings
 ) -> Tensor:
     """All stages at once. chosen: index into the policy's operations, -1 for none."""
-    codes = torch.from_numpy(np.array(plan.codes)[chosen.t().numpy()])
+    codes = torch.from_numpy(np.array(plan.codes, np.int64)[chosen.t().numpy()])
     stages = (codes, magnitude.t(), draw.transpose(0, 1))
     return apply_compiled(images, *stages, settings.fill, settings.interpolation, settings.others)
 
