@@ -147,7 +147,7 @@ def growth(runs: int) -> list[dict[str, float | str]]:
         "B": {batch: (policy_of(), batch, 64) for batch in (32, 64, 128, 256)},
         "pixels": {side * side: (policy_of(), 64, side) for side in (32, 64, 128, 224)},
         "S": {count: (policy_of(subpolicies=count), 128, 32) for count in (1, 10, 105)},
-        "K": {len(ops): (policy_of(ops), 128, 32) for ops in (few, OPERATIONS, every)},
+        "K": {len(ops): (policy_of(ops), 128, 32) for ops in (few, OPERATIONS, every, [*every, "sample_pairing"])},
     }
     rows: list[dict[str, float | str]] = []
     for name, members in series.items():

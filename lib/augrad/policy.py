@@ -66,6 +66,7 @@ class Policy(nn.Module):
     high: Tensor
     signed: Tensor
     uniform: Tensor
+    fixed: Tensor
     present: Tensor
     scored_gate: Tensor
     scored_magnitude: Tensor
@@ -106,6 +107,8 @@ class Policy(nn.Module):
         self.register_buffer("high", table(lambda slot: slot.high, torch.float64), persistent=False)
         self.register_buffer("signed", table(lambda slot: slot.signed, torch.bool), persistent=False)
         self.register_buffer("uniform", table(lambda slot: slot.uniform, torch.bool), persistent=False)
+        together = torch.stack([self.low, self.high, self.signed, self.uniform, self.op_index], -1)
+        self.register_buffer("fixed", together, persistent=False)
         self.register_buffer("present", self.op_index >= 0, persistent=False)
         self.register_buffer("scored_gate", self.present & (self.op_index != identity), persistent=False)
         moving = table(lambda slot: slot.op >= 0 and ops[slot.op].has_magnitude and slot.low != slot.high, torch.bool)
@@ -220,28 +223,37 @@ class Policy(nn.Module):
         """The hard draw that `noise` determines."""
         batch, _ = noise.slot.shape
         subpolicy = categorical(self.subpolicy_probabilities().detach().expand(batch, -1), noise.subpolicy)
-        slot = categorical(self.op_probabilities().detach()[subpolicy], noise.slot)
+        # As op_probabilities, up to a factor. Neither softmax nor an index in brackets: for these few numbers, too,
+        # PyTorch wakes up all its threads for them.
+        weights = self.masked_op_logits().detach()
+        weights = (weights - weights.amax(-1, keepdim=True)).exp() * self.present
+        slot = categorical(weights.index_select(0, subpolicy), noise.slot)
         probability = torch.sigmoid(self._of_chosen(self.gate_logits.detach(), subpolicy, slot))
         return self.sample_with(subpolicy, slot, noise.gate < probability, noise)
 
     def sample_with(self, subpolicy: Tensor, slot: Tensor, gate: Tensor, noise: HardNoise) -> PolicySample:
         """The hard draw with these choices [B], [B, L], [B, L], and magnitudes, signs and extra numbers by `noise`."""
-        location, log_scale = self.magnitude_locations, self.magnitude_log_scales
-        fixed = torch.stack([self.low, self.high, self.signed, self.uniform, self.op_index], -1)
-        low, high, signed, uniform, op = self._of_chosen(fixed, subpolicy, slot).unbind(-1)
-        latent = self._of_chosen(location, subpolicy, slot)
-        latent = latent + self._of_chosen(log_scale, subpolicy, slot).exp() * noise.normal
+        row = self._row(subpolicy, slot)
+        low, high, signed, uniform, op = self._at(self.fixed, row).unbind(-1)
+        scale = self._at(self.magnitude_log_scales, row).exp()
+        latent = self._at(self.magnitude_locations, row) + scale * noise.normal
         magnitude = self._magnitude(latent, noise.level, low, high, uniform > 0)
         sign = torch.where((signed > 0) & (noise.sign < 0.5), -1.0, 1.0).to(torch.float64)
         op = op.to(torch.int64)
         return PolicySample(subpolicy, slot, op.clamp(min=0), gate & (op >= 0), latent, magnitude, sign, noise.draw)
 
-    def _of_chosen(self, table: Shaped[Tensor, "S L K *features"], subpolicy: Tensor, slot: Tensor) -> Tensor:
-        """The entries [B, L, ...] of the chosen candidates."""
+    def _row(self, subpolicy: Tensor, slot: Tensor) -> Tensor:
+        """Where the chosen candidates [B, L] are among all S * L * K."""
         _, stages, width = self.shape
         row = torch.arange(0, stages * width, width, device=slot.device) + slot
-        row = row + (stages * width) * subpolicy[:, None]
+        return row + (stages * width) * subpolicy[:, None]
+
+    def _at(self, table: Shaped[Tensor, "S L K *features"], row: Tensor) -> Tensor:
         return table.flatten(0, 2).index_select(0, row.flatten()).unflatten(0, row.shape)
+
+    def _of_chosen(self, table: Shaped[Tensor, "S L K *features"], subpolicy: Tensor, slot: Tensor) -> Tensor:
+        """The entries [B, L, ...] of the chosen candidates."""
+        return self._at(table, self._row(subpolicy, slot))
 
     def rsample(
         self, batch_size: int, temperature: float = 0.5, hard: bool = False, generator: torch.Generator | None = None

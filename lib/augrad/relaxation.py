@@ -118,9 +118,13 @@ def draw_branch_noise(
 
 
 def categorical(probabilities: Float[Tensor, "*batch N"], uniform: Float[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
-    """The index drawn by inverting the cumulative distribution at `uniform`; never an entry of probability 0."""
+    """The index drawn by inverting the cumulative distribution at `uniform`; never an entry of probability 0.
+
+    probabilities: up to a factor.
+    """
+    if probabilities.shape[-1] == 1:
+        return torch.zeros_like(uniform, dtype=torch.int64)
     cumulative = probabilities.cumsum(-1)
-    # Scaled by the total, which rounding leaves near 1, so that the last entry is not favoured.
     position = uniform.to(cumulative.dtype)[..., None] * cumulative[..., -1:]
     index = (cumulative <= position).sum(-1)
     return index.clamp(max=probabilities.shape[-1] - 1)

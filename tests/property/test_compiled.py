@@ -1,5 +1,6 @@
 """Compiled stages against the operations themselves: values, gradients, layouts, threads."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -51,19 +52,21 @@ def compiled_stage(policy: Policy, images: Tensor, sample: PolicySample) -> Tens
     """By compiled code, double precision too."""
     codes = torch.tensor([CODES[op.name] for op in policy.ops if op.name in CODES])[sample.op[:, 0]]
     signed = (sample.magnitude * sample.sign)[:, 0]
-    return apply_compiled(images, codes, signed, sample.draw[:, 0], policy.fill, policy.interpolation)
+    stages = (codes[None], signed[None], sample.draw[None, :, 0])
+    return apply_compiled(images, *stages, policy.fill, policy.interpolation, images)
 
 
 def by_operations(policy: Policy, images: Tensor, sample: PolicySample) -> Tensor:
-    """Every image alone, by its operation's own function."""
+    """Every image by its operation's own function: alone, unless the operation mixes it with others."""
     settings = Settings(policy.fill, policy.interpolation, images)
+    signed = (sample.magnitude * sample.sign)[:, 0]
+    mix = next(op for op in policy.ops if op.kind == "mix")
+    mixed = apply_op(mix, images, signed, sample.draw[:, 0], settings)
     outputs = []
     for index in range(len(images)):
-        one = slice(index, index + 1)
-        signed = (sample.magnitude * sample.sign)[one, 0]
-        outputs.append(
-            apply_op(policy.ops[int(sample.op[index, 0])], images[one], signed, sample.draw[one, 0], settings)
-        )
+        one, op = slice(index, index + 1), policy.ops[int(sample.op[index, 0])]
+        alone = op is not mix
+        outputs.append(apply_op(op, images[one], signed[one], sample.draw[one, 0], settings) if alone else mixed[one])
     return torch.cat(outputs)
 
 
@@ -121,12 +124,137 @@ def test_layouts_and_threads_change_no_bit() -> None:
 
 def test_operations_without_compiled_code_keep_their_place_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = initial_policy(make_space(dict.fromkeys(augrad.ops.names())), stages=3)
-    assert {"hue", "sample_pairing", "gaussian_blur"} <= {op.name for op in policy.ops} - set(CODES)
+    assert {op.name for op in policy.ops} - set(CODES) == {"identity"}
+    ops = [
+        replace(op, apply=lambda images, magnitude: images.flip(1) ** 2) if op.name == "hue" else op
+        for op in policy.ops
+    ]
     images = torch.rand(200, 3, 10, 12, generator=torch.Generator().manual_seed(0))
-    output, sample = policy(images, return_params=True, generator=torch.Generator().manual_seed(1))
-    monkeypatch.setattr(apply, "is_available", lambda: False)
-    plain = policy(images, params=sample)
-    assert ((output - plain).abs().amax((1, 2, 3)) > 1e-4).sum() <= 2  # equalize and posterize jump with the last bit
+    for changed in (policy, Policy(ops, policy.slots, policy.params)):
+        output, sample = changed(images, return_params=True, generator=torch.Generator().manual_seed(1))
+        with monkeypatch.context() as without:
+            without.setattr(apply, "is_available", lambda: False)
+            plain = changed(images, params=sample)
+        assert ((output - plain).abs().amax((1, 2, 3)) > 1e-4).sum() <= 2  # equalize and posterize jump with a last bit
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8])
+def test_stages_at_once_are_the_stages_one_after_another(dtype: torch.dtype) -> None:
+    _, images, sample = drawn(0.0, "bilinear", dtype, 3)
+    codes = torch.stack([sample.op[:, 0].roll(shift) + 1 for shift in (0, 1, 5)])
+    magnitude = torch.full(codes.shape, 0.2, dtype=torch.float64)
+    draw = torch.rand(*codes.shape, 2, generator=torch.Generator().manual_seed(1))
+    at_once = apply_compiled(images, codes, magnitude, draw, 0.4, "bilinear", images)
+    now = images
+    for stage in range(3):
+        one = slice(stage, stage + 1)
+        now = apply_compiled(now, codes[one], magnitude[one], draw[one], 0.4, "bilinear", images)
+    assert torch.equal(at_once, now)
+
+
+def test_gradients_go_through_stages_at_once_as_through_one_after_another() -> None:
+    _, images, sample = drawn(0.0, "bilinear", torch.float32, 3)
+    images, weights = images[:60], torch.rand(60, 3, 9, 11, generator=torch.Generator().manual_seed(2))
+    codes = torch.stack([sample.op[:60, 0].roll(shift) + 1 for shift in (0, 1, 5)])
+    magnitude, draw = torch.rand(3, 60, dtype=torch.float64) * 0.3, torch.rand(3, 60, 2)
+
+    def at_once(images: Tensor, magnitude: Tensor, others: Tensor) -> Tensor:
+        return apply_compiled(images, codes, magnitude, draw, 0.4, "bilinear", others)
+
+    def one_after_another(images: Tensor, magnitude: Tensor, others: Tensor) -> Tensor:
+        for stage in range(3):
+            one = slice(stage, stage + 1)
+            images = apply_compiled(images, codes[one], magnitude[one], draw[one], 0.4, "bilinear", others)
+        return images
+
+    found, own = (gradients(way, images, magnitude, weights, 1 - images) for way in (at_once, one_after_another))
+    assert all(gradient.abs().max() > 0 for gradient in own)
+    for one, other in zip(found, own, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def gradients(
+    compute: Callable[..., Tensor], images: Tensor, magnitude: Tensor, weights: Tensor, *more: Tensor
+) -> tuple[Tensor, ...]:
+    """The output, and the gradients by images, magnitudes and `more`."""
+    leaves = [value.clone().requires_grad_() for value in (images, magnitude, *more)]
+    output = compute(*leaves)
+    found = torch.autograd.grad((output * weights).sum(), leaves, allow_unused=True, materialize_grads=True)
+    return (output.detach(), *found)
+
+
+def compiled(name: str, **options: Tensor) -> Callable[..., Tensor]:
+    def compute(images: Tensor, magnitude: Tensor, *others: Tensor) -> Tensor:
+        draw = options.get("draw", torch.zeros(len(images), 1))
+        codes = torch.full((1, len(images)), CODES[name])
+        return apply_compiled(
+            images, codes, magnitude[None], draw[None], 0.0, "bilinear", others[0] if others else images
+        )
+
+    return compute
+
+
+def assert_same_gradients(name: str, images: Tensor, magnitude: Tensor) -> None:
+    weights = torch.randn(images.shape, generator=torch.Generator().manual_seed(1), dtype=images.dtype)
+    found, own = (
+        gradients(compute, images, magnitude, weights) for compute in (compiled(name), augrad.ops.get(name).apply)
+    )
+    for one, other in zip(found, own, strict=True):
+        scale = other.abs().amax().clamp(min=1)
+        torch.testing.assert_close(
+            one / scale, other / scale, rtol=0, atol=1e-11 if images.dtype.itemsize == 8 else 2e-5
+        )
+
+
+@pytest.mark.parametrize("name", ["rotate", "shear_x", "shear_y", "translate_x", "translate_y", "equalize", "hue"])
+def test_large_images_are_as_small_ones(name: str) -> None:
+    """Of more numbers than fit into the nearest cache."""
+    images = torch.rand(3, 3, 61, 53, generator=torch.Generator().manual_seed(0))
+    high = augrad.ops.get(name).high or 0.0
+    assert_same_gradients(name, images, high * torch.tensor([0.71, -0.37, 0.13], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", ["rotate", "shear_x", "translate_x", "translate_y"])
+def test_images_that_leave_the_frame(name: str) -> None:
+    images = torch.rand(5, 1, 6, 7, generator=torch.Generator().manual_seed(0))
+    far = [0.93, 1.9, -1.3, 40.7, -1e12] if name != "rotate" else [90.3, 179.1, -133.0, 1e5, 45.0]
+    assert_same_gradients(name, images, torch.tensor(far, dtype=torch.float64))
+    nowhere = torch.full((5,), float("nan"), dtype=torch.float64)
+    assert compiled(name)(images, nowhere).shape == images.shape
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)])
+def test_hue_has_the_same_gradient_where_colours_are_equal(dtype: torch.dtype) -> None:
+    """Kinks everywhere: every pair of channels equal in turn, and a turn by whole sectors of the wheel."""
+    shades = torch.tensor([0.0, 0.25, 0.5, 1.0], dtype=dtype)
+    colours = torch.cartesian_prod(shades, shades, shades).t().reshape(1, 3, 8, 8)
+    turns = torch.tensor([0.0, 0.5, -0.5, 0.25, 0.11], dtype=torch.float64)
+    assert_same_gradients("hue", colours.expand(5, -1, -1, -1), turns)
+    eight = (colours * 255).round().to(torch.uint8).expand(5, -1, -1, -1)
+    assert torch.equal(compiled("hue")(eight, turns), augrad.ops.hue(eight, turns))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (2, 3), (5, 30)])
+def test_blur_reflects_small_images_and_their_gradients(height: int, width: int) -> None:
+    images = torch.rand(4, 3, height, width, generator=torch.Generator().manual_seed(0))
+    assert_same_gradients("gaussian_blur", images, torch.tensor([0.0, 0.4, 1.1, 2.0], dtype=torch.float64))
+
+
+def test_a_partner_of_many_gets_the_gradients_of_all() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images, others, weights = (torch.rand(6, 3, 5, 4, generator=generator) for _ in range(3))
+    images[:, :, 0] = 1.5  # clamped
+    draw = torch.tensor([0.3, 0.0, 0.99, 0.8, 0.6, 0.4])[:, None]  # image 2 for four of six
+    magnitude = torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4, 1.3], dtype=torch.float64)
+
+    def plain(images: Tensor, magnitude: Tensor, others: Tensor) -> Tensor:
+        return augrad.ops.sample_pairing(images, magnitude, draw, others=others)
+
+    pairs = compiled("sample_pairing", draw=draw)
+    found, own = (gradients(one, images, magnitude, weights, others) for one in (pairs, plain))
+    assert (own[3].abs().amax((1, 2, 3)) == 0).any()  # nobody's partner
+    for one, other in zip(found, own, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
 
 def test_the_input_stays_as_it_is_and_function_transforms_work() -> None:
@@ -142,8 +270,9 @@ def test_the_input_stays_as_it_is_and_function_transforms_work() -> None:
 
 def test_what_is_not_named_is_copied() -> None:
     images = torch.rand(3, 3, 5, 6)
-    nothing = torch.zeros(3, dtype=torch.int64)
-    output = apply_compiled(images, nothing, torch.full((3,), float("nan")), torch.rand(3, 0), 0.0, "bilinear")
+    nothing = torch.zeros(2, 3, dtype=torch.int64)
+    drawn = (nothing, torch.full((2, 3), float("nan")), torch.rand(2, 3, 0))
+    output = apply_compiled(images, *drawn, 0.0, "bilinear", images)
     assert torch.equal(output, images)
 
 

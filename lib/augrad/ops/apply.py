@@ -1,13 +1,15 @@
 """Apply what was drawn: each image its own operations, magnitudes and signs.
 
-Four ways, same result up to rounding. On a CPU, compiled code goes through the batch image by image. Where there is
-none, the images of a stage are sorted by operation and every family of operations gets its own. On a GPU a stage is one
-kernel (`augrad.ops.fused`). Inside `torch.compile`, and on a GPU without Triton, every family gets the whole batch and
-the drawn result is selected. The last two are a fixed number of launches without a synchronisation.
+Four ways, same result up to rounding. On a CPU, compiled code takes one part of the batch after another through all
+stages. Where there is none, the images of a stage are sorted by operation and every family of operations gets its own.
+On a GPU a stage is one kernel (`augrad.ops.fused`). Inside `torch.compile`, and on a GPU without Triton, every family
+gets the whole batch and the drawn result is selected. The last two are a fixed number of launches without a
+synchronisation.
 """
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -31,6 +33,9 @@ def apply_hard(images: Tensor, plan: Arrangement, sample: PolicySample, fill: fl
     settings = Settings(fill, interpolation, images)
     one_stage = _way(images)
     signed = sample.magnitude * sample.sign
+    if one_stage is _compiled and not (plan.rest and plan.rest.families):
+        chosen = torch.where(sample.gate, sample.op, -1)
+        return _all_compiled(images, plan, chosen, signed, sample.draw, settings)
     for stage in range(sample.op.shape[1]):
         chosen = torch.where(sample.gate[:, stage], sample.op[:, stage], -1)
         images = one_stage(images, plan, chosen, signed[:, stage], sample.draw[:, stage], settings)
@@ -49,12 +54,20 @@ def _way(images: Tensor) -> OneStage:
     return _sorted if transformed or images.dtype == torch.float64 or not is_available() else _compiled
 
 
+def _all_compiled(
+    images: Tensor, plan: Arrangement, chosen: Int[Tensor, "B L"], magnitude: Tensor, draw: Tensor, settings: Settings
+) -> Tensor:
+    """All stages at once. chosen: index into the policy's operations, -1 for none."""
+    codes = torch.from_numpy(np.array(plan.codes, np.int64)[chosen.t().numpy()])
+    stages = (codes, magnitude.t(), draw.transpose(0, 1))
+    return apply_compiled(images, *stages, settings.fill, settings.interpolation, settings.others)
+
+
 def _compiled(
     images: Tensor, plan: Arrangement, chosen: Int[Tensor, " B"], magnitude: Tensor, draw: Tensor, settings: Settings
 ) -> Tensor:
     """chosen: index into the policy's operations, -1 for none."""
-    codes = constant(plan.codes, chosen.dtype, chosen.device)[chosen]
-    images = apply_compiled(images, codes, magnitude, draw, settings.fill, settings.interpolation)
+    images = _all_compiled(images, plan, chosen[:, None], magnitude[:, None], draw[:, None], settings)
     if plan.rest is not None and plan.rest.families:
         images = _sorted(images, plan.rest, chosen, magnitude, draw, settings)
     return images

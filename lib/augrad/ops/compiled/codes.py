@@ -20,6 +20,12 @@ SOLARIZE_ADD = 16
 POSTERIZE = 17
 SHARPNESS = 18
 CUTOUT = 19
+HUE = 20
+GAUSSIAN_BLUR = 21
+SAMPLE_PAIRING = 22
 
 CODES = {name.lower(): number for name, number in list(globals().items()) if name.isupper() and name != "COPY"}
 """By the operation's name."""
+
+SEPARATE = HUE
+"""From here on operations have kernels of their own, which take no time to compile where nobody draws them."""

@@ -124,18 +124,25 @@ def enhance_backward(image, gradient, result, code, magnitude):
     return 0.0 if code == GRAYSCALE else total
 
 
-@njit(nogil=True)
+@njit(nogil=True, fastmath={"nsz"})
 @no_type_check
 def extremes(plane):
-    """The lowest and the highest value of one channel."""
-    low, high = plane[0, 0], plane[0, 0]
-    for row in range(plane.shape[0]):
-        for column in range(plane.shape[1]):
-            low, high = min(low, plane[row, column]), max(high, plane[row, column])
+    """The lowest and the highest value of one channel: of each column first, many at once."""
+    height, width = plane.shape
+    lows, highs = np.empty(width, plane.dtype), np.empty(width, plane.dtype)
+    for column in range(width):
+        lows[column], highs[column] = plane[0, column], plane[0, column]
+    for row in range(1, height):
+        for column in range(width):
+            value = plane[row, column]
+            lows[column], highs[column] = min(lows[column], value), max(highs[column], value)
+    low, high = lows[0], highs[0]
+    for column in range(width):
+        low, high = min(low, lows[column]), max(high, highs[column])
     return low, high
 
 
-@njit(nogil=True)
+@njit(nogil=True, fastmath={"nsz"})
 @no_type_check
 def stretch(image, result):
     """auto_contrast."""
@@ -205,26 +212,27 @@ def equalizing_curve(histogram, curve):
 
 @njit(nogil=True)
 @no_type_check
-def level_of(value):
-    return int(clip(np.rint(value * 255), 0, 255))
-
-
-@njit(nogil=True)
-@no_type_check
 def equalize(image, result):
     """Values between two levels count as the nearest."""
-    curve = np.empty(256, np.int64)
-    peak = real(image, 255)
-    for channel in range(image.shape[0]):
+    channels, height, width = image.shape
+    whole, curve, levels = np.empty(256, np.int64), np.empty(256, image.dtype), np.empty((height, width), np.uint8)
+    zero, peak = real(image, 0), real(image, 255)
+    for channel in range(channels):
         histogram = np.zeros(256, np.int64)
-        for row in range(image.shape[1]):
-            for column in range(image.shape[2]):
-                histogram[level_of(image[channel, row, column])] += 1
-        moves = equalizing_curve(histogram, curve)
-        for row in range(image.shape[1]):
-            for column in range(image.shape[2]):
-                value = image[channel, row, column]
-                result[channel, row, column] = real(image, curve[level_of(value)]) / peak if moves else value
+        for row in range(height):
+            for column in range(width):
+                levels[row, column] = np.int32(clip(np.rint(image[channel, row, column] * peak), zero, peak))
+        for row in range(height):
+            for column in range(width):
+                histogram[levels[row, column]] += 1
+        if not equalizing_curve(histogram, whole):
+            copy_plane(image[channel], result[channel])
+            continue
+        for level in range(256):
+            curve[level] = real(image, whole[level]) / peak
+        for row in range(height):
+            for column in range(width):
+                result[channel, row, column] = curve[levels[row, column]]
 
 
 @njit(nogil=True, inline="always")

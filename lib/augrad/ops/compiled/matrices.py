@@ -33,11 +33,12 @@ def _normalised(code, magnitude, height, width):
 @njit(nogil=True)
 @no_type_check
 def _in_pixels(matrix, height, width, constant):
+    # Positions from -1 to 1, j -> (2 j + 1) / width - 1, both ways; in this order a row that stays stays exactly.
     a, b, c, d, e, f = matrix
-    left, top = 1 / width - 1, 1 / height - 1  # where the first pixel's centre lies between -1 and 1
-    right = width / 2 * (a * left + b * top + c + constant) - constant / 2
-    down = height / 2 * (d * left + e * top + f + constant) - constant / 2
-    return a, b * width / height, right, d * height / width, e, down
+    b, d = b * width / height, d * height / width
+    right = ((a - constant) * (1 - width) + b * (1 - height) + c * width) / 2
+    down = (d * (1 - width) + (e - constant) * (1 - height) + f * height) / 2
+    return a, b, right, d, e, down
 
 
 @njit(nogil=True)
@@ -74,10 +75,21 @@ def _columns_within(slope, start, limit, width):
 
 @njit(nogil=True)
 @no_type_check
-def interior(matrix, row, height, width):
-    """The columns of a row whose four neighbours all lie in the image, as (first, last + 1)."""
+def touched(matrix, row, height, width):
+    """The columns of a row of which any neighbour lies in the image, as (first, last + 1); some more at its ends."""
+    a, b, c, d, e, f = matrix
+    x_first, x_last = _columns_within(a, b * row + c + 1, width + 1, width)
+    y_first, y_last = _columns_within(d, e * row + f + 1, height + 1, width)
+    first, last = max(x_first, y_first), min(x_last, y_last)
+    return (first, last) if first < last else (0, 0)
+
+
+@njit(nogil=True)
+@no_type_check
+def interior(matrix, row, height, width, near, far):
+    """The columns whose four neighbours all lie in the image, as (first, last + 1); near, far: those of `touched`."""
     a, b, c, d, e, f = matrix
     x_first, x_last = _columns_within(a, b * row + c, width - 1, width)
     y_first, y_last = _columns_within(d, e * row + f, height - 1, width)
     first, last = max(x_first, y_first), min(x_last, y_last)
-    return (first, last) if first < last else (0, 0)
+    return (first, last) if near <= first < last <= far else (far, far)

@@ -2,7 +2,7 @@
 
 from typing import no_type_check
 
-from numba import njit
+from numba import njit, uintp
 
 from augrad.ops.compiled.area import cut, cut_backward, sharpen, sharpen_backward
 from augrad.ops.compiled.codes import (
@@ -16,7 +16,11 @@ from augrad.ops.compiled.codes import (
     GRAYSCALE,
     HORIZONTAL_FLIP,
     ROTATE,
+    SEPARATE,
     SHARPNESS,
+    SHEAR_X,
+    TRANSLATE_X,
+    TRANSLATE_Y,
     VERTICAL_FLIP,
 )
 from augrad.ops.compiled.color import (
@@ -29,9 +33,10 @@ from augrad.ops.compiled.color import (
     stretch_backward,
 )
 from augrad.ops.compiled.eight_bits import by_table, recolor
+from augrad.ops.compiled.shift import shift, shift_backward
 from augrad.ops.compiled.values import copy_plane
-from augrad.ops.compiled.warp import warp
-from augrad.ops.compiled.warp_backward import warp_backward
+from augrad.ops.compiled.warp import warp, warp_nearest
+from augrad.ops.compiled.warp_backward import warp_backward, warp_nearest_backward
 
 
 @njit(nogil=True)
@@ -44,14 +49,17 @@ def _copy(image, result):
 @njit(nogil=True)
 @no_type_check
 def _flip(image, result, code):
-    _, height, width = image.shape
-    for channel in range(image.shape[0]):
+    channels, height, width = image.shape
+    last = uintp(width - 1)
+    for channel in range(channels):
         for row in range(height):
-            for column in range(width):
-                if code == HORIZONTAL_FLIP:
-                    result[channel, row, column] = image[channel, row, width - 1 - column]
-                else:
-                    result[channel, row, column] = image[channel, height - 1 - row, column]
+            line, out = image[channel, row if code == HORIZONTAL_FLIP else height - 1 - row], result[channel, row]
+            if code == HORIZONTAL_FLIP:
+                for column in range(uintp(width)):
+                    out[column] = line[last - column]
+            else:
+                for column in range(width):
+                    out[column] = line[column]
 
 
 @no_type_check
@@ -60,15 +68,21 @@ def kernels(sources, cache):
 
     @njit(nogil=True, cache=cache)
     @no_type_check
-    def forward(images, results, codes, magnitudes, draws, fill, nearest, start, stop):
-        """Images start .. stop - 1 of [B, C, H, W] in floating point. magnitudes [B], draws [B, D]: float64."""
+    def forward(images, results, codes, magnitudes, draws, fill, nearest):
+        """images [B, C, H, W] in floating point -> results. magnitudes [B], draws [B, D]: float64."""
         _ = sources
-        for index in range(start, stop):
+        for index in range(len(images)):
             image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
+            if code >= SEPARATE:
+                continue
             if code == COPY:
                 _copy(image, result)
+            elif code <= ROTATE and nearest:
+                warp_nearest(image, result, code, magnitude, fill)
+            elif code == SHEAR_X or code == TRANSLATE_X or code == TRANSLATE_Y:
+                shift(image, result, code, magnitude, fill)
             elif code <= ROTATE:
-                warp(image, result, code, magnitude, fill, nearest)
+                warp(image, result, code, magnitude, fill)
             elif code <= VERTICAL_FLIP:
                 _flip(image, result, code)
             elif code == BRIGHTNESS or code == COLOR or code == CONTRAST or code == GRAYSCALE:
@@ -86,15 +100,21 @@ def kernels(sources, cache):
 
     @njit(nogil=True, cache=cache)
     @no_type_check
-    def forward_8bit(images, results, codes, magnitudes, draws, fill, nearest, start, stop):
+    def forward_8bit(images, results, codes, magnitudes, draws, fill, nearest):
         """The same for uint8. fill: in [0, 1]."""
         _ = sources
-        for index in range(start, stop):
+        for index in range(len(images)):
             image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
+            if code >= SEPARATE:
+                continue
             if code == COPY or ((code == COLOR or code == GRAYSCALE) and image.shape[0] == 1):
                 _copy(image, result)
+            elif code <= ROTATE and nearest:
+                warp_nearest(image, result, code, magnitude, fill * 255)
+            elif code == SHEAR_X or code == TRANSLATE_X or code == TRANSLATE_Y:
+                shift(image, result, code, magnitude, fill * 255)
             elif code <= ROTATE:
-                warp(image, result, code, magnitude, fill * 255, nearest)
+                warp(image, result, code, magnitude, fill * 255)
             elif code <= VERTICAL_FLIP:
                 _flip(image, result, code)
             elif code == COLOR or code == GRAYSCALE:
@@ -108,17 +128,23 @@ def kernels(sources, cache):
 
     @njit(nogil=True, cache=cache)
     @no_type_check
-    def backward(images, gradients, results, codes, magnitudes, draws, fill, nearest, to_magnitudes, start, stop):
+    def backward(images, gradients, results, codes, magnitudes, to_magnitudes, draws, fill, nearest):
         """Gradients by the results -> `results`, those by the images, and `to_magnitudes` [B]."""
         _ = sources
-        for index in range(start, stop):
+        for index in range(len(images)):
             image, gradient, result = images[index], gradients[index], results[index]
             code, magnitude = codes[index], magnitudes[index]
+            if code >= SEPARATE:
+                continue
             found = 0.0
             if code == COPY or code == EQUALIZE:
                 _copy(gradient, result)
+            elif code <= ROTATE and nearest:
+                warp_nearest_backward(gradient, result, code, magnitude)
+            elif code == SHEAR_X or code == TRANSLATE_X or code == TRANSLATE_Y:
+                found = shift_backward(image, gradient, result, code, magnitude, fill)
             elif code <= ROTATE:
-                found = warp_backward(image, gradient, result, code, magnitude, fill, nearest)
+                found = warp_backward(image, gradient, result, code, magnitude, fill)
             elif code <= VERTICAL_FLIP:
                 _flip(gradient, result, code)
             elif code == BRIGHTNESS or code == COLOR or code == CONTRAST or code == GRAYSCALE:

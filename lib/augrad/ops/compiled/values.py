@@ -3,7 +3,7 @@
 from typing import no_type_check
 
 import numpy as np
-from numba import njit, types
+from numba import njit, types, uintp
 from numba.extending import overload
 
 
@@ -31,6 +31,79 @@ def _stored(image, value):
     return lambda image, value: value
 
 
+def shade(image, value):
+    """`value`, an element of `image`, as a shade between 0, black, and 1, in the type that `image` is computed in."""
+
+
+@overload(shade, inline="always")
+@no_type_check
+def _shade(image, value):
+    if image.dtype == types.uint8:
+        return lambda image, value: np.float32(value) / np.float32(255)
+    return lambda image, value: value
+
+
+def shaded(image, shade):
+    """`shade`, between 0 and 1, as an element of `image`: in 8 bits the nearest whole number, half to even."""
+
+
+@overload(shaded, inline="always")
+@no_type_check
+def _shaded(image, shade):
+    if image.dtype == types.uint8:
+        return lambda image, shade: np.uint8(np.rint(shade * np.float32(255)))
+    return lambda image, shade: shade
+
+
+def room(image, rows, columns):
+    """[rows, columns] to write to, of the type that `image` is computed in."""
+
+
+@overload(room)
+@no_type_check
+def _room(image, rows, columns):
+    dtype = np.float64 if image.dtype == types.float64 else np.float32
+    return lambda image, rows, columns: np.empty((rows, columns), dtype)
+
+
+_NEAR = 2**13
+"""Numbers of an image that fit into the nearest cache."""
+
+
+def readable(image):
+    """`image` [C, H, W] as [C, H W] of the type that it is computed in, for reading here and there.
+
+    A copy of a large one: it is read in order, once, and from then on near at hand.
+    """
+
+
+@overload(readable)
+@no_type_check
+def _readable(image):
+    dtype, whole = (np.float64 if image.dtype == types.float64 else np.float32), image.dtype == types.uint8
+
+    def copied(image):
+        channels, height, width = image.shape
+        result = np.empty((channels, height * width), dtype)
+        for channel in range(channels):
+            out, at = result[channel], uintp(0)
+            for row in range(height):
+                for column in range(width):
+                    out[at] = image[channel, row, column]
+                    at += uintp(1)
+        return result
+
+    if whole:
+        return copied
+    copied = njit(nogil=True)(copied)
+
+    def at_hand(image):
+        channels, height, width = image.shape
+        return image.reshape(channels, height * width) if image.size <= _NEAR else copied(image)
+
+    return at_hand
+
+
 @njit(nogil=True, inline="always")
 @no_type_check
 def clip(value, low, high):
@@ -44,3 +117,12 @@ def copy_plane(plane, result):
     for row in range(plane.shape[0]):
         for column in range(plane.shape[1]):
             result[row, column] = plane[row, column]
+
+
+@njit(nogil=True)
+@no_type_check
+def clear(plane):
+    """plane[:] = 0"""
+    for row in range(plane.shape[0]):
+        for column in range(plane.shape[1]):
+            plane[row, column] = 0

@@ -1,41 +1,23 @@
 """Resampling one image. Definition: `augrad.ops.geometric.resample`."""
 
-import math
 from typing import no_type_check
 
 import numpy as np
 from numba import njit, uintp
 
-from augrad.ops.compiled.matrices import interior, matrix_in_pixels
-from augrad.ops.compiled.values import real, stored
+from augrad.ops.compiled.border import at_border, outside
+from augrad.ops.compiled.matrices import interior, matrix_in_pixels, touched
+from augrad.ops.compiled.values import readable, real, stored
 
 ONE = uintp(1)
 
 
 @njit(nogil=True)
 @no_type_check
-def _at_border(image, result, row, column, x, y, fill):
+def warp_nearest(image, result, code, magnitude, fill):
+    """As `warp`, for the nearest pixel."""
     channels, height, width = image.shape
-    x0, y0 = int(math.floor(x)), int(math.floor(y))
-    right, down = x - x0, y - y0
-    for channel in range(channels):
-        value, coverage = 0.0, 0.0
-        for dy in range(2):
-            for dx in range(2):
-                if 0 <= x0 + dx < width and 0 <= y0 + dy < height:
-                    weight = (right if dx else 1 - right) * (down if dy else 1 - down)
-                    value += weight * image[channel, y0 + dy, x0 + dx]
-                    coverage += weight
-        if fill != 0:
-            value = coverage * (value - fill) + fill
-        result[channel, row, column] = stored(result, value)
-
-
-@njit(nogil=True)
-@no_type_check
-def _nearest(image, result, matrix, fill):
-    channels, height, width = image.shape
-    a, b, c, d, e, f = matrix
+    a, b, c, d, e, f = matrix_in_pixels(code, magnitude, height, width)
     for row in range(height):
         for column in range(width):
             x, y = np.rint(a * column + b * row + c), np.rint(d * column + e * row + f)
@@ -47,29 +29,41 @@ def _nearest(image, result, matrix, fill):
 
 @njit(nogil=True, fastmath={"contract", "nsz"})
 @no_type_check
-def warp(image, result, code, magnitude, fill, nearest):
+def warp(image, result, code, magnitude, fill):
     """image, result: [C, H, W]. fill: among the image's own values."""
     channels, height, width = image.shape
     matrix = matrix_in_pixels(code, magnitude, height, width)
-    if nearest:
-        _nearest(image, result, matrix, fill)
-        return
     a, b, c, d, e, f = matrix
-    pixels, below = image.reshape(channels, height * width), uintp(width)
+    pixels, below, upright = readable(image), uintp(width), a == 1 and b == 0 and c == 0
+    at, rights, downs = np.empty(width, np.int32), np.empty(width, pixels.dtype), np.empty(width, pixels.dtype)
     for row in range(height):
-        first, last = interior(matrix, row, height, width)
-        for column in range(first):
-            _at_border(image, result, row, column, a * column + b * row + c, d * column + e * row + f, fill)
-        for column in range(last, width):
-            _at_border(image, result, row, column, a * column + b * row + c, d * column + e * row + f, fill)
-        for column in range(first, last):
-            x, y = a * column + (b * row + c), d * column + (e * row + f)
+        near, far = touched(matrix, row, height, width)
+        first, last = interior(matrix, row, height, width, near, far)
+        outside(result, row, 0, near, fill)
+        outside(result, row, far, width, fill)
+        for column in range(near, first):
+            at_border(image, result, row, column, a * column + b * row + c, d * column + e * row + f, fill)
+        for column in range(last, far):
+            at_border(image, result, row, column, a * column + b * row + c, d * column + e * row + f, fill)
+        # Unsigned positions: signed ones would be tested for counting from the end.
+        inside = (uintp(first), uintp(last))
+        x_start, y_start = b * row + c, e * row + f
+        for column in range(*inside):
+            x, y = a * column + x_start, d * column + y_start
             x0, y0 = np.int32(x), np.int32(y)
-            right, down = real(image, x - x0), real(image, y - y0)
-            at = uintp(y0 * np.int32(width) + x0)
-            for channel in range(channels):
-                # Unsigned positions: signed ones would be tested for counting from the end.
-                nw, ne = real(image, pixels[channel, at]), real(image, pixels[channel, at + ONE])
-                sw, se = real(image, pixels[channel, at + below]), real(image, pixels[channel, at + below + ONE])
-                over, under = nw + (ne - nw) * right, sw + (se - sw) * right
-                result[channel, row, column] = stored(result, over + (under - over) * down)
+            rights[column], downs[column] = x - x0, y - y0
+            at[column] = y0 * np.int32(width) + x0
+        for channel in range(channels):  # positions of 32 bits: what vector instructions gather from
+            plane, out = pixels[channel], result[channel, row]
+            if upright:  # shear_y: two pixels of the same column
+                for column in range(*inside):
+                    north = plane[uintp(at[column])]
+                    south = plane[uintp(at[column]) + below]
+                    out[column] = stored(result, north + (south - north) * downs[column])
+                continue
+            for column in range(*inside):
+                nw, right = uintp(at[column]), rights[column]
+                sw = nw + below
+                over = plane[nw] + (plane[nw + ONE] - plane[nw]) * right
+                under = plane[sw] + (plane[sw + ONE] - plane[sw]) * right
+                out[column] = stored(result, over + (under - over) * downs[column])

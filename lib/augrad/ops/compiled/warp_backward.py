@@ -1,54 +1,24 @@
 """The derivative of resampling one image, by its pixels and by the magnitude."""
 
-import math
 from typing import no_type_check
 
 import numpy as np
 from numba import njit, uintp
 
-from augrad.ops.compiled.matrices import interior, matrix_derivative, matrix_in_pixels
-from augrad.ops.compiled.values import real
+from augrad.ops.compiled.border import at_border_backward
+from augrad.ops.compiled.matrices import interior, matrix_derivative, matrix_in_pixels, touched
+from augrad.ops.compiled.values import clear, readable, real
 from augrad.ops.compiled.warp import ONE
 
 
 @njit(nogil=True)
 @no_type_check
-def _at_border(image, gradient, result, row, column, x, y, fill):
-    channels, height, width = image.shape
-    x0, y0 = int(math.floor(x)), int(math.floor(y))
-    right, down = x - x0, y - y0
-    by_x, by_y = 0.0, 0.0
-    for channel in range(channels):
-        coming = gradient[channel, row, column]
-        value, value_x, value_y, coverage, coverage_x, coverage_y = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        for dy in range(2):
-            for dx in range(2):
-                if 0 <= x0 + dx < width and 0 <= y0 + dy < height:
-                    across, along = (right if dx else 1 - right), (down if dy else 1 - down)
-                    weight, weight_x, weight_y = across * along, (along if dx else -along), (across if dy else -across)
-                    pixel = image[channel, y0 + dy, x0 + dx]
-                    value, coverage = value + weight * pixel, coverage + weight
-                    value_x, coverage_x = value_x + weight_x * pixel, coverage_x + weight_x
-                    value_y, coverage_y = value_y + weight_y * pixel, coverage_y + weight_y
-        share = coming * (coverage if fill != 0 else 1.0)
-        for dy in range(2):
-            for dx in range(2):
-                if 0 <= x0 + dx < width and 0 <= y0 + dy < height:
-                    weight = (right if dx else 1 - right) * (down if dy else 1 - down)
-                    result[channel, y0 + dy, x0 + dx] += share * weight
-        by_x += share * value_x
-        by_y += share * value_y
-        if fill != 0:
-            by_x += coming * (value - fill) * coverage_x
-            by_y += coming * (value - fill) * coverage_y
-    return by_x, by_y
-
-
-@njit(nogil=True)
-@no_type_check
-def _nearest(gradient, result, matrix):
+def warp_nearest_backward(gradient, result, code, magnitude):
+    """As `warp_backward`; the magnitude has no gradient."""
     channels, height, width = gradient.shape
-    a, b, c, d, e, f = matrix
+    a, b, c, d, e, f = matrix_in_pixels(code, magnitude, height, width)
+    for channel in range(channels):
+        clear(result[channel])
     for row in range(height):
         for column in range(width):
             x, y = np.rint(a * column + b * row + c), np.rint(d * column + e * row + f)
@@ -59,46 +29,71 @@ def _nearest(gradient, result, matrix):
 
 @njit(nogil=True, fastmath={"contract", "nsz"})
 @no_type_check
-def warp_backward(image, gradient, result, code, magnitude, fill, nearest):
+def warp_backward(image, gradient, result, code, magnitude, fill):
     """gradient: by the warped image. Writes the gradient by `image` to `result`; returns that by the magnitude."""
     channels, height, width = image.shape
     matrix = matrix_in_pixels(code, magnitude, height, width)
-    for channel in range(channels):
-        for row in range(height):
-            for column in range(width):
-                result[channel, row, column] = 0
-    if nearest:
-        _nearest(gradient, result, matrix)
-        return 0.0
     a, b, c, d, e, f = matrix
     da, db, dc, dd, de, df = matrix_derivative(code, magnitude, height, width)
-    pixels, sums, below = image.reshape(channels, height * width), result.reshape(channels, -1), uintp(width)
-    total, zero = 0.0, real(image, 0)
+    for channel in range(channels):
+        clear(result[channel])
+    pixels, below = readable(image), uintp(width)
+    zero, one, total, upright = real(image, 0), real(image, 1), 0.0, a == 1 and b == 0 and c == 0
+    # Sums of neighbours in two places: an addition need not wait for the one before.
+    sums = result.reshape(channels, height * width)
+    sums_east = np.zeros((channels, 0 if upright else height * width), result.dtype)
+    at, rights, downs = np.empty(width, np.int32), np.empty(width, result.dtype), np.empty(width, result.dtype)
     for row in range(height):
-        first, last = interior(matrix, row, height, width)
+        near, far = touched(matrix, row, height, width)
+        first, last = interior(matrix, row, height, width, near, far)
         for part in range(2):
-            for column in range(0 if part == 0 else last, first if part == 0 else width):
+            for column in range(near if part == 0 else last, first if part == 0 else far):
                 x, y = a * column + b * row + c, d * column + e * row + f
-                if -1 < x < width and -1 < y < height:
-                    by_x, by_y = _at_border(image, gradient, result, row, column, x, y, fill)
-                    total += by_x * (da * column + db * row + dc) + by_y * (dd * column + de * row + df)
-        for column in range(first, last):
-            x, y = a * column + (b * row + c), d * column + (e * row + f)
+                to_x, to_y = at_border_backward(image, gradient, result, row, column, x, y, fill)
+                total += to_x * (da * column + db * row + dc) + to_y * (dd * column + de * row + df)
+        inside = (uintp(first), uintp(last))
+        x_start, y_start = b * row + c, e * row + f
+        for column in range(*inside):
+            x, y = a * column + x_start, d * column + y_start
             x0, y0 = np.int32(x), np.int32(y)
-            right, down = real(image, x - x0), real(image, y - y0)
-            at = uintp(y0 * np.int32(width) + x0)
-            both = right * down
-            by_x, by_y = zero, zero
-            for channel in range(channels):
-                coming = gradient[channel, row, column]
-                nw, ne = pixels[channel, at], pixels[channel, at + ONE]
-                sw, se = pixels[channel, at + below], pixels[channel, at + below + ONE]
-                over, twist = ne - nw, (se - sw) - (ne - nw)
-                by_x += coming * (over + twist * down)
-                by_y += coming * ((sw - nw) + twist * right)
-                sums[channel, at] += coming * (1 - right - down + both)
-                sums[channel, at + ONE] += coming * (right - both)
-                sums[channel, at + below] += coming * (down - both)
-                sums[channel, at + below + ONE] += coming * both
-            total += by_x * (da * column + db * row + dc) + by_y * (dd * column + de * row + df)
+            rights[column], downs[column] = x - x0, y - y0
+            at[column] = y0 * np.int32(width) + x0
+        for channel in range(channels):
+            plane, here, east, incoming = pixels[channel], sums[channel], sums_east[channel], gradient[channel, row]
+            if upright:  # shear_y: two pixels of the same column
+                by_y, by_y_place, place = zero, zero, real(image, first)
+                for column in range(*inside):
+                    nw, coming = uintp(at[column]), incoming[column]
+                    sw, lower = nw + below, coming * downs[column]
+                    rise = coming * (plane[sw] - plane[nw])
+                    by_y += rise
+                    by_y_place += rise * place
+                    place += one
+                    here[nw] += coming - lower
+                    here[sw] += lower
+                total += by_y * (de * row + df) + by_y_place * dd
+                continue
+            # Sums of the derivatives by x and y, and of their products with the column.
+            by_x, by_y, by_x_place, by_y_place, place = zero, zero, zero, zero, real(image, first)
+            for column in range(*inside):
+                nw, right, down, coming = uintp(at[column]), rights[column], downs[column], incoming[column]
+                sw = nw + below
+                over, under = plane[nw + ONE] - plane[nw], plane[sw + ONE] - plane[sw]
+                slope_x = coming * (over + (under - over) * down)
+                slope_y = coming * ((plane[sw] - plane[nw]) + (under - over) * right)
+                by_x += slope_x
+                by_y += slope_y
+                by_x_place += slope_x * place
+                by_y_place += slope_y * place
+                place += one
+                lower = coming * down
+                upper = coming - lower
+                here[nw] += upper - upper * right
+                east[nw] += upper * right
+                here[sw] += lower - lower * right
+                east[sw] += lower * right
+            total += by_x * (db * row + dc) + by_y * (de * row + df) + by_x_place * da + by_y_place * dd
+    for channel in range(channels):
+        for at_east in range(1, sums_east.shape[1]):
+            sums[channel, at_east] += sums_east[channel, at_east - 1]
     return total

@@ -1,0 +1,60 @@
+"""The operations from `SEPARATE` on, in kernels of their own: compiled when the first of them is drawn."""
+
+from typing import no_type_check
+
+from numba import njit
+
+from augrad.ops.compiled.blur import blur, blur_backward
+from augrad.ops.compiled.codes import GAUSSIAN_BLUR, HUE, SAMPLE_PAIRING
+from augrad.ops.compiled.hue import turn_hue, turn_hue_backward
+from augrad.ops.compiled.pairing import add_to_other, pair, pair_backward
+
+
+@no_type_check
+def separate_kernels(sources, cache):
+    """(forward, backward, backward_others). sources: as in `augrad.ops.compiled.stage.kernels`."""
+
+    @njit(nogil=True, cache=cache)
+    @no_type_check
+    def forward(images, results, codes, magnitudes, others, partners):
+        """Those of images [B, C, H, W] that drew one of the operations -> results: floating point or uint8.
+
+        magnitudes: float64 [B]. Image i is paired with others[partners[i]].
+        """
+        _ = sources
+        for index in range(len(images)):
+            image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
+            if code == HUE:
+                turn_hue(image, result, magnitude)
+            elif code == GAUSSIAN_BLUR:
+                blur(image, result, magnitude)
+            elif code == SAMPLE_PAIRING:
+                pair(image, others[partners[index]], result, magnitude)
+
+    @njit(nogil=True, cache=cache)
+    @no_type_check
+    def backward(images, gradients, results, codes, magnitudes, to_magnitudes, others, partners):
+        """Gradients by the results -> `results`, those by the images, and `to_magnitudes` [B]."""
+        _ = sources
+        for index in range(len(images)):
+            image, gradient, result = images[index], gradients[index], results[index]
+            code, magnitude = codes[index], magnitudes[index]
+            if code == HUE:
+                to_magnitudes[index] = turn_hue_backward(image, gradient, result, magnitude)
+            elif code == GAUSSIAN_BLUR:
+                to_magnitudes[index] = blur_backward(image, gradient, result, magnitude)
+            elif code == SAMPLE_PAIRING:
+                other = others[partners[index]]
+                to_magnitudes[index] = pair_backward(image, other, gradient, result, magnitude)
+
+    @njit(nogil=True, cache=cache)
+    @no_type_check
+    def backward_others(images, gradients, results, codes, magnitudes, others, partners):
+        """Gradients by the other image of those that are paired: added to `results`."""
+        _ = sources
+        for index in range(len(images)):
+            if codes[index] == SAMPLE_PAIRING:
+                other = others[partners[index]]
+                add_to_other(images[index], other, gradients[index], results[index], magnitudes[index])
+
+    return forward, backward, backward_others
