@@ -1,8 +1,6 @@
 """The figures of `estimator_report.py`: what each estimator gets wrong, and how much it scatters."""
 
-import io
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
@@ -11,12 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
-from PIL import Image
 
-from augrad.atomic import write_bytes
 from augrad.show.style import COLORS, FAINT, INK, MUTED, new_figure, style
-
-__all__ = ["by_draws", "by_temperature", "hypergradients", "overview", "save_figure"]
 
 BLUE, RED, GREEN, PINK, SKY, ORANGE, PURPLE, BROWN = COLORS
 LOOKS = {
@@ -158,18 +152,6 @@ def hypergradients(
             panel.yaxis.set_minor_formatter(NullFormatter())
         right.set_ylim(bottom=LEAST_ERROR * 0.7)
     return figure
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """As a PNG of 256 colours, which is half the size. The same figure, the same bytes."""
-    buffer, small = io.BytesIO(), io.BytesIO()
-    with style():
-        figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    picture = Image.open(buffer).convert("RGB")
-    # Not the median cut, which drops the colours of small marks.
-    picture = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    picture.save(small, format="png", optimize=True)
-    write_bytes(path, small.getvalue())
 
 
 def _sweep(

@@ -12,7 +12,6 @@ import os
 import pickle
 import platform
 import statistics
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,21 +23,11 @@ from augrad.atomic import write_bytes
 from augrad.estimators.enumerate import outcome_count
 from augrad.problems.joint_space import JointSpace
 from estimator_measures import GROUPS, PLAIN, SMALL, Error, Report, Size, run
+from pages import command, markdown, write_page
 
 EVALUATIONS = {"rebar": "3, 2 differentiated"} | dict.fromkeys(
     ("gumbel, pathwise magnitudes", "gumbel, straight_through_pixels", "gumbel, soft", "mixture"), "1, differentiated"
 )
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-
-
-def markdown(title: str, head: list[str], rows: dict[str, list[str]]) -> list[str]:
-    """A table under a title in bold; rows by what stands in the first column."""
-    return [
-        *("", f"**{title}**", ""),
-        f"| {' | '.join(head)} |",
-        "|---" * len(head) + "|",
-        *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()),
-    ]
 
 
 def tables(report: Report) -> list[str]:
@@ -92,12 +81,9 @@ def median_angle(errors: Sequence[Error]) -> str:
 
 def provenance(report: Report, seconds: float, processes: int) -> str:
     """The command that measured, on what, and how much."""
-    size, arguments = report.size, sys.argv[1:]
-    if "--measured" in arguments:
-        index = arguments.index("--measured")
-        arguments = arguments[:index] + arguments[index + 2 :]
+    size = report.size
     return (
-        f"Command: `python scripts/estimator_report.py {' '.join(arguments)}`, {seconds:.0f} s of processor time "
+        f"Command: `{command('estimator_report.py')}`, {seconds:.0f} s of processor time "
         f"in {processes} processes of one thread; {platform.machine()}, {os.cpu_count()} CPU cores; torch "
         f"{torch.__version__}, float64. Tables and figure 1: n = {size.estimates} estimates of {size.batch} draws "
         f"each; figures 2 and 3: n = {size.sweep_estimates}; `enumerate`: a tenth of n. The controls of relax, rebar "
@@ -128,21 +114,6 @@ CAPTIONS = {
 }
 
 
-def write_page(page: Path, report: Report, note: str) -> None:
-    """Figures beside the page, tables and links between its marks; a page without marks gets them at its end."""
-    folder = page.parent / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = [BEGIN, "", note]
-    for number, (name, figure) in enumerate(figures_of(report).items(), 1):
-        figures.save_figure(figure, folder / f"{name}.png")
-        lines += ["", f"![{name}](figures/{name}.png)", "", f"**Figure {number}.** {CAPTIONS[name]}"]
-    lines += [*tables(report), "", END]
-    text = page.read_text() if page.exists() else "# Estimators and hypergradients\n"
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    write_bytes(page, (before.rstrip("\n") + "\n\n" + "\n".join(lines) + (after or "\n")).encode())
-
-
 def main() -> None:
     """Measure, draw, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -160,7 +131,7 @@ def main() -> None:
         note = provenance(report, os.times().children_user, options.processes)
     if options.measured:
         write_bytes(options.measured, pickle.dumps((report, note)))
-    write_page(options.page, report, note)
+    write_page(options.page, "Estimators and hypergradients", note, figures_of(report), CAPTIONS, tables(report))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,66 @@
+"""What the reports share: tables, small pictures, and the part of a page between two marks."""
+
+import io
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from augrad.atomic import write_bytes
+from augrad.show.style import style
+
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+def markdown(title: str, head: list[str], rows: dict[str, list[str]]) -> list[str]:
+    """A table under a title in bold; rows by what stands in the first column."""
+    return [
+        *("", f"**{title}**", ""),
+        f"| {' | '.join(head)} |",
+        "|---" * len(head) + "|",
+        *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()),
+    ]
+
+
+def command(script: str) -> str:
+    """The command as it was given, without what only says where numbers are kept."""
+    arguments = sys.argv[1:]
+    if "--measured" in arguments:
+        index = arguments.index("--measured")
+        arguments = arguments[:index] + arguments[index + 2 :]
+    return f"python scripts/{script} {' '.join(arguments)}"
+
+
+def write_page(
+    page: Path, title: str, note: str, figures: Mapping[str, Figure], captions: Mapping[str, str], tables: list[str]
+) -> None:
+    """Figures beside the page, and between its marks the note, links to them and the tables.
+
+    figures, captions: by the files' names. title: of a page that is not there yet. A page without marks gets them at
+    its end.
+    """
+    folder = page.parent / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [BEGIN, "", note]
+    for number, (name, figure) in enumerate(figures.items(), 1):
+        save_figure(figure, folder / f"{name}.png")
+        lines += ["", f"![{name}](figures/{name}.png)", "", f"**Figure {number}.** {captions[name]}"]
+    lines += [*tables, "", END]
+    text = page.read_text() if page.exists() else f"# {title}\n"
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    write_bytes(page, (before.rstrip("\n") + "\n\n" + "\n".join(lines) + (after or "\n")).encode())
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """As a PNG of 256 colours, which is half the size. The same figure, the same bytes."""
+    buffer, small = io.BytesIO(), io.BytesIO()
+    with style():
+        figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    picture = Image.open(buffer).convert("RGB")
+    # Not the median cut, which drops the colours of small marks.
+    picture = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    picture.save(small, format="png", optimize=True)
+    write_bytes(path, small.getvalue())
