@@ -98,3 +98,50 @@ def test_the_cost_of_a_search_step_is_written_down(tmp_path: Path) -> None:
     assert found["finite_difference_error"] < 0.1
     assert "scores, jvp" in found["parts"]
     assert "gumbel, pathwise magnitudes" in out
+
+
+def test_the_strength_report_in_a_small_configuration(tmp_path: Path) -> None:
+    """Both networks and every way are there; what should agree agrees, and the text around the marks is kept."""
+    path = tmp_path / "strength.md"
+    path.write_text("# Before\n\n<!-- measured: begin -->\nold\n<!-- measured: end -->\n\nAfter.\n")
+    run("strength_report.py", "--page", path, "--small", "--processes", 1)
+    text = path.read_text()
+    assert text.startswith("# Before\n\n<!-- measured: begin -->\n")
+    assert text.endswith("<!-- measured: end -->\n\nAfter.\n")
+    assert "python scripts/strength_report.py" in text
+    networks = ("ReLU, max pooling", "SiLU, average pooling")
+    truth, bias = rows_of(text, "The truth"), rows_of(text, "Bias")
+    assert [any(network in name for name in truth) for network in networks] == [True, True]
+    for name, cells in truth.items():
+        fixed = float(cells[1].split()[0])
+        mean, error = map(float, cells[2].split(" ± "))
+        assert abs(mean - fixed) < 5 * error + 1e-3, name
+        assert float(bias[name][0]) == fixed
+    assert len(rows_of(text, "A point magnitude")) == len(truth)
+    figures = sorted((tmp_path / "figures").iterdir())
+    assert [path.name for path in figures] == ["strength_bias.png", "strength_error.png", "strength_jumps.png"]
+    assert all(f"figures/{path.name}" in text for path in figures)
+    for figure in figures:
+        colors = Image.open(figure).convert("RGB").getcolors(maxcolors=256)
+        assert colors is not None
+        assert len(colors) > 20, figure.name
+
+
+def test_the_rotation_range_of_a_way_and_a_network(tmp_path: Path) -> None:
+    """Settings of the estimator and the network reach the searches; a best angle that is given needs no grid."""
+    table = tmp_path / "table.md"
+    run(
+        "rotation_range.py", "--out", tmp_path / "runs", "--table", table, "--seeds", 1, "--minimum", 45,
+        "--estimators", "gumbel,magnitude=pathwise", "--overrides", "model.activation=relu", "model.pool=max",
+        "search.steps=3", "search.warmup_steps=0", "data.train_size=200",
+    )  # fmt: skip
+    (directory,) = (tmp_path / "runs").iterdir()
+    config = (directory / ".hydra" / "config.yaml").read_text()
+    for setting in ("magnitude: pathwise", "activation: relu", "pool: max"):
+        assert setting in config
+    text = table.read_text()
+    assert "validation loss" not in text
+    row = next(line for line in text.splitlines() if line.startswith("| gumbel,magnitude=pathwise"))
+    angle, last = (float(cell.strip().rstrip("°")) for cell in (row.split("|")[2], row.split("|")[5]))
+    assert 0 < angle < 90
+    assert 0 < last < 90
