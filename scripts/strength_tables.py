@@ -79,7 +79,7 @@ def tables(report: Report) -> list[str]:
         name: [
             *(f"{cell.ways[way].deviation:.2f}" for way in WAYS),
             *(f"{cell.ways[way].milliseconds:.0f}" for way in WAYS),
-            f"{turning_point(cell):,.0f}",
+            f"{count:,.0f}" if (count := turning_point(cell)) < 1e6 else "more than a million",
         ]
         for (_, name), cell in cells.items()
     }
