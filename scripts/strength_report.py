@@ -18,7 +18,7 @@ from strength_tables import provenance, tables
 
 CAPTIONS = {
     "strength_jumps": "Scores against the angle after 200 steps (black), and the integral of their slope from the same "
-    "start (red), which is all that a pathwise estimate knows. Above one image, below the mean of the batch.",
+    "start (orange), which is all that a pathwise estimate knows. Above one image, below the mean of the batch.",
     "strength_bias": "Brute force (black bar; star: the derivative of J) and the ways, with two standard errors.",
     "strength_error": "Bias and noise together, over all rotations of the table, as a share of the derivative. Score "
     "and RELAX have no bias, and their lines are noise alone.",
