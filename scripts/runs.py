@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -15,19 +16,29 @@ from augrad.policy_file.convert import policy_from_document
 
 
 def search_once(directory: Path, overrides: list[str]) -> Path:
-    """The directory of a complete `augrad search`: run, resumed, or found as it is. One thread."""
+    """The directory of a complete `augrad search`: run, resumed, or found as it is. One thread.
+
+    `processor_seconds` in it says how much time of a processor all of the run took.
+    """
     if not (directory / "report.html").exists():
         resume = [f"resume={directory}"] if (directory / "checkpoint.pt").exists() else []
         arguments = resume or [*overrides, "compare=null", f"hydra.run.dir={directory}"]
-        done = subprocess.run(
-            [sys.executable, "-m", "augrad.experiments.cli", "search", *arguments],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        if done.returncode:
-            raise SystemExit(f"{directory}: augrad search ended with status {done.returncode}\n{done.stderr[-2000:]}")
+        with tempfile.TemporaryFile("w+") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "augrad.experiments.cli", "search", *arguments],
+                env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            errors.seek(0)
+            said = errors.read()
+        if process.returncode:
+            raise SystemExit(f"{directory}: augrad search ended with status {process.returncode}\n{said[-2000:]}")
+        clock = directory / "processor_seconds"
+        before = float(clock.read_text()) if resume and clock.exists() else 0.0
+        clock.write_text(f"{before + usage.ru_utime + usage.ru_stime:.1f}\n")
         print(directory.name, file=sys.stderr, flush=True)
     return directory
 

@@ -145,3 +145,35 @@ def test_the_rotation_range_of_a_way_and_a_network(tmp_path: Path) -> None:
     angle, last = (float(cell.strip().rstrip("°")) for cell in (row.split("|")[2], row.split("|")[5]))
     assert 0 < angle < 90
     assert 0 < last < 90
+
+
+def test_the_table_of_what_becomes_of_the_recipes(tmp_path: Path) -> None:
+    """A few steps of two recipes: one whose classifier is a result, and one whose policy is judged by a fresh one."""
+    table = tmp_path / "table.md"
+    arguments = (
+        *("stability.py", "--out", tmp_path / "runs", "--table", table, "--seeds", 1, "--jobs", 1, "--epochs", 1),
+        *("--plants", "invert", "--recipes", "faster_autoaugment", "online_unguarded"),
+        *("--overrides", "search.steps=3", "search.batch_size=32", "search.warmup_steps=0", "data.train_size=200"),
+    )
+    run(*arguments)
+    rows = {line.split("|")[2].strip(): line.split("|")[3:] for line in table.read_text().splitlines()[4:]}
+    assert list(rows) == [
+        "*no augmentation*",
+        "*the true transformation*",
+        "`faster_autoaugment`",
+        "`online_unguarded`",
+    ]
+    config = (tmp_path / "runs" / "invert-online_unguarded-0" / ".hydra" / "config.yaml").read_text()
+    assert "op: invert" in config
+    assert "signal_floor: 0" in config
+    for recipe in ("`faster_autoaugment`", "`online_unguarded`"):
+        found, share, other, collapsed, accuracy, seconds, _ = (cell.strip() for cell in rows[recipe])
+        assert found == f"{int(float(share) > float(other))} of 1"
+        assert collapsed == "0 of 1"
+        assert accuracy.endswith("(one seed, no interval)")
+        assert 1 < float(seconds) < 600
+    kept = sorted(path.name for path in (tmp_path / "runs").glob("*.accuracy"))
+    assert [name.split("-")[1] for name in kept] == ["faster_autoaugment", "no augmentation", "the true transformation"]
+    before = table.read_text()
+    run(*arguments)  # nothing is done twice: the table is the same to the processor second
+    assert table.read_text() == before
