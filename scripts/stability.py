@@ -45,19 +45,21 @@ class Recipe:
     keeps_classifier: bool = False
 
 
-UNGUARDED = "search.signal_floor=0"
+UNGUARDED, UNBOUNDED = "search.signal_floor=0", "search.regularizers.selection_entropy=null"
 RECIPES = {
     "dada": Recipe(("experiment=dada",)),
     "dada_gumbel": Recipe(("experiment=dada_gumbel",)),
     "faster_autoaugment": Recipe(("experiment=faster_autoaugment",)),
     "ddas": Recipe(("experiment=ddas",)),
     "adversarial_autoaugment": Recipe(("experiment=adversarial_autoaugment",), keeps_classifier=True),
+    "adversarial_unbounded": Recipe(("experiment=adversarial_autoaugment", UNBOUNDED), keeps_classifier=True),
     "madao": Recipe(("experiment=madao",), keeps_classifier=True),
     "madao_unguarded": Recipe(("experiment=madao", UNGUARDED), keeps_classifier=True),
     "online": Recipe(("experiment=online",), keeps_classifier=True),
     "online_unguarded": Recipe(("experiment=online", UNGUARDED), keeps_classifier=True),
 }
-"""The recipes; and two of them without the guard that ends the policy's learning where there is no signal left."""
+"""The recipes; two of them without the guard that ends the policy's learning where there is no signal left, and one
+without the bound on its entropy."""
 
 
 class Outcome(NamedTuple):
