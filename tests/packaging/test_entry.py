@@ -25,6 +25,7 @@ pytestmark = pytest.mark.slow  # a process for every call
 PROGRAM = '''
 import json
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -85,6 +86,8 @@ def serve():
         request = json.loads(line)
         child = os.fork()
         if child == 0:
+            # As from a terminal: tests that run in the background may have been told to ignore Ctrl-C.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             os.chdir(request["folder"])
             os.environ.update(request["environment"])
             for stream, name in ((1, "stdout"), (2, "stderr")):
