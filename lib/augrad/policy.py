@@ -126,8 +126,6 @@ class Policy(nn.Module):
         self._generator: torch.Generator | None = None
         self._generator_key: tuple[int, int, torch.device] | None = None
 
-    # --- structure ---------------------------------------------------------------------------------------------------
-
     @property
     def shape(self) -> tuple[int, int, int]:
         """(S, L, K): sub-policies, stages, candidates of a stage."""
@@ -385,8 +383,6 @@ class Policy(nn.Module):
             if with_targets:
                 output = move_targets(given, output, self.ops, sample)
         return (output, sample) if return_params else output
-
-    # --- summaries ---------------------------------------------------------------------------------------------------
 
     def selection_entropy(self) -> Float[Tensor, ""]:
         """Entropy, in nats, of what is selected for an image.
