@@ -7,23 +7,19 @@ Everything is measured where the truth is known (`augrad.problems`): estimators 
 hypergradients on small classifiers that are really trained, with true finite differences.
 """
 
-import argparse
 import os
-import pickle
 import platform
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 import estimator_figures as figures
-from augrad.atomic import write_bytes
 from augrad.estimators.enumerate import outcome_count
 from augrad.problems.joint_space import JointSpace
 from estimator_measures import GROUPS, PLAIN, SMALL, Error, Report, Size, run
-from pages import command, markdown, write_page
+from pages import command, markdown, measured, write_page
 
 EVALUATIONS = {"rebar": "3, 2 differentiated"} | dict.fromkeys(
     ("gumbel, pathwise magnitudes", "gumbel, straight_through_pixels", "gumbel, soft", "mixture"), "1, differentiated"
@@ -116,22 +112,14 @@ CAPTIONS = {
 
 def main() -> None:
     """Measure, draw, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", type=Path, required=True, help="the page, e.g. docs/estimators.md")
-    parser.add_argument("--processes", type=int, default=2, help="of one thread each (default: %(default)s)")
-    parser.add_argument(
-        "--measured", type=Path, help="keep the numbers here; drawn from them where they are there already"
+    page, report, note = measured(
+        __doc__,
+        "docs/estimators.md",
+        "a few draws and settings, to see that it works",
+        lambda small, processes: run(SMALL if small else Size(), processes),
+        provenance,
     )
-    parser.add_argument("--small", action="store_true", help="a few draws and settings, to see that it works")
-    options = parser.parse_args()
-    if options.measured and options.measured.exists():
-        report, note = pickle.loads(options.measured.read_bytes())
-    else:
-        report = run(SMALL if options.small else Size(), options.processes)
-        note = provenance(report, os.times().children_user, options.processes)
-    if options.measured:
-        write_bytes(options.measured, pickle.dumps((report, note)))
-    write_page(options.page, "Estimators and hypergradients", note, figures_of(report), CAPTIONS, tables(report))
+    write_page(page, "Estimators and hypergradients", note, figures_of(report), CAPTIONS, tables(report))
 
 
 if __name__ == "__main__":

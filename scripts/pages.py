@@ -1,9 +1,13 @@
 """What the reports share: tables, small pictures, and the part of a page between two marks."""
 
+import argparse
 import io
+import os
+import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 from PIL import Image
@@ -22,6 +26,35 @@ def markdown(title: str, head: list[str], rows: dict[str, list[str]]) -> list[st
         "|---" * len(head) + "|",
         *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()),
     ]
+
+
+def measured(
+    description: str | None,
+    page: str,
+    small: str,
+    run: Callable[[bool, int], Any],
+    note: Callable[[Any, float, int], str],
+) -> tuple[Path, Any, str]:
+    """Reads the command line of a report; the page, what was measured or kept, and where that comes from.
+
+    page: an example. small: what --small says of itself. run: (small, processes) -> numbers; note: (numbers, seconds of
+    processor time, processes) -> words.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--page", type=Path, required=True, help=f"the page, e.g. {page}")
+    parser.add_argument("--processes", type=int, default=2, help="of one thread each (default: %(default)s)")
+    parser.add_argument(
+        "--measured", type=Path, help="keep the numbers here; drawn from them where they are there already"
+    )
+    parser.add_argument("--small", action="store_true", help=small)
+    options = parser.parse_args()
+    if options.measured and options.measured.exists():
+        return options.page, *pickle.loads(options.measured.read_bytes())
+    report = run(options.small, options.processes)
+    words = note(report, os.times().children_user, options.processes)
+    if options.measured:
+        write_bytes(options.measured, pickle.dumps((report, words)))
+    return options.page, report, words
 
 
 def command(script: str) -> str:

@@ -5,14 +5,8 @@
 Writes figures into `figures/` beside the page, and tables between two marks in it; the text around the marks is kept.
 """
 
-import argparse
-import os
-import pickle
-from pathlib import Path
-
 import strength_figures as figures
-from augrad.atomic import write_bytes
-from pages import write_page
+from pages import measured, write_page
 from strength_measures import SMALL, Size, run
 from strength_tables import provenance, tables
 
@@ -27,28 +21,20 @@ CAPTIONS = {
 
 def main() -> None:
     """Measure, draw, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", type=Path, required=True, help="the page, e.g. docs/strength.md")
-    parser.add_argument("--processes", type=int, default=2, help="of one thread each (default: %(default)s)")
-    parser.add_argument(
-        "--measured", type=Path, help="keep the numbers here; drawn from them where they are there already"
+    page, report, note = measured(
+        __doc__,
+        "docs/strength.md",
+        "a few draws at one place, to see that it works",
+        lambda small, processes: run(SMALL if small else Size(), processes),
+        provenance,
     )
-    parser.add_argument("--small", action="store_true", help="a few draws at one place, to see that it works")
-    options = parser.parse_args()
-    if options.measured and options.measured.exists():
-        report, note = pickle.loads(options.measured.read_bytes())
-    else:
-        report = run(SMALL if options.small else Size(), options.processes)
-        note = provenance(report, os.times().children_user, options.processes)
-    if options.measured:
-        write_bytes(options.measured, pickle.dumps((report, note)))
     curves = {place.network: cell.curve for place, cell in report.cells.items() if cell.curve is not None}
     drawn = {
         "strength_jumps": figures.jumps(curves),
         "strength_bias": figures.bias(report),
         "strength_error": figures.error(report),
     }
-    write_page(options.page, "How strong? The bias of learned magnitudes", note, drawn, CAPTIONS, tables(report))
+    write_page(page, "How strong? The bias of learned magnitudes", note, drawn, CAPTIONS, tables(report))
 
 
 if __name__ == "__main__":
