@@ -32,6 +32,7 @@ from augrad.experiments.parts import (
 from augrad.experiments.search_run import Interrupted, SearchRun, resumable_state
 from augrad.finish import write_figures, write_search_report
 from augrad.initial import random_policy
+from augrad.learnable import anything_learnable
 from augrad.policy import Policy
 from augrad.policy_file.convert import document_of
 from augrad.search import SearchParts, new_state, run_search
@@ -63,7 +64,11 @@ def _search(config: DictConfig) -> float:
     )
     model = instantiate(config.model)
     start = starting_policy(config, seed)
-    exported(start, config)  # so is what comes of it
+    document_of(exported(start, config))  # so is what comes of it
+    if not anything_learnable(start):
+        words = "search: nothing of this policy can be learned (its weights, probabilities and magnitudes are fixed, or "
+        words += "policy.learn leaves them out); the classifier is trained with the policy as it is"
+        Console(stderr=True).print(words, highlight=False)
     state = new_state(
         parts.objective.model(model, data, seed, device),
         start.to(device),

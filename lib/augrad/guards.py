@@ -1,9 +1,10 @@
 """What keeps a policy from collapsing: scores on a common scale, steps that end with the signal."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from augrad.estimators.estimate import Scalar, known_draw
@@ -76,10 +77,23 @@ def no_signal(device: torch.device) -> Signal:
 
 
 @torch.no_grad()
-def damped_step(optimizer: torch.optim.Optimizer, share: Tensor) -> None:
-    """`optimizer.step()`, of which the parameters take only `share` (0 to 1): a learning rate that is a tensor."""
+def damped_step(
+    optimizer: torch.optim.Optimizer, share: Tensor, moves: Mapping[Tensor, Bool[Tensor, "..."]] | None = None
+) -> None:
+    """`optimizer.step()`, of which the parameters take only `share` (0 to 1): a learning rate that is a tensor.
+
+    moves: for a parameter, which of its entries may move; the others keep their value, infinities too. In their place
+    the optimiser sees zeros with a gradient of zero: no weight decay, average or norm of it ever meets them.
+    """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     before = [parameter.clone() for parameter in parameters]
+    moves = moves or {}
+    for parameter in parameters:
+        if parameter in moves:
+            for tensor in (parameter, parameter.grad):
+                if tensor is not None:
+                    tensor.masked_fill_(~moves[parameter], 0.0)
     optimizer.step()
     for parameter, old in zip(parameters, before, strict=True):
-        parameter.copy_(torch.lerp(old, parameter, share.to(parameter)))
+        stepped = torch.lerp(old, parameter, share.to(parameter))
+        parameter.copy_(torch.where(moves[parameter], stepped, old) if parameter in moves else stepped)

@@ -11,8 +11,8 @@ from augrad.types import PolicyParams
 def heaviest(policy: Policy, count: int | None, uniform: bool = False) -> Policy:
     """The `count` sub-policies of the largest weights, heaviest first (None: all, in their order).
 
-    uniform: they are drawn evenly afterwards, as DADA does with its 25 (Li et al. 2020); otherwise by their weights,
-    made to sum to 1 again. A count beyond the number of sub-policies takes all. Raises UserError for a count below 1.
+    uniform: they are drawn evenly afterwards, as DADA does with its 25 (Li et al. 2020), those of weight 0 aside;
+    otherwise by their weights, made to sum to 1 again. A count beyond the number of sub-policies takes all. Raises UserError for a count below 1.
     """
     if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
         raise UserError(f"export.subpolicies: expected a whole number of at least 1, or null for all, got {count!r}")
@@ -27,6 +27,7 @@ def heaviest(policy: Policy, count: int | None, uniform: bool = False) -> Policy
     params = {name: tensor[index] for name, tensor in vars(policy.params).items()}
     params = {name: tensor[:, :stages, :width] if tensor.dim() == 3 else tensor for name, tensor in params.items()}
     if uniform:
-        params["subpolicy_logits"] = torch.zeros_like(params["subpolicy_logits"])
+        logits = params["subpolicy_logits"]
+        params["subpolicy_logits"] = torch.where(logits.isneginf(), logits, 0.0)
     kept = Policy(policy.ops, slots, PolicyParams(**params), policy.interpolation, policy.fill, policy.provenance)
     return kept.to(policy.low.device)

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import torch
 
 from augrad.errors import UserError
+from augrad.learnable import learnable
 from augrad.ops.space import Space
 from augrad.policy import Policy
 from augrad.slots import Slot, Slots, parameters_like
@@ -134,7 +135,7 @@ def _started(
 def random_policy(policy: Policy, seed: int) -> Policy:
     """A policy over the same candidates drawn at random.
 
-    Weights are flat on the simplex, probabilities and levels uniform in (0, 1).
+    Weights are flat on the simplex, probabilities and levels uniform in (0, 1); what `policy` fixes stays as it is.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -142,12 +143,12 @@ def random_policy(policy: Policy, seed: int) -> Policy:
         return torch.rand(like.shape, generator=generator, dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
 
     params = policy.params.map(lambda tensor: tensor.detach().cpu())
-    return policy.with_params(
-        replace(
-            params,
-            subpolicy_logits=torch.log(-torch.log(uniform(params.subpolicy_logits))),
-            op_logits=torch.log(-torch.log(uniform(params.op_logits))),
-            gate_logits=torch.logit(uniform(params.gate_logits)),
-            magnitude_locations=torch.logit(uniform(params.magnitude_locations)),
-        )
-    )
+    drawn = {
+        "subpolicy_logits": torch.log(-torch.log(uniform(params.subpolicy_logits))),
+        "op_logits": torch.log(-torch.log(uniform(params.op_logits))),
+        "gate_logits": torch.logit(uniform(params.gate_logits)),
+        "magnitude_locations": torch.logit(uniform(params.magnitude_locations)),
+    }
+    moves = learnable(policy)
+    free = {name: torch.where(moves[name].cpu(), new, getattr(params, name)) for name, new in drawn.items()}
+    return policy.with_params(replace(params, **free))

@@ -1,7 +1,6 @@
 """The policy: the one module that owns policy parameters; it draws, applies, and scores its own draws."""
 
 import hashlib
-import math
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -120,8 +119,10 @@ class Policy(nn.Module):
             )
         for name, tensor in zip(PolicyParams.names(), params.tensors(), strict=True):
             self.register_parameter(name, nn.Parameter(tensor.detach().to(torch.float64).clone()))
-        sizes = [math.prod(max(len(stage), 1) for stage in subpolicy) for subpolicy in slots]
-        self.max_selection_entropy = math.log(sum(sizes))
+        # Of weights that are not 0, as a file may fix them: of what is possible.
+        choices = (self.present & ~params.op_logits.detach().cpu().isneginf()).sum(-1).clamp_min(1)
+        ways = choices.to(torch.float64).log().sum(-1)
+        self.max_selection_entropy = float(ways[~params.subpolicy_logits.detach().cpu().isneginf()].logsumexp(0))
         """The largest value of `selection_entropy`."""
         self._generator: torch.Generator | None = None
         self._generator_key: tuple[int, int, torch.device] | None = None

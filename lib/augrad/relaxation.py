@@ -193,12 +193,21 @@ def harden_bernoulli(soft: Tensor) -> Tensor:
     return straight_through(soft, soft > 0.5)
 
 
+_LARGEST_LOG_SCALE = 100.0
+"""Of either sign. A smaller scale is a point for all purposes, and the square of its derivative would overflow."""
+
+
+def has_density(location: Tensor, log_scale: Tensor) -> Bool[Tensor, "..."]:
+    """Whether location + exp(log_scale) * n has a density: not with a scale of (nearly) 0 or an infinite location."""
+    return location.isfinite() & (log_scale.abs() < _LARGEST_LOG_SCALE)
+
+
 def normal_log_probability(value: Tensor, location: Tensor, log_scale: Tensor, where: Tensor) -> Tensor:
     """Log density of a normal distribution, without its constant, as a function of location and log scale.
 
-    Zero, with gradient zero, where `where` is False and where there is no density (scale 0 or an infinite location).
+    Zero, with gradient zero, where `where` is False and where there is no density.
     """
-    where = where & location.isfinite() & log_scale.isfinite()
+    where = where & has_density(location, log_scale)
     # Masked before, not after: the derivative of a discarded infinity is not a number.
     value, location, log_scale = (torch.where(where, tensor, 0.0) for tensor in (value, location, log_scale))
     return torch.where(where, -0.5 * ((value - location) * torch.exp(-log_scale)) ** 2 - log_scale, 0.0)
@@ -212,7 +221,7 @@ def uniform_up_to_log_probability(fraction: Tensor, location: Tensor, log_scale:
     The range that was drawn is summed over: only the fraction acts, and the score of a range that did nothing beyond
     its draw is noise. Zero, with gradient zero, where `where` is False or there is no density.
     """
-    where = where & location.isfinite() & log_scale.isfinite()
+    where = where & has_density(location, log_scale)
     location, log_scale = (torch.where(where, tensor, 0.0) for tensor in (location, log_scale))
     fraction = torch.where(where, fraction, 0.5)
     scale = log_scale.exp()

@@ -18,6 +18,7 @@ from augrad.estimators.control import Control, estimate_with, initial_control
 from augrad.estimators.estimate import Estimator
 from augrad.guards import NormalizedScalar, Signal, damped_step, no_signal
 from augrad.hypergradients.hypergradient import Hypergradient
+from augrad.learnable import learnable
 from augrad.objectives.objective import Objective, Step, require_fitting
 from augrad.policy import Policy
 from augrad.regularizers.regularizer import Regularizer, regularizer_gradient
@@ -212,7 +213,8 @@ def search_step(
             spread = normalized.spread / unit
             state.signal = state.signal.after(spread)
             share = state.signal.share(spread, settings.signal_floor)
-        damped_step(state.policy_optimizer, share)
+        moves = learnable(policy)
+        damped_step(state.policy_optimizer, share, {getattr(policy, name): mask for name, mask in moves.items()})
 
     gradient_norm = _norm(list(gradients_of_weights(model).values()))
     if settings.clip_norm is not None:
@@ -292,16 +294,20 @@ def _rows(
 
 
 def _require_finite(rows: list[Row], state: SearchState, good: dict[str, Tensor]) -> None:
-    for row in rows:
-        for name, value in row.items():
-            if isinstance(value, float) and not abs(value) < float("inf"):
-                with torch.no_grad():
-                    for parameter_name, parameter in state.policy.named_parameters():
-                        parameter.copy_(good[parameter_name])
-                raise NonFiniteError(
-                    f"step {row['step']}: {name} is {value}; the last good policy is kept. If losses grew before, "
-                    "lower the learning rate (search.optimizer.lr) or set search.clip_norm"
-                )
+    measured = ((row["step"], name, value) for row in rows for name, value in row.items() if isinstance(value, float))
+    wrong = [place for place in measured if not abs(place[2]) < float("inf")]
+    # The policy itself, too: its metrics do not show every number of it. Infinite ones are those that it fixes.
+    parameters = state.policy.named_parameters()
+    wrong += [(state.step, f"policy/{name}", float("nan")) for name, p in parameters if bool(p.isnan().any())]
+    if wrong:
+        with torch.no_grad():
+            for parameter_name, parameter in state.policy.named_parameters():
+                parameter.copy_(good[parameter_name])
+        step, name, value = wrong[0]
+        raise NonFiniteError(
+            f"step {step}: {name} is {value}; the last good policy is kept. If losses grew before, "
+            "lower the learning rate (search.optimizer.lr) or set search.clip_norm"
+        )
 
 
 def _look(state: SearchState, parts: SearchParts) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """What some estimators learn for themselves: a control, trained beside the policy and kept in the checkpoint."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from augrad.estimators.estimate import Estimate, Estimator, Scalar
+from augrad.learnable import only_learnable
 from augrad.policy import Policy
 
 
@@ -68,7 +69,9 @@ def estimate_with(
     generator: torch.Generator | None,
     progress: float,
 ) -> Estimate:
-    """The estimate, with `control` for an estimator that has one."""
+    """The estimate, with `control` for an estimator that has one; zero for what the policy fixes (`learnable`)."""
     if control is not None and isinstance(estimator, ControlledEstimator):
-        return estimator(scalar, policy, batch_size, generator, progress, control.module)
-    return estimator(scalar, policy, batch_size, generator, progress)
+        found = estimator(scalar, policy, batch_size, generator, progress, control.module)
+    else:
+        found = estimator(scalar, policy, batch_size, generator, progress)
+    return replace(found, grads=only_learnable(found.grads, policy))

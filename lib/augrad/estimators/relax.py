@@ -21,6 +21,7 @@ from augrad.relaxation import (
     conditional_logistic,
     draw_branch_noise,
     gumbel,
+    has_density,
     logistic,
     normal_log_probability,
 )
@@ -162,7 +163,7 @@ def _gradients(
     )
 
     location, log_scale = branch.magnitude_locations, branch.magnitude_log_scales
-    scored = sample.gate & chosen(policy.scored_magnitude, sample) & location.isfinite() & log_scale.isfinite()
+    scored = sample.gate & chosen(policy.scored_magnitude, sample) & has_density(location, log_scale)
     latent = torch.where(scored, location, 0.0) + torch.where(scored, log_scale, 0.0).exp() * noise.normal
     applied = slot * sample.gate[..., None]
     blocks["magnitude_locations", "magnitude_log_scales"] = (

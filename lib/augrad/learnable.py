@@ -1,0 +1,45 @@
+"""Which numbers of a policy can be learned. A policy file fixes others: they stay as they are, to the last bit."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from augrad.policy import Policy
+from augrad.types import PolicyParams
+
+
+@torch.no_grad()
+def learnable(policy: Policy) -> dict[str, Bool[Tensor, "..."]]:
+    """For each parameter group, by its name, which entries can be learned.
+
+    Fixed are: a weight of exactly 0 or 1, a probability of exactly 0 or 1, a magnitude's scale of exactly 0, the end of
+    a uniform range (an infinite location); what fills up stages that have fewer candidates than others; the gate of the
+    identity; the magnitude of an operation without one or with a single value. So is what is never drawn, below a
+    weight or a probability of exactly 0. Read from the parameters, whose infinities say it.
+    """
+    params = policy.params
+    infinite = {name: tensor.isinf() for name, tensor in vars(params).items()}
+    subpolicy = ~infinite["subpolicy_logits"]
+    op = policy.present & ~infinite["op_logits"] & subpolicy[:, None, None]
+    magnitude = op & policy.scored_magnitude & ~params.gate_logits.isneginf() & ~infinite["magnitude_locations"]
+    return {
+        "subpolicy_logits": subpolicy & (subpolicy.sum() > 1),
+        "op_logits": op & (op.sum(-1, keepdim=True) > 1),
+        "gate_logits": op & policy.scored_gate & ~infinite["gate_logits"],
+        "magnitude_locations": magnitude,
+        "magnitude_log_scales": magnitude & ~infinite["magnitude_log_scales"],
+    }
+
+
+def only_learnable(grads: PolicyParams, policy: Policy) -> PolicyParams:
+    """The gradients, with zeros where an entry is fixed."""
+    moves = learnable(policy)
+    return replace(grads, **{name: torch.where(moves[name], found, 0.0) for name, found in vars(grads).items()})
+
+
+def anything_learnable(policy: Policy) -> bool:
+    """Whether an entry of a group that is learned (`requires_grad`) is not fixed."""
+    moves = learnable(policy)
+    return any(bool(moves[name].any()) for name, parameter in policy.named_parameters() if parameter.requires_grad)
