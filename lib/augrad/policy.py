@@ -84,21 +84,24 @@ class Policy(nn.Module):
         super().__init__()
         stages = max(len(stages) for stages in slots)
         width = max(len(stage) for stages in slots for stage in stages)
-        padded = [
-            [(*stage, *[PAD] * (width - len(stage))) for stage in [*subpolicy, *[()] * (stages - len(subpolicy))]]
-            for subpolicy in slots
+        places = [
+            ((s * stages + stage) * width + k, slot)
+            for s, subpolicy in enumerate(slots)
+            for stage, candidates in enumerate(subpolicy)
+            for k, slot in enumerate(candidates)
         ]
+        where = torch.tensor([place for place, _ in places])
         self.ops, self.slots = tuple(ops), slots
         self.interpolation: Interpolation = interpolation
         self.fill = fill
         self.provenance: dict[str, Any] = dict(provenance or {})
         self._arrangement = arrangement(self.ops)
-        self._slot_table = [[[slot.op for slot in stage] for stage in subpolicy] for subpolicy in padded]
+        self._slot_table = [[[slot.op for slot in stage] for stage in subpolicy] for subpolicy in slots]
 
         def table(read: Any, dtype: torch.dtype) -> Tensor:
-            return torch.tensor(
-                [[[read(slot) for slot in stage] for stage in subpolicy] for subpolicy in padded], dtype=dtype
-            )
+            padded = torch.full((len(slots), stages, width), read(PAD), dtype=dtype)
+            padded.view(-1)[where] = torch.tensor([read(slot) for _, slot in places], dtype=dtype)
+            return padded
 
         identity = next((index for index, op in enumerate(ops) if op.kind == "identity"), -1)
         self.register_buffer("op_index", table(lambda slot: slot.op, torch.int64), persistent=False)

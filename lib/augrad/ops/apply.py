@@ -143,7 +143,7 @@ def apply_relaxed(
 
     In each stage sum_k op_k (gate_k T_k(x) + (1 - gate_k) x), then over sub-policies.
 
-    slots[s][l][k] is the index into `ops` of each candidate, -1 where there is none. Differentiable in images, weights,
+    slots[s][l][k] is the index into `ops` of each candidate. Differentiable in images, weights,
     gates and magnitudes. Costs one evaluation for every candidate of every stage of every sub-policy; of one sub-policy
     where the sample has chosen one for each image, and they have the same candidates.
     """
@@ -158,7 +158,7 @@ def apply_relaxed(
             weights = (sample.op[:, s, stage] * sample.gate[:, s, stage]).to(images.dtype)[..., None, None, None]
             blend = current
             for k, index in enumerate(candidates):
-                if index < 0 or ops[index].kind == "identity":
+                if ops[index].kind == "identity":
                     continue
                 output = apply_op(ops[index], current, signed[:, s, stage, k], sample.draw[:, stage], settings)
                 blend = blend + weights[:, k] * (output - current)

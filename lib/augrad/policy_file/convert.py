@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from augrad import ops
 from augrad.errors import PolicyFileError, UserError
@@ -20,7 +21,7 @@ from augrad.policy_file.files import read_policy, write_policy
 from augrad.policy_file.magnitude import LogitNormal, Magnitude, Uniform, UniformUpTo, Value
 from augrad.policy_file.model import Entry, PolicyDocument, SubPolicy
 from augrad.policy_file.numbers import rounded
-from augrad.policy_file.problems import describe, format_place
+from augrad.policy_file.problems import LARGEST, TOLERANCE, describe, first_refusal, format_place
 from augrad.slots import Slot
 from augrad.types import PolicyParams
 
@@ -77,62 +78,64 @@ def policy_from_document(document: PolicyDocument, allow: str | Sequence[str] = 
     table = [defined[name] if name in defined else ops.get(name) for name in names]
     if not any(op.kind == "identity" for op in table):
         table.append(ops.get("identity"))  # what a closed gate amounts to
+    index = {name: place for place, name in enumerate(names)}
     slots = tuple(
-        tuple(tuple(_slot(entry, names.index(entry.op)) for entry in stage) for stage in sub.stages)
+        tuple(tuple(_slot(entry, index[entry.op]) for entry in stage) for stage in sub.stages)
         for sub in document.subpolicies
     )
     stages = max(len(sub) for sub in slots)
     width = max(len(stage) for sub in slots for stage in sub)
-    shape = (len(slots), stages, width)
-    values = {name: torch.zeros(shape, dtype=torch.float64) for name in PolicyParams.names()[1:]}
-    values["op_logits"].fill_(-math.inf)
+    places, numbers = [], []
     for s, sub in enumerate(document.subpolicies):
         for stage_index, stage in enumerate(sub.stages):
             for k, entry in enumerate(stage):
-                at = (s, stage_index, k)
-                location, scale = _location_and_scale(entry.magnitude)
-                values["op_logits"][at] = _log(entry.weight)
-                values["gate_logits"][at] = _log(entry.probability) - _log(1 - entry.probability)
-                values["magnitude_locations"][at] = location
-                values["magnitude_log_scales"][at] = _log(scale)
+                places.append((s * stages + stage_index) * width + k)
+                numbers.append(_numbers(entry))
+    values = torch.zeros(4, len(slots) * stages * width, dtype=torch.float64)
+    values[0] = -math.inf  # no operation, no weight
+    values[:, torch.tensor(places)] = torch.tensor(numbers, dtype=torch.float64).T
     weights = torch.tensor([_log(sub.weight) for sub in document.subpolicies], dtype=torch.float64)
-    params = PolicyParams(subpolicy_logits=weights, **values)
+    params = PolicyParams(weights, *values.unflatten(1, (len(slots), stages, width)))
     return Policy(table, slots, params, document.interpolation, document.fill, document.provenance)
 
 
 def document_of(policy: Policy, provenance: Mapping[str, Any] | None = None) -> PolicyDocument:
-    """The document that describes `policy`, with its own provenance or another one."""
-    params = policy.params.map(lambda tensor: tensor.detach().to("cpu", torch.float64))
-    weights = _weights(params.subpolicy_logits).tolist()
-    op_weights = _weights(params.op_logits).tolist()
-    gates = torch.sigmoid(params.gate_logits).tolist()
-    locations, scales = params.magnitude_locations.tolist(), params.magnitude_log_scales.exp().tolist()
+    """The document that describes `policy`, with its own provenance or another one.
 
-    def entry(slot: Slot, s: int, stage: int, k: int) -> Entry:
+    Raises PolicyFileError for a policy that no document describes: too large, or not a number somewhere.
+    """
+    params = policy.params.map(lambda tensor: tensor.detach().to("cpu", torch.float64))
+    present = policy.present.cpu()
+    weights = _weights(params.subpolicy_logits).tolist()
+    op_weights = _weights(torch.where(present, params.op_logits, -math.inf))
+    gates, scales = torch.sigmoid(params.gate_logits), params.magnitude_log_scales.exp()
+    # Candidate by candidate, in the order of the slots.
+    numbers = iter(torch.stack([op_weights, gates, params.magnitude_locations, scales], -1)[present].tolist())
+
+    def entry(slot: Slot) -> Entry:
         op = policy.ops[slot.op]
-        common = {"op": op.name, "probability": rounded(gates[s][stage][k]), "weight": rounded(op_weights[s][stage][k])}
+        weight, probability, location, scale = next(numbers)
+        common = {"op": op.name, "probability": rounded(probability), "weight": rounded(weight)}
         if not op.has_magnitude:
             return Entry(**common)
-        magnitude = _magnitude(slot, locations[s][stage][k], scales[s][stage][k])
-        return Entry(**common, unit=op.unit, magnitude=magnitude, signed=slot.signed)
+        return Entry(**common, unit=op.unit, magnitude=_magnitude(slot, location, scale), signed=slot.signed)
 
     used = {slot.op for stages in policy.slots for candidates in stages for slot in candidates}
-    return PolicyDocument(
-        interpolation=policy.interpolation,
-        fill=policy.fill,
-        definitions=definitions_of(policy.ops[index] for index in sorted(used)),
-        subpolicies=tuple(
-            SubPolicy(
-                weight=rounded(weights[s]),
-                stages=tuple(
-                    tuple(entry(slot, s, stage, k) for k, slot in enumerate(candidates))
-                    for stage, candidates in enumerate(stages)
-                ),
-            )
-            for s, stages in enumerate(policy.slots)
-        ),
-        provenance=dict(policy.provenance if provenance is None else provenance),
-    )
+    try:
+        return PolicyDocument(
+            interpolation=policy.interpolation,
+            fill=policy.fill,
+            definitions=definitions_of(policy.ops[index] for index in sorted(used)),
+            subpolicies=tuple(
+                SubPolicy(
+                    weight=rounded(weight), stages=tuple(tuple(entry(slot) for slot in stage) for stage in stages)
+                )
+                for weight, stages in zip(weights, policy.slots, strict=True)
+            ),
+            provenance=dict(policy.provenance if provenance is None else provenance),
+        )
+    except ValidationError as error:
+        raise first_refusal(error) from None
 
 
 def _require_allowed(definitions: Mapping[str, Definition], allow: Sequence[str]) -> None:
@@ -165,8 +168,9 @@ def _log(value: float) -> float:
 
 def _weights(logits: torch.Tensor) -> torch.Tensor:
     # Logarithms of weights that a file gave, which sum to 1 within its tolerance, go back as they came.
-    total = torch.logsumexp(logits, -1, keepdim=True)
-    return torch.where(total.abs() < 2e-6, logits.exp(), torch.softmax(logits, -1))
+    weights = logits.exp()
+    as_given = (weights.sum(-1, keepdim=True) - 1).abs() < TOLERANCE - 1e-9  # of rounding
+    return torch.where(as_given, weights, torch.softmax(logits, -1))
 
 
 def _slot(entry: Entry, op: int) -> Slot:
@@ -179,6 +183,13 @@ def _slot(entry: Entry, op: int) -> Slot:
             return Slot(op, low, high, entry.signed, uniform=True)
         case LogitNormal(low=low, high=high):
             return Slot(op, low, high, entry.signed)
+
+
+def _numbers(entry: Entry) -> tuple[float, float, float, float]:
+    """Of the groups of `PolicyParams` after the first, in their order."""
+    location, scale = _location_and_scale(entry.magnitude)
+    gate = _log(entry.probability) - _log(1 - entry.probability)
+    return _log(entry.weight), gate, location, _log(scale)
 
 
 def _location_and_scale(magnitude: Magnitude | None) -> tuple[float, float]:
@@ -194,6 +205,7 @@ def _location_and_scale(magnitude: Magnitude | None) -> tuple[float, float]:
 def _magnitude(slot: Slot, location: float, scale: float) -> Magnitude:
     if scale > 0:
         kind = UniformUpTo if slot.uniform else LogitNormal
+        location, scale = min(max(location, -LARGEST), LARGEST), min(scale, LARGEST)
         return kind(low=slot.low, high=slot.high, location=rounded(location), scale=rounded(scale))
     fraction = 1 / (1 + math.exp(-location)) if location > -700 else 0.0
     end = rounded(slot.low + (slot.high - slot.low) * fraction)

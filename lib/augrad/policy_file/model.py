@@ -28,10 +28,12 @@ from augrad.policy_file.numbers import rounded
 from augrad.policy_file.problems import (
     EXPECTED,
     LARGEST,
+    MOST_EMPTY_PLACES,
     MOST_OPS,
     MOST_STAGES,
     MOST_SUBPOLICIES,
     STAGE,
+    TOLERANCE,
     describe,
     known_names,
     problem,
@@ -153,7 +155,7 @@ class Entry(Record):
 def _weights_sum_to_one(items: tuple[Any, ...]) -> tuple[Any, ...]:
     # Summed as they will be written, so that a document accepted once is accepted again after writing.
     total = math.fsum(rounded(item.weight) for item in items)
-    if abs(total - 1.0) > 1e-6:
+    if abs(total - 1.0) > TOLERANCE:
         raise problem("weights that sum to 1", f"a sum of {total:.9g}", advice="divide each weight by the sum")
     return items
 
@@ -176,6 +178,20 @@ Stage = Annotated[
     _at_most(MOST_OPS, STAGE),
 ]
 """One of its operations is chosen; their weights sum to 1."""
+
+
+def _fits_a_table(subpolicies: tuple["SubPolicy", ...]) -> tuple["SubPolicy", ...]:
+    stages = max(len(subpolicy.stages) for subpolicy in subpolicies)
+    width = max(len(stage) for subpolicy in subpolicies for stage in subpolicy.stages)
+    operations = sum(len(stage) for subpolicy in subpolicies for stage in subpolicy.stages)
+    if len(subpolicies) * stages * width - operations > MOST_EMPTY_PLACES:
+        raise problem(
+            "sub-policies of like size: a table of sub-policies x stages x operations of which at most "
+            f"{MOST_EMPTY_PLACES} places are empty",
+            f"{len(subpolicies)} x {stages} x {width} places for {operations} operations",
+            advice="leave out sub-policies of weight 0 and operations of weight 0, or divide the largest sub-policy",
+        )
+    return subpolicies
 
 
 class SubPolicy(Record):
@@ -212,6 +228,7 @@ class PolicyDocument(Record):
         tuple[SubPolicy, ...],
         Field(min_length=1, max_length=MOST_SUBPOLICIES),
         AfterValidator(_weights_sum_to_one),
+        AfterValidator(_fits_a_table),
         _at_most(MOST_SUBPOLICIES, EXPECTED["subpolicies"]),
     ]
     provenance: Annotated[dict[str, Any], BeforeValidator(copy_provenance)] = Field(default_factory=dict)

@@ -15,9 +15,14 @@ from augrad.ops import definition
 
 LARGEST = 1e6
 """No number of a policy is larger: it must stay finite, differences and products included, in single precision."""
+TOLERANCE = 1e-6
+"""Within which weights sum to 1."""
 MOST_SUBPOLICIES = 10_000
 MOST_STAGES = 16
 MOST_OPS = 256
+MOST_EMPTY_PLACES = 1_000_000
+"""A policy is a table of sub-policies x stages x operations, and so many of its places may have no operation: a short
+document cannot ask for a huge table by one long sub-policy among thousands of short ones."""
 
 Place = tuple[str | int, ...]
 _NUMBER = f"a number from {-LARGEST:.0f} to {LARGEST:.0f}"
