@@ -32,7 +32,7 @@ from augrad.relaxation import (
     relaxed_categorical,
     uniform_up_to_log_probability,
 )
-from augrad.slots import PAD, Slot, Slots, parameters_like
+from augrad.slots import Slot, Slots, largest_entropy, layout_of, parameters_like
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
 
 __all__ = ["Policy", "ScoreTerms", "Slot", "Slots", "parameters_like"]
@@ -80,17 +80,9 @@ class Policy(nn.Module):
         provenance: dict[str, Any] | None = None,
     ) -> None:
         """ops: the different operations. slots: [S][L][K] candidates. params: initial values, shape [S] and [S, L, K]
-        with L and K the largest numbers of stages and candidates (what is missing is padded with logits of -inf)."""
+        with L and K the largest numbers of stages and candidates (what is missing is padded with zeros)."""
         super().__init__()
-        stages = max(len(stages) for stages in slots)
-        width = max(len(stage) for stages in slots for stage in stages)
-        places = [
-            ((s * stages + stage) * width + k, slot)
-            for s, subpolicy in enumerate(slots)
-            for stage, candidates in enumerate(subpolicy)
-            for k, slot in enumerate(candidates)
-        ]
-        where = torch.tensor([place for place, _ in places])
+        layout = layout_of(slots)
         self.ops, self.slots = tuple(ops), slots
         self.interpolation: Interpolation = interpolation
         self.fill = fill
@@ -99,21 +91,21 @@ class Policy(nn.Module):
         self._slot_table = [[[slot.op for slot in stage] for stage in subpolicy] for subpolicy in slots]
 
         def table(read: Any, dtype: torch.dtype) -> Tensor:
-            padded = torch.full((len(slots), stages, width), read(PAD), dtype=dtype)
-            padded.view(-1)[where] = torch.tensor([read(slot) for _, slot in places], dtype=dtype)
-            return padded
+            return layout.table(layout.of_each(read, dtype))
 
         identity = next((index for index, op in enumerate(ops) if op.kind == "identity"), -1)
-        self.register_buffer("op_index", table(lambda slot: slot.op, torch.int64), persistent=False)
+        of_places = layout.of_each(lambda slot: slot.op, torch.int64)
+        self.register_buffer("op_index", layout.table(of_places, padding=-1), persistent=False)
         self.register_buffer("low", table(lambda slot: slot.low, torch.float64), persistent=False)
         self.register_buffer("high", table(lambda slot: slot.high, torch.float64), persistent=False)
         self.register_buffer("signed", table(lambda slot: slot.signed, torch.bool), persistent=False)
         self.register_buffer("uniform", table(lambda slot: slot.uniform, torch.bool), persistent=False)
-        together = torch.stack([self.low, self.high, self.signed, self.uniform, self.op_index], -1)
+        # One more than the operation, so that zero is none.
+        together = table(lambda slot: (slot.low, slot.high, slot.signed, slot.uniform, slot.op + 1), torch.float64)
         self.register_buffer("fixed", together, persistent=False)
-        self.register_buffer("present", self.op_index >= 0, persistent=False)
-        self.register_buffer("scored_gate", self.present & (self.op_index != identity), persistent=False)
-        moving = table(lambda slot: slot.op >= 0 and ops[slot.op].has_magnitude and slot.low != slot.high, torch.bool)
+        self.register_buffer("present", table(lambda slot: True, torch.bool), persistent=False)
+        self.register_buffer("scored_gate", table(lambda slot: slot.op != identity, torch.bool), persistent=False)
+        moving = table(lambda slot: ops[slot.op].has_magnitude and slot.low != slot.high, torch.bool)
         self.register_buffer("scored_magnitude", moving, persistent=False)
         if params.op_logits.shape != self.op_index.shape:
             raise UserError(
@@ -121,12 +113,12 @@ class Policy(nn.Module):
                 f"got {tuple(params.op_logits.shape)}"
             )
         for name, tensor in zip(PolicyParams.names(), params.tensors(), strict=True):
-            self.register_parameter(name, nn.Parameter(tensor.detach().to(torch.float64).clone()))
-        # Of weights that are not 0, as a file may fix them: of what is possible.
-        choices = (self.present & ~params.op_logits.detach().cpu().isneginf()).sum(-1).clamp_min(1)
-        ways = choices.to(torch.float64).log().sum(-1)
-        self.max_selection_entropy = float(ways[~params.subpolicy_logits.detach().cpu().isneginf()].logsumexp(0))
-        """The largest value of `selection_entropy`."""
+            own = tensor.detach().to("cpu", torch.float64)
+            own = layout.table(layout.values(own)) if own.dim() == 3 else own.clone()
+            self.register_parameter(name, nn.Parameter(own))
+        possible = [~layout.values(self.op_logits).isneginf(), ~self.subpolicy_logits.isneginf()]
+        self.max_selection_entropy = largest_entropy(layout, *possible)
+        """The largest value of `selection_entropy`, with weights that are not fixed at 0."""
         self._generator: torch.Generator | None = None
         self._generator_key: tuple[int, int, torch.device] | None = None
 
@@ -227,21 +219,25 @@ class Policy(nn.Module):
         subpolicy = categorical(self.subpolicy_probabilities().detach().expand(batch, -1), noise.subpolicy)
         # As op_probabilities, up to a factor. Neither softmax nor an index in brackets: for these few numbers, too,
         # PyTorch wakes up all its threads for them.
-        weights = self.masked_op_logits().detach()
-        weights = (weights - weights.amax(-1, keepdim=True)).exp() * self.present
-        slot = categorical(weights.index_select(0, subpolicy), noise.slot)
+        logits, present = self.op_logits.detach(), self.present
+        drawn_first = self.shape[0] > batch  # of many sub-policies only those that were drawn
+        if drawn_first:
+            logits, present = logits.index_select(0, subpolicy), present.index_select(0, subpolicy)
+        weights = torch.where(present, logits, -1e30)
+        weights = (weights - weights.amax(-1, keepdim=True)).exp() * present
+        slot = categorical(weights if drawn_first else weights.index_select(0, subpolicy), noise.slot)
         probability = torch.sigmoid(self._of_chosen(self.gate_logits.detach(), subpolicy, slot))
         return self.sample_with(subpolicy, slot, noise.gate < probability, noise)
 
     def sample_with(self, subpolicy: Tensor, slot: Tensor, gate: Tensor, noise: HardNoise) -> PolicySample:
         """The hard draw with these choices [B], [B, L], [B, L], and magnitudes, signs and extra numbers by `noise`."""
         row = self._row(subpolicy, slot)
-        low, high, signed, uniform, op = self._at(self.fixed, row).unbind(-1)
+        low, high, signed, uniform, one_more = self._at(self.fixed, row).unbind(-1)
         scale = self._at(self.magnitude_log_scales, row).exp()
         latent = self._at(self.magnitude_locations, row) + scale * noise.normal
         magnitude = self._magnitude(latent, noise.level, low, high, uniform > 0)
         sign = torch.where((signed > 0) & (noise.sign < 0.5), -1.0, 1.0).to(torch.float64)
-        op = op.to(torch.int64)
+        op = one_more.to(torch.int64) - 1
         return PolicySample(subpolicy, slot, op.clamp(min=0), gate & (op >= 0), latent, magnitude, sign, noise.draw)
 
     def _row(self, subpolicy: Tensor, slot: Tensor) -> Tensor:

@@ -1,8 +1,15 @@
 """What a policy can choose from, place by place: sub-policies of stages of candidates."""
 
+import contextlib
+import math
+import mmap
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from jaxtyping import Bool, Int, Shaped
+from torch import Tensor
 
 from augrad.types import PolicyParams
 
@@ -25,13 +32,77 @@ class Slot:
 Slots = tuple[tuple[tuple[Slot, ...], ...], ...]
 """[S][L][K]: stages may have fewer candidates, sub-policies fewer stages, than the largest."""
 
-PAD = Slot(op=-1)
-"""No candidate: what fills a stage up to the size of the largest."""
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the candidates of `slots` stand in tables [S, L, K] of the largest numbers of stages and candidates.
+
+    candidates: all N in their order. places: the place of each, counted through the flattened table.
+    """
+
+    shape: tuple[int, int, int]
+    candidates: tuple[Slot, ...]
+    places: Int[Tensor, " N"]
+
+    def of_each(self, read: Callable[[Slot], Any], dtype: torch.dtype) -> Shaped[Tensor, "N *features"]:
+        """What `read` says of each candidate."""
+        return torch.tensor([read(slot) for slot in self.candidates], dtype=dtype)
+
+    def table(self, values: Shaped[Tensor, "N *features"], padding: int = 0) -> Shaped[Tensor, "S L K *features"]:
+        """The table with these values of the candidates, on the CPU; `padding` where there is none."""
+        table = _zeros((*self.shape, *values.shape[1:]), values.dtype)
+        if padding:
+            table.fill_(padding)
+        table.flatten(0, 2)[self.places] = values
+        return table
+
+    def values(self, table: Shaped[Tensor, "S L K *features"]) -> Shaped[Tensor, "N *features"]:
+        """The values of the candidates in a table."""
+        return table.flatten(0, 2)[self.places.to(table.device)]
+
+
+_LARGE = 2**24
+"""Bytes."""
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    size = math.prod(shape) * dtype.itemsize
+    if size < _LARGE:
+        return torch.zeros(shape, dtype=dtype)
+    # Of a large table of few candidates only the pages with a candidate are to cost memory: fresh pages are zero, and
+    # are there from the first time that something is written to them. Small ones, or hardly any would stay out.
+    memory = mmap.mmap(-1, size)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without huge pages
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
+
+
+def layout_of(slots: Slots) -> Layout:
+    """The places of all candidates."""
+    stages = max(len(stages) for stages in slots)
+    width = max(len(stage) for stages in slots for stage in stages)
+    places = [
+        ((s * stages + stage) * width + k, slot)
+        for s, subpolicy in enumerate(slots)
+        for stage, candidates in enumerate(subpolicy)
+        for k, slot in enumerate(candidates)
+    ]
+    return Layout(
+        (len(slots), stages, width), tuple(slot for _, slot in places), torch.tensor([place for place, _ in places])
+    )
 
 
 def parameters_like(slots: Slots) -> PolicyParams:
     """Zeros (uniform weights, even gates, middle magnitudes, scale 1) of the shape that `slots` need."""
-    stages = max(len(stages) for stages in slots)
-    width = max(len(stage) for stages in slots for stage in stages)
-    zeros = torch.zeros(len(slots), stages, width, dtype=torch.float64)
+    zeros = torch.zeros(layout_of(slots).shape, dtype=torch.float64)
     return PolicyParams(zeros[:, 0, 0], zeros, zeros, zeros, zeros)
+
+
+def largest_entropy(layout: Layout, candidates: Bool[Tensor, " N"], subpolicies: Bool[Tensor, " S"]) -> float:
+    """The largest entropy, in nats, of a choice among the possible sub-policies and the possible candidates of each."""
+    count, stages, width = layout.shape
+    choices = torch.zeros(count * stages, dtype=torch.float64)
+    choices.index_add_(0, layout.places // width, candidates.to(torch.float64))
+    ways = choices.clamp_min(1).log().unflatten(0, (count, stages)).sum(-1)
+    return float(ways[subpolicies].logsumexp(0))

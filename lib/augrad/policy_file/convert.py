@@ -22,7 +22,7 @@ from augrad.policy_file.magnitude import LogitNormal, Magnitude, Uniform, Unifor
 from augrad.policy_file.model import Entry, PolicyDocument, SubPolicy
 from augrad.policy_file.numbers import rounded
 from augrad.policy_file.problems import LARGEST, TOLERANCE, describe, first_refusal, format_place
-from augrad.slots import Slot
+from augrad.slots import Slot, layout_of
 from augrad.types import PolicyParams
 
 
@@ -83,19 +83,10 @@ def policy_from_document(document: PolicyDocument, allow: str | Sequence[str] = 
         tuple(tuple(_slot(entry, index[entry.op]) for entry in stage) for stage in sub.stages)
         for sub in document.subpolicies
     )
-    stages = max(len(sub) for sub in slots)
-    width = max(len(stage) for sub in slots for stage in sub)
-    places, numbers = [], []
-    for s, sub in enumerate(document.subpolicies):
-        for stage_index, stage in enumerate(sub.stages):
-            for k, entry in enumerate(stage):
-                places.append((s * stages + stage_index) * width + k)
-                numbers.append(_numbers(entry))
-    values = torch.zeros(4, len(slots) * stages * width, dtype=torch.float64)
-    values[0] = -math.inf  # no operation, no weight
-    values[:, torch.tensor(places)] = torch.tensor(numbers, dtype=torch.float64).T
+    numbers = [_numbers(entry) for sub in document.subpolicies for stage in sub.stages for entry in stage]
+    layout, groups = layout_of(slots), torch.tensor(numbers, dtype=torch.float64).unbind(-1)
     weights = torch.tensor([_log(sub.weight) for sub in document.subpolicies], dtype=torch.float64)
-    params = PolicyParams(weights, *values.unflatten(1, (len(slots), stages, width)))
+    params = PolicyParams(weights, *(layout.table(values) for values in groups))
     return Policy(table, slots, params, document.interpolation, document.fill, document.provenance)
 
 
@@ -105,12 +96,11 @@ def document_of(policy: Policy, provenance: Mapping[str, Any] | None = None) -> 
     Raises PolicyFileError for a policy that no document describes: too large, or not a number somewhere.
     """
     params = policy.params.map(lambda tensor: tensor.detach().to("cpu", torch.float64))
-    present = policy.present.cpu()
     weights = _weights(params.subpolicy_logits).tolist()
-    op_weights = _weights(torch.where(present, params.op_logits, -math.inf))
-    gates, scales = torch.sigmoid(params.gate_logits), params.magnitude_log_scales.exp()
-    # Candidate by candidate, in the order of the slots.
-    numbers = iter(torch.stack([op_weights, gates, params.magnitude_locations, scales], -1)[present].tolist())
+    op_weights = _weights(torch.where(policy.present.cpu(), params.op_logits, -math.inf))
+    columns = op_weights, params.gate_logits, params.magnitude_locations, params.magnitude_log_scales
+    weight, gate, location, log_scale = map(layout_of(policy.slots).values, columns)
+    numbers = iter(torch.stack([weight, gate.sigmoid(), location, log_scale.exp()], -1).tolist())
 
     def entry(slot: Slot) -> Entry:
         op = policy.ops[slot.op]

@@ -10,6 +10,15 @@ from augrad.policy_file.provenance import DEEPEST, LONGEST_INTEGER
 
 LARGEST_FILE = 16 * 2**20
 """Bytes."""
+MOST_OBJECTS = 1_000_000
+"""Objects and lists of a document. In memory one takes as much as a hundred bytes of text; operations alone, within
+their own limits, cannot be so many."""
+_OTHER_FORMATS = {
+    b"\x1f\x8b": "it is compressed: unpack it first",
+    b"PK\x03\x04": "it is a zip archive: unpack it first",
+    b"\xff\xfe": "it is UTF-16: save it as UTF-8",
+    b"\xfe\xff": "it is UTF-16: save it as UTF-8",
+}
 
 # Possessive repeats: linear in the length of the text, also for strings that never end.
 _STRINGS_AND_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[][{}]', re.DOTALL)
@@ -19,12 +28,12 @@ def decode(text: str | bytes) -> Any:
     """The JSON value of `text`; numbers beyond a double's range become infinities, for the schema to refuse in place.
 
     Raises PolicyFileError for text that is larger than 16 MiB, not UTF-8, empty, not JSON, nested deeper than 64
-    levels, or has a key twice in one object.
+    levels, of more than a million objects and lists, or with a key twice in one object.
     """
     text = _unicode(text)
     if not text.strip():
         raise refusal((), "a JSON object", "nothing: the file is empty")
-    _check_nesting(text)
+    _check_brackets(text)
     repeated: list[_Repeated] = []
 
     def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -54,6 +63,7 @@ def decode(text: str | bytes) -> Any:
 class _Repeated(dict[str, Any]):
     """An object that had `key` more than once."""
 
+    __slots__ = ("key",)
     key: str
 
 
@@ -66,8 +76,9 @@ def _unicode(text: str | bytes) -> str:
         elif size <= LARGEST_FILE:
             text = text.decode()
     except UnicodeDecodeError as error:
+        what = next((words for start, words in _OTHER_FORMATS.items() if error.object.startswith(start)), "")
         raise refusal(
-            (), "UTF-8 text", f"the byte 0x{error.object[error.start]:02x} at position {error.start}"
+            (), "UTF-8 text", f"the byte 0x{error.object[error.start]:02x} at position {error.start}", what
         ) from None
     except UnicodeEncodeError as error:
         raise refusal((), "Unicode text", f"half a surrogate pair at position {error.start}") from None
@@ -77,18 +88,17 @@ def _unicode(text: str | bytes) -> str:
     return text.removeprefix("\ufeff")
 
 
-def _check_nesting(text: str) -> None:
-    depth = 0
+def _check_brackets(text: str) -> None:
+    depth, count = 0, 0
     for match in _STRINGS_AND_BRACKETS.finditer(text):
         token = match[0]
         if token in "[{":
-            depth += 1
-            if depth > DEEPEST:
+            depth, count = depth + 1, count + 1
+            if depth > DEEPEST or count > MOST_OBJECTS:
                 at = match.start()
                 line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
-                raise PolicyFileError(
-                    f"line {line}, column {column}: expected at most {DEEPEST} levels of nesting, got more"
-                )
+                most = f"{DEEPEST} levels of nesting" if depth > DEEPEST else f"{MOST_OBJECTS} objects and lists"
+                raise PolicyFileError(f"line {line}, column {column}: expected at most {most}, got more")
         elif token in "]}":
             depth -= 1
 

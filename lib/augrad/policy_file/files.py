@@ -2,6 +2,8 @@
 
 import errno
 import os
+import select
+import stat
 from pathlib import Path
 
 from augrad.atomic import write_text
@@ -18,14 +20,32 @@ def read_policy(path: str | os.PathLike[str]) -> PolicyDocument:
     Raises PolicyFileError for a file that cannot be read, and as `parse_policy` does, with the file named at the end.
     """
     try:
-        with open(path, "rb") as file:
-            text = file.read(LARGEST_FILE + 1)
+        text = _start_of(path)
     except (OSError, ValueError) as error:
         raise PolicyFileError(f"{os.fspath(path)}: expected a policy file, got none: {_reason(error)}") from None
     try:
         return parse_policy(text)
     except PolicyFileError as error:
         raise PolicyFileError(f"{error} [in {os.fspath(path)}]") from None
+
+
+PATIENCE = 30.0
+"""Seconds for which a pipe may be silent before its text comes."""
+
+
+def _start_of(path: str | os.PathLike[str]) -> bytes:
+    """The text, or one byte more than it may have."""
+    with open(path, "rb", opener=_open_at_once) as file:
+        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            if not select.select([file], [], [], PATIENCE)[0]:
+                raise OSError(None, f"it is a pipe into which nothing was written for {PATIENCE:.0f} seconds")
+            os.set_blocking(file.fileno(), True)
+        return file.read(LARGEST_FILE + 1)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # A pipe that nobody writes to would not even open.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def write_policy(document: PolicyDocument, path: str | os.PathLike[str]) -> None:

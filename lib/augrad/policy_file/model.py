@@ -169,7 +169,7 @@ def _at_most(count: int, what: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-# Counting first, and stopping at the first bad operation, bounds what a large bad file costs.
+# Counting first, and stopping at the first bad operation or stage, bounds what a large bad file costs.
 Stage = Annotated[
     tuple[Entry, ...],
     FailFast(),
@@ -199,7 +199,10 @@ class SubPolicy(Record):
 
     weight: NonNegative
     stages: Annotated[
-        tuple[Stage, ...], Field(min_length=1, max_length=MOST_STAGES), _at_most(MOST_STAGES, EXPECTED["stages"])
+        tuple[Stage, ...],
+        FailFast(),
+        Field(min_length=1, max_length=MOST_STAGES),
+        _at_most(MOST_STAGES, EXPECTED["stages"]),
     ]
 
 
@@ -231,7 +234,12 @@ class PolicyDocument(Record):
         AfterValidator(_fits_a_table),
         _at_most(MOST_SUBPOLICIES, EXPECTED["subpolicies"]),
     ]
-    provenance: Annotated[dict[str, Any], BeforeValidator(copy_provenance)] = Field(default_factory=dict)
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("provenance", mode="before")
+    @classmethod
+    def _own_provenance(cls, provenance: Any, info: Any) -> Any:
+        return copy_provenance(provenance, own=info.context == FROM_FILE)
 
     @model_validator(mode="after")
     def _defined(self) -> "PolicyDocument":

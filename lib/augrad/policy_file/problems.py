@@ -20,7 +20,7 @@ TOLERANCE = 1e-6
 MOST_SUBPOLICIES = 10_000
 MOST_STAGES = 16
 MOST_OPS = 256
-MOST_EMPTY_PLACES = 1_000_000
+MOST_EMPTY_PLACES = 10_000_000
 """A policy is a table of sub-policies x stages x operations, and so many of its places may have no operation: a short
 document cannot ask for a huge table by one long sub-policy among thousands of short ones."""
 

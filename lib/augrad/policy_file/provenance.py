@@ -9,19 +9,33 @@ DEEPEST = 64
 """Levels of nesting of a whole document; provenance is one level below."""
 LONGEST_INTEGER = 309
 """Digits: longer ones are larger than any double."""
+_TOO_LARGE = 10**LONGEST_INTEGER
 
 
-def copy_provenance(value: object) -> object:
+def copy_provenance(value: object, own: bool = False) -> object:
     """A deep copy of `value` made of plain dict, list, str, int, float, bool and None; tuples become lists.
 
+    own: nobody else has `value`, which is plain JSON: it is checked and comes back as it is.
     Raises a validation problem naming the place for anything else, a number that is not finite, text that UTF-8 cannot
     hold, or nesting so deep that the document would have more than 64 levels.
     """
     # Anything but an object is refused by the field's own type.
-    return _copy(value, ()) if isinstance(value, dict) else value
+    return _copy(value, (), own) if isinstance(value, dict) else value
 
 
-def _copy(value: object, below: tuple[str | int, ...]) -> Any:
+def _is_plain(value: object) -> bool:
+    """Whether it is a value that needs neither a copy nor a closer look: most of a long list are."""
+    kind = type(value)
+    return (
+        (kind is str and value.isascii())  # type: ignore[union-attr]
+        or (kind is float and math.isfinite(value))  # type: ignore[arg-type]
+        or (kind is int and -_TOO_LARGE < value < _TOO_LARGE)  # type: ignore[operator]
+        or kind is bool
+        or value is None
+    )
+
+
+def _copy(value: object, below: tuple[str | int, ...], own: bool) -> Any:
     if len(below) >= DEEPEST - 1 and isinstance(value, dict | list | tuple):
         raise problem(f"at most {DEEPEST} levels of nesting", "more", *below)
     match value:
@@ -29,17 +43,24 @@ def _copy(value: object, below: tuple[str | int, ...]) -> Any:
             return value
         case str():
             return _text(value, below)
-        case int() if abs(value) < 10**LONGEST_INTEGER:
+        case int() if abs(value) < _TOO_LARGE:
             return int(value)
         case float() if math.isfinite(value):
             return float(value)
         case list() | tuple():
-            return [_copy(item, (*below, index)) for index, item in enumerate(value)]
+            items = [
+                item if _is_plain(item) else _copy(item, (*below, index), own) for index, item in enumerate(value)
+            ]
+            return value if own else items
         case dict():
             for key in value:
                 if not isinstance(key, str):
                     raise problem("keys that are strings", describe(key), *below)
-            return {_text(key, below): _copy(item, (*below, key)) for key, item in value.items()}
+            copied = {
+                _text(key, below): item if _is_plain(item) else _copy(item, (*below, key), own)
+                for key, item in value.items()
+            }
+            return value if own else copied
     raise problem("an object, list, string, finite number, true, false or null", describe(value), *below)
 
 

@@ -62,15 +62,23 @@ class JointSpace:
         return (sample.subpolicy * (value + bent.sum(-1) + 0.8 * bent.prod(-1))).sum(-1)
 
     def value(self) -> Tensor:
-        """E f, differentiable in the parameters: a sum over choices and gates, quadrature over magnitudes."""
+        """E f, differentiable in the parameters: a sum over choices and gates, quadrature over magnitudes.
+
+        In a stage that a sub-policy lacks nothing is chosen, and nothing applied.
+        """
         policy = self.policy
         nodes, weights = (torch.from_numpy(array) for array in np.polynomial.hermite_e.hermegauss(60))
         scale = policy.magnitude_log_scales.exp()
         latent = policy.magnitude_locations[..., None] + scale[..., None] * nodes
         magnitude = policy.low[..., None] + (policy.high - policy.low)[..., None] * torch.sigmoid(latent)
         smooth = (torch.sin(2 * magnitude) * weights / weights.sum()).sum(-1)
-        bent = (smooth + self.jump * torch.special.ndtr(policy.magnitude_locations / scale)) * self.slope
-        subpolicy, op, gate = policy.subpolicy_probabilities(), policy.op_probabilities(), policy.gate_probabilities()
+        drawn = scale > 0  # otherwise the latent is its location
+        above = torch.special.ndtr(torch.where(drawn, policy.magnitude_locations, 0.0) / torch.where(drawn, scale, 1.0))
+        above = torch.where(drawn, above, (policy.magnitude_locations > 0).to(torch.float64))
+        bent = (smooth + self.jump * above) * self.slope
+        subpolicy, op = policy.subpolicy_probabilities(), policy.op_probabilities()
+        op = torch.where(policy.present.any(-1, keepdim=True), op, torch.eye(K, dtype=torch.float64)[0])
+        gate = policy.gate_probabilities() * policy.present
         total = torch.zeros((), dtype=torch.float64)
         for s, k1, k2, g1, g2 in itertools.product(range(S), range(K), range(K), (0, 1), (0, 1)):
             open1, open2 = gate[s, 0, k1], gate[s, 1, k2]
