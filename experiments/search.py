@@ -34,6 +34,7 @@ from augrad.finish import write_figures, write_search_report
 from augrad.initial import random_policy
 from augrad.learnable import anything_learnable
 from augrad.policy import Policy
+from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
 from augrad.search import SearchParts, new_state, run_search
 from augrad.settings import SearchSettings
@@ -64,10 +65,12 @@ def _search(config: DictConfig) -> float:
     )
     model = instantiate(config.model)
     start = starting_policy(config, seed)
-    document_of(exported(start, config))  # so is what comes of it
+    format_policy(document_of(exported(start, config), {}))  # so is what comes of it
     if not anything_learnable(start):
-        words = "search: nothing of this policy can be learned (its weights, probabilities and magnitudes are fixed, or "
-        words += "policy.learn leaves them out); the classifier is trained with the policy as it is"
+        words = (
+            "search: nothing of this policy can be learned: its weights, probabilities and magnitudes are fixed, or "
+        )
+        words += "not among policy.learn; the classifier is trained with the policy as it is"
         Console(stderr=True).print(words, highlight=False)
     state = new_state(
         parts.objective.model(model, data, seed, device),

@@ -12,7 +12,8 @@ def heaviest(policy: Policy, count: int | None, uniform: bool = False) -> Policy
     """The `count` sub-policies of the largest weights, heaviest first (None: all, in their order).
 
     uniform: they are drawn evenly afterwards, as DADA does with its 25 (Li et al. 2020), those of weight 0 aside;
-    otherwise by their weights, made to sum to 1 again. A count beyond the number of sub-policies takes all. Raises UserError for a count below 1.
+    otherwise by their weights, made to sum to 1 again. A count beyond the number of sub-policies takes all. Raises
+    UserError for a count below 1.
     """
     if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
         raise UserError(f"export.subpolicies: expected a whole number of at least 1, or null for all, got {count!r}")

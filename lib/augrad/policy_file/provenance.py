@@ -48,9 +48,7 @@ def _copy(value: object, below: tuple[str | int, ...], own: bool) -> Any:
         case float() if math.isfinite(value):
             return float(value)
         case list() | tuple():
-            items = [
-                item if _is_plain(item) else _copy(item, (*below, index), own) for index, item in enumerate(value)
-            ]
+            items = [item if _is_plain(item) else _copy(item, (*below, index), own) for index, item in enumerate(value)]
             return value if own else items
         case dict():
             for key in value:
