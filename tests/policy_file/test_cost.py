@@ -128,6 +128,14 @@ def test_a_pipe_is_read_and_a_silent_one_is_left_after_a_while(tmp_path: Path, m
     writer.start()
     assert files.read_policy(pipe) == parse_policy(text)
     writer.join()
+    terminal, keyboard = os.openpty()  # where text comes when it is typed
+    typed = threading.Timer(0.2, lambda: os.write(terminal, b"[]\n\x04"))
+    typed.start()
+    with pytest.raises(PolicyFileError, match="expected a JSON object, got an empty list"):
+        files.read_policy(os.ttyname(keyboard))
+    typed.join()
+    os.close(terminal)
+    os.close(keyboard)
     monkeypatch.setattr(files, "PATIENCE", 0.1)
     with pytest.raises(PolicyFileError, match=r"got none: it is a pipe into which nothing was written for 0 seconds$"):
         files.read_policy(pipe)

@@ -39,13 +39,14 @@ def _start_of(path: str | os.PathLike[str]) -> bytes:
         if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
             if not select.select([file], [], [], PATIENCE)[0]:
                 raise OSError(None, f"it is a pipe into which nothing was written for {PATIENCE:.0f} seconds")
+        if hasattr(os, "O_NONBLOCK"):
             os.set_blocking(file.fileno(), True)
         return file.read(LARGEST_FILE + 1)
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    # A pipe that nobody writes to would not even open.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    # A pipe that nobody writes to would not even open; a terminal is to stay what it was.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
 
 
 def write_policy(document: PolicyDocument, path: str | os.PathLike[str]) -> None:
