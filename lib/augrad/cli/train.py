@@ -1,6 +1,5 @@
-"""augrad train: train a classifier with a policy. `python experiments/train.py` is the same."""
+"""augrad train: train a classifier with a policy."""
 
-import sys
 from pathlib import Path
 
 import hydra
@@ -9,8 +8,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from augrad.experiments.entry import run_entry_point
-from augrad.experiments.parts import (
+from augrad.cli.configs import config_directory
+from augrad.cli.entry import run_entry_point
+from augrad.cli.parts import (
     checked_seed,
     data_and_device,
     plain,
@@ -25,7 +25,7 @@ from augrad.train import Row, train_classifier
 from augrad.training import evaluate
 
 
-@hydra.main(version_base="1.3", config_path="pkg://augrad.configs", config_name="train")
+@hydra.main(version_base="1.3", config_path=config_directory(), config_name="train")
 def _train(config: DictConfig) -> float:
     """Train, write metrics.jsonl and model.pt; returns the validation error after the last epoch, for sweeps."""
     seed, directory = checked_seed(config), Path(HydraConfig.get().runtime.output_dir)
@@ -60,7 +60,3 @@ def _train(config: DictConfig) -> float:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status of `augrad train`."""
     return run_entry_point(_train, "augrad train", arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

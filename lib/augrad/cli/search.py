@@ -1,6 +1,5 @@
-"""augrad search: learn a policy. `python experiments/search.py` is the same."""
+"""augrad search: learn a policy."""
 
-import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
@@ -11,12 +10,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from augrad.compare import always, compare_policies
-from augrad.data.types import Splits
-from augrad.errors import UserError
-from augrad.experiments.comparison import recorder
-from augrad.experiments.entry import run_entry_point
-from augrad.experiments.parts import (
+from augrad.cli.comparison import recorder
+from augrad.cli.configs import config_directory
+from augrad.cli.entry import run_entry_point
+from augrad.cli.parts import (
     checked_seed,
     data_and_device,
     exported,
@@ -29,7 +26,10 @@ from augrad.experiments.parts import (
     standard_of,
     starting_policy,
 )
-from augrad.experiments.search_run import Interrupted, SearchRun, resumable_state
+from augrad.cli.search_run import Interrupted, SearchRun, resumable_state
+from augrad.compare import always, compare_policies
+from augrad.data.types import Splits
+from augrad.errors import UserError
 from augrad.finish import write_figures, write_search_report
 from augrad.initial import random_policy
 from augrad.policy import Policy
@@ -41,7 +41,7 @@ from augrad.show.table import comparison_table, policy_table
 from augrad.training import fitted
 
 
-@hydra.main(version_base="1.3", config_path="pkg://augrad.configs", config_name="search")
+@hydra.main(version_base="1.3", config_path=config_directory(), config_name="search")
 def _search(config: DictConfig) -> float:
     """Learn a policy, write the run directory; returns the lowest loss on the selection split, for sweeps."""
     seed, directory = checked_seed(config), Path(HydraConfig.get().runtime.output_dir)
@@ -139,7 +139,3 @@ def _show(
 def main(arguments: list[str] | None = None) -> int:
     """Exit status of `augrad search`."""
     return cast(int, run_entry_point(_search, "augrad search", arguments, resumable=True))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,5 @@
-"""augrad compare: judge several policies under one recipe, with intervals. Also `python experiments/compare.py`."""
+"""augrad compare: judge several policies under one recipe, with intervals."""
 
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -10,18 +9,19 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 
+from augrad.cli.comparison import recorder
+from augrad.cli.configs import config_directory
+from augrad.cli.entry import run_entry_point
+from augrad.cli.parts import checked_seed, data_and_device, plain, policy_arm, recipe_of, standard_of
 from augrad.compare import always, compare_policies
 from augrad.errors import UserError
-from augrad.experiments.comparison import recorder
-from augrad.experiments.entry import run_entry_point
-from augrad.experiments.parts import checked_seed, data_and_device, plain, policy_arm, recipe_of, standard_of
 from augrad.show.figures import comparison_figure
 from augrad.show.statistics import ComparisonRow
 from augrad.show.style import save_figure
 from augrad.show.table import comparison_table
 
 
-@hydra.main(version_base="1.3", config_path="pkg://augrad.configs", config_name="compare")
+@hydra.main(version_base="1.3", config_path=config_directory(), config_name="compare")
 def _compare(config: DictConfig) -> None:
     """Train every policy on every seed, write comparison.json and its figure."""
     first, directory = checked_seed(config), Path(HydraConfig.get().runtime.output_dir)
@@ -54,7 +54,3 @@ def _compare(config: DictConfig) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status of `augrad compare`."""
     return run_entry_point(_compare, "augrad compare", arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
