@@ -21,7 +21,7 @@ def search_once(directory: Path, overrides: list[str]) -> Path:
     `processor_seconds` in it says how much time of a processor all of the run took.
     """
     if not (directory / "report.html").exists():
-        resume = [f"resume={directory}"] if (directory / "checkpoint.pt").exists() else []
+        resume = [f"resume={directory}"] if (directory / ".hydra").exists() else []
         arguments = resume or [*overrides, "compare=null", f"hydra.run.dir={directory}"]
         with tempfile.TemporaryFile("w+") as errors:
             process = subprocess.Popen(

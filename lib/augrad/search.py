@@ -21,6 +21,7 @@ from augrad.hypergradients.hypergradient import Hypergradient
 from augrad.objectives.objective import Objective, Step, require_fitting
 from augrad.policy import Policy
 from augrad.regularizers.regularizer import Regularizer, regularizer_gradient
+from augrad.runs.restore import require_like, require_optimizer
 from augrad.settings import SearchSettings, rate_at, warmup_of
 from augrad.summaries import policy_summary
 from augrad.training import OptimizerBuilder, build_optimizer, evaluate, set_rates
@@ -102,6 +103,8 @@ class SearchState:
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Raises UserError, naming the place, where `saved` is of another search, lacks something or holds a NaN."""
+        self._require_fitting(saved)
         self.model.load_state_dict(saved["model"])
         self.policy.load_state_dict(saved["policy"])
         self.optimizer.load_state_dict(saved["optimizer"])
@@ -117,6 +120,30 @@ class SearchState:
         memory = saved.get("hypergradient_memory", {})  # older checkpoints have none
         self.hypergradient_memory = {name: part.to(device) for name, part in memory.items()}
         self.best_params = {name: tensor.to(device) for name, tensor in saved["best_params"].items()}
+
+    def _require_fitting(self, saved: dict[str, Any]) -> None:
+        expected = self.state_dict()
+        if saved.get("best_params"):
+            expected["best_params"] = dict(self.policy.named_parameters())
+        if saved.get("hypergradient_memory"):
+            expected["hypergradient_memory"] = dict(self.model.named_parameters())
+        elif "hypergradient_memory" not in saved:  # older checkpoints have none
+            del expected["hypergradient_memory"]
+        optimizers = [("optimizer", self.optimizer), ("policy_optimizer", self.policy_optimizer)]
+        for name, _ in optimizers:
+            expected[name] = saved.get(name)
+        if self.control is not None and isinstance(saved.get("control"), dict):
+            expected["control"]["optimizer"] = saved["control"].get("optimizer")
+        require_like(saved, expected, "state")
+        step, best_step = saved["step"], saved["best_step"]
+        if not (isinstance(step, int) and isinstance(best_step, int) and 0 <= best_step <= step):
+            raise UserError(f"state: expected 0 <= best_step <= step, got {best_step} and {step}")
+        if (best_step > 0) != bool(saved["best_params"]):
+            raise UserError(f"state.best_params: expected those of step {best_step}, got {len(saved['best_params'])}")
+        for name, optimizer in optimizers:
+            require_optimizer(saved[name], optimizer, f"state.{name}", name == "optimizer" and step > 0)
+        if self.control is not None:
+            require_optimizer(saved["control"]["optimizer"], self.control.optimizer, "state.control.optimizer", False)
 
     def best_policy(self) -> Policy:
         """The policy that did best on the selection split so far (the present one before the first look)."""

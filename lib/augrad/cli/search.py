@@ -1,5 +1,7 @@
 """augrad search: learn a policy."""
 
+import os
+from contextlib import chdir
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
@@ -26,7 +28,8 @@ from augrad.cli.parts import (
     standard_of,
     starting_policy,
 )
-from augrad.cli.search_run import Interrupted, SearchRun, resumable_state
+from augrad.cli.run_directory import output_directory, started_in
+from augrad.cli.search_run import Interrupted, SearchRun
 from augrad.compare import always, compare_policies
 from augrad.data.types import Splits
 from augrad.errors import UserError
@@ -38,18 +41,39 @@ from augrad.search import SearchParts, new_state, run_search
 from augrad.settings import SearchSettings
 from augrad.show.statistics import ComparisonRow
 from augrad.show.table import comparison_table, policy_table
+from augrad.train import check_recipe
 from augrad.training import fitted
 
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="search")
 def _search(config: DictConfig) -> float:
     """Learn a policy, write the run directory; returns the lowest loss on the selection split, for sweeps."""
-    seed, directory = checked_seed(config), Path(HydraConfig.get().runtime.output_dir)
-    recipe_of(config)  # what comes after the search is checked before it
+    directory = output_directory()
+    with chdir(resumed_from(config, directory)):
+        return _search_in(config, directory)
+
+
+def resumed_from(config: DictConfig, directory: Path) -> Path:
+    """The working directory for the run's relative paths. Raises UserError unless `resume` is null or `directory`."""
+    if config.resume is None:
+        return Path.cwd()
+    given = Path(HydraConfig.get().runtime.cwd) / Path(str(config.resume)).expanduser()
+    if os.path.realpath(given) != os.path.realpath(directory):
+        raise UserError(
+            f"resume={config.resume}: a run goes on in its own directory, got hydra.run.dir={directory}; leave "
+            "that out (or copy the run and resume the copy), and give resume=DIR on the command line"
+        )
+    return started_in(directory)
+
+
+def _search_in(config: DictConfig, directory: Path) -> float:
+    seed = checked_seed(config)
     check_compare(config)
+    recipe = recipe_of(config)
     settings = SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer", "regularizers"))
     regularizers, standard = regularizers_of(config), standard_of(config)
     data, device = data_and_device(config)
+    check_recipe(data, *recipe, device, standard)  # what comes after the search is checked before it
     parts = SearchParts(
         data=data,
         objective=instantiate(config.objective),
@@ -71,7 +95,6 @@ def _search(config: DictConfig) -> float:
         instantiate(config.search.policy_optimizer),
         parts,
     )
-    resumable_state(state, config, directory)
     random_over = deepcopy(start).cpu()
     with SearchRun(directory, config, state, parts, instantiate(config.tracker)) as run:
         run_search(state, parts, run)

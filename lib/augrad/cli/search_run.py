@@ -1,6 +1,10 @@
 """A search's run directory: metrics, checkpoints, the policy so far, and taking it up again."""
 
+import hashlib
+import logging
+import reprlib
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -9,11 +13,14 @@ import torch
 from omegaconf import DictConfig
 
 from augrad.cli.parts import exported, plain, provenance
+from augrad.cli.run_directory import new_run, resumed_run
 from augrad.errors import NonFiniteError, UserError
+from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument, write_policy
 from augrad.policy_file.convert import document_of
 from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
-from augrad.runs.metrics import MetricsLog
+from augrad.runs.directory import has_content
+from augrad.runs.metrics import MetricsLog, read_metrics
 from augrad.runs.trackers import Tracker
 from augrad.search import Row, SearchParts, SearchState
 from augrad.show.progress import SearchProgress
@@ -21,6 +28,11 @@ from augrad.training import evaluate
 
 _MAY_CHANGE = ("resume", "compare", "export", "tracker", "train", "device")
 """What a resumed run may be told anew: none of it changes the search, but for the rounding of another device."""
+
+_WRITES = ("policy.json", "report.html", "figures", "comparison.json", "model.pt")
+"""What a search writes beside its metrics and checkpoints."""
+
+_LOG = logging.getLogger(__name__)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -30,23 +42,15 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(f"stopped after step {step}; go on with: augrad search resume={directory}")
 
 
-def resumable_state(state: SearchState, config: DictConfig, directory: Path) -> None:
-    """With `resume`, put `state` back to the run's checkpoint. Raises UserError when the configurations differ."""
-    if config.resume is None:
-        return
-    checkpoint = load_checkpoint(directory / "checkpoint.pt")
-    _require_same(checkpoint["config"], plain(config), "")
-    state.load_state_dict(checkpoint["state"])
-
-
 def _require_same(saved: Any, given: Any, place: str) -> None:
     if isinstance(saved, dict) and isinstance(given, dict):
         for key in [*saved, *(key for key in given if key not in saved)]:
             if place or key not in _MAY_CHANGE:
                 _require_same(saved.get(key), given.get(key), f"{place}{'.' if place else ''}{key}")
     elif saved != given:
+        was, now = (value if isinstance(value, str) else reprlib.repr(value) for value in (saved, given))
         raise UserError(
-            f"resume: the run was started with {place}={saved}, got {given}; drop the override or start a new run"
+            f"resume: the run was started with {place}={was}, got {now}; drop the override or start a new run"
         )
 
 
@@ -60,30 +64,88 @@ class SearchRun:
         self, directory: Path, config: DictConfig, state: SearchState, parts: SearchParts, tracker: Tracker
     ) -> None:
         self.directory, self.config, self.state, self.parts, self.tracker = directory, config, state, parts, tracker
+        self.first = state.step
+        choices = (
+            [op.name for op in state.policy.ops],
+            state.policy.slots,
+            state.policy.interpolation,
+            state.policy.fill,
+        )
+        digest = hashlib.sha256(repr(choices).encode()).hexdigest()
+        self._origin = {"data": parts.data.sha256, "policy": digest}
         self._stop = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "SearchRun":
-        step = self.state.step
-        self._log = MetricsLog(self.directory / "metrics.jsonl", step if self.config.resume is not None else None)
-        self.progress = SearchProgress(self.parts.settings.steps, start=step)
-        self.progress.__enter__()
-        self.tracker.start(plain(self.config), self.directory)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._before[number] = signal.signal(number, self._ask_to_stop)
-            except ValueError:  # not in the main thread (some launchers): signals stay as they are
-                break
+        with ExitStack() as stack:
+            if self.config.resume is None:
+                stack.enter_context(new_run(self.config, self.directory, "metrics.jsonl", *_WRITES))
+                self._save(self.state.state_dict())  # whatever stops the run from now on, it can be resumed
+                self._log = MetricsLog(self.directory / "metrics.jsonl")
+            else:
+                stack.enter_context(resumed_run(self.config, self.directory, self._take_up, self._has_gone_on))
+            stack.callback(self._log.close)
+            self.first = self.state.step
+            self.progress = stack.enter_context(SearchProgress(self.parts.settings.steps, start=self.first))
+            self.tracker.start(plain(self.config), self.directory)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                try:
+                    self._before[number] = signal.signal(number, self._ask_to_stop)
+                except ValueError:  # not in the main thread (some launchers): signals stay as they are
+                    break
+            self._opened = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
-        self.progress.__exit__(kind, error, trace)
-        self._log.close()
-        if isinstance(error, NonFiniteError):
-            self.write_policy()
+        try:
+            if isinstance(error, NonFiniteError):
+                self.write_policy()
+        finally:
+            self._opened.__exit__(kind, error, trace)
+
+    def _take_up(self) -> None:
+        """Puts the state back to the run's checkpoint. Raises UserError, and writes nothing, where that cannot be."""
+        checkpoint, metrics = self.directory / "checkpoint.pt", self.directory / "metrics.jsonl"
+        begun = checkpoint.exists()
+        if begun:
+            self._load(checkpoint)
+        elif has_content(metrics):
+            raise UserError(f"{checkpoint}: is missing, so the run cannot go on; put it back, or start a new run")
+        rows = read_metrics(metrics) if metrics.exists() else []
+        last = rows[-1].get("step") if rows else 0
+        self._log = MetricsLog(metrics, self.state.step)
+        if isinstance(last, int) and last < self.state.step:
+            _LOG.warning("%s: the rows between steps %d and %d are lost", metrics, last, self.state.step)
+        if not begun:
+            self._save(self.state.state_dict())
+
+    def _load(self, path: Path) -> None:
+        saved = load_checkpoint(path)
+        if not isinstance(saved.get("config"), dict) or not isinstance(saved.get("state"), dict):
+            raise UserError(f"{path}: not a search's checkpoint; expected the checkpoint.pt of a search")
+        _require_same(saved["config"], plain(self.config), "")
+        origin = saved.get("origin") or self._origin  # older checkpoints have none
+        for what, value in self._origin.items():
+            if not isinstance(origin, dict) or origin.get(what) != value:
+                raise UserError(
+                    f"resume: the run was started with other content of its {what}, under the same name; put back what "
+                    "was there, or start a new run"
+                )
+        try:
+            self.state.load_state_dict(saved["state"])
+        except (UserError, RuntimeError, ValueError, TypeError, KeyError) as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"{path}: this checkpoint does not fit the run: {reason}; start a new run") from error
+        if self.state.step > self.parts.settings.steps:
+            raise UserError(
+                f"{path}: is of step {self.state.step}, and the run has {self.parts.settings.steps}; start a new run"
+            )
+
+    def _has_gone_on(self) -> bool:
+        return self.state.step > self.first
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop = True
@@ -104,8 +166,13 @@ class SearchRun:
 
     def checkpoint(self, state: dict[str, Any]) -> None:
         """The state, and the best policy so far."""
-        save_checkpoint(self.directory / "checkpoint.pt", {"config": plain(self.config), "state": state})
+        self._log.sync()
+        self._save(state)
         self.write_policy()
+
+    def _save(self, state: dict[str, Any]) -> None:
+        saved = {"config": plain(self.config), "origin": self._origin, "state": state}
+        save_checkpoint(self.directory / "checkpoint.pt", saved)
 
     def end(self) -> None:
         """The search is over: the progress bar goes, and Ctrl-C is Ctrl-C again."""
@@ -142,3 +209,9 @@ class SearchRun:
 
 def _number(value: Any) -> float | None:
     return value if isinstance(value, float) else None
+
+
+def _digest(policy: Policy) -> str:
+    """Of what a policy chooses from; its parameters are in the state."""
+    choices = [op.name for op in policy.ops], policy.slots, policy.interpolation, policy.fill
+    return hashlib.sha256(repr(choices).encode()).hexdigest()
