@@ -12,6 +12,7 @@ import datetime
 import json
 import statistics
 import sys
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -146,10 +147,14 @@ def contenders(setting: Setting) -> dict[str, Callable[[], Call]]:
         found |= {
             f"triton, {kind}": lambda made=made: by_engine("triton", made(setting, plain)),
             f"triton, {kind}, graph": lambda made=made: replayed(by_engine("triton", made(setting, plain))),
-            f"torch.compile, {kind}": lambda made=made: by_engine("plain", made(setting, compiled())),
             f"plain, {kind}": lambda made=made: by_engine("plain", made(setting, plain)),
             f"plain, {kind}, graph": lambda made=made: replayed(by_engine("plain", made(setting, plain))),
         }
+    for kind, made in (
+        ("forward", forward),
+        ("forward and backward", forward_and_backward),
+    ):  # last: the slowest to make
+        found[f"torch.compile, {kind}"] = lambda made=made: by_engine("plain", made(setting, compiled()))
     return found
 
 
@@ -173,12 +178,20 @@ def milliseconds(call: Call, calls: int) -> float:
     return start.elapsed_time(stop) / calls
 
 
-def measured(shape: Sequence[int], device: torch.device, runs: int, calls: int) -> dict[str, Figures]:
-    """Figures of each contender: ms of a call, us_per_stage, over_copy (per stage), launches; or why it has none."""
+def measured(
+    shape: Sequence[int], device: torch.device, runs: int, calls: int, seconds: float = float("inf")
+) -> dict[str, Figures]:
+    """Figures of each contender: ms of a call, us_per_stage, over_copy (per stage), launches; or why it has none.
+
+    seconds: after so many, no further contender is made (compiling one may take a minute).
+    """
+    deadline = time.monotonic() + seconds
     ready: dict[str, Call] = {}
     found: dict[str, Figures] = {}
     for name, make in contenders(setting_of(shape, device)).items():
         try:
+            if time.monotonic() > deadline:
+                raise TimeoutError("no time was left for it")
             call = make()
             for _ in range(3):
                 call()
@@ -255,16 +268,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(map(shown, line)) + " |" for line in lines)
 
 
-def report(found: Mapping, tests: Mapping[str, str]) -> str:
-    """The figures as one Markdown page; tests: the outcome of each test run."""
-    parts = [
-        "# Policies on a GPU",
-        "Written by `bash scripts/gpu_check.sh`; times are medians, by the device's clock.",
-        table(["", ""], list(found["machine"].items())),
-    ]
-    if tests:
-        parts += ["## Tests", table(["tests", "outcome"], list(tests.items()))]
-    parts += ["## Goals", table(["goal", "reached", "enough"], goals(found["sizes"]))]
+def report(found: Mapping) -> str:
+    """The figures as Markdown, to be read with the report of `scripts/gpu_check.sh`."""
+    parts = ["## Policies on a batch", table(["goal", "reached", "enough"], goals(found["sizes"]))]
     columns = ("ms", "us_per_stage", "over_copy", "launches")
     for size, contenders_of_size in found["sizes"].items():
         rows = [
@@ -272,10 +278,12 @@ def report(found: Mapping, tests: Mapping[str, str]) -> str:
             for name, figures in contenders_of_size.items()
         ]
         head = ["float32", "ms per call", "µs per stage", "stage over copy", "launches per call", "failed"]
-        parts += [f"## {size}", table(head, rows)]
+        parts += [f"### {size}", table(head, rows)]
     parts.append(
-        f"A call is two stages. A copy reads and writes the batch once, from a graph. Command: `{found['command']}`; "
-        f"{found['runs']} paired runs of {found['calls']} calls."
+        f"A call is two stages; times are medians, by the device's clock. A copy reads and writes the batch once, from "
+        f"a graph. Command: `{found['command']}`; {found['runs']} paired runs of {found['calls']} calls; "
+        + ", ".join(f"{name} {value}" for name, value in found["machine"].items())
+        + "."
     )
     return "\n\n".join(parts) + "\n"
 
@@ -287,8 +295,10 @@ def main() -> int:
     parser.add_argument("--markdown", type=Path, help="write the report here")
     parser.add_argument("--runs", type=int, default=15, help="paired runs (default: %(default)s)")
     parser.add_argument("--calls", type=int, default=20, help="calls of a run (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=float("inf"), help="no contender is made later than this (default: no limit)"
+    )
     parser.add_argument("--quick", action="store_true", help="one run of one small batch: to see that it works")
-    parser.add_argument("--tests", nargs=2, action="append", default=[], metavar=("NAME", "OUTCOME"))
     options = parser.parse_args()
     if not torch.cuda.is_available():
         print(f"benchmark_gpu: no GPU: torch {torch.__version__} finds none; nothing was measured", file=sys.stderr)
@@ -301,9 +311,12 @@ def main() -> int:
         "command": "python " + " ".join(["scripts/benchmark_gpu.py", *(["--quick"] if options.quick else [])]),
         "runs": runs,
         "calls": calls,
-        "sizes": {" x ".join(map(str, shape)): measured(shape, device, runs, calls) for shape in sizes},
+        "sizes": {
+            " x ".join(map(str, shape)): measured(shape, device, runs, calls, options.seconds / len(sizes))
+            for shape in sizes
+        },
     }
-    page = report(found, dict(options.tests))
+    page = report(found)
     print(page)
     for path, text in ((options.json, json.dumps(found, indent=2) + "\n"), (options.markdown, page)):
         if path:
