@@ -287,8 +287,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--markdown", type=Path, help="write the report here")
-    parser.add_argument("--runs", type=int, default=15, help="paired runs (default: %(default)s)")
-    parser.add_argument("--calls", type=int, default=20, help="calls of a run (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=11, help="paired runs (default: %(default)s)")
+    parser.add_argument("--calls", type=int, default=10, help="calls of a run (default: %(default)s)")
     parser.add_argument(
         "--compile", action="store_true", help="torch.compile beside the kernels, and nothing else (takes minutes)"
     )
