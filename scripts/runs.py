@@ -25,7 +25,7 @@ def search_once(directory: Path, overrides: list[str]) -> Path:
         arguments = resume or [*overrides, "compare=null", f"hydra.run.dir={directory}"]
         with tempfile.TemporaryFile("w+") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "augrad.experiments.cli", "search", *arguments],
+                [sys.executable, "-m", "augrad", "search", *arguments],
                 env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
                 stdout=subprocess.DEVNULL,
                 stderr=errors,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from augrad.experiments.cli import main
+from augrad.cli import main
 
 SMALL = [
     "search.steps=6",

@@ -114,7 +114,7 @@ def test_a_resumed_run_draws_what_it_would_have_drawn(augrad, small, tmp_path: P
     common = [*small, gamma, rain, "compare=null"]
     assert augrad("search", *common, "hydra.run.dir=whole").returncode == 0
     # Stopped halfway, as Ctrl-C does it.
-    from augrad.experiments.search_run import SearchRun
+    from augrad.cli.search_run import SearchRun
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SearchRun, "interrupted", lambda run: run.state.step == 3)

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
 from augrad import UserError
+from augrad.cli.configs import config_directory
+from augrad.cli.parts import regularizers_of, settings_of, starting_policy
 from augrad.data.digits import load_digits
 from augrad.data.types import Splits
-from augrad.experiments.parts import regularizers_of, settings_of, starting_policy
 from augrad.hypergradients.none import NoHypergradient
 from augrad.search import Row, SearchParts, SearchState, new_state, run_search
 from augrad.settings import SearchSettings
@@ -73,7 +74,7 @@ class Rows:
 
 @functools.cache
 def composed(*overrides: str) -> DictConfig:
-    with initialize_config_module("augrad.configs", version_base="1.3"):
+    with initialize_config_dir(config_directory(), version_base="1.3"):
         return compose("search", [*SMALL, *overrides])
 
 

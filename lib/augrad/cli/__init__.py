@@ -1,4 +1,7 @@
-"""The console script `augrad`: finds the command and leaves the rest of the line to it."""
+"""The commands: `augrad search`, `train`, `compare` and `policy`. Only they know Hydra.
+
+`main` is the console script: it finds the command and leaves the rest of the line to it.
+"""
 
 import sys
 from collections.abc import Callable
@@ -9,19 +12,19 @@ from typing import cast
 from augrad import __version__
 
 _COMMANDS = {
-    "search": ("augrad.experiments.search", "learn a policy", "augrad search data=digits search.steps=500"),
+    "search": ("augrad.cli.search", "learn a policy", "augrad search data=digits search.steps=500"),
     "train": (
-        "augrad.experiments.train",
+        "augrad.cli.train",
         "train a classifier with a policy",
         "augrad train policy.file=policy.json train.epochs=20",
     ),
     "compare": (
-        "augrad.experiments.compare",
+        "augrad.cli.compare",
         "judge several policies under one recipe, with intervals",
         "augrad compare data=digits",
     ),
     "policy": (
-        "augrad.experiments.policy_command",
+        "augrad.cli.policy_command",
         "show, validate, convert or compare policy files",
         "augrad policy show policy.json",
     ),
@@ -65,7 +68,3 @@ def _help() -> str:
             "augrad COMMAND --help tells what a command understands.",
         ]
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

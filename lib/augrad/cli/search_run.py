@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from augrad.cli.parts import exported, plain, provenance
 from augrad.errors import NonFiniteError, UserError
-from augrad.experiments.parts import exported, plain, provenance
 from augrad.policy_file import PolicyDocument, write_policy
 from augrad.policy_file.convert import document_of
 from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
