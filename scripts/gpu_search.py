@@ -19,15 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from augrad.cli.configs import config_directory
+from augrad.cli.parts import regularizers_of, settings_of, standard_of, starting_policy
 from augrad.data.batches import EpochBatches
 from augrad.data.pixels import to_float
 from augrad.data.types import Split, Splits
-from augrad.experiments.parts import regularizers_of, settings_of, standard_of, starting_policy
 from augrad.search import Row, SearchParts, SearchState, new_state, run_search, search_step
 from augrad.settings import SearchSettings
 from augrad.training import backward_on, fitted
@@ -60,7 +61,7 @@ class Silent:
 
 def begun(overrides: list[str], device: torch.device, data: Splits | None = None) -> tuple[SearchState, SearchParts]:
     """The search that the command with these overrides would begin, on `data` or those it names."""
-    with initialize_config_module("augrad.configs", version_base="1.3"):
+    with initialize_config_dir(config_directory(), version_base="1.3"):
         config = compose("search", overrides)
     seed = config.seed
     data = (instantiate(config.data) if data is None else data).to(device)
