@@ -22,7 +22,7 @@ class TrainSettings:
     forward passes.
     """
 
-    epochs: PositiveInt = 30
+    epochs: PositiveInt = 50
     batch_size: PositiveInt = 128
     schedule: Schedule = "cosine"
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
