@@ -16,6 +16,7 @@ from augrad.data.types import Splits
 from augrad.errors import NonFiniteError, UserError
 from augrad.estimators.control import Control, estimate_with, initial_control
 from augrad.estimators.estimate import Estimator
+from augrad.graphs import NO_GRAPHS, Graphs, can_be_captured
 from augrad.guards import NormalizedScalar, Signal, damped_step, no_signal
 from augrad.hypergradients.hypergradient import Hypergradient
 from augrad.objectives.objective import Objective, Step, require_fitting
@@ -68,7 +69,7 @@ class SearchState:
     """The one mutable thing, and exactly what a checkpoint holds. step: how many are done.
 
     model: what the objective trains. companion: the network that it keeps beside it, if any. hypergradient_memory: what
-    the hypergradient method left for its next call.
+    the hypergradient method left for its next call. graphs: how the model's passes run; no part of a checkpoint.
     """
 
     model: nn.Module
@@ -84,6 +85,7 @@ class SearchState:
     best_loss: float = float("inf")
     best_step: int = 0
     best_params: dict[str, Tensor] = field(default_factory=dict)
+    graphs: Graphs = NO_GRAPHS
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -164,15 +166,17 @@ def new_state(
     Raises UserError for an objective and a hypergradient method that do not go together.
     """
     require_fitting(parts.objective, parts.hypergradient)
+    settings = parts.settings
     return SearchState(
         model=model,
         policy=policy,
         optimizer=build_optimizer(optimizer, model.parameters(), "search.optimizer"),
-        policy_optimizer=_policy_optimizer(policy, policy_optimizer, parts.settings.policy_rates),
+        policy_optimizer=_policy_optimizer(policy, policy_optimizer, settings.policy_rates),
         generator=local_generator(parts.seed, "search draws"),
         signal=no_signal(parts.device),
         control=initial_control(parts.estimator, policy, local_generator(parts.seed, "control")),
         companion=parts.objective.companion(model),
+        graphs=Graphs(can_be_captured(model) if settings.cuda_graphs is None else settings.cuda_graphs),
     )
 
 
@@ -218,6 +222,7 @@ def search_step(
             clip_norm=settings.clip_norm,
             autocast=settings.autocast,
             standard=parts.standard,
+            graphs=state.graphs,
         )
     )
     state.hypergradient_memory = aim.memory
@@ -296,7 +301,7 @@ def run_search(state: SearchState, parts: SearchParts, observer: Observer, until
 
 
 def _norm(tensors: list[Tensor]) -> Tensor:
-    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]))
+    return torch.nn.utils.get_total_norm(tensors)
 
 
 def _rows(

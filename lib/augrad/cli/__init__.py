@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import version
 from typing import cast
+
+from augrad import __version__
 
 _COMMANDS = {
     "search": ("augrad.cli.search", "learn a policy", "augrad search data=digits search.steps=500"),
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(_help())
         return 0
     if command in ("-V", "--version"):
-        print(f"augrad {version('augrad')}")
+        print(f"augrad {__version__}")
         return 0
     if command in _COMMANDS:
         # Imported here: a command's libraries take seconds to load, and `augrad --help` needs none of them.
