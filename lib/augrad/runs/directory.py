@@ -25,6 +25,7 @@ except ImportError:  # Windows
 RECORD = ".hydra"
 LOCK = ".augrad-lock"
 
+_ANOTHER = "choose another run directory (hydra.run.dir=..., in a sweep hydra.sweep.dir=...)"
 _LOG = logging.getLogger(__name__)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
@@ -48,14 +49,10 @@ def require_free(directory: Path, names: Iterable[str]) -> None:
         return
     if RECORD in found or "checkpoint.pt" in found:
         raise UserError(
-            f"{directory}: holds a run already ({', '.join(found)}), and nothing in it was changed; choose another run "
-            "directory (hydra.run.dir=...)"
+            f"{directory}: holds a run already ({', '.join(found)}), and nothing in it was changed; {_ANOTHER}"
             + (", or take up the search that is there (resume=...)" if "checkpoint.pt" in found else "")
         )
-    raise UserError(
-        f"{directory}: the run would overwrite what is there ({', '.join(found)}); choose another run directory "
-        "(hydra.run.dir=...)"
-    )
+    raise UserError(f"{directory}: the run would overwrite what is there ({', '.join(found)}); {_ANOTHER}")
 
 
 @contextlib.contextmanager
@@ -81,7 +78,7 @@ def only_writer(directory: Path) -> Iterator[None]:
 
 def _open_and_lock(path: Path) -> int:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     except OSError as error:
         raise UserError(
             f"{path.parent}: cannot write in this run directory ({error.strerror or error}); choose a writable one"
@@ -130,9 +127,7 @@ def put_record(directory: Path, texts: Mapping[str, str]) -> None:
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, OSError):
-            raise UserError(
-                f"{directory}: cannot make {RECORD} ({error.strerror or error}); choose another run directory"
-            ) from error
+            raise UserError(f"{directory}: cannot make {RECORD} ({error.strerror or error}); {_ANOTHER}") from error
         raise
 
 
