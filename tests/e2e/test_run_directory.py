@@ -203,6 +203,17 @@ def test_jobs_of_a_sweep_that_share_a_directory(augrad, tmp_path: Path) -> None:
     assert "seed=1" in (only.parent / ".hydra" / "overrides.yaml").read_text()
 
 
+@pytest.mark.parametrize("subdir", [".", "0"])
+def test_a_sweep_in_a_runs_directory(augrad, runs: Path, subdir: str) -> None:
+    line = ["train", "--multirun", *RECIPE, "seed=1,2", "hydra.sweep.dir=search", f"hydra.sweep.subdir={subdir}"]
+    refused(augrad, runs, line, "holds a run already")
+
+
+def test_a_sweep_over_somebodys_file(augrad, tmp_path: Path) -> None:
+    (tmp_path / "multirun.yaml").write_text("mine: 1\n")
+    refused(augrad, tmp_path, ["train", "--multirun", *RECIPE, "seed=1,2", "hydra.sweep.dir=."], "multirun.yaml")
+
+
 # --- one writer -------------------------------------------------------------------------------------------------------
 
 

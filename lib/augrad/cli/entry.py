@@ -3,6 +3,7 @@
 Exit statuses: 0 success; 2 a user's mistake, told in one message; 1 a failure, with its traceback; 130 Ctrl-C.
 """
 
+import contextlib
 import logging
 import os
 import re
@@ -230,13 +231,20 @@ def resolve_resume(arguments: list[str]) -> list[str]:
 
 
 def require_own_record(arguments: list[str]) -> None:
-    """Raises UserError for `hydra.output_subdir=...`: Hydra would write there before anything is checked."""
+    """Raises UserError where Hydra would write, before anything is checked, what is not its own.
+
+    That is `hydra.output_subdir=...`, and `hydra.sweep.dir=...` with a run, or a foreign multirun.yaml, in it.
+    """
     for override in get_args_parser().parse_known_args(arguments)[0].overrides:
         key, _, value = override.partition("=")
         if key.lstrip("+") == "hydra.output_subdir" and value != "null":
-            raise UserError(
-                f"{override}: the configuration of a run is always in its {RECORD}; leave this override out"
-            )
+            raise UserError(f"{override}: the configuration of a run is always in {RECORD}; leave this override out")
+        if key.lstrip("+") == "hydra.sweep.dir" and (place := _value_of(override)):
+            if has_content(Path(place) / RECORD):
+                raise UserError(f"{override}: holds a run already; choose another directory for the sweep")
+            with contextlib.suppress(OSError):
+                if not re.search(rb"^hydra:", (Path(place) / "multirun.yaml").read_bytes(), re.MULTILINE):
+                    raise UserError(f"{override}: holds another multirun.yaml; choose another directory for the sweep")
 
 
 def _sets_resume(override: str) -> bool:
