@@ -260,7 +260,7 @@ def test_runs_of_one_second_have_directories_of_their_own(augrad, tmp_path: Path
 def test_a_killed_run_goes_on_to_the_same_end(augrad, runs: Path, name: str, times: int) -> None:
     line = [*SEARCH, "seed=1", "hydra.run.dir=cut"]
     killed(runs, line, name, times)
-    refused(augrad, runs / "cut", line, "holds a run already")
+    refused(augrad, runs / "cut", line, "holds a run already", "resume=")
     done = augrad("search", "resume=cut")
     assert done.returncode == 0, done.stderr
     assert rows(runs / "cut") == rows(runs / "search")

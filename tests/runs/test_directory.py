@@ -30,7 +30,13 @@ def test_what_is_there_is_named(tmp_path: Path, taken: str):
     with pytest.raises(UserError, match=taken.split("/")[0]) as refusal:
         require_free(tmp_path, NAMES)
     assert "hydra.run.dir=..." in str(refusal.value)
-    assert ("resume=" in str(refusal.value)) == (taken == "checkpoint.pt")
+    assert "resume=" not in str(refusal.value)
+
+
+def test_a_search_can_be_taken_up(tmp_path: Path):
+    put_record(tmp_path, {"config.yaml": "seed: 0\nsearch:\n  steps: 3\n"})
+    with pytest.raises(UserError, match=r"holds a run already .*resume="):
+        require_free(tmp_path, NAMES)
 
 
 def test_a_link_that_leads_nowhere_is_somebodys(tmp_path: Path):

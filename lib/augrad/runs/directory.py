@@ -8,6 +8,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -48,9 +49,10 @@ def require_free(directory: Path, names: Iterable[str]) -> None:
     if not found:
         return
     if RECORD in found or "checkpoint.pt" in found:
+        of_a_search = re.search("^search:", read_record(directory).get("config.yaml", ""), re.MULTILINE)
         raise UserError(
             f"{directory}: holds a run already ({', '.join(found)}), and nothing in it was changed; {_ANOTHER}"
-            + (", or take up the search that is there (resume=...)" if "checkpoint.pt" in found else "")
+            + (", or take up the search that is there (resume=...)" if of_a_search else "")
         )
     raise UserError(f"{directory}: the run would overwrite what is there ({', '.join(found)}); {_ANOTHER}")
 
