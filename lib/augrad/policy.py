@@ -173,7 +173,7 @@ class Policy(nn.Module):
         return super()._apply(moved, recurse)
 
     def get_extra_state(self) -> Tensor:
-        """The layout as UTF-8, for the state_dict: in float64 like the rest, so that one can copy or average them all."""
+        """The layout as UTF-8, for the state_dict; in float64 like the rest, so that one can average them all."""
         return torch.tensor(list(self.layout.encode()), dtype=torch.float64, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from augrad.errors import UserError
-from augrad.ops.given import checked_fill, require_tensor
+from augrad.ops.given import checked_fill, require_numbers, require_tensor
 
 
 @lru_cache(maxsize=1024)
@@ -69,6 +69,7 @@ def in_own_dtype(
     @wraps(kernel)
     def operation(images: Tensor, magnitude: Tensor, *arguments: object, **options: object) -> Tensor:
         check_images(images)
+        require_numbers(magnitude)
         if "fill" in options:
             checked_fill(options["fill"])
         if magnitude.shape != images.shape[:1]:

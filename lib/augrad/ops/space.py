@@ -95,6 +95,8 @@ def make_space(ops: Mapping[str, Any], interpolation: Interpolation = "bilinear"
     Raises UserError for bad entries, an empty space, an interpolation other than bilinear or nearest, a fill outside
     0..1.
     """
+    if not isinstance(ops, Mapping):
+        raise UserError(f"space: expected a mapping of operations to their options, as {{'rotate': None}}, got {ops!r}")
     entries: dict[str, Any] = {}
     for name, options in _by_dotted_name(ops):
         both = isinstance(entries.get(name), Mapping) and isinstance(options, Mapping)
