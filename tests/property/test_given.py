@@ -63,7 +63,7 @@ cases = [
     ]],
     (lambda: policy(images, masks=picture), "masks: expected a tensor"),
     (lambda: policy(images, boxes=[[0, 0, 1, 1]]), "boxes: expected a tensor"),
-    (lambda: policy(images, params={"op": 1}), "params: expected a PolicySample or RelaxedSample, got dict; policy.sample"),
+    (lambda: policy(images, params={"op": 1}), "params: expected a PolicySample or RelaxedSample, got dict; policy."),
     (lambda: policy(images, params=policy(images, return_params=True)), "got tuple"),
     (lambda: policy(images, generator=0), "expected a torch.Generator, got 0; torch.Generator().manual_seed(0)"),
     (lambda: policy(images, generator=np.random.default_rng(0)), "expected a torch.Generator, got Generator(PCG64)"),

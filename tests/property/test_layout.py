@@ -217,5 +217,5 @@ def test_averaged_models_and_damaged_layouts() -> None:
     averaged.load_state_dict(averaged.state_dict())
     state = policy.state_dict()
     for damaged in (state["_extra_state"] + 1, state["_extra_state"][:-3]):
-        with pytest.raises(UserError, match="state_dict: .* damaged"):
+        with pytest.raises(UserError, match=r"state_dict: .* damaged"):
             policy.load_state_dict({**state, "_extra_state": damaged})

@@ -80,7 +80,7 @@ class StandardAugmentation:
             raise UserError(f"standard.smallest_area: expected a share above 0, 1 for no such crop, got {area!r}")
         if self.fill is not None and not (isinstance(self.fill, Tensor) and self.fill.ndim == 1):
             raise UserError(
-                f"standard.fill: expected a tensor [C], one number for each channel, or none for black, got {self.fill!r}"
+                f"standard.fill: expected a tensor [C], a number for each channel, or None for black, got {self.fill!r}"
             )
 
     def draw(self, images: Shaped[Tensor, "B C H W"], generator: torch.Generator) -> StandardDraw:
