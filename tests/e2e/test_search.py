@@ -204,3 +204,16 @@ def test_compare_judges_policy_file_too_and_tells_the_tracker(augrad, small, tmp
     assert done.returncode == 0, done.stderr
     assert set(json.loads((tmp_path / "out" / "comparison.json").read_text())) == {"none", "identity"}
     assert list((tmp_path / "out").rglob("*.wandb"))
+
+
+SLOW_PARTS = ["estimator=relax", "estimator=rebar", "objective=density_matching", "objective=adversarial"]
+
+
+@pytest.mark.parametrize("part", ["estimator=gumbel", *(pytest.param(p, marks=pytest.mark.slow) for p in SLOW_PARTS)])
+def test_a_search_leaves_the_global_generator_alone(augrad, small, part: str) -> None:
+    """Whatever is drawn in a run comes from its seed: nothing of it can depend on what else drew before."""
+    before = torch.get_rng_state()
+    comparing = "compare.seeds=1" if part == "estimator=gumbel" else "compare=null"
+    done = augrad("search", *small, part, comparing, "standard={crop_padding: 2, flip: true, cutout: 5}")
+    assert done.returncode == 0, done.stderr
+    assert torch.equal(torch.get_rng_state(), before)
