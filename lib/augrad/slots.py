@@ -3,7 +3,7 @@
 import contextlib
 import math
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
+from augrad.layout import layout_of
+from augrad.ops.spec import Op
 from augrad.types import PolicyParams
 
 
@@ -34,8 +36,8 @@ Slots = tuple[tuple[tuple[Slot, ...], ...], ...]
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where the candidates of `slots` stand in tables [S, L, K] of the largest numbers of stages and candidates.
+class Grid:
+    """Where the candidates of a policy stand in its tables [S, L, K], of the largest numbers of stages and candidates.
 
     candidates: all N in their order. places: the place of each, counted through the flattened table.
     """
@@ -70,7 +72,7 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     if size < _LARGE:
         return torch.zeros(shape, dtype=dtype)
     # Of a large table of few candidates only the pages with a candidate are to cost memory: fresh pages are zero, and
-    # are there from the first time that something is written to them. Small ones, or hardly any would stay out.
+    # are there from the first time that something is written to them.
     memory = mmap.mmap(-1, size)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel without huge pages
@@ -78,7 +80,7 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
-def layout_of(slots: Slots) -> Layout:
+def grid_of(slots: Slots) -> Grid:
     """The places of all candidates."""
     stages = max(len(stages) for stages in slots)
     width = max(len(stage) for stages in slots for stage in stages)
@@ -88,21 +90,26 @@ def layout_of(slots: Slots) -> Layout:
         for stage, candidates in enumerate(subpolicy)
         for k, slot in enumerate(candidates)
     ]
-    return Layout(
+    return Grid(
         (len(slots), stages, width), tuple(slot for _, slot in places), torch.tensor([place for place, _ in places])
     )
 
 
+def slots_layout(ops: Sequence[Op], slots: Slots) -> str:
+    """Which operation is where, see `augrad.layout.layout_of`."""
+    return layout_of([op.name for op in ops], [[[slot.op for slot in stage] for stage in stages] for stages in slots])
+
+
 def parameters_like(slots: Slots) -> PolicyParams:
     """Zeros (uniform weights, even gates, middle magnitudes, scale 1) of the shape that `slots` need."""
-    zeros = torch.zeros(layout_of(slots).shape, dtype=torch.float64)
+    zeros = torch.zeros(grid_of(slots).shape, dtype=torch.float64)
     return PolicyParams(zeros[:, 0, 0], zeros, zeros, zeros, zeros)
 
 
-def largest_entropy(layout: Layout, candidates: Bool[Tensor, " N"], subpolicies: Bool[Tensor, " S"]) -> float:
+def largest_entropy(grid: Grid, candidates: Bool[Tensor, " N"], subpolicies: Bool[Tensor, " S"]) -> float:
     """The largest entropy, in nats, of a choice among the possible sub-policies and the possible candidates of each."""
-    count, stages, width = layout.shape
+    count, stages, width = grid.shape
     choices = torch.zeros(count * stages, dtype=torch.float64)
-    choices.index_add_(0, layout.places // width, candidates.to(torch.float64))
+    choices.index_add_(0, grid.places // width, candidates.to(torch.float64))
     ways = choices.clamp_min(1).log().unflatten(0, (count, stages)).sum(-1)
     return float(ways[subpolicies].logsumexp(0))

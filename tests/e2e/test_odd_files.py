@@ -14,10 +14,10 @@ from torch import Tensor
 
 import augrad as library
 from augrad import Policy
+from augrad.cli.parts import regularizers_of, settings_of, starting_policy
 from augrad.data.digits import load_digits
 from augrad.data.types import Splits
 from augrad.errors import NonFiniteError
-from augrad.experiments.parts import regularizers_of, settings_of, starting_policy
 from augrad.learnable import learnable
 from augrad.policy_file.convert import document_of
 from augrad.runs.checkpoint import load_checkpoint, save_checkpoint

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from augrad.errors import UserError
+from augrad.ops.given import checked_fill, require_numbers, require_tensor
 
 
 @lru_cache(maxsize=1024)
@@ -30,16 +31,13 @@ def per_image(values: Float[Tensor, " B"], images: Tensor) -> Tensor:
 
 def check_images(images: Tensor) -> None:
     """Raise UserError unless `images` is a [B, C, H, W] batch, C = 1 or 3, not empty, floating point or uint8."""
+    require_tensor(images)
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise UserError(
             f"expected images [B, C, H, W] with C = 1 or 3, got shape {tuple(images.shape)}; add or permute dimensions"
         )
     if 0 in images.shape:
         raise UserError(f"expected at least one image of at least one pixel, got shape {tuple(images.shape)}; skip it")
-    if not (images.dtype == torch.uint8 or images.is_floating_point()):
-        raise UserError(
-            f"expected floating point images in [0, 1] or uint8 images, got {images.dtype}; convert them first"
-        )
 
 
 def rounded_down(levels: Tensor) -> Tensor:
@@ -71,6 +69,9 @@ def in_own_dtype(
     @wraps(kernel)
     def operation(images: Tensor, magnitude: Tensor, *arguments: object, **options: object) -> Tensor:
         check_images(images)
+        require_numbers(magnitude)
+        if "fill" in options:
+            checked_fill(options["fill"])
         if magnitude.shape != images.shape[:1]:
             raise UserError(
                 f"expected one magnitude per image, shape {tuple(images.shape[:1])}, got {tuple(magnitude.shape)}"

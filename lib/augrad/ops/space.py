@@ -4,12 +4,13 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from augrad.errors import UserError
 from augrad.ops import get, names
 from augrad.ops.definition import OPTIONS
 from augrad.ops.external import external_op
+from augrad.ops.given import checked_fill
 from augrad.ops.spec import Op
 
 Interpolation = Literal["bilinear", "nearest"]
@@ -94,6 +95,8 @@ def make_space(ops: Mapping[str, Any], interpolation: Interpolation = "bilinear"
     Raises UserError for bad entries, an empty space, an interpolation other than bilinear or nearest, a fill outside
     0..1.
     """
+    if not isinstance(ops, Mapping):
+        raise UserError(f"space: expected a mapping of operations to their options, as {{'rotate': None}}, got {ops!r}")
     entries: dict[str, Any] = {}
     for name, options in _by_dotted_name(ops):
         both = isinstance(entries.get(name), Mapping) and isinstance(options, Mapping)
@@ -101,11 +104,21 @@ def make_space(ops: Mapping[str, Any], interpolation: Interpolation = "bilinear"
     chosen = {name: options for name, options in entries.items() if options is not False}
     if not chosen:
         raise UserError("space: expected at least one operation, got none")
-    if interpolation not in ("bilinear", "nearest"):
-        raise UserError(f"space: expected interpolation bilinear or nearest, got {interpolation!r}")
-    if not isinstance(fill, int | float) or not 0.0 <= fill <= 1.0:
-        raise UserError(f"space: expected a fill in 0..1, got {fill!r}")
-    return Space(tuple(make_candidate(name, options) for name, options in chosen.items()), interpolation, float(fill))
+    try:
+        interpolation, fill = checked_resampling(interpolation, fill)
+    except UserError as error:
+        raise UserError(f"space: {error}") from None
+    return Space(tuple(make_candidate(name, options) for name, options in chosen.items()), interpolation, fill)
+
+
+def checked_resampling(interpolation: Any, fill: Any) -> tuple[Interpolation, float]:
+    """How resampling interpolates and fills, if it can be so.
+
+    Raises UserError for an interpolation other than bilinear or nearest, and for a fill that is not one number in 0..1.
+    """
+    if interpolation not in get_args(Interpolation):
+        raise UserError(f"expected interpolation bilinear or nearest, got {interpolation!r}")
+    return interpolation, checked_fill(fill)
 
 
 def _by_dotted_name(ops: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -22,7 +22,7 @@ from augrad.policy_file.magnitude import LogitNormal, Magnitude, Uniform, Unifor
 from augrad.policy_file.model import Entry, PolicyDocument, SubPolicy
 from augrad.policy_file.numbers import rounded
 from augrad.policy_file.problems import LARGEST, TOLERANCE, describe, first_refusal, format_place
-from augrad.slots import Slot, layout_of
+from augrad.slots import Slot, grid_of
 from augrad.types import PolicyParams
 
 
@@ -84,9 +84,9 @@ def policy_from_document(document: PolicyDocument, allow: str | Sequence[str] = 
         for sub in document.subpolicies
     )
     numbers = [_numbers(entry) for sub in document.subpolicies for stage in sub.stages for entry in stage]
-    layout, groups = layout_of(slots), torch.tensor(numbers, dtype=torch.float64).unbind(-1)
+    grid, groups = grid_of(slots), torch.tensor(numbers, dtype=torch.float64).unbind(-1)
     weights = torch.tensor([_log(sub.weight) for sub in document.subpolicies], dtype=torch.float64)
-    params = PolicyParams(weights, *(layout.table(values) for values in groups))
+    params = PolicyParams(weights, *(grid.table(values) for values in groups))
     return Policy(table, slots, params, document.interpolation, document.fill, document.provenance)
 
 
@@ -99,7 +99,7 @@ def document_of(policy: Policy, provenance: Mapping[str, Any] | None = None) -> 
     weights = _weights(params.subpolicy_logits).tolist()
     op_weights = _weights(torch.where(policy.present.cpu(), params.op_logits, -math.inf))
     columns = op_weights, params.gate_logits, params.magnitude_locations, params.magnitude_log_scales
-    weight, gate, location, log_scale = map(layout_of(policy.slots).values, columns)
+    weight, gate, location, log_scale = map(grid_of(policy.slots).values, columns)
     numbers = iter(torch.stack([weight, gate.sigmoid(), location, log_scale.exp()], -1).tolist())
 
     def entry(slot: Slot) -> Entry:

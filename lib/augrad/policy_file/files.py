@@ -36,9 +36,9 @@ PATIENCE = 30.0
 def _start_of(path: str | os.PathLike[str]) -> bytes:
     """The text, or one byte more than it may have."""
     with open(path, "rb", opener=_open_at_once) as file:
-        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
-            if not select.select([file], [], [], PATIENCE)[0]:
-                raise OSError(None, f"it is a pipe into which nothing was written for {PATIENCE:.0f} seconds")
+        is_pipe = stat.S_ISFIFO(os.fstat(file.fileno()).st_mode)
+        if is_pipe and not select.select([file], [], [], PATIENCE)[0]:
+            raise OSError(None, f"it is a pipe into which nothing was written for {PATIENCE:.0f} seconds")
         if hasattr(os, "O_NONBLOCK"):
             os.set_blocking(file.fileno(), True)
         return file.read(LARGEST_FILE + 1)

@@ -5,10 +5,11 @@ from typing import no_type_check
 import triton.language as tl
 
 import triton
+from augrad.ops.fused.kernel import kernel
 from augrad.ops.fused.pixels import GAUSSIAN_BLUR, RADIUS, blur_scale, blur_weight, read, reflected, write
 
 
-@triton.jit
+@kernel
 @no_type_check
 def row_blur_kernel(
     images,
@@ -72,7 +73,7 @@ def transposed_weight(source, target, count, sigma, total, slope):
     return tl.where(count == 1, 1.0, result + tl.where(twice, mirrored, 0.0))
 
 
-@triton.jit
+@kernel
 @no_type_check
 def row_blur_gradient_kernel(
     images,
