@@ -36,7 +36,7 @@ class RunLog(logging.FileHandler):
     """The log file of a run. Messages wait until `accept` opens it, at the first one."""
 
     def __init__(self, filename: str) -> None:
-        super().__init__(filename, encoding="utf-8", delay=True)
+        super().__init__(filename, encoding="utf-8", errors="backslashreplace", delay=True)
         self._waiting: list[logging.LogRecord] | None = []
 
     def emit(self, record: logging.LogRecord) -> None:
