@@ -1,5 +1,6 @@
 """The one way to the terminal: what is printed is text, never markup, and printing never fails."""
 
+import os
 import sys
 from dataclasses import dataclass
 
@@ -10,8 +11,8 @@ from rich.text import Text
 
 from augrad.output import guarded, visible, writable
 
-_USUAL, _NARROWEST = 80, 60
-"""Columns: where the terminal has no size, and the fewest that a table is laid out for; a terminal breaks its lines."""
+_USUAL, _NARROWEST, _WIDEST = 80, 60, 10_000
+"""Columns: of a terminal without a size; the fewest and the most that a table is laid out for."""
 
 
 def say(what: str | Table, stderr: bool = False) -> None:
@@ -23,7 +24,10 @@ def say(what: str | Table, stderr: bool = False) -> None:
         print(visible(what), file=guarded(sys.stderr if stderr else sys.stdout), flush=True)
         return
     where = terminal(stderr)
-    where.width = max(where.width, _NARROWEST)
+    if where.is_terminal or "COLUMNS" in os.environ:
+        where.width = max(where.width, _NARROWEST)
+    else:  # a file has no width: a line for a row
+        where.width = Measurement.get(where, where.options.update(max_width=_WIDEST), what).maximum
     where.print(what)
 
 

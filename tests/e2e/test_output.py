@@ -16,6 +16,7 @@ POLICY = {
     "fill": 0.0,
     "subpolicies": [{"weight": 1.0, "stages": [[{"op": "invert", "probability": 0.5, "weight": 1.0}]]}],
 }
+BYTE = r"\xe9"
 TRACKER = """
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def test_what_cannot_be_drawn_is_named_and_nothing_else_is_lost(
     (tmp_path / "vandals.py").write_text(TRACKER)
     monkeypatch.syspath_prepend(tmp_path)
     done = augrad(
-        "search", *small, "compare.seeds=1", "search.keep_model=true", "hydra.run.dir='o[u]t'",
+        "search", *small, "compare=null", "search.keep_model=true", "hydra.run.dir='o[u]t'",
         "tracker._target_=vandals.Vandal",
     )  # fmt: skip
     out = tmp_path / "o[u]t"
@@ -51,19 +52,17 @@ def test_what_cannot_be_drawn_is_named_and_nothing_else_is_lost(
     assert [line.split(":")[0].strip() for line in said] == [
         "the figure evolution",
         "the figure examples",
-        "the figure comparison",
         "the report",
     ]
     assert done.stdout.count("the tracker failed, the run goes on without it: KeyError: 'the server [/is] gone'") == 1
-    assert len(json.loads((out / "comparison.json").read_text())) == 3
-    assert "test_accuracy/learned" in (out / "policy.json").read_text()
+    assert "search_classifier_test_accuracy" in (out / "policy.json").read_text()
     assert (out / "model.pt").stat().st_size > 1000
     assert f"results in '{out}'" in done.stdout
     assert "report:" not in done.stdout
-    assert "Test accuracy" in done.stdout
+    assert "sub-policy" in done.stdout
 
 
-@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize("broken", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_stream_that_cannot_take_it_ends_no_run(
     small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
 ) -> None:
@@ -186,10 +185,7 @@ def test_the_policy_command_takes_any_name(augrad, tmp_path: Path, monkeypatch: 
             assert "invert" in augrad("policy", "show", source).stdout
             done = augrad("policy", "diff", source, "identity")
             assert done.returncode == 1
-            assert (
-                f"--- {source}\n".encode("utf-8", "surrogateescape").replace(b"\xe9.", b"\\xe9.")
-                in done.stdout.encode()
-            )
+            assert f"--- {source.replace(chr(0xDCE9), BYTE)}\n" in done.stdout
     for source in ("~/nowhere", "~", "x" * 300, "p.json/x"):
         done = augrad("policy", "validate", source)
         assert done.returncode == 2
