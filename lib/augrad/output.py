@@ -118,7 +118,7 @@ class _Guarded:
             self.lost = self.lost or error
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.__dict__.get("_stream"), name)
 
 
 def guarded(stream: Any) -> Any:

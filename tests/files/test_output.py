@@ -151,7 +151,7 @@ def test_tables_are_straight_and_whole(encoding: str, columns: str, monkeypatch:
     table.add_column("value")
     names = ["x[/y].json", "[red]odd", "±1 – é", "n" * 90]
     for name in names:
-        table.add_row(Words(name, "bold"), "[2]")
+        table.add_row(Words(name, "bold"), "[b]2[/b]")
     stream = Stream(encoding)
     with standard(stream):
         say(table)
@@ -160,7 +160,8 @@ def test_tables_are_straight_and_whole(encoding: str, columns: str, monkeypatch:
     cells = "".join(line[1:].partition("│" if "│" in line else "|")[0].strip() for line in lines)
     for name in names:
         assert writable(name, encoding) in cells
-    assert stream.text().count("[2]") == len(names)
+    assert stream.text().count("[b]2[/b]") == len(names)
+    assert "[b]title" in stream.text()
 
 
 def test_output_to_a_file_has_no_bar_and_no_colour_codes_of_one(monkeypatch: pytest.MonkeyPatch):
