@@ -114,7 +114,7 @@ def require_shown(failed: list[str]) -> None:
     if not failed:
         return
     lines = "\n".join(f"  {line}" for line in failed)
-    told = f"the run is done and its results are kept, but not made could be\n{lines}"
+    told = f"the run is done and its results are kept; what could not be made:\n{lines}"
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         say(told, stderr=True)
     else:
