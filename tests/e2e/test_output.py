@@ -176,6 +176,16 @@ def test_a_configuration_in_the_home_folder(augrad, tmp_path: Path, monkeypatch:
     assert "space:\n  a: 1\n" in done.stdout
 
 
+def test_no_folder_is_called_home(augrad, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text("# @package _global_\nhydra: {run: {dir: ~/runs/x}}\n")
+    done = augrad("train", "--config-dir=conf", "experiment=mine")
+    assert done.returncode == 2, done.stderr
+    assert "hydra.run.dir" in done.stderr
+    assert "${oc.env:HOME}" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["conf"]
+
+
 def test_the_policy_command_takes_any_name(augrad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("p.json", "[bold]é (1)=~.json", "caf\udce9.json"):

@@ -1,5 +1,6 @@
 """Standard output and standard error that cannot take what is written: nothing is raised, and little is lost."""
 
+import ast
 import contextlib
 import io
 import os
@@ -11,6 +12,7 @@ import pytest
 from rich.progress import Progress
 from rich.table import Table
 
+import augrad
 from augrad.console import Words, say, terminal
 from augrad.output import guarded, guarded_output, lost_output, visible, writable
 
@@ -180,3 +182,15 @@ def test_a_closed_standard_stream_gives_its_number_to_no_file(tmp_path: Path):
             os.write(1, b"from a library")
         os._exit(0 if file > 2 and not (tmp_path / "file").read_bytes() else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_there_is_one_way_to_the_terminal():
+    """Whoever prints does so by `say`, or draws on `terminal`: the next print cannot read a name as markup."""
+    package = Path(augrad.__file__).parent
+    calls = {
+        (str(file.relative_to(package)), node.func.id)
+        for file in package.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "Console")
+    }
+    assert calls == {("console.py", "print"), ("console.py", "Console"), ("cli/__init__.py", "print")}

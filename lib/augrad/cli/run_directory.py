@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from augrad.cli.entry import mistake_message
@@ -53,7 +54,16 @@ class RunLog(logging.FileHandler):
 
 
 def output_directory() -> Path:
-    """The absolute path of the run directory. Raises UserError where Hydra was told to write into it itself."""
+    """The absolute path of the run directory.
+
+    Raises UserError where Hydra was told to write into it itself, and for a `~` from a configuration file, which Hydra
+    takes for a name (on the command line it is the user's home).
+    """
+    key = "hydra.sweep.dir" if HydraConfig.get().mode == RunMode.MULTIRUN else "hydra.run.dir"
+    if (given := str(OmegaConf.select(HydraConfig.instance().cfg, key))).startswith("~"):
+        with contextlib.suppress(OSError):
+            os.removedirs(given)  # as far as Hydra made them, for they are empty
+        raise UserError(f"{key}: expected no ~ in a configuration file, got {given}; write ${{oc.env:HOME}} for it")
     if HydraConfig.get().output_subdir is not None:
         raise UserError(
             f"hydra.output_subdir: expected null, got {HydraConfig.get().output_subdir}; the configuration of a run is "
