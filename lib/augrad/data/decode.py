@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
+from augrad.console import terminal
 from augrad.errors import UserError
 
 _CHUNK = 32  # files that a thread reads in one go
@@ -55,9 +56,9 @@ def decode(
             digests[index] = hashlib.sha256(images[index].numpy().tobytes()).digest()
         return len(chunk)
 
-    console = Console(stderr=True) if console is None else console
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    console = terminal(stderr=True) if console is None else console
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_interactive)
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         with bar, warnings.catch_warnings():

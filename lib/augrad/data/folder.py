@@ -1,7 +1,6 @@
 """A user's own images, in folders."""
 
 import os
-from pathlib import Path
 
 from augrad.data.divide import divided, require_fractions
 from augrad.data.listing import list_images, read_parts, require_same_classes
@@ -9,6 +8,7 @@ from augrad.data.planted import Planted, plant
 from augrad.data.stratify import stratified_split
 from augrad.data.types import Splits
 from augrad.errors import UserError
+from augrad.paths import expanded
 
 
 def load_folder(
@@ -33,7 +33,7 @@ def load_folder(
     """
     fractions = {"validation": validation_fraction, "selection": selection_fraction, "test": test_fraction}
     require_fractions(fractions)
-    folder = Path(root).expanduser()
+    folder = expanded(root)
     train = list_images(folder / "train")
     if len(train.classes) < 2:
         raise UserError(

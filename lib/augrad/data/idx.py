@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from augrad.errors import UserError
+from augrad.paths import expanded
 
 
 def find_idx(root: str | os.PathLike[str], name: str) -> Path:
@@ -18,7 +19,7 @@ def find_idx(root: str | os.PathLike[str], name: str) -> Path:
 
     Raises UserError when there is none.
     """
-    folder = Path(root).expanduser()
+    folder = expanded(root)
     for place in (folder, folder / "raw", folder / "FashionMNIST" / "raw"):
         for file in (place / name, place / f"{name}.gz"):
             if file.is_file():

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
@@ -12,6 +11,7 @@ from augrad.data.published import published_parts
 from augrad.data.seeding import local_generator
 from augrad.data.types import Splits
 from augrad.errors import UserError
+from augrad.paths import expanded
 
 
 def load_imagenet(
@@ -34,7 +34,7 @@ def load_imagenet(
     Raises UserError for folders that are not as described, files that are no images, sizes that do not fit, and more
     images than fit into memory.
     """
-    folder = Path(root).expanduser()
+    folder = expanded(root)
     listings = {"train": list_images(folder / "train"), "val": list_images(folder / "val")}
     require_same_classes(listings["val"], listings["train"], "val", folder)
     kept = _classes(listings["train"], classes, seed)

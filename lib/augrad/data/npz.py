@@ -14,6 +14,7 @@ from torch import Tensor
 
 from augrad.data.types import Split
 from augrad.errors import UserError
+from augrad.paths import expanded
 
 _PARTS = ("train", "val", "test")
 _SMALLEST_SIDE = 8
@@ -37,7 +38,7 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
     on a side. Labels: integers [N]. sha256 is that of the file. Nothing is unpickled.
     Raises UserError, naming the file, for everything else.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     arrays, digest = _read_arrays(file)
     splits = {part: _read_split(arrays, part, file) for part in _PARTS if f"{part}_images" in arrays}
     train = splits["train"]
@@ -58,8 +59,8 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
 
 def _read_arrays(file: Path) -> tuple[dict[str, np.ndarray], str]:
     """The arrays of the known keys, and the file's sha256."""
-    if not file.is_file():
-        found = "a folder" if file.is_dir() else "no such file"
+    if not os.path.isfile(file):  # unlike the method of Path, also for a name that cannot be one
+        found = "a folder" if os.path.isdir(file) else "no such file"
         raise UserError(f"{file.absolute()}: expected an .npz file, found {found}; correct the path")
     try:
         with open(file, "rb") as stream:

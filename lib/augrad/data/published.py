@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,6 +15,7 @@ from augrad.data.planted import Planted, plant
 from augrad.data.stratify import stratified_split
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
+from augrad.paths import expanded
 
 Name = Literal["cifar10", "cifar100", "svhn", "fashion_mnist"]
 _CLASSES = {"cifar10": 10, "cifar100": 100, "svhn": 10, "fashion_mnist": 10}
@@ -85,7 +85,7 @@ def _read(name: Name, root: str | os.PathLike[str], train: bool, download: bool)
         kind = "train" if train else "t10k"
         images = read_idx(find_idx(root, f"{kind}-images-idx3-ubyte"))[:, None]
         return Split(images, read_idx(find_idx(root, f"{kind}-labels-idx1-ubyte")).to(torch.int64))
-    folder = Path(root).expanduser()
+    folder = expanded(root)
     try:
         if name == "svhn":
             found = datasets.SVHN(folder, "train" if train else "test", download=download)
