@@ -104,7 +104,8 @@ def _sorted(
     parts = list(split(images, indices))
     for number, (family, part, first, present) in enumerate(groups):
         if family.mixes:  # needs every image in its place
-            parts[number] = apply_op(family.ops[0], images, magnitude, draw, settings)[indices[number]]
+            own = torch.where(place == first, own_magnitude, family.ops[0].low or 0.0)[order.argsort()]
+            parts[number] = apply_op(family.ops[0], images, own, draw, settings)[indices[number]]
             continue
         member = place[part] - first
         parts[number] = apply_family(
@@ -124,9 +125,11 @@ def _selected(
         member = place - first
         mine = (member >= 0) & (member < len(family.ops))
         first += len(family.ops)
-        # The magnitude of another operation may be far outside this one's range: keep its numbers finite.
+        # The magnitude of another operation may be far outside this one's range, and an image that another operation
+        # takes may hold NaN: keep all numbers finite, or gradients of 0 become NaN.
         own = torch.where(mine, magnitude, family.ops[0].low or 0.0)
-        output = apply_family(family, images, own, member, draw, dict.fromkeys(family.names, everywhere), settings)
+        shown = images if family.mixes else torch.where(mine[:, None, None, None], images, 0)
+        output = apply_family(family, shown, own, member, draw, dict.fromkeys(family.names, everywhere), settings)
         result = torch.where(mine[:, None, None, None], output, result)
     return result
 

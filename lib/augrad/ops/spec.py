@@ -6,6 +6,8 @@ from typing import Literal, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from augrad.ops.meaning import Meaning
+
 Unit = Literal["factor", "fraction", "degree", "strength", "threshold", "addend", "bits", "pixel", "weight"]
 MagnitudeGradient = Literal["exact", "straight_through", "none"]
 Kind = Literal["identity", "geometric", "color", "filter", "erase", "mix"]
@@ -54,3 +56,8 @@ class Op:
     def has_magnitude(self) -> bool:
         """Whether the magnitude changes what the operation does."""
         return self.unit is not None
+
+    @property
+    def meaning(self) -> Meaning:
+        """Which magnitudes mean something, whatever the range."""
+        return getattr(self.apply, "meaning", None) or Meaning()
