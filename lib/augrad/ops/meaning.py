@@ -9,6 +9,8 @@ from torch import Tensor
 
 from augrad.errors import UserError
 
+LARGEST = 1e6
+"""No number of a policy is larger."""
 _ROUNDING = 1e-6
 """A magnitude that is drawn from a range may lie so far beyond its end."""
 
@@ -27,6 +29,14 @@ def known_finite(images: Tensor) -> bool | None:
     return bool(images.detach().sum().isfinite()) if may_look(images) else None
 
 
+def check_resampling(fill: object, interpolation: object) -> None:
+    """Raise UserError for a fill that is no number in 0..1, and for an interpolation that there is not."""
+    if interpolation not in ("bilinear", "nearest"):
+        raise UserError(f"expected interpolation bilinear or nearest, got {interpolation!r}")
+    if isinstance(fill, bool) or not isinstance(fill, int | float) or not 0.0 <= fill <= 1.0:
+        raise UserError(f"expected a fill in 0..1, got {fill!r}")
+
+
 @dataclass(frozen=True)
 class Meaning:
     """Finite magnitudes from `least` to `most`, signs included, in the operation's unit."""
@@ -39,6 +49,13 @@ class Meaning:
         if len(bounded) == 2:
             return f"a magnitude from {self.least:g} to {self.most:g}"
         return f"a finite magnitude of at least {self.least:g}" if bounded else "a finite magnitude"
+
+    def within(self, limit: float, both_signs: bool) -> tuple[float, float]:
+        """The least and the most magnitude that mean something, none of them beyond `limit`; with `both_signs` those
+        whose opposites do, too."""
+        least, most = max(self.least, -limit), min(self.most, limit)
+        reach = min(-least, most)
+        return (-reach, reach) if both_signs else (least, most)
 
     def holds(self, magnitude: float) -> bool:
         """Whether `magnitude` means something; NaN does not."""
@@ -59,6 +76,7 @@ class Meaning:
 
     def require(self, magnitude: np.ndarray, name: str, eight_bits: bool) -> None:
         """Raise UserError for magnitudes that mean nothing, and for NaN where pixels have 8 bits."""
+        magnitude = magnitude.astype(np.float64)
         missing = np.isnan(magnitude)
         within = (magnitude >= self.least - _ROUNDING) & (magnitude <= self.most + _ROUNDING)
         if not (missing | within).all():

@@ -27,7 +27,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from augrad.errors import ImageRangeWarning, UserError
-from augrad.ops.meaning import Meaning, may_look
+from augrad.ops.meaning import Meaning, check_resampling, may_look
 
 
 @lru_cache(maxsize=1024)
@@ -138,6 +138,7 @@ def in_own_dtype(
     @wraps(kernel)
     def operation(images: Tensor, magnitude: Tensor, *arguments: object, **options: object) -> Tensor:
         check_images(images)
+        check_resampling(options.get("fill", 0.0), options.get("interpolation", "bilinear"))
         if magnitude.shape != images.shape[:1]:
             raise UserError(
                 f"expected one magnitude per image, shape {tuple(images.shape[:1])}, got {tuple(magnitude.shape)}"

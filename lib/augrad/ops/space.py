@@ -1,8 +1,7 @@
 """What a policy chooses from: operations with their ranges, and how resampling fills what it uncovers."""
 
-import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ from augrad.errors import UserError
 from augrad.ops import get, names
 from augrad.ops.definition import OPTIONS
 from augrad.ops.external import external_op
+from augrad.ops.meaning import check_resampling
 from augrad.ops.spec import Op
 
 Interpolation = Literal["bilinear", "nearest"]
@@ -64,11 +64,16 @@ def make_candidate(name: str, options: Any = None) -> Candidate:
     signed = options.get("signed", op.signed)
     if signed and not op.signed:
         raise UserError(f"space: {name} cannot be signed; its magnitude has one direction only")
-    bounds = [options.get("low", op.low), options.get("high", op.high)]
-    for bound in bounds:
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
-            raise UserError(f"space: {name}: expected finite numbers as low and high, in {op.unit}, got {bound!r}")
-    return Candidate(op, float(bounds[0]), float(bounds[1]), bool(signed))  # type: ignore[arg-type]
+    low, high = options.get("low", op.low), options.get("high", op.high)
+    _in_space(op.check_range, low, high, bool(signed))
+    return Candidate(op, float(low), float(high), bool(signed))
+
+
+def _in_space(check: Callable[..., None], *values: object) -> None:
+    try:
+        check(*values)
+    except UserError as error:
+        raise UserError(f"space: {error}") from None
 
 
 def _external_candidate(name: str, options: Any) -> Candidate:
@@ -101,10 +106,7 @@ def make_space(ops: Mapping[str, Any], interpolation: Interpolation = "bilinear"
     chosen = {name: options for name, options in entries.items() if options is not False}
     if not chosen:
         raise UserError("space: expected at least one operation, got none")
-    if interpolation not in ("bilinear", "nearest"):
-        raise UserError(f"space: expected interpolation bilinear or nearest, got {interpolation!r}")
-    if not isinstance(fill, int | float) or not 0.0 <= fill <= 1.0:
-        raise UserError(f"space: expected a fill in 0..1, got {fill!r}")
+    _in_space(check_resampling, fill, interpolation)
     return Space(tuple(make_candidate(name, options) for name, options in chosen.items()), interpolation, float(fill))
 
 

@@ -6,7 +6,8 @@ from typing import Literal, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from augrad.ops.meaning import Meaning
+from augrad.errors import UserError
+from augrad.ops.meaning import LARGEST, Meaning
 
 Unit = Literal["factor", "fraction", "degree", "strength", "threshold", "addend", "bits", "pixel", "weight"]
 MagnitudeGradient = Literal["exact", "straight_through", "none"]
@@ -61,3 +62,15 @@ class Op:
     def meaning(self) -> Meaning:
         """Which magnitudes mean something, whatever the range."""
         return getattr(self.apply, "meaning", None) or Meaning()
+
+    def check_range(self, low: object, high: object, signed: bool) -> None:
+        """Raise UserError unless all magnitudes from `low` to `high`, with `signed` their opposites, too, mean
+        something, and are numbers that a policy file holds."""
+        least, most = self.meaning.within(LARGEST, signed)
+        for bound in (low, high):
+            if isinstance(bound, bool) or not isinstance(bound, int | float) or not least <= bound <= most:
+                signs = " and of both signs (signed: false draws one alone)" if signed else ""
+                raise UserError(
+                    f"{self.name}: expected finite numbers from {least:g} to {most:g} as low and high, in {self.unit}"
+                    f"{signs}, got {bound!r:.40}"
+                )
