@@ -69,7 +69,8 @@ def outcome(way: Callable[..., Tensor], case: Case, channels: int, dtype: torch.
     """Image i goes through operation i of NAMES."""
     generator = torch.Generator().manual_seed(0)
     images, others = (
-        (torch.rand(len(OPS), channels, HEIGHT, WIDTH, generator=generator, dtype=torch.float64) * 230 + 12).round() / 255
+        (torch.rand(len(OPS), channels, HEIGHT, WIDTH, generator=generator, dtype=torch.float64) * 230 + 12).round()
+        / 255
         for _ in range(2)
     )
     for value, (channel, row, column) in zip(case.values, case.places, strict=False):

@@ -52,7 +52,8 @@ def affine_color(
         result = _by_matrix(images, magnitude, place, offset, coefficients)
     else:
         # Nothing is multiplied by 0 that the operation does not multiply: it may not be finite.
-        gain, gain_slope, _, grey_slope, _ = constant(tuple(coefficients), magnitude.dtype, images.device)[place].unbind(1)
+        table = constant(tuple(coefficients), magnitude.dtype, images.device)
+        gain, gain_slope, _, grey_slope, _ = table[place].unbind(1)
         grays, shown = one_of("grayscale"), images
         gain = torch.where(grays, 1.0, torch.addcmul(gain, gain_slope, magnitude))
         if "grayscale" in names:

@@ -52,7 +52,7 @@ def brightness(images: Tensor, magnitude: Tensor) -> Tensor:
 
 @_strength
 def color(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Move away from the grey image by `magnitude` [B], at least -1, times the distance (-1: grey). Leaves C = 1 alone."""
+    """Move away from the grey image by `magnitude` [B], from -1 (grey) on, times the distance. Leaves C = 1 alone."""
     if images.shape[1] == 1:
         return images
     strength = per_image(magnitude, images)
@@ -61,7 +61,7 @@ def color(images: Tensor, magnitude: Tensor) -> Tensor:
 
 @_strength
 def contrast(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Move away from the image's mean grey value by `magnitude` [B], at least -1, times the distance (-1: flat grey)."""
+    """Move away from the image's mean grey value by `magnitude` [B], from -1 (flat grey) on, times the distance."""
     mean, strength = luma(images).mean((1, 2, 3), keepdim=True), per_image(magnitude, images)
     return clamp01(images * (1 + strength) - strength * mean)
 

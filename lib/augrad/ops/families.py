@@ -80,9 +80,7 @@ def _grouped(ops: tuple[Op, ...], left: list[Op]) -> tuple[tuple[Family, ...], t
     return tuple(found), (*places, len(order))
 
 
-_warp, _affine_color = in_own_dtype(warp, meaning=Meaning()), in_own_dtype(
-    affine_color, rounded_down, Meaning()
-)
+_warp, _affine_color = in_own_dtype(warp, meaning=Meaning()), in_own_dtype(affine_color, rounded_down, Meaning())
 
 
 def apply_family(

@@ -38,7 +38,7 @@ class _BoxSum(torch.autograd.Function):
 
 @with_magnitude(least=-1.0)
 def sharpness(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Move away from the smoothed image by `magnitude` [B], at least -1, times the distance (-1: smooth, positive: sharper).
+    """Move away from the smoothed image by `magnitude` [B], from -1 (smooth) on, times the distance (above 0: sharper).
 
     Smoothing is the 3 x 3 kernel (1 1 1; 1 5 1; 1 1 1) / 13; the outermost pixels stay as they are, and so do images
     with a side below 3.

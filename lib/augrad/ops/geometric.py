@@ -107,7 +107,8 @@ def read_nearest(images: Shaped[Tensor, "B *C H W"], matrices: Matrices, fill: f
     inside = ((column >= 0) & (column < width) & (row >= 0) & (row < height)).flatten(1)[:, None]
     place = torch.where(inside, (row * width + column).flatten(1)[:, None], 0).to(torch.int64)
     layers = images.reshape(len(images), -1, height * width)
-    return layers.gather(2, place.expand(layers.shape)).masked_fill(~inside, fill).reshape(images.shape)
+    found = layers.gather(2, place.expand(layers.shape))
+    return torch.where(inside, found, found.new_full((), fill)).reshape(images.shape)
 
 
 def _neighbours(
@@ -146,8 +147,8 @@ def resample(images: Float[Tensor, "B C H W"], matrices: Matrices, fill: float, 
 
     A zero fill blends with black at the border. For any other fill the border follows torchvision's blending
     (`coverage * (sampled - fill) + fill`), so that pixels agree with it there too.
-    A pixel of a blend that is NaN makes the blend NaN, unless its weight is nothing but rounding (COUNTS). (Where values
-    cannot be looked at, in `torch.compile`, under `torch.func`, and in plain PyTorch on a GPU, it counts even so.)
+    A NaN in a blend makes the blend NaN, unless its weight is nothing but rounding (COUNTS). (Where values cannot be
+    looked at, in `torch.compile`, under `torch.func`, and in plain PyTorch on a GPU, it counts even so.)
     """
     if interpolation == "nearest":
         return read_nearest(images, matrices, fill)

@@ -1,4 +1,4 @@
-"""What can be seen of numbers before they are computed with: which magnitudes mean something, which images are finite."""
+"""What is looked at before it is computed with: which magnitudes mean something, whether images are finite."""
 
 import sys
 from dataclasses import dataclass

@@ -23,9 +23,9 @@ def sample_pairing(
 ) -> Tensor:
     """Blend with another image: (1 - magnitude) x + magnitude * other (Inoue 2018, arXiv:1801.02929).
 
-    magnitude [B]: the other image's weight, in 0..1. draw [B, 1], uniform numbers in [0, 1): which other image of the batch,
-    image (i + 1 + floor(draw * (B - 1))) mod B for image i; the next one without it, and the image itself in a batch
-    of one. others [B, C, H, W], the type of `images`: the batch the other images come from, `images` itself
+    magnitude [B]: the other image's weight, in 0..1. draw [B, 1], uniform numbers in [0, 1): which other image of the
+    batch, image (i + 1 + floor(draw * (B - 1))) mod B for image i; the next one without it, and the image itself in a
+    batch of one. others [B, C, H, W], the type of `images`: the batch the other images come from, `images` itself
     without it. A policy gives the batch it was called with: an image then depends on its own draw alone, not on what
     was drawn for its partner. Exact gradients for both images and the magnitude.
     """

@@ -165,7 +165,7 @@ def with_magnitude(
 
 
 class _Surrogate(torch.autograd.Function):
-    """`value`, forward; backward, the gradients of value + (images - constant) + derivative * (magnitude - constant)."""
+    """`value`; its gradients are those of value + (images - constant) + derivative * (magnitude - constant)."""
 
     generate_vmap_rule = True
 
@@ -197,7 +197,7 @@ def straight_through(value: Tensor, images: Tensor) -> Tensor:
 
 
 def with_surrogate(value: Tensor, magnitude: Tensor, slope: Callable[[], Tensor]) -> Tensor:
-    """`value` in the forward pass, exactly; `slope()` as its derivative by `magnitude` ([B,1,1,1]) in the backward pass.
+    """`value` in the forward pass, exactly; `slope()` as its derivative by `magnitude` [B, 1, 1, 1] in the other.
 
     The slope is only computed when a gradient is wanted.
     """

@@ -13,7 +13,6 @@ from augrad.ops.numeric import constant
 from augrad.ops.spec import Op
 from augrad.types import PolicySample
 
-
 _NO_AREA = 1e-9
 """Square pixels that rounding may leave of a box that only touches the image."""
 
@@ -56,6 +55,15 @@ def check_targets(given: Augmented, ops: Sequence[Op]) -> None:
             )
         if target.is_complex() or (name != "masks" and target.dtype == torch.bool):
             raise UserError(f"{name}: expected numbers, got {target.dtype}; convert them first")
+        largest = max(height, width)
+        if name != "masks" and not target.is_floating_point() and torch.iinfo(target.dtype).max < largest:
+            raise UserError(
+                f"{name}: expected a type that holds numbers up to {largest}, got {target.dtype}; convert them"
+            )
+        if name == "keypoints" and not target.dtype.is_signed:
+            raise UserError(
+                f"{name}: expected a signed type, because they may leave the image, got {target.dtype}; convert them"
+            )
         if target.device != given.images.device:
             raise UserError(
                 f"{name}: expected the images' device {given.images.device}, got {target.device}; move it there"
@@ -71,9 +79,9 @@ def check_targets(given: Augmented, ops: Sequence[Op]) -> None:
 def move_targets(given: Augmented, output: Tensor, ops: Sequence[Op], sample: PolicySample) -> Augmented:
     """`output` with the targets of `given` moved as the draw moves the images, one stage after another.
 
-    Masks: the nearest value, by the rule of `augrad.ops.geometric`, 0 where there was none. Boxes: the hull of the moved
-    corners, cut at the border of the image. What a stage moves out of the image, or what of a box is outside from the
-    start, is lost to the stages after it, as it is to masks: they move the corners of what was left. A box without
+    Masks: the nearest value, by the rule of `augrad.ops.geometric`, 0 where there was none. Boxes: the hull of the
+    moved corners, cut at the border of the image. What a stage moves out of the image, or what of a box is outside from
+    the start, is lost to the stages after it, as it is to masks: they move the corners of what was left. A box without
     area stays without, also as a line across (its shorter side is 0), and one that has left lies at the border where it
     went; one with a coordinate that is NaN becomes NaN. Key points: they may leave the image, and come back.
     """
@@ -120,7 +128,6 @@ def _moved_points(
 
 
 def _moved_boxes(boxes: Shaped[Tensor, "B N 4"], stages: Sequence[Matrices], height: int, width: int) -> Tensor:
-    batch, count, _ = boxes.shape
     left, top, right, bottom = boxes.to(torch.float64).unbind(-1)
     corners = torch.stack([left, top, right, top, right, bottom, left, bottom], -1).unflatten(-1, (4, 2))
     limits = corners.new_zeros(2), constant((float(width), float(height)), corners.dtype, corners.device)
@@ -181,4 +188,5 @@ def _in_dtype_of(values: Float[Tensor, "B N D"], like: Tensor) -> Tensor:
     if like.is_floating_point():
         return values.to(like.dtype)
     limits = torch.iinfo(like.dtype)
-    return values.round().clamp(limits.min, limits.max).to(like.dtype)
+    # No whole number is NaN; what is far outside stays outside.
+    return values.nan_to_num(nan=0.0).round().clamp(limits.min, limits.max).to(like.dtype)

@@ -33,7 +33,7 @@ KINDS = {name: number for number, name in enumerate(_NAMES, 1)}
 """Number of each operation that a kernel knows; 0 copies the image."""
 
 NO_EFFECT = len(_NAMES) + 1
-"""Copies the image of an operation that has a magnitude, but no effect on images of its kind; NaN counts all the same."""
+"""Copies the image: its operation has no effect on images of that kind, but a magnitude, which may be NaN."""
 
 _NO_COLOUR = frozenset(("color", "grayscale", "hue"))
 

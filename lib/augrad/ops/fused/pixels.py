@@ -106,7 +106,7 @@ def counting(weight, values):
 @triton.jit
 @no_type_check
 def lost(kind, magnitude):
-    """NaN where an operation that has a magnitude has been given NaN or infinity, else 0: to add to what it computes."""
+    """To add to what is computed: NaN where an operation that has a magnitude was given NaN or infinity, else 0."""
     ignored = (kind == HORIZONTAL_FLIP) | (kind == VERTICAL_FLIP) | (kind == GRAYSCALE) | (kind == INVERT)
     ignored = ignored | (kind == AUTO_CONTRAST) | (kind == EQUALIZE) | (kind == 0)
     return tl.where(ignored | is_finite(magnitude), 0.0, float("nan")).to(magnitude.dtype)
