@@ -16,6 +16,19 @@ def _box(plane, row, column):
     return total + plane[row + 1, column - 1] + plane[row + 1, column] + plane[row + 1, column + 1]
 
 
+@njit(nogil=True)
+@no_type_check
+def _clip_border(plane, out, peak):
+    height, width = plane.shape
+    zero = real(plane, 0)
+    for row in (0, height - 1):
+        for column in range(width):
+            out[row, column] = stored(out, clip(real(plane, plane[row, column]), zero, peak))
+    for column in (0, width - 1):
+        for row in range(1, height - 1):
+            out[row, column] = stored(out, clip(real(plane, plane[row, column]), zero, peak))
+
+
 @njit(nogil=True, fastmath={"contract", "nsz"})
 @no_type_check
 def sharpen(image, result, magnitude, peak):
@@ -27,10 +40,8 @@ def sharpen(image, result, magnitude, peak):
         plane, out = image[channel], result[channel]
         if min(height, width) < 3:
             copy_plane(plane, out)
-            continue
-        for row in range(height):  # the border, mostly
-            for column in range(width):
-                out[row, column] = stored(out, clip(real(image, plane[row, column]), zero, top))
+        else:
+            _clip_border(plane, out, top)
         for row in range(1, height - 1):
             for column in range(1, width - 1):
                 value = real(image, plane[row, column])
@@ -51,8 +62,8 @@ def sharpen_backward(image, gradient, result, magnitude):
         if min(height, width) < 3:
             copy_plane(coming, out)
             continue
-        for row in range(height):  # the border, mostly
-            for column in range(width):
+        for row in range(height):
+            for column in range(0, width, 1 if row == 0 or row == height - 1 else width - 1):
                 out[row, column] = coming[row, column] if passes(plane[row, column], zero, one) else zero
         for row in range(1, height - 1):
             one_row = zero

@@ -56,15 +56,18 @@ def enhance(image, result, code, magnitude):
         copy_plane(image[0], result[0])
         return
     red, green, blue = real(image, RED), real(image, GREEN), real(image, BLUE)
+    if code == GRAYSCALE:
+        for row in range(height):
+            for column in range(width):
+                grey = red * image[0, row, column] + green * image[1, row, column] + blue * image[2, row, column]
+                result[0, row, column] = clip(grey, zero, one)
+        copy_plane(result[0], result[1])
+        copy_plane(result[0], result[2])
+        return
     for row in range(height):
         for column in range(width):
             r, g, b = image[0, row, column], image[1, row, column], image[2, row, column]
-            grey = red * r + green * g + blue * b
-            if code == GRAYSCALE:
-                level = clip(grey, zero, one)
-                result[0, row, column], result[1, row, column], result[2, row, column] = level, level, level
-                continue
-            grey *= -amount
+            grey = -amount * (red * r + green * g + blue * b)
             result[0, row, column] = clip(gain * r + grey, zero, one)
             result[1, row, column] = clip(gain * g + grey, zero, one)
             result[2, row, column] = clip(gain * b + grey, zero, one)

@@ -18,8 +18,9 @@ def _on_the_wheel(image, r, g, b, turn):
     """(highest value, spread, divisor, numerator of the hue, position on the wheel)."""
     one, two, four = real(image, 1), real(image, 2), real(image, 4)
     highest = max(max(r, g), b)
-    if (r != r) | (g != g) | (b != b):
-        highest = real(image, np.nan)  # comparisons pass over it
+    total = r + g + b
+    if total != total:
+        highest = total  # NaN: comparisons pass over it
     spread = highest - min(min(r, g), b)
     divisor = spread if spread > real(image, 1e-20) else one
     numerator = g - b if highest == r else (b - r if highest == g else r - g)

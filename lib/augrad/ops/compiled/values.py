@@ -138,12 +138,9 @@ def _all_finite(image):
 
     @njit(nogil=True, fastmath={"nsz", "reassoc"})
     def total(image):
-        channels, height, width = image.shape
-        found = real(image, 0)
-        for channel in range(channels):
-            for row in range(height):
-                for column in range(width):
-                    found += image[channel, row, column]
+        found, numbers = real(image, 0), image.reshape(image.size)
+        for place in range(len(numbers)):
+            found += numbers[place]
         return found
 
     return lambda image: is_finite(total(image))

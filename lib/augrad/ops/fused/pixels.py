@@ -93,7 +93,7 @@ def passes(values):
 @triton.jit
 @no_type_check
 def is_finite(values):
-    return values - values == 0
+    return tl.abs(values) < float("inf")
 
 
 @triton.jit
