@@ -12,6 +12,7 @@ import datetime
 import json
 import statistics
 import sys
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -116,10 +117,6 @@ def contenders(setting: Setting) -> dict[str, Callable[[], Call]]:
     def plain(images: Tensor, sample: PolicySample) -> Tensor:
         return policy(images, params=sample)
 
-    def compiled() -> Callable[..., Tensor]:
-        torch.compiler.reset()
-        return torch.compile(plain, fullgraph=True)
-
     def kornia() -> Call:
         import kornia.augmentation.auto
 
@@ -146,10 +143,14 @@ def contenders(setting: Setting) -> dict[str, Callable[[], Call]]:
         found |= {
             f"triton, {kind}": lambda made=made: by_engine("triton", made(setting, plain)),
             f"triton, {kind}, graph": lambda made=made: replayed(by_engine("triton", made(setting, plain))),
-            f"torch.compile, {kind}": lambda made=made: by_engine("plain", made(setting, compiled())),
             f"plain, {kind}": lambda made=made: by_engine("plain", made(setting, plain)),
             f"plain, {kind}, graph": lambda made=made: replayed(by_engine("plain", made(setting, plain))),
         }
+    for kind, made in (
+        ("forward", forward),
+        ("forward and backward", forward_and_backward),
+    ):  # last: the slowest to make
+        found[f"torch.compile, {kind}"] = lambda made=made: by_engine("plain", made(setting, compiled()))
     return found
 
 
@@ -173,16 +174,18 @@ def milliseconds(call: Call, calls: int) -> float:
     return start.elapsed_time(stop) / calls
 
 
-def measured(shape: Sequence[int], device: torch.device, runs: int, calls: int) -> dict[str, Figures]:
+def measured(made: Mapping[str, Callable[[], Call]], runs: int, calls: int) -> dict[str, Figures]:
     """Figures of each contender: ms of a call, us_per_stage, over_copy (per stage), launches; or why it has none."""
     ready: dict[str, Call] = {}
     found: dict[str, Figures] = {}
-    for name, make in contenders(setting_of(shape, device)).items():
+    for name, make in made.items():
         try:
+            begin = time.monotonic()
             call = make()
             for _ in range(3):
                 call()
             torch.cuda.synchronize()
+            print(f"{name}: ready after {time.monotonic() - begin:.1f} s", file=sys.stderr, flush=True)
             ready[name] = call
             found[name] = {"launches": launches(call)}
         except Exception as error:  # the figures of the others are wanted all the same
@@ -227,6 +230,8 @@ def goals(sizes: Mapping[str, Mapping[str, Figures]]) -> list[tuple[str, str, st
         rows.append((goal, "no figure" if value is None else f"{value:.3g} {unit}", "yes" if met else "**no**"))
 
     for size, rows_of_size in sizes.items():
+        if "triton, drawn" not in rows_of_size:
+            continue
         replay = rows_of_size.get("triton, forward, graph", {})
         if size.endswith("224 x 224"):
             add(f"{size}: a stage within 3 copies of the batch", "copies", _number(replay, "over_copy"), 3, True)
@@ -255,16 +260,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(map(shown, line)) + " |" for line in lines)
 
 
-def report(found: Mapping, tests: Mapping[str, str]) -> str:
-    """The figures as one Markdown page; tests: the outcome of each test run."""
-    parts = [
-        "# Policies on a GPU",
-        "Written by `bash scripts/gpu_check.sh`; times are medians, by the device's clock.",
-        table(["", ""], list(found["machine"].items())),
-    ]
-    if tests:
-        parts += ["## Tests", table(["tests", "outcome"], list(tests.items()))]
-    parts += ["## Goals", table(["goal", "reached", "enough"], goals(found["sizes"]))]
+def report(found: Mapping) -> str:
+    """The figures as Markdown, to be read with the report of `scripts/gpu_check.sh`."""
+    parts = [f"## Policies on a batch: `{found['command']}`"]
+    if rows := goals(found["sizes"]):
+        parts.append(table(["goal", "reached", "enough"], rows))
     columns = ("ms", "us_per_stage", "over_copy", "launches")
     for size, contenders_of_size in found["sizes"].items():
         rows = [
@@ -272,10 +272,12 @@ def report(found: Mapping, tests: Mapping[str, str]) -> str:
             for name, figures in contenders_of_size.items()
         ]
         head = ["float32", "ms per call", "µs per stage", "stage over copy", "launches per call", "failed"]
-        parts += [f"## {size}", table(head, rows)]
+        parts += [f"### {size}", table(head, rows)]
     parts.append(
-        f"A call is two stages. A copy reads and writes the batch once, from a graph. Command: `{found['command']}`; "
-        f"{found['runs']} paired runs of {found['calls']} calls."
+        f"A call is two stages; times are medians, by the device's clock. A copy reads and writes the batch once, from "
+        f"a graph. {found['runs']} paired runs of {found['calls']} calls; "
+        + ", ".join(f"{name} {value}" for name, value in found["machine"].items())
+        + "."
     )
     return "\n\n".join(parts) + "\n"
 
@@ -285,29 +287,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--markdown", type=Path, help="write the report here")
-    parser.add_argument("--runs", type=int, default=15, help="paired runs (default: %(default)s)")
-    parser.add_argument("--calls", type=int, default=20, help="calls of a run (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=11, help="paired runs (default: %(default)s)")
+    parser.add_argument("--calls", type=int, default=10, help="calls of a run (default: %(default)s)")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile beside the kernels, and nothing else (takes minutes)"
+    )
+    parser.add_argument("--sizes", type=int, nargs="+", default=[0, 1, 2], help="which of the three (default: all)")
     parser.add_argument("--quick", action="store_true", help="one run of one small batch: to see that it works")
-    parser.add_argument("--tests", nargs=2, action="append", default=[], metavar=("NAME", "OUTCOME"))
     options = parser.parse_args()
     if not torch.cuda.is_available():
         print(f"benchmark_gpu: no GPU: torch {torch.__version__} finds none; nothing was measured", file=sys.stderr)
         return 2
     warnings.simplefilter("ignore")
     device = torch.device("cuda", torch.cuda.current_device())
-    runs, calls, sizes = (1, 2, ((8, 3, 16, 16),)) if options.quick else (options.runs, options.calls, SIZES)
-    found = {
-        "machine": machine(device),
-        "command": "python " + " ".join(["scripts/benchmark_gpu.py", *(["--quick"] if options.quick else [])]),
-        "runs": runs,
-        "calls": calls,
-        "sizes": {" x ".join(map(str, shape)): measured(shape, device, runs, calls) for shape in sizes},
-    }
-    page = report(found, dict(options.tests))
+    shapes = [SIZES[index] for index in options.sizes]
+    runs, calls, shapes = (1, 2, [(8, 3, 16, 16)]) if options.quick else (options.runs, options.calls, shapes)
+    words = ["python scripts/benchmark_gpu.py", *(f"--{name}" for name in ("quick", "compile") if vars(options)[name])]
+    found: dict = {"machine": machine(device), "command": " ".join(words), "runs": runs, "calls": calls, "sizes": {}}
+    make = compiled_contenders if options.compile else contenders
+    for shape in shapes:
+        found["sizes"][" x ".join(map(str, shape))] = measured(make(setting_of(shape, device)), runs, calls)
+        # After each size: whoever has to stop this keeps what is there.
+        page = report(found)
+        for path, text in ((options.json, json.dumps(found, indent=2) + "\n"), (options.markdown, page)):
+            if path:
+                path.write_text(text)
     print(page)
-    for path, text in ((options.json, json.dumps(found, indent=2) + "\n"), (options.markdown, page)):
-        if path:
-            path.write_text(text)
     return 0
 
 

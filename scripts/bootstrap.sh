@@ -62,11 +62,6 @@ make_afresh() {
     "$python" -m venv .venv
 }
 
-# A checkout made where git could not make symbolic links holds small text files in their place.
-for part in configs experiments; do
-    [ -d "lib/augrad/$part" ] || ln -sfn "../../$part" "lib/augrad/$part"
-done
-
 if is_up_to_date; then exit 0; fi
 
 if command -v flock >/dev/null 2>&1; then

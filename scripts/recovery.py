@@ -15,10 +15,11 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir
 
+from augrad.cli.configs import config_directory
+from augrad.cli.parts import data_and_device, recipe_of
 from augrad.compare import always, compare_policies
-from augrad.experiments.parts import data_and_device, recipe_of
 from augrad.policy import Policy
 from augrad.policy_file.convert import load_policy
 from augrad.show.statistics import mean_interval, percent
@@ -63,7 +64,7 @@ def accuracies(
 ) -> dict[str, tuple[float, ...]]:
     """Test accuracy by policy, trained afresh: none, the true transformation, what each estimator learned on a seed."""
     torch.set_num_threads(1)
-    with initialize_config_module("augrad.configs", version_base="1.3"):
+    with initialize_config_dir(config_directory(), version_base="1.3"):
         config = compose("compare", [f"experiment=recover_{experiment}", f"train.epochs={epochs}"])
     model, optimizer, settings = recipe_of(config)
     data, device = data_and_device(config)

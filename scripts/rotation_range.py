@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir
 
+from augrad.cli.configs import config_directory
+from augrad.cli.parts import data_and_device, recipe_of
 from augrad.data.types import Splits
-from augrad.experiments.parts import data_and_device, recipe_of
 from augrad.policy import Policy
 from augrad.policy_file import UniformUpTo, read_policy
 from augrad.train import train_classifier
@@ -46,7 +47,7 @@ def grid_losses(out: Path, seeds: range, overrides: list[str]) -> np.ndarray:
     kept = directory_of(out, "grid", *overrides, str(len(seeds))) / "losses.npy"
     if kept.exists():
         return np.load(kept)
-    with initialize_config_module("augrad.configs", version_base="1.3"):
+    with initialize_config_dir(config_directory(), version_base="1.3"):
         config = compose("compare", ["experiment=rotation_range", *overrides])
     model, optimizer, settings = recipe_of(config)
     data: Splits

@@ -21,11 +21,11 @@ def search_once(directory: Path, overrides: list[str]) -> Path:
     `processor_seconds` in it says how much time of a processor all of the run took.
     """
     if not (directory / "report.html").exists():
-        resume = [f"resume={directory}"] if (directory / "checkpoint.pt").exists() else []
+        resume = [f"resume={directory}"] if (directory / ".hydra").exists() else []
         arguments = resume or [*overrides, "compare=null", f"hydra.run.dir={directory}"]
         with tempfile.TemporaryFile("w+") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "augrad.experiments.cli", "search", *arguments],
+                [sys.executable, "-m", "augrad", "search", *arguments],
                 env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
                 stdout=subprocess.DEVNULL,
                 stderr=errors,

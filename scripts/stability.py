@@ -16,10 +16,11 @@ from statistics import mean
 from typing import NamedTuple
 
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir
 
 from augrad.atomic import write_bytes
-from augrad.experiments.parts import data_and_device, policy_arm, recipe_of
+from augrad.cli.configs import config_directory
+from augrad.cli.parts import data_and_device, policy_arm, recipe_of
 from augrad.policy_file.convert import load_policy
 from augrad.show.statistics import mean_interval, percent
 from augrad.train import train_classifier
@@ -107,7 +108,7 @@ def fresh_accuracy(file: Path, plant: str, policy: Path | None, seed: int, epoch
     """
     if not file.exists():
         torch.set_num_threads(1)
-        with initialize_config_module("augrad.configs", version_base="1.3"):
+        with initialize_config_dir(config_directory(), version_base="1.3"):
             config = compose("compare", [planted_override(plant), f"train.epochs={epochs}"])
         model, optimizer, settings = recipe_of(config)
         data, device = data_and_device(config)

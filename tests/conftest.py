@@ -24,5 +24,6 @@ settings.load_profile("augrad")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    torch.manual_seed(0)  # policies draw by it: the same in every order of the tests
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")

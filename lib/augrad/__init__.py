@@ -6,6 +6,8 @@ from augrad.policy import Policy
 from augrad.policy_file.convert import builtin_policies, load_policy, save_policy
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
 
+__version__ = "0.1.0"
+
 __all__ = [
     "ImageRangeWarning",
     "NonFiniteError",
@@ -15,6 +17,7 @@ __all__ = [
     "PolicySample",
     "RelaxedSample",
     "UserError",
+    "__version__",
     "builtin_policies",
     "load_policy",
     "ops",

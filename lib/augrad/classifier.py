@@ -31,6 +31,18 @@ def gradients_of_weights(model: nn.Module) -> Weights:
     }
 
 
+def flatten(weights: Weights) -> Float[Tensor, " P"]:
+    """All numbers one after another, in one tensor: one launch on a GPU where each weight would be one."""
+    parts = [weight.flatten() for weight in weights.values()]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def unflatten(vector: Float[Tensor, " P"], like: Weights) -> Weights:
+    """The inverse of `flatten` for weights of the shapes of `like`."""
+    parts = vector.split([weight.numel() for weight in like.values()])
+    return {name: part.view_as(like[name]) for name, part in zip(like, parts, strict=True)}
+
+
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
     """Inside, a pass in training mode leaves the model as it was.

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
+from numbers import Real
 from typing import Literal, get_args
 
 import torch
@@ -38,15 +39,15 @@ def initial_policy(
 ) -> Policy:
     """A policy that chooses evenly among all operations of `space` in every stage.
 
-    subpolicies, stages: S and L. probability: of applying what was chosen, in (0, 1); operations without effect
-    aside. magnitude: "logit_normal", around `level` (a fraction of the range in (0, 1)) with spread `scale`;
-    "uniform" from the range's start up to such a draw; "point", exactly `level`. learn: what gets a gradient; the
-    rest stays as it is. jitter: standard deviation of the sub-policies' initial op logits, which tells sub-policies
-    apart (unused when there is one). seed: of the jitter.
+    subpolicies, stages: S and L. probability: of applying what was chosen, in [0, 1]; operations without effect aside;
+    0 (never) and 1 (always) have no gradient and stay. magnitude: "logit_normal", around `level` (a fraction of the
+    range in (0, 1)) with spread `scale`; "uniform" from the range's start up to such a draw; "point", exactly `level`.
+    learn: what gets a gradient; the rest stays as it is. jitter: standard deviation of the sub-policies' initial op
+    logits, which tells sub-policies apart (unused when there is one). seed: of the jitter.
     Raises UserError for values outside these ranges.
     """
     for name, count in (("subpolicies", subpolicies), ("stages", stages)):
-        if not isinstance(count, int) or count < 1:
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise UserError(f"policy: expected {name} to be a whole number of at least 1, got {count!r}")
     stage = _slots_of(space, magnitude)
     slots = ((stage,) * stages,) * subpolicies
@@ -68,14 +69,16 @@ def pair_policy(
     The arguments are those of `initial_policy`; seed decides nothing. Raises UserError for values outside their ranges
     and for a space of a single operation.
     """
-    if len(space.candidates) < 2:
-        raise UserError("policy: expected a space of at least two operations to make pairs of, got one")
     stage = _slots_of(space, magnitude)
+    if len(stage) < 2:
+        raise UserError("policy: expected a space of at least two operations to make pairs of, got one")
     slots = tuple(((first,), (second,)) for first, second in combinations(stage, 2))
     return _started(space, slots, probability, magnitude, level, scale, learn, 0.0, seed)
 
 
 def _slots_of(space: Space, magnitude: Magnitude) -> tuple[Slot, ...]:
+    if not isinstance(space, Space):
+        raise UserError(f"policy: expected a Space, got {space!r}; augrad.ops.space.make_space makes one")
     return tuple(
         Slot(
             index,
@@ -100,11 +103,12 @@ def _started(
     seed: int,
 ) -> Policy:
     for name, value in (("probability", probability), ("level", level), ("scale", scale), ("jitter", jitter)):
-        if not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise UserError(f"policy: expected {name} to be a number, got {value!r}")
-    for name, value in (("probability", probability), ("level", level)):
-        if not 0 < value < 1:
-            raise UserError(f"policy: expected {name} strictly between 0 and 1, got {value}")
+    if not 0 <= probability <= 1:
+        raise UserError(f"policy: expected probability from 0 to 1, got {probability}")
+    if not 0 < level < 1:
+        raise UserError(f"policy: expected level strictly between 0 and 1, got {level}")
     if magnitude not in get_args(Magnitude):
         raise UserError(f"policy: expected magnitude logit_normal, uniform or point, got {magnitude!r}")
     if not scale > 0:
@@ -115,13 +119,14 @@ def _started(
             f"policy: cannot learn {', '.join(sorted(unknown))}; choose from {', '.join(get_args(Learnable))}"
         )
     params = parameters_like(slots)
-    noise = torch.randn(params.op_logits.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(params.op_logits.shape, dtype=torch.float64, generator=generator, device="cpu")
     log_scale = -math.inf if magnitude == "point" else math.log(scale)
     params = replace(
         params,
-        op_logits=params.op_logits + jitter * noise,
-        gate_logits=torch.full_like(params.gate_logits, math.log(probability / (1 - probability))),
-        magnitude_locations=torch.full_like(params.magnitude_locations, math.log(level / (1 - level))),
+        op_logits=params.op_logits + jitter * noise.to(params.op_logits),
+        gate_logits=torch.full_like(params.gate_logits, _logit(probability)),
+        magnitude_locations=torch.full_like(params.magnitude_locations, _logit(level)),
         magnitude_log_scales=torch.full_like(params.magnitude_log_scales, log_scale),
     )
     policy = Policy([candidate.op for candidate in space.candidates], slots, params, space.interpolation, space.fill)
@@ -129,6 +134,12 @@ def _started(
     for name, parameter in policy.named_parameters():
         parameter.requires_grad_(name in learned)
     return policy
+
+
+def _logit(probability: float) -> float:
+    if probability in (0, 1):
+        return math.inf if probability else -math.inf
+    return math.log(probability / (1 - probability))
 
 
 def random_policy(policy: Policy, seed: int) -> Policy:
@@ -139,7 +150,7 @@ def random_policy(policy: Policy, seed: int) -> Policy:
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(like: torch.Tensor) -> torch.Tensor:
-        return torch.rand(like.shape, generator=generator, dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
+        return torch.rand(like.shape, generator=generator, dtype=torch.float64, device="cpu").clamp(1e-6, 1 - 1e-6)
 
     params = policy.params.map(lambda tensor: tensor.detach().cpu())
     return policy.with_params(

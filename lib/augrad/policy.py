@@ -1,23 +1,22 @@
 """The policy: the one module that owns policy parameters; it draws, applies, and scores its own draws."""
 
-import hashlib
 import math
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.utils.data
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from augrad.errors import UserError
+from augrad.layout import require_same_operations, require_same_places
 from augrad.ops.apply import apply_hard, apply_relaxed, check_magnitudes
 from augrad.ops.families import arrangement
-from augrad.ops.meaning import check_resampling
 from augrad.ops.numeric import check_images
-from augrad.ops.space import Interpolation
+from augrad.ops.space import Interpolation, checked_resampling
 from augrad.ops.spec import Op
 from augrad.ops.targets import Augmented, check_targets, move_targets
 from augrad.relaxation import (
@@ -34,8 +33,8 @@ from augrad.relaxation import (
     relaxed_categorical,
     uniform_up_to_log_probability,
 )
-from augrad.slots import PAD, Slot, Slots, parameters_like
-from augrad.types import PolicyParams, PolicySample, RelaxedSample
+from augrad.slots import PAD, Slot, Slots, parameters_like, slots_layout
+from augrad.types import Drawn, PolicyParams, PolicySample, RelaxedSample
 
 __all__ = ["Policy", "ScoreTerms", "Slot", "Slots", "parameters_like"]
 
@@ -53,8 +52,17 @@ class Policy(nn.Module):
     """A distribution over augmentations: S sub-policies of L stages, each stage one of K candidates.
 
     `policy(images)` draws for every image on its own and applies the draw: images [B, C, H, W], float in [0, 1] or
-    uint8, any device. Parameters are float64 (a few hundred numbers, so that files round-trip exactly) and unbounded;
-    see `PolicyParams`. `provenance` travels with the policy into its file.
+    uint8, any device. Parameters are unbounded, see `PolicyParams`, and float64 for good (a few hundred numbers, so
+    that draws do not depend on the images' type and files round-trip exactly): `to(dtype)`, `half` and their like,
+    called here or on a model around the policy, move it and leave its types alone. `provenance` travels with the policy
+    into its file.
+
+    Randomness is as in the rest of PyTorch. With `generator=` everything comes from it, and nothing else is touched.
+    Without, each call takes one number from the global generator of the CPU, and draws from a stream that begins there:
+    `torch.manual_seed` starts the same augmentations again, the saved state of that generator (`get_rng_state`,
+    `fork_rng`, `torch.utils.checkpoint`) brings them back, and two policies or two calls are independent. Each process
+    has a global generator of its own: the workers of a data loader are seeded apart, ranks of a distributed run draw
+    alike only if they are seeded alike.
     """
 
     subpolicy_logits: nn.Parameter
@@ -84,6 +92,7 @@ class Policy(nn.Module):
         """ops: the different operations. slots: [S][L][K] candidates. params: initial values, shape [S] and [S, L, K]
         with L and K the largest numbers of stages and candidates (what is missing is padded with logits of -inf)."""
         super().__init__()
+        interpolation, fill = checked_resampling(interpolation, fill)
         stages = max(len(stages) for stages in slots)
         width = max(len(stage) for stages in slots for stage in stages)
         padded = [
@@ -91,7 +100,6 @@ class Policy(nn.Module):
             for subpolicy in slots
         ]
         self.ops, self.slots = tuple(ops), slots
-        check_resampling(fill, interpolation)
         for slot in {slot for stages in slots for stage in stages for slot in stage if slot.op >= 0}:
             if ops[slot.op].has_magnitude:
                 ops[slot.op].check_range(slot.low, slot.high, slot.signed)
@@ -99,6 +107,8 @@ class Policy(nn.Module):
         self.fill = fill
         self.provenance: dict[str, Any] = dict(provenance or {})
         self._arrangement = arrangement(self.ops)
+        self.layout = slots_layout(self.ops, slots)
+        """Which operation is where: what a draw that is replayed, and a state_dict, must agree with."""
         self._slot_table = [[[slot.op for slot in stage] for stage in subpolicy] for subpolicy in padded]
 
         def table(read: Any, dtype: torch.dtype) -> Tensor:
@@ -128,8 +138,6 @@ class Policy(nn.Module):
         sizes = [math.prod(max(len(stage), 1) for stage in subpolicy) for subpolicy in slots]
         self.max_selection_entropy = math.log(sum(sizes))
         """The largest value of `selection_entropy`."""
-        self._generator: torch.Generator | None = None
-        self._generator_key: tuple[int, int, torch.device] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -158,12 +166,43 @@ class Policy(nn.Module):
         names = ", ".join(op.name for op in self.ops)
         return f"{subpolicies} sub-policies x {stages} stages x {width} candidates of ({names})"
 
+    # --- what it is as a module --------------------------------------------------------------------------------------
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Policy":
+        def moved(tensor: Tensor) -> Tensor:
+            result = fn(tensor)
+            return result if result.dtype == tensor.dtype else tensor.to(result.device)
+
+        return super()._apply(moved, recurse)
+
+    def get_extra_state(self) -> Tensor:
+        """The layout as UTF-8, for the state_dict; in float64 like the rest, so that one can average them all."""
+        return torch.tensor(list(self.layout.encode()), dtype=torch.float64, device="cpu")
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Raise UserError if `state` is the layout of a policy with other operations, or with others in a place."""
+        layout = bytes(state.round().to(torch.uint8).tolist()).decode(errors="replace")
+        expected = "state_dict: expected parameters of a policy over this one's operations"
+        require_same_places(layout, self.layout, expected, "load it into a policy over the same operations")
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        layout = state_dict.setdefault(f"{prefix}_extra_state", self.get_extra_state())  # older ones have none
+        self.set_extra_state(layout)  # first: a state_dict that is refused changes nothing
+        for name in PolicyParams.names():
+            if isinstance(value := state_dict.get(f"{prefix}{name}"), Tensor):
+                state_dict[f"{prefix}{name}"] = value.to(torch.float64)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.layout = slots_layout(self.ops, self.slots)  # older versions pickled none
+
     # --- distributions -----------------------------------------------------------------------------------------------
 
     def masked_op_logits(self) -> Float[Tensor, "S L K"]:
         """The op logits, with -1e30 where there is no candidate."""
         # A padded stage has no candidate at all: a finite filler keeps its softmax defined; its draw is the padding.
-        return torch.where(self.present, self.op_logits, torch.full_like(self.op_logits, -1e30))
+        return torch.where(self.present, self.op_logits.to(torch.float64), -1e30)
 
     def subpolicy_probabilities(self) -> Float[Tensor, " S"]:
         """Weight of each sub-policy."""
@@ -183,28 +222,12 @@ class Policy(nn.Module):
 
     # --- draws -------------------------------------------------------------------------------------------------------
 
-    def _own_generator(self) -> torch.Generator | None:
-        if torch.compiler.is_compiling():
-            return None  # a generator cannot be traced: inside torch.compile draws come from the global one
-        # Reading the seed leaves the global generator alone. On the policy's device, so that a GPU waits for no copy.
-        key = (os.getpid(), torch.initial_seed(), self.low.device)
-        if self._generator is None or self._generator_key != key:
-            digest = hashlib.sha256(f"augrad policy/{key[1]}".encode()).digest()
-            self._generator = torch.Generator(self.low.device).manual_seed(int.from_bytes(digest[:8], "little"))
-            self._generator_key = key
-        return self._generator
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_generator": None, "_generator_key": None}  # generators cannot be pickled
-
     def draw_noise(self, batch_size: int, generator: torch.Generator | None = None) -> HardNoise:
         """Base draws for `sample_from`."""
-        generator = self._own_generator() if generator is None else generator
         return draw_hard_noise(batch_size, self.shape[1], self.extra_draws, generator, self.low.device)
 
     def draw_relaxed_noise(self, batch_size: int, generator: torch.Generator | None = None) -> RelaxedNoise:
         """Base draws for `rsample_from`."""
-        generator = self._own_generator() if generator is None else generator
         return draw_relaxed_noise(batch_size, self.shape, self.extra_draws, generator, self.low.device)
 
     def sample(
@@ -212,12 +235,9 @@ class Policy(nn.Module):
     ) -> PolicySample:
         """A hard draw for each of `batch_size` images (one draw for all with `same_on_batch`).
 
-        Magnitudes carry gradients to locations and scales; everything else is discrete. Without a `generator` the
-        policy's own is used, which starts from `torch.initial_seed()` in each process and never touches the global
-        one.
+        Magnitudes carry gradients to locations and scales; everything else is discrete.
         """
-        if batch_size < 1:
-            raise UserError(f"expected a batch size of at least 1, got {batch_size}")
+        _require_count(batch_size)
         noise = self.draw_noise(1 if same_on_batch else batch_size, generator)
         sample = self.sample_from(noise)
         return sample.expand(batch_size) if same_on_batch else sample
@@ -243,7 +263,8 @@ class Policy(nn.Module):
         magnitude = self._magnitude(latent, noise.level, low, high, uniform > 0)
         sign = torch.where((signed > 0) & (noise.sign < 0.5), -1.0, 1.0).to(torch.float64)
         op = op.to(torch.int64)
-        return PolicySample(subpolicy, slot, op.clamp(min=0), gate & (op >= 0), latent, magnitude, sign, noise.draw)
+        gate = gate & (op >= 0)
+        return PolicySample(subpolicy, slot, op.clamp(min=0), gate, latent, magnitude, sign, noise.draw, self.layout)
 
     def _row(self, subpolicy: Tensor, slot: Tensor) -> Tensor:
         """Where the chosen candidates [B, L] are among all S * L * K."""
@@ -268,8 +289,7 @@ class Policy(nn.Module):
         """
         if not temperature > 0:
             raise UserError(f"expected a temperature above 0, got {temperature}")
-        if batch_size < 1:
-            raise UserError(f"expected a batch size of at least 1, got {batch_size}")
+        _require_count(batch_size)
         return self.rsample_from(self.draw_relaxed_noise(batch_size, generator), temperature, hard)
 
     def rsample_from(self, noise: RelaxedNoise, temperature: float, hard: bool = False) -> RelaxedSample:
@@ -285,10 +305,11 @@ class Policy(nn.Module):
         latent = params.magnitude_locations + params.magnitude_log_scales.exp() * noise.normal
         magnitude = self._magnitude(latent, noise.level, self.low, self.high, self.uniform)
         sign = torch.where(self.signed & (noise.sign < 0.5), -1.0, 1.0).to(torch.float64)
-        return RelaxedSample(subpolicy, op * self.present, gate, latent, magnitude, sign, noise.draw)
+        return RelaxedSample(subpolicy, op * self.present, gate, latent, magnitude, sign, noise.draw, self.layout)
 
     def harden(self, relaxed: RelaxedSample) -> PolicySample:
         """The hard draw of the same noise: the largest weights, and the gates above one half."""
+        self._require_own(relaxed)
         subpolicy = relaxed.subpolicy.to(relaxed.op.dtype).argmax(-1)
         rows = torch.arange(len(relaxed), device=subpolicy.device)
         slot = relaxed.op[rows, subpolicy].argmax(-1)
@@ -299,14 +320,17 @@ class Policy(nn.Module):
         op = self.op_index[subpolicy].gather(-1, slot[..., None])[..., 0]
         gate = (chosen(relaxed.gate) > 0.5) & (op >= 0)
         latent, magnitude, sign = chosen(relaxed.latent), chosen(relaxed.magnitude), chosen(relaxed.sign)
-        return PolicySample(subpolicy, slot, op.clamp(min=0), gate, latent, magnitude, sign, relaxed.draw)
+        op = op.clamp(min=0)
+        return PolicySample(subpolicy, slot, op, gate, latent, magnitude, sign, relaxed.draw, self.layout)
 
     def score_terms(self, sample: PolicySample) -> ScoreTerms:
         """log p of a hard draw by what was drawn, as a function of the parameters (the draw itself held fixed).
 
         Only what acted is scored: the gate of the chosen candidate unless it is the identity, its magnitude if the
         gate is open. Of a magnitude that is uniform up to a drawn range, the magnitude and not the range.
+        Raises UserError for a draw of a policy with other operations in its places.
         """
+        self._require_own(sample, by_place=True)
         params, present = self.params, self.present[sample.subpolicy].any(-1)
         chosen = partial(self._of_chosen, subpolicy=sample.subpolicy, slot=sample.slot)
         op = torch.log_softmax(self.masked_op_logits(), -1)
@@ -324,6 +348,23 @@ class Policy(nn.Module):
             gate=torch.where(chosen(self.scored_gate), gate, 0.0).sum(-1),
             magnitude=magnitude.sum(-1),
         )
+
+    def _require_own(self, draw: Drawn, by_place: bool = False) -> None:
+        """Raise UserError for a draw over other operations; relaxed ones, and others `by_place`, in their places."""
+        if not isinstance(draw, Drawn):
+            raise UserError(
+                f"params: expected a PolicySample or RelaxedSample, got {type(draw).__name__}; "
+                "policy.sample, policy.rsample and return_params=True give one"
+            )
+        relaxed = isinstance(draw, RelaxedSample)
+        require = require_same_places if relaxed or by_place else require_same_operations
+        advice = "draw with this policy, or replay on the one that drew"
+        require(draw.layout, self.layout, "params: expected a draw over this policy's operations", advice)
+        if relaxed and draw.op.shape[1:] != self.op_index.shape:
+            raise UserError(
+                f"params: expected a relaxed draw over {self.shape} sub-policies, stages and candidates, "
+                f"got {tuple(draw.op.shape[1:])}; {advice}"
+            )
 
     # --- application -------------------------------------------------------------------------------------------------
 
@@ -348,8 +389,8 @@ class Policy(nn.Module):
         no area where a box has left it. keypoints: [B, N, 2], x y in pixels, (0, 0) being the centre of the first
         pixel; they may leave the image. Boxes and key points carry the magnitudes' gradient; in whole numbers they
         are rounded.
-        Raises UserError for images or targets of another shape or type, for `params` of another batch size, and for
-        targets that an operation of the policy cannot move or with a relaxed `params`.
+        Raises UserError for images or targets of another shape or type, for `params` of another batch size or drawn
+        over other operations, and for targets that an operation of the policy cannot move or with a relaxed `params`.
         """
         given = Augmented(images, masks, boxes, keypoints)
         if not torch.compiler.is_compiling() and torch.utils.data.get_worker_info() is not None:
@@ -375,6 +416,8 @@ class Policy(nn.Module):
             check_targets(given, self.ops)
         if params is not None and same_on_batch:
             raise UserError("same_on_batch decides how to draw: it cannot go with params, which are drawn already")
+        if params is not None:
+            self._require_own(params)
         sample = params if params is not None else self.sample(len(images), generator, same_on_batch)
         if len(sample) != len(images):
             raise UserError(f"params hold {len(sample)} draws, the batch {len(images)} images; slice or redraw")
@@ -404,3 +447,9 @@ class Policy(nn.Module):
         """A copy with other parameter values."""
         policy = Policy(self.ops, self.slots, params, self.interpolation, self.fill, self.provenance)
         return policy.to(self.low.device)
+
+
+def _require_count(batch_size: object) -> None:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer | torch.SymInt) or batch_size < 1:
+        got = f"a {type(batch_size).__name__}" if isinstance(batch_size, Tensor) else repr(batch_size)
+        raise UserError(f"expected a batch size, a whole number of at least 1, got {got}")

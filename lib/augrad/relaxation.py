@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import one_hot, softplus
 
+from augrad.errors import UserError
 from augrad.types import TensorFields
 
 
@@ -53,20 +54,55 @@ class BranchNoise(TensorFields):
     gate: Float[Tensor, "*draws B L"]
 
 
+def call_generator(generator: torch.Generator | None, device: torch.device) -> torch.Generator | None:
+    """The generator that one call draws from: `generator` if there is one, and then nothing else is touched.
+
+    Otherwise a fresh one on `device`, seeded with one number from PyTorch's global generator of the CPU: as with
+    `torch.nn.Dropout`, draws follow `torch.manual_seed` and the saved state of that generator, and no two calls share
+    a stream. The number is read on the host: nothing waits for a GPU.
+    None, which stands for the device's own global generator, inside `torch.compile` and while a CUDA graph is captured:
+    no generator can be seeded there, and from that one every replay of the graph draws anew.
+    Raises UserError for a `generator` that is none.
+    """
+    if generator is not None:
+        if not isinstance(generator, torch.Generator):
+            raise UserError(
+                f"generator: expected a torch.Generator, got {generator!r}; "
+                "torch.Generator().manual_seed(0) makes one from a seed"
+            )
+        return generator
+    if torch.compiler.is_compiling() or (device.type == "cuda" and torch.cuda.is_current_stream_capturing()):
+        return None
+    if torch._C._are_functorch_transforms_active():  # vmap's `randomness` is about the draws; the seed is one number
+        with torch._C._DisableFuncTorch():
+            seed = _base_seed()
+    else:
+        seed = _base_seed()
+    return torch.Generator(device).manual_seed(seed)
+
+
+def _base_seed() -> int:
+    return int(torch.empty((), dtype=torch.int64, device="cpu").random_())
+
+
+# Draws are float32 whatever the default type: it decides neither what is drawn nor how finely.
+
+
 def _uniform(generator: torch.Generator | None, device: torch.device, *shape: int) -> Tensor:
     source = device if generator is None else generator.device
-    return torch.rand(*shape, generator=generator, device=source).to(device, non_blocking=True)
+    return torch.rand(*shape, generator=generator, device=source, dtype=torch.float32).to(device, non_blocking=True)
 
 
 def _normal(generator: torch.Generator | None, device: torch.device, *shape: int) -> Tensor:
     source = device if generator is None else generator.device
-    return torch.randn(*shape, generator=generator, device=source).to(device, non_blocking=True)
+    return torch.randn(*shape, generator=generator, device=source, dtype=torch.float32).to(device, non_blocking=True)
 
 
 def draw_hard_noise(
     batch_size: int, stages: int, extra: int, generator: torch.Generator | None, device: torch.device
 ) -> HardNoise:
-    """All base draws of `batch_size` hard draws, from `generator` alone (made on its device, then moved)."""
+    """All base draws of `batch_size` hard draws, from `call_generator` (made on its device, then moved)."""
+    generator = call_generator(generator, device)
     shape = (generator, device, batch_size, stages)
     return HardNoise(
         subpolicy=_uniform(generator, device, batch_size),
@@ -86,7 +122,8 @@ def draw_relaxed_noise(
     generator: torch.Generator | None,
     device: torch.device,
 ) -> RelaxedNoise:
-    """All base draws of `batch_size` relaxed draws of a policy of `shape` (S, L, K)."""
+    """All base draws of `batch_size` relaxed draws of a policy of `shape` (S, L, K), from `call_generator`."""
+    generator = call_generator(generator, device)
     subpolicies, stages, _ = shape
     full = (generator, device, batch_size, *shape)
     tiny = torch.finfo(torch.float32).tiny
@@ -104,10 +141,11 @@ def draw_relaxed_noise(
 def draw_branch_noise(
     batch: tuple[int, ...], shape: tuple[int, int, int], generator: torch.Generator | None, device: torch.device
 ) -> BranchNoise:
-    """Base draws for the choices of draws of a policy of `shape` (S, L, K).
+    """Base draws for the choices of draws of a policy of `shape` (S, L, K), from `call_generator`.
 
     batch: (B,), or (N, B) for N draws for each of B images.
     """
+    generator = call_generator(generator, device)
     subpolicies, stages, width = shape
     noise = BranchNoise(
         subpolicy=_uniform(generator, device, *batch, subpolicies),

@@ -16,11 +16,13 @@ from augrad.data.types import Splits
 from augrad.errors import NonFiniteError, UserError
 from augrad.estimators.control import Control, estimate_with, initial_control
 from augrad.estimators.estimate import Estimator
+from augrad.graphs import NO_GRAPHS, Graphs, can_be_captured
 from augrad.guards import NormalizedScalar, Signal, damped_step, no_signal
 from augrad.hypergradients.hypergradient import Hypergradient
 from augrad.objectives.objective import Objective, Step, require_fitting
 from augrad.policy import Policy
 from augrad.regularizers.regularizer import Regularizer, regularizer_gradient
+from augrad.runs.restore import require_like, require_optimizer
 from augrad.settings import SearchSettings, rate_at, warmup_of
 from augrad.summaries import policy_summary
 from augrad.training import OptimizerBuilder, build_optimizer, evaluate, set_rates
@@ -67,7 +69,7 @@ class SearchState:
     """The one mutable thing, and exactly what a checkpoint holds. step: how many are done.
 
     model: what the objective trains. companion: the network that it keeps beside it, if any. hypergradient_memory: what
-    the hypergradient method left for its next call.
+    the hypergradient method left for its next call. graphs: how the model's passes run; no part of a checkpoint.
     """
 
     model: nn.Module
@@ -83,6 +85,7 @@ class SearchState:
     best_loss: float = float("inf")
     best_step: int = 0
     best_params: dict[str, Tensor] = field(default_factory=dict)
+    graphs: Graphs = NO_GRAPHS
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -102,6 +105,8 @@ class SearchState:
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Raises UserError, naming the place, where `saved` is of another search, lacks something or holds a NaN."""
+        self._require_fitting(saved)
         self.model.load_state_dict(saved["model"])
         self.policy.load_state_dict(saved["policy"])
         self.optimizer.load_state_dict(saved["optimizer"])
@@ -117,6 +122,30 @@ class SearchState:
         memory = saved.get("hypergradient_memory", {})  # older checkpoints have none
         self.hypergradient_memory = {name: part.to(device) for name, part in memory.items()}
         self.best_params = {name: tensor.to(device) for name, tensor in saved["best_params"].items()}
+
+    def _require_fitting(self, saved: dict[str, Any]) -> None:
+        expected = self.state_dict()
+        if saved.get("best_params"):
+            expected["best_params"] = dict(self.policy.named_parameters())
+        if saved.get("hypergradient_memory"):
+            expected["hypergradient_memory"] = dict(self.model.named_parameters())
+        elif "hypergradient_memory" not in saved:  # older checkpoints have none
+            del expected["hypergradient_memory"]
+        optimizers = [("optimizer", self.optimizer), ("policy_optimizer", self.policy_optimizer)]
+        for name, _ in optimizers:
+            expected[name] = saved.get(name)
+        if self.control is not None and isinstance(saved.get("control"), dict):
+            expected["control"]["optimizer"] = saved["control"].get("optimizer")
+        require_like(saved, expected, "state")
+        step, best_step = saved["step"], saved["best_step"]
+        if not (isinstance(step, int) and isinstance(best_step, int) and 0 <= best_step <= step):
+            raise UserError(f"state: expected 0 <= best_step <= step, got {best_step} and {step}")
+        if (best_step > 0) != bool(saved["best_params"]):
+            raise UserError(f"state.best_params: expected those of step {best_step}, got {len(saved['best_params'])}")
+        for name, optimizer in optimizers:
+            require_optimizer(saved[name], optimizer, f"state.{name}", name == "optimizer" and step > 0)
+        if self.control is not None:
+            require_optimizer(saved["control"]["optimizer"], self.control.optimizer, "state.control.optimizer", False)
 
     def best_policy(self) -> Policy:
         """The policy that did best on the selection split so far (the present one before the first look)."""
@@ -137,15 +166,17 @@ def new_state(
     Raises UserError for an objective and a hypergradient method that do not go together.
     """
     require_fitting(parts.objective, parts.hypergradient)
+    settings = parts.settings
     return SearchState(
         model=model,
         policy=policy,
         optimizer=build_optimizer(optimizer, model.parameters(), "search.optimizer"),
-        policy_optimizer=_policy_optimizer(policy, policy_optimizer, parts.settings.policy_rates),
+        policy_optimizer=_policy_optimizer(policy, policy_optimizer, settings.policy_rates),
         generator=local_generator(parts.seed, "search draws"),
         signal=no_signal(parts.device),
         control=initial_control(parts.estimator, policy, local_generator(parts.seed, "control")),
         companion=parts.objective.companion(model),
+        graphs=Graphs(can_be_captured(model) if settings.cuda_graphs is None else settings.cuda_graphs),
     )
 
 
@@ -191,6 +222,7 @@ def search_step(
             clip_norm=settings.clip_norm,
             autocast=settings.autocast,
             standard=parts.standard,
+            graphs=state.graphs,
         )
     )
     state.hypergradient_memory = aim.memory
@@ -269,7 +301,7 @@ def run_search(state: SearchState, parts: SearchParts, observer: Observer, until
 
 
 def _norm(tensors: list[Tensor]) -> Tensor:
-    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]))
+    return torch.nn.utils.get_total_norm(tensors)
 
 
 def _rows(

@@ -22,7 +22,7 @@ class TrainSettings:
     forward passes.
     """
 
-    epochs: PositiveInt = 30
+    epochs: PositiveInt = 50
     batch_size: PositiveInt = 128
     schedule: Schedule = "cosine"
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
@@ -48,6 +48,9 @@ class SearchSettings:
     loss there ("best") or the latest ("last").
     keep_model: whether what the search trained is written, too (model.pt): the result of learning a policy to the end.
     checkpoint_every, log_every: steps between checkpoints, and between writes of the metrics (every step has its row).
+    cuda_graphs: whether the classifier's passes run as CUDA graphs on a GPU, where a small network's step is otherwise
+    as long as the launching of its kernels. None: if the network is made of modules of PyTorch's and augrad's alone,
+    without dropout. True is for a network whose `forward` does the same in Python at each call.
     """
 
     steps: PositiveInt = 1000
@@ -68,6 +71,7 @@ class SearchSettings:
     keep_model: bool = False
     checkpoint_every: PositiveInt = 200
     log_every: PositiveInt = 10
+    cuda_graphs: bool | None = None
 
 
 def warmup_of(settings: SearchSettings) -> int:

@@ -1,9 +1,12 @@
 """What a policy can choose from, place by place: sub-policies of stages of candidates."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
+from augrad.layout import layout_of
+from augrad.ops.spec import Op
 from augrad.types import PolicyParams
 
 
@@ -27,6 +30,11 @@ Slots = tuple[tuple[tuple[Slot, ...], ...], ...]
 
 PAD = Slot(op=-1)
 """No candidate: what fills a stage up to the size of the largest."""
+
+
+def slots_layout(ops: Sequence[Op], slots: Slots) -> str:
+    """Which operation is where, see `augrad.layout.layout_of`."""
+    return layout_of([op.name for op in ops], [[[slot.op for slot in stage] for stage in stages] for stages in slots])
 
 
 def parameters_like(slots: Slots) -> PolicyParams:

@@ -57,12 +57,9 @@ def train_classifier(
     Raises NonFiniteError when the loss becomes NaN or infinite.
     """
     splits = splits.to(device)
-    classifier = build_classifier(model, splits, seed, device)
     policy = None if policy is None else policy.to(device)
-    steps_of = build_optimizer(optimizer, classifier.parameters(), "train.optimizer")
-    batches = EpochBatches(len(splits.train), settings.batch_size, seed, device)
-    generator = local_generator(seed, "train policy draws")
-    standard, beside = fitted(standard, splits.train), local_generator(seed, "train standard draws")
+    classifier, steps_of, batches, standard = _begin(splits, model, optimizer, settings, seed, device, standard)
+    generator, beside = local_generator(seed, "train policy draws"), local_generator(seed, "train standard draws")
     per_epoch = batches.batches_per_epoch
     total = settings.epochs * per_epoch
     for epoch in range(settings.epochs):
@@ -103,3 +100,30 @@ def train_classifier(
             )
     test = evaluate(classifier, splits.test, settings.autocast)
     return TrainResult(classifier, float(test.accuracy), float(test.loss))
+
+
+def check_recipe(
+    splits: Splits,
+    model: ModelBuilder,
+    optimizer: OptimizerBuilder,
+    settings: TrainSettings,
+    device: torch.device,
+    standard: StandardAugmentation = NO_STANDARD,
+) -> None:
+    """Raises what `train_classifier` raises for its recipe before the first step. splits: on the device."""
+    _begin(splits, model, optimizer, settings, 0, device, standard)
+
+
+def _begin(
+    splits: Splits,
+    model: ModelBuilder,
+    optimizer: OptimizerBuilder,
+    settings: TrainSettings,
+    seed: int,
+    device: torch.device,
+    standard: StandardAugmentation,
+) -> tuple[nn.Module, torch.optim.Optimizer, EpochBatches, StandardAugmentation]:
+    classifier = build_classifier(model, splits, seed, device)
+    steps_of = build_optimizer(optimizer, classifier.parameters(), "train.optimizer")
+    batches = EpochBatches(len(splits.train), settings.batch_size, seed, device)
+    return classifier, steps_of, batches, fitted(standard, splits.train)

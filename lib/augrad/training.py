@@ -15,6 +15,7 @@ from augrad.data.pixels import to_float
 from augrad.data.standard import StandardAugmentation
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
+from augrad.graphs import NO_GRAPHS, Graphs
 from augrad.models.init import seeded
 from augrad.models.normalized import Normalized, channel_statistics
 
@@ -66,17 +67,28 @@ class StepResult(NamedTuple):
 
 
 def backward_on(
-    model: nn.Module, images: Float[Tensor, "B C H W"], labels: Int[Tensor, " B"], autocast: bool
+    model: nn.Module,
+    images: Float[Tensor, "B C H W"],
+    labels: Int[Tensor, " B"],
+    autocast: bool,
+    graphs: Graphs = NO_GRAPHS,
 ) -> StepResult:
     """Leave the gradients of the mean loss in the parameters."""
-    with bfloat16_autocast(autocast, images.device):
-        logits = model(images)
-    losses = losses_of(logits, labels)
-    loss = losses.mean()
-    for parameter in model.parameters():
-        parameter.grad = None
-    loss.backward()
-    return StepResult(loss.detach(), accuracy_of(logits.detach(), labels), losses.detach())
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def training_pass(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        with torch.enable_grad(), bfloat16_autocast(autocast, images.device):
+            logits = model(images)
+        losses = losses_of(logits, labels)
+        loss = losses.mean()
+        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        accuracy = accuracy_of(logits.detach(), labels)
+        return loss.detach(), accuracy, losses.detach(), *found
+
+    loss, accuracy, losses, *gradients = graphs("training pass", training_pass, images, labels)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    return StepResult(loss.clone(), accuracy.clone(), losses)
 
 
 @torch.no_grad()

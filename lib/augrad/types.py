@@ -5,7 +5,7 @@ slots of a stage, O different operations, D extra uniform numbers that an operat
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import InitVar, dataclass, fields, replace
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from augrad.errors import UserError
+from augrad.layout import common_layout
 
 Value = TypeVar("Value", bound="TensorFields")
 
@@ -36,6 +37,19 @@ class TensorFields:
     def detach(self: Value) -> Value:
         """The same value cut from the autograd graph."""
         return self.map(Tensor.detach)
+
+
+class Drawn(TensorFields):
+    """What was drawn, and over which operations.
+
+    layout: the operations, see `augrad.layout.layout_of`; empty where they are not known. It is not among the fields of
+    the dataclass, which are tensors, all of them.
+    """
+
+    layout: str
+
+    def __post_init__(self, layout: str) -> None:
+        object.__setattr__(self, "layout", layout)
 
 
 @dataclass(frozen=True)
@@ -66,13 +80,13 @@ class PolicyParams(TensorFields):
 
 
 @dataclass(frozen=True)
-class PolicySample(TensorFields):
+class PolicySample(Drawn):
     """What was drawn for each image of a batch: a value that replays bit for bit, from `torch.save` and `load` too.
 
     subpolicy: which sub-policy. slot: which candidate of each stage. op: the operation in that slot (index into
     `Policy.ops`). gate: whether it is applied. latent: location + scale * n, the Gaussian behind the magnitude.
     magnitude: in the operation's absolute unit, without its sign. sign: +1 or -1. draw: extra uniform numbers in
-    [0, 1).
+    [0, 1). layout: what it was drawn over, see `Drawn`.
     """
 
     subpolicy: Int[Tensor, " B"]
@@ -83,6 +97,7 @@ class PolicySample(TensorFields):
     magnitude: Float[Tensor, "B L"]
     sign: Float[Tensor, "B L"]
     draw: Float[Tensor, "B L D"]
+    layout: InitVar[str] = ""
 
     def __len__(self) -> int:
         return self.op.shape[0]
@@ -95,7 +110,8 @@ class PolicySample(TensorFields):
     def concatenate(cls, samples: Iterable["PolicySample"]) -> "PolicySample":
         """The draws of several batches one after another, e.g. `PolicySample.concatenate([sample[:3], other[3:]])`.
 
-        Raises UserError without samples, and for samples of policies with different numbers of stages or extra draws.
+        Raises UserError without samples, and for samples of policies with different numbers of stages or extra draws,
+        or over different operations.
         """
         samples = list(samples)
         if not samples:
@@ -106,7 +122,9 @@ class PolicySample(TensorFields):
                 "concatenate: expected samples with one number of stages and extra draws, got "
                 + " and ".join(f"{stages} stages with {extra} draws" for stages, extra in sorted(shapes))
             )
-        return cls(*(torch.cat([getattr(sample, field.name) for sample in samples]) for field in fields(cls)))
+        joined = (torch.cat([getattr(sample, field.name) for sample in samples]) for field in fields(cls))
+        drawn: list[Drawn] = [*samples]
+        return cls(*joined, layout=common_layout(sample.layout for sample in drawn))
 
     def expand(self, batch_size: int) -> "PolicySample":
         """One draw repeated for a whole batch; needs a sample of one image."""
@@ -114,13 +132,14 @@ class PolicySample(TensorFields):
 
 
 @dataclass(frozen=True)
-class RelaxedSample(TensorFields):
+class RelaxedSample(Drawn):
     """A Gumbel-softmax draw for each image of a batch, with gradients to every policy parameter.
 
     subpolicy: weights over sub-policies. op: weights over the slots of each stage. gate: in [0, 1].
     Soft draws lie inside the simplex; straight-through draws are one-hot (0 or 1) with the soft draw's gradient.
     latent: location + scale * n, the Gaussian behind each magnitude. magnitude: absolute unit, without sign.
     A subpolicy of booleans, one true for each image, is a choice that is made: the other sub-policies are not computed.
+    layout: what it was drawn over, see `Drawn`.
     """
 
     subpolicy: Float[Tensor, "B S"] | Bool[Tensor, "B S"]
@@ -130,6 +149,7 @@ class RelaxedSample(TensorFields):
     magnitude: Float[Tensor, "B S L K"]
     sign: Float[Tensor, "B S L K"]
     draw: Float[Tensor, "B L D"]
+    layout: InitVar[str] = ""
 
     def __len__(self) -> int:
         return self.op.shape[0]

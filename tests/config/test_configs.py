@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from augrad import Policy
+from augrad.cli.configs import config_directory
+from augrad.cli.parts import recipe_of, regularizers_of, settings_of, starting_policy
 from augrad.estimators.estimate import Estimator
-from augrad.experiments.parts import recipe_of, regularizers_of, settings_of, starting_policy
 from augrad.hypergradients.hypergradient import Hypergradient
 from augrad.objectives.objective import Objective
 from augrad.settings import SearchSettings
@@ -25,7 +26,7 @@ def options(group: str) -> list[str]:
 
 
 def composed(name: str, *overrides: str) -> DictConfig:
-    with initialize_config_module("augrad.configs", version_base="1.3"):
+    with initialize_config_dir(config_directory(), version_base="1.3"):
         return compose(name, list(overrides))
 
 

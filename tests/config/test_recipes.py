@@ -6,16 +6,17 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 import augrad as library
+from augrad.cli import main
+from augrad.cli.configs import config_directory
+from augrad.cli.parts import exported, regularizers_of, settings_of, standard_of, starting_policy
 from augrad.data.standard import StandardAugmentation
 from augrad.estimators.mixture import Mixture
 from augrad.estimators.relax import Relax
-from augrad.experiments.cli import main
-from augrad.experiments.parts import exported, regularizers_of, settings_of, standard_of, starting_policy
 from augrad.objectives.adversarial import Adversarial
 from augrad.objectives.density_matching import DensityMatching
 from augrad.objectives.objective import require_fitting
@@ -28,7 +29,7 @@ DATA = ["digits", "folder", "fashion_mnist", "cifar10", "cifar100", "svhn", "ima
 
 
 def composed(recipe: str, data: str = "digits", *overrides: str, name: str = "search") -> DictConfig:
-    with initialize_config_module("augrad.configs", version_base="1.3"):
+    with initialize_config_dir(config_directory(), version_base="1.3"):
         return compose(name, [f"experiment={recipe}", f"data={data}", *overrides])
 
 

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torchvision.transforms import v2
 
+from augrad.cli.configs import config_directory
 from augrad.initial import initial_policy
 from augrad.ops.space import Space
 
@@ -26,7 +27,7 @@ TORCHVISION = {
 
 
 def space_of(name: str) -> Space:
-    with initialize_config_module("augrad.configs", version_base="1.3"):
+    with initialize_config_dir(config_directory(), version_base="1.3"):
         return instantiate(compose("search", [f"space={name}"]).space)
 
 

@@ -195,3 +195,9 @@ def test_the_cutout_takes_the_mean_colour_and_sizes_are_checked() -> None:
         fitted(replace(given, crop_padding=9), split)
     with pytest.raises(UserError, match=r"standard.cutout: expected at most .* 9 pixels, got 10"):
         fitted(replace(given, cutout=10), split)
+
+
+def test_a_fill_has_a_number_for_each_channel() -> None:
+    augmentation = StandardAugmentation(cutout=4, fill=torch.tensor([0.1, 0.2, 0.3]))
+    with pytest.raises(UserError, match=r"standard.fill: expected 1 numbers, one for each channel, got 3"):
+        augmentation.draw(torch.zeros(2, 1, 9, 9), torch.Generator())

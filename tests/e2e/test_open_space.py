@@ -74,7 +74,7 @@ def test_a_search_a_file_a_training_and_a_comparison(augrad, small, mine, tmp_pa
     policy = library.load_policy(file, allow=allow)
     images = torch.rand(64, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     generator = torch.get_rng_state()
-    output, sample = policy(images, return_params=True)
+    output, sample = policy(images, return_params=True, generator=torch.Generator().manual_seed(0))
     assert torch.equal(policy(images, params=sample), output)
     assert torch.equal(torch.get_rng_state(), generator)
 
@@ -114,7 +114,7 @@ def test_a_resumed_run_draws_what_it_would_have_drawn(augrad, small, tmp_path: P
     common = [*small, gamma, rain, "compare=null"]
     assert augrad("search", *common, "hydra.run.dir=whole").returncode == 0
     # Stopped halfway, as Ctrl-C does it.
-    from augrad.experiments.search_run import SearchRun
+    from augrad.cli.search_run import SearchRun
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SearchRun, "interrupted", lambda run: run.state.step == 3)

@@ -82,11 +82,11 @@ def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(augrad, small, t
     assert augrad("search", *common, "hydra.run.dir=whole").returncode == 0
     # The same run, its process ended for good after the first checkpoint.
     script = (
-        "import augrad.experiments.search_run as r, os\n"
+        "import augrad.cli.search_run as r, os\n"
         "keep = r.SearchRun.checkpoint\n"
         "def once(self, state):\n    keep(self, state)\n    os._exit(9)\n"
         "r.SearchRun.checkpoint = once\n"
-        "import sys\nfrom augrad.experiments.search import main\nsys.exit(main(sys.argv[1:]))\n"
+        "import sys\nfrom augrad.cli.search import main\nsys.exit(main(sys.argv[1:]))\n"
     )
     killed = subprocess.run(
         [sys.executable, "-c", script, *common, "hydra.run.dir=cut"], cwd=tmp_path, capture_output=True, check=False
@@ -110,7 +110,7 @@ def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(augrad, small, t
 def test_control_c_keeps_the_step_in_hand(small, tmp_path: Path) -> None:
     arguments = [*small, "search.steps=100000", "search.checkpoint_every=50000", "compare=null", "hydra.run.dir=out"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "augrad.experiments.cli", "search", *arguments],
+        [sys.executable, "-m", "augrad", "search", *arguments],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     metrics = tmp_path / "out" / "metrics.jsonl"
@@ -162,7 +162,7 @@ def test_multirun_over_seeds_and_an_optuna_sweep(augrad, small, tmp_path: Path) 
         "search.policy_optimizer.lr=tag(log,interval(0.001,0.3))",
     ]  # fmt: skip
     # In a process of its own: Optuna's libraries warn of each other, and warnings are errors here.
-    command = [sys.executable, "-m", "augrad.experiments.cli", "search", "--multirun", *small, "compare=null", *sweep]
+    command = [sys.executable, "-m", "augrad", "search", "--multirun", *small, "compare=null", *sweep]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     best = (tmp_path / "optuna" / "optimization_results.yaml").read_text()
@@ -204,3 +204,16 @@ def test_compare_judges_policy_file_too_and_tells_the_tracker(augrad, small, tmp
     assert done.returncode == 0, done.stderr
     assert set(json.loads((tmp_path / "out" / "comparison.json").read_text())) == {"none", "identity"}
     assert list((tmp_path / "out").rglob("*.wandb"))
+
+
+SLOW_PARTS = ["estimator=relax", "estimator=rebar", "objective=density_matching", "objective=adversarial"]
+
+
+@pytest.mark.parametrize("part", ["estimator=gumbel", *(pytest.param(p, marks=pytest.mark.slow) for p in SLOW_PARTS)])
+def test_a_search_leaves_the_global_generator_alone(augrad, small, part: str) -> None:
+    """Whatever is drawn in a run comes from its seed: nothing of it can depend on what else drew before."""
+    before = torch.get_rng_state()
+    comparing = "compare.seeds=1" if part == "estimator=gumbel" else "compare=null"
+    done = augrad("search", *small, part, comparing, "standard={crop_padding: 2, flip: true, cutout: 5}")
+    assert done.returncode == 0, done.stderr
+    assert torch.equal(torch.get_rng_state(), before)

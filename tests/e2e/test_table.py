@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
 from augrad import UserError
+from augrad.cli.configs import config_directory
+from augrad.cli.parts import regularizers_of, settings_of, starting_policy
 from augrad.data.digits import load_digits
 from augrad.data.types import Splits
-from augrad.experiments.parts import regularizers_of, settings_of, starting_policy
 from augrad.hypergradients.none import NoHypergradient
+from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
 from augrad.search import Row, SearchParts, SearchState, new_state, run_search
 from augrad.settings import SearchSettings
 
@@ -73,14 +75,12 @@ class Rows:
 
 @functools.cache
 def composed(*overrides: str) -> DictConfig:
-    with initialize_config_module("augrad.configs", version_base="1.3"):
+    with initialize_config_dir(config_directory(), version_base="1.3"):
         return compose("search", [*SMALL, *overrides])
 
 
-def searched(
-    objective: str, hypergradient: str, estimator: str, *more: str
-) -> tuple[SearchState, list[Row], dict[str, Tensor]]:
-    """Two steps: the state, its rows, and the policy as it was before. Each argument is an override."""
+def begun(objective: str, hypergradient: str, estimator: str, *more: str) -> tuple[SearchState, SearchParts]:
+    """A search before its first step. Each argument is an override."""
     config = composed(objective, *more)
     parts = SearchParts(
         data=digits(),
@@ -93,10 +93,17 @@ def searched(
         regularizers=regularizers_of(config),
     )
     policy = starting_policy(config, 0)
-    start = {name: parameter.detach().clone() for name, parameter in policy.named_parameters()}
     model = parts.objective.model(instantiate(config.model), parts.data, 0, parts.device)
     optimizers = instantiate(config.search.optimizer), instantiate(config.search.policy_optimizer)
-    state, rows = new_state(model, policy, *optimizers, parts), Rows()
+    return new_state(model, policy, *optimizers, parts), parts
+
+
+def searched(
+    objective: str, hypergradient: str, estimator: str, *more: str
+) -> tuple[SearchState, list[Row], dict[str, Tensor]]:
+    """Two steps: the state, its rows, and the policy as it was before. Each argument is an override."""
+    (state, parts), rows = begun(objective, hypergradient, estimator, *more), Rows()
+    start = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
     assert run_search(state, parts, rows)
     return state, rows.kept, start
 
@@ -121,6 +128,37 @@ def test_cell(objective: str, hypergradient: str, estimator: str) -> None:
         assert found.isfinite().all()
         assert not torch.equal(found, start[group]), group
     assert state.best_step == 2
+
+
+DEFAULT = ("objective=bilevel", "hypergradient=one_step", "estimator=gumbel")
+GOING_ON = [
+    *[(*DEFAULT[:2], f"estimator={estimator}") for estimator in ESTIMATORS],
+    ("objective=bilevel", "hypergradient=cg", "estimator=gumbel"),
+    ("objective=density_matching", "hypergradient=none", "estimator=gumbel"),
+    ("objective=adversarial", "hypergradient=none", "estimator=reinforce", "objective.teacher_decay=0.9"),
+    *[(*DEFAULT, f"search.optimizer._target_=torch.optim.{name}", "~search.optimizer.nesterov",
+       "~search.optimizer.momentum") for name in ("SGD", "Adam", "AdamW")],
+    (*DEFAULT, "search.policy_optimizer._target_=torch.optim.SGD", "~search.policy_optimizer.betas"),
+    (*DEFAULT, "search.warmup_steps=2"),
+    (*DEFAULT, "search.select_every=3", "search.steps=4"),
+    (*DEFAULT, "policy.learn=[]"),
+    (*DEFAULT, "policy.learn=[ops]", "+search.policy_rates={op_logits: 2.0}"),
+    (*DEFAULT, "search.normalize=false", "search.schedule=constant"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", GOING_ON, ids=" ".join)
+def test_what_a_search_saves_fits_one_that_begins(cell: tuple[str, ...], tmp_path: Path) -> None:
+    """At every step from the first to the last, and bit by bit."""
+    state, parts = begun(*cell)
+    for until in range(parts.settings.steps + 1):
+        run_search(state, parts, Rows(), until)
+        save_checkpoint(tmp_path / "checkpoint.pt", state.state_dict())
+        other, _ = begun(*cell)
+        other.load_state_dict(load_checkpoint(tmp_path / "checkpoint.pt"))
+        kept = torch.utils._pytree.tree_leaves(state.state_dict())
+        for one, two in zip(kept, torch.utils._pytree.tree_leaves(other.state_dict()), strict=True):
+            assert torch.equal(one, two) if isinstance(one, Tensor) else one == two
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

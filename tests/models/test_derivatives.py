@@ -14,7 +14,7 @@ from augrad.models.wide_resnet import WideResNet
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")
 
 BUILD = {
-    "small relu max": lambda: SmallConvNet(1, 4, width=8),
+    "small relu max": lambda: SmallConvNet(1, 4, width=8, activation="relu", pool="max"),
     "small silu average": lambda: SmallConvNet(1, 4, width=8, activation="silu", pool="average"),
     "wide": lambda: WideResNet(1, 4, depth=10, widen_factor=1),
     "wide, widened": lambda: WideResNet(1, 4, depth=16, widen_factor=2),

@@ -1,12 +1,13 @@
 """What is wrong in Faster AutoAugment's published code, each a test that ours does not do it."""
 
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from augrad import Policy
+from augrad.cli.configs import config_directory
 from augrad.estimators.mixture import Mixture
 from augrad.initial import initial_policy
 from augrad.models.normalized import Normalized
@@ -39,7 +40,7 @@ def critic() -> Critic:
 
 
 def space() -> Space:
-    with initialize_config_module("augrad.configs", version_base="1.3"):
+    with initialize_config_dir(config_directory(), version_base="1.3"):
         return instantiate(compose("search", ["space=faster_autoaugment"]).space)
 
 

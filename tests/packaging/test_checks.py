@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_annotations_are_checked():
-    from augrad.experiments.entry import resolve_resume
+    from augrad.cli.entry import resolve_resume
 
     with pytest.raises(TypeCheckError):
         resolve_resume("resume=run")  # pyright: ignore[reportArgumentType]
@@ -22,12 +22,19 @@ def test_annotations_are_checked():
 
 def test_augrad_is_the_one_of_this_tree():
     import augrad
-    import augrad.configs
-    import augrad.experiments
+    from augrad.cli.configs import config_directory
 
     assert Path(augrad.__file__).resolve().parent == ROOT / "lib" / "augrad"
-    assert Path(augrad.configs.__file__).resolve().parent == ROOT / "configs"
-    assert Path(augrad.experiments.__file__).resolve().parent == ROOT / "experiments"
+    assert Path(config_directory()) == ROOT / "configs"
+
+
+def test_the_repository_holds_no_symbolic_link():
+    """Where git can make none, it writes text files in their place, and what they lead to is missing."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no repository")
+    listed = subprocess.run(["git", "ls-files", "-s"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "100644" in listed
+    assert [line for line in listed.splitlines() if line.startswith("120000")] == []
 
 
 def test_warnings_are_errors():
@@ -51,7 +58,7 @@ def test_one_thread():
 def test_import_linter_finds(tmp_path: Path, place: str, line: str, contract: str):
     """A package of the same name with one forbidden line breaks the contract that the line is about."""
     package = tmp_path / "augrad"
-    for module in ("experiments/__init__.py", "types.py", "errors.py", "__init__.py", place):
+    for module in ("cli/__init__.py", "types.py", "errors.py", "__init__.py", place):
         (package / module).parent.mkdir(parents=True, exist_ok=True)
         (package / module).write_text(line if module == place else "")
     outcome = subprocess.run(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("configs", "experiments", "lib", "tests")
+PARTS = ("configs", "lib", "tests")
 SMALL = (
     *("search.steps=3", "search.select_every=3", "search.warmup_steps=0", "compare=null", "data.train_size=200"),
     *("data.validation_size=60", "data.selection_size=60", "model.width=16", "hydra.run.dir=run"),
@@ -52,7 +52,7 @@ def prove(copy: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def command(arguments: Sequence[str]) -> list[str]:
-    return [sys.executable, "-m", "augrad.experiments.cli", *arguments]
+    return [sys.executable, "-m", "augrad", *arguments]
 
 
 def test_it_passes_its_proof(copy: Path) -> None:

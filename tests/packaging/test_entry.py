@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from hydra.utils import instantiate
 
+from augrad.cli.entry import exit_status
 from augrad.errors import PolicyFileError, UserError
-from augrad.experiments.entry import exit_status
 
 pytestmark = pytest.mark.slow  # a process for every call
 
@@ -36,7 +36,7 @@ from hydra.core.plugins import Plugins
 from hydra.utils import instantiate
 
 from augrad.errors import UserError
-from augrad.experiments.entry import run_entry_point
+from augrad.cli.entry import run_entry_point
 
 
 class Document(pydantic.BaseModel):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from augrad.cli.entry import resolve_resume
 from augrad.errors import UserError
-from augrad.experiments.entry import resolve_resume
 
 MakeRun = Callable[..., Path]
 

@@ -60,7 +60,7 @@ def test_ci_run_can_be_executed():
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     folder = tmp_path / "a clone"
-    for part in ("scripts", "lib/augrad", "configs", "experiments"):
+    for part in ("scripts", "lib/augrad"):
         (folder / part).mkdir(parents=True)
     shutil.copy(ROOT / "scripts" / "bootstrap.sh", folder / "scripts")
     (folder / "pyproject.toml").write_text(PYPROJECT)
@@ -193,11 +193,3 @@ def test_no_python_at_all(project: Path, call: Call):
     assert outcome.returncode == 1
     assert "found no Python 3.11, 3.12 or 3.13" in outcome.stderr
     assert "PYTHON=/path/to/python3.12" in outcome.stderr
-
-
-def test_links_are_mended(project: Path, call: Call):
-    """A git without symbolic links checks out small text files in their place."""
-    (project / "lib" / "augrad" / "configs").write_text("../../configs")
-    call(PYTHON="/bin/false")
-    for part in ("configs", "experiments"):
-        assert (project / "lib" / "augrad" / part).resolve() == project / part

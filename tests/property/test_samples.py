@@ -5,11 +5,9 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-import augrad
 from augrad import Policy, PolicySample, UserError
 from augrad.estimators.mixture import Mixture
 from augrad.initial import initial_policy
@@ -143,24 +141,3 @@ def test_a_seed_means_the_same_draw_for_good(policy: Policy) -> None:
     relaxed = policy.rsample(1, generator=generator(7)).detach()
     near(relaxed.subpolicy, [[0.293765, 0.044061, 0.662173]])
     near(relaxed.op[0, 0, :1], [[0.63682, 0.077966, 0.197281, 0.087933]])
-
-
-def test_nothing_touches_the_global_generators(policy: Policy) -> None:
-    def states() -> tuple[object, ...]:
-        kind, keys, *rest = np.random.get_state()  # noqa: NPY002
-        return torch.random.get_rng_state().tolist(), torch.initial_seed(), kind, keys.tolist(), rest
-
-    before = states()
-    images = torch.zeros(3, 3, 8, 8)
-    output, sample = policy(images, masks=images, boxes=torch.zeros(3, 1, 4), return_params=True)
-    policy(images, params=policy.rsample(3))
-    policy(images, same_on_batch=True)
-    PolicySample.concatenate([sample, policy.sample(2, generator=generator())])
-    for name in augrad.ops.names():
-        augrad.ops.get(name).apply(output.images, torch.zeros(3))
-    policy.rsample(2, hard=True, generator=generator())
-    policy.score_terms(sample)
-    augrad.load_policy("identity")(images)
-    assert states() == before
-    torch.rand(1)
-    assert states() != before

@@ -100,11 +100,47 @@ def test_nothing_waits_for_the_device(name: str) -> None:
         output = policy(images, generator=generator)
         return torch.autograd.grad(output.square().sum(), (images, policy.magnitude_locations))
 
+    def drawing_by_the_global_generator() -> tuple[Tensor, ...]:
+        return policy(images), policy.rsample(BATCH).op
+
     with engine(name):
-        for step in (given, drawing):
+        for step in (given, drawing, drawing_by_the_global_generator):
             step()
             with without_synchronisation():
                 step()
+
+
+def test_draws_follow_the_global_generator_of_the_cpu() -> None:
+    policy, other, images = a_policy(), a_policy(), some_images()
+    there = torch.cuda.get_rng_state()
+    torch.manual_seed(1)
+    first, second = policy(images), other(images)
+    assert not torch.equal(first, second)
+    torch.set_rng_state(torch.Generator().manual_seed(1).get_state())
+    assert torch.equal(policy(images), first)
+    assert torch.equal(other(images), second)
+    torch.cuda.manual_seed(2)
+    policy(images)
+    torch.cuda.set_rng_state(there)
+    policy(images)
+    assert torch.equal(torch.cuda.get_rng_state(), there)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_replay_of_a_graph_draws_anew(name: str) -> None:
+    policy, images = a_policy(), some_images()
+    with engine(name), torch.no_grad():
+        warmed_up(lambda: (policy(images),))
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output, sample = policy(images, return_params=True)
+        seen = []
+        for _ in range(3):
+            graph.replay()
+            seen.append(output.clone())
+            torch.testing.assert_close(policy(images, params=sample), output)
+    assert not torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[1], seen[2])
 
 
 @pytest.mark.parametrize("name", ENGINES)

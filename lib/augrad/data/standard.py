@@ -78,13 +78,19 @@ class StandardAugmentation:
         area = self.smallest_area
         if not isinstance(area, int | float) or isinstance(area, bool) or not 0 < area <= 1:
             raise UserError(f"standard.smallest_area: expected a share above 0, 1 for no such crop, got {area!r}")
+        if self.fill is not None and not (isinstance(self.fill, Tensor) and self.fill.ndim == 1):
+            raise UserError(
+                f"standard.fill: expected a tensor [C], a number for each channel, or None for black, got {self.fill!r}"
+            )
 
     def draw(self, images: Shaped[Tensor, "B C H W"], generator: torch.Generator) -> StandardDraw:
         """A draw for each of the images, of which only number, size and device matter.
 
         generator: on the CPU, like all that a run draws from.
         """
-        batch, _, height, width = images.shape
+        batch, channels, height, width = images.shape
+        if self.fill is not None and len(self.fill) != channels:
+            raise UserError(f"standard.fill: expected {channels} numbers, one for each channel, got {len(self.fill)}")
         device = images.device
         box = shift = flip = centre = None
         if self.smallest_area < 1:

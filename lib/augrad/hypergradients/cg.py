@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from augrad.classifier import Weights
-from augrad.hypergradients.curvature import Product, damped_hessian, flatten, unflatten
+from augrad.classifier import Weights, flatten, unflatten
+from augrad.hypergradients.curvature import Product, damped_hessian
 from augrad.hypergradients.hypergradient import (
     Link,
     Term,

@@ -1,4 +1,4 @@
-"""The hessian of the training loss, by what it makes of vectors; weights as one long vector."""
+"""The hessian of the training loss, by what it makes of vectors."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,22 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from augrad.classifier import Weights
+from augrad.classifier import Weights, flatten, unflatten
 from augrad.hypergradients.hypergradient import Loss, TwoLevels
 
 Product = Callable[[Float[Tensor, " P"]], Float[Tensor, " P"]]
 """A symmetric matrix, as what it makes of a vector."""
-
-
-def flatten(weights: Weights) -> Float[Tensor, " P"]:
-    """All numbers one after another."""
-    return torch.cat([weight.flatten() for weight in weights.values()])
-
-
-def unflatten(vector: Float[Tensor, " P"], like: Weights) -> Weights:
-    """The inverse of `flatten` for weights of the shapes of `like`."""
-    parts = vector.split([weight.numel() for weight in like.values()])
-    return {name: part.view_as(like[name]) for name, part in zip(like, parts, strict=True)}
 
 
 class Expansion(NamedTuple):

@@ -45,6 +45,7 @@ class TwoLevels:
     optimizer: PureOptimizer
     validate: Callable[[Weights], tuple[Tensor, Tensor]]
     upcoming: Callable[[int], TrainingBatch]
+    pull: "Callable[[Weights], Pull] | None" = None
 
 
 class Term(NamedTuple):
@@ -93,13 +94,18 @@ class Pull(NamedTuple):
     logits: Float[Tensor, "V K"]
 
 
-def validation_pull(levels: TwoLevels, weights: Weights) -> Pull:
-    """One forward and one backward pass on the validation batch."""
+def pull_of(validate: Callable[[Weights], tuple[Tensor, Tensor]], weights: Weights) -> Pull:
+    """One forward and one backward pass of a loss with its logits."""
     leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
     with torch.enable_grad():
-        loss, logits = levels.validate(leaves)
+        loss, logits = validate(leaves)
         found = torch.autograd.grad(loss, list(leaves.values()))
     return Pull(dict(zip(leaves, found, strict=True)), loss.detach(), logits.detach())
+
+
+def validation_pull(levels: TwoLevels, weights: Weights) -> Pull:
+    """One forward and one backward pass on the validation batch."""
+    return pull_of(levels.validate, weights) if levels.pull is None else levels.pull(weights)
 
 
 def require_count(name: str, value: object, at_least: int) -> None:

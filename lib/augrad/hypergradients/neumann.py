@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import torch
 
-from augrad.classifier import Weights
-from augrad.hypergradients.curvature import damped_hessian, flatten, unflatten
+from augrad.classifier import Weights, flatten, unflatten
+from augrad.hypergradients.curvature import damped_hessian
 from augrad.hypergradients.hypergradient import (
     Link,
     Term,

@@ -10,8 +10,8 @@ from typing import ClassVar, NamedTuple
 
 import torch
 
-from augrad.classifier import Weights
-from augrad.hypergradients.curvature import Product, expand, flatten, unflatten
+from augrad.classifier import Weights, flatten, unflatten
+from augrad.hypergradients.curvature import Product, expand
 from augrad.hypergradients.hypergradient import (
     Link,
     Term,

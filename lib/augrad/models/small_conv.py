@@ -28,8 +28,8 @@ class SmallConvNet(nn.Module):
         in_channels: int,
         class_count: int,
         width: int = 32,
-        activation: Literal["relu", "silu"] = "relu",
-        pool: Literal["max", "average"] = "max",
+        activation: Literal["relu", "silu"] = "silu",
+        pool: Literal["max", "average"] = "average",
     ) -> None:
         super().__init__()
         if width < 8 or width % 8:

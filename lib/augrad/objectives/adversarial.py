@@ -65,7 +65,7 @@ class Adversarial:
         if step.companion is not None:
             follow(step.companion, step.model, self.teacher_decay)
         batch, augmented, _ = drawn_batch(step)
-        trained = backward_on(step.model, augmented, batch.labels, step.autocast)
+        trained = backward_on(step.model, augmented, batch.labels, step.autocast, step.graphs)
         after = step.standard.draw(batch.images, step.generator)
         scalar = self.scalar(step.model, step.companion, batch.images, batch.labels, step.policy, step.autocast, after)
         return Aim(scalar, len(batch.labels), {"train_loss": trained.loss, "train_accuracy": trained.accuracy})

@@ -1,7 +1,7 @@
 """Bilevel: the policy minimises the validation loss of the classifier that it trains."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal, get_args
@@ -17,7 +17,8 @@ from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
-from augrad.hypergradients.hypergradient import Term, TwoLevels
+from augrad.graphs import NO_GRAPHS, Graphs
+from augrad.hypergradients.hypergradient import Pull, Term, TwoLevels, pull_of
 from augrad.models.dropout import SeededDropout
 from augrad.objectives.objective import Aim, Step, drawn_batch
 from augrad.policy import Policy
@@ -159,13 +160,27 @@ class Bilevel:
     def __call__(self, step: Step) -> Aim:
         model = step.model
         batch, augmented, sample = drawn_batch(step)
-        trained = backward_on(model, augmented, batch.labels, step.autocast)
+        trained = backward_on(model, augmented, batch.labels, step.autocast, step.graphs)
+        held_out = step.validation
 
-        def validate(weights: Weights) -> tuple[Tensor, Tensor]:
-            with bfloat16_autocast(step.autocast, augmented.device):
-                logits = logits_with(model, weights, to_float(step.validation.images))
-            return losses_of(logits, step.validation.labels).mean(), logits
+        def validate(
+            weights: Weights, images: Tensor = held_out.images, labels: Tensor = held_out.labels
+        ) -> tuple[Tensor, Tensor]:
+            with bfloat16_autocast(step.autocast, images.device):
+                logits = logits_with(model, weights, to_float(images))
+            return losses_of(logits, labels).mean(), logits
 
+        def validation_pass(values: Sequence[Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+            weights = dict(zip(names, values, strict=True))
+            pull = pull_of(lambda weights: validate(weights, images, labels), weights)
+            return pull.loss, pull.logits, *pull.gradients.values()
+
+        def pull(weights: Weights) -> Pull:
+            given = (list(weights.values()), held_out.images, held_out.labels)
+            loss, logits, *gradients = step.graphs("validation pass", validation_pass, *given)
+            return Pull(dict(zip(names, gradients, strict=True)), loss.clone(), logits)
+
+        names = list(weights_of(model))
         levels = TwoLevels(
             weights_of(model),
             gradients_of_weights(model),
@@ -173,6 +188,7 @@ class Bilevel:
             pure_optimizer(model, step.optimizer, step.clip_norm),
             validate,
             lambda ahead: drawn_batch(step, ahead)[0],
+            pull,
         )
         link = step.hypergradient(levels, step.memory)
         metrics = {
@@ -184,7 +200,7 @@ class Bilevel:
         }
         draws = self.draws * draws_of(link.terms)
         after = tuple(step.standard.draw(self._repeated(term.batch.images), step.generator) for term in link.terms)
-        scalar = self.scalar(model, link.terms, step.policy, after)
+        scalar = self.scalar(model, link.terms, step.policy, after, step.graphs)
         if self.derivative == "shared_difference":
             (term,) = self._require_shared(link.terms, levels, step.autocast)
             there = partial(ahead_scores, model, term.weights, term.u, augmented, batch.labels, trained.losses)
@@ -209,13 +225,19 @@ class Bilevel:
         return images.repeat(self.draws, 1, 1, 1)
 
     def scalar(
-        self, model: nn.Module, terms: tuple[Term, ...], policy: Policy, after: tuple[StandardDraw, ...] | None = None
+        self,
+        model: nn.Module,
+        terms: tuple[Term, ...],
+        policy: Policy,
+        after: tuple[StandardDraw, ...] | None = None,
+        graphs: Graphs = NO_GRAPHS,
     ) -> Scalar:
         """sample -> s_i [B], for the images of all `terms` of the hypergradient method, one batch after another.
 
         Of each term first every image's first draw, then every image's second, and so on. B = draws *
         `draws_of(terms)`. Scaled so that the mean over all images is the sum of the terms' means.
         after: what each term's images undergo after the policy, alike in every call (None: nothing).
+        graphs: what passes without a gradient to the images may run as.
         """
         scores = directional_scores if self.derivative == "jvp" else difference_scores
         total = self.draws * draws_of(terms)
@@ -230,7 +252,20 @@ class Bilevel:
                     "estimator asks for; use objective.derivative=jvp, or an estimator that does not differentiate"
                 )
             share = len(sample) / total
-            return scores(model, term.weights, term.u, augmented, labels) / share
+            if augmented.requires_grad and torch.is_grad_enabled():
+                return scores(model, term.weights, term.u, augmented, labels) / share
+
+            def scoring_pass(
+                values: Sequence[Tensor], along: Sequence[Tensor], images: Tensor, labels: Tensor
+            ) -> tuple[Tensor, ...]:
+                weights, u = (dict(zip(term.weights, part, strict=True)) for part in (values, along))
+                return (scores(model, weights, u, images, labels),)
+
+            with torch.no_grad():
+                (found,) = graphs(
+                    "scores", scoring_pass, list(term.weights.values()), list(term.u.values()), augmented, labels
+                )
+                return found / share
 
         def scalar(sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
             parts, start = [], 0

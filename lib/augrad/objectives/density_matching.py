@@ -73,7 +73,7 @@ class DensityMatching:
             augmented = step.policy(other, generator=step.generator)
             augmented = step.standard.draw(augmented, step.generator)(augmented)
             real = step.standard.draw(real, step.generator)(real)
-        mix = torch.rand(half, generator=step.generator).to(images.device)
+        mix = torch.rand(half, generator=step.generator).to(images.device, non_blocking=True)
         with bfloat16_autocast(step.autocast, images.device):
             loss = critic_loss(critic, real, augmented, labels[:half], mix, self.penalty_weight, self.class_weight)
         critic.zero_grad(set_to_none=True)

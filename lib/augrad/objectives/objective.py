@@ -14,6 +14,7 @@ from augrad.data.standard import StandardAugmentation
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
+from augrad.graphs import NO_GRAPHS, Graphs
 from augrad.hypergradients.hypergradient import Hypergradient, TrainingBatch
 from augrad.hypergradients.none import NoHypergradient
 from augrad.policy import Policy
@@ -27,7 +28,8 @@ class Step:
 
     model: what the search trains. companion: the objective's own network beside it. batch: the training images of the
     step that many steps later (0: this one). hypergradient, memory: the method, and what it left at the last step.
-    standard: what training images undergo after the policy, the same in every evaluation of a step's scalar.
+    standard: what training images undergo after the policy, the same in every evaluation of a step's scalar. graphs:
+    what the model's passes may run as.
     """
 
     model: nn.Module
@@ -42,6 +44,7 @@ class Step:
     clip_norm: float | None
     autocast: bool
     standard: StandardAugmentation
+    graphs: Graphs = NO_GRAPHS
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,6 @@ def known_finite(images: Tensor) -> bool | None:
     return bool(images.detach().sum().isfinite()) if may_look(images) else None
 
 
-def check_resampling(fill: object, interpolation: object) -> None:
-    """Raise UserError for a fill that is no number in 0..1, and for an interpolation that there is not."""
-    if interpolation not in ("bilinear", "nearest"):
-        raise UserError(f"expected interpolation bilinear or nearest, got {interpolation!r}")
-    if isinstance(fill, bool) or not isinstance(fill, int | float) or not 0.0 <= fill <= 1.0:
-        raise UserError(f"expected a fill in 0..1, got {fill!r}")
-
-
 @dataclass(frozen=True)
 class Meaning:
     """Finite magnitudes from `least` to `most`, signs included, in the operation's unit."""

@@ -27,7 +27,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from augrad.errors import ImageRangeWarning, UserError
-from augrad.ops.meaning import Meaning, check_resampling, may_look
+from augrad.ops.given import check_interpolation, checked_fill, require_numbers, require_tensor
+from augrad.ops.meaning import Meaning, may_look
 
 
 @lru_cache(maxsize=1024)
@@ -82,16 +83,13 @@ def check_images(images: Tensor) -> None:
 
     Warns, once in a process, of images far outside [0, 1] where they can be looked at.
     """
+    require_tensor(images)
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise UserError(
             f"expected images [B, C, H, W] with C = 1 or 3, got shape {tuple(images.shape)}; add or permute dimensions"
         )
     if 0 in images.shape:
         raise UserError(f"expected at least one image of at least one pixel, got shape {tuple(images.shape)}; skip it")
-    if not (images.dtype == torch.uint8 or images.is_floating_point()):
-        raise UserError(
-            f"expected floating point images in [0, 1] or uint8 images, got {images.dtype}; convert them first"
-        )
     _look_at_range(images)
 
 
@@ -138,7 +136,11 @@ def in_own_dtype(
     @wraps(kernel)
     def operation(images: Tensor, magnitude: Tensor, *arguments: object, **options: object) -> Tensor:
         check_images(images)
-        check_resampling(options.get("fill", 0.0), options.get("interpolation", "bilinear"))
+        require_numbers(magnitude)
+        if "fill" in options:
+            checked_fill(options["fill"])
+        if "interpolation" in options:
+            check_interpolation(options["interpolation"])
         if magnitude.shape != images.shape[:1]:
             raise UserError(
                 f"expected one magnitude per image, shape {tuple(images.shape[:1])}, got {tuple(magnitude.shape)}"

@@ -1,7 +1,7 @@
 """What a policy chooses from: operations with their ranges, and how resampling fills what it uncovers."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from augrad.errors import UserError
 from augrad.ops import get, names
 from augrad.ops.definition import OPTIONS
 from augrad.ops.external import external_op
-from augrad.ops.meaning import check_resampling
+from augrad.ops.given import check_interpolation, checked_fill
 from augrad.ops.spec import Op
 
 Interpolation = Literal["bilinear", "nearest"]
@@ -65,15 +65,11 @@ def make_candidate(name: str, options: Any = None) -> Candidate:
     if signed and not op.signed:
         raise UserError(f"space: {name} cannot be signed; its magnitude has one direction only")
     low, high = options.get("low", op.low), options.get("high", op.high)
-    _in_space(op.check_range, low, high, bool(signed))
-    return Candidate(op, float(low), float(high), bool(signed))
-
-
-def _in_space(check: Callable[..., None], *values: object) -> None:
     try:
-        check(*values)
+        op.check_range(low, high, bool(signed))
     except UserError as error:
         raise UserError(f"space: {error}") from None
+    return Candidate(op, float(low), float(high), bool(signed))
 
 
 def _external_candidate(name: str, options: Any) -> Candidate:
@@ -99,6 +95,8 @@ def make_space(ops: Mapping[str, Any], interpolation: Interpolation = "bilinear"
     Raises UserError for bad entries, an empty space, an interpolation other than bilinear or nearest, a fill outside
     0..1.
     """
+    if not isinstance(ops, Mapping):
+        raise UserError(f"space: expected a mapping of operations to their options, as {{'rotate': None}}, got {ops!r}")
     entries: dict[str, Any] = {}
     for name, options in _by_dotted_name(ops):
         both = isinstance(entries.get(name), Mapping) and isinstance(options, Mapping)
@@ -106,8 +104,20 @@ def make_space(ops: Mapping[str, Any], interpolation: Interpolation = "bilinear"
     chosen = {name: options for name, options in entries.items() if options is not False}
     if not chosen:
         raise UserError("space: expected at least one operation, got none")
-    _in_space(check_resampling, fill, interpolation)
-    return Space(tuple(make_candidate(name, options) for name, options in chosen.items()), interpolation, float(fill))
+    try:
+        interpolation, fill = checked_resampling(interpolation, fill)
+    except UserError as error:
+        raise UserError(f"space: {error}") from None
+    return Space(tuple(make_candidate(name, options) for name, options in chosen.items()), interpolation, fill)
+
+
+def checked_resampling(interpolation: Any, fill: Any) -> tuple[Interpolation, float]:
+    """How resampling interpolates and fills, if it can be so.
+
+    Raises UserError for an interpolation other than bilinear or nearest, and for a fill that is not one number in 0..1.
+    """
+    check_interpolation(interpolation)
+    return interpolation, checked_fill(fill)
 
 
 def _by_dotted_name(ops: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -5,7 +5,7 @@ Deterministic: the same arguments give the same networks, images and draws.
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -143,9 +143,10 @@ LEARNED = ("op_logits", "gate_logits", "magnitude_locations")
 
 def together(samples: Sequence[RelaxedSample]) -> RelaxedSample:
     """The draws of several batches as one."""
-    return RelaxedSample(
-        **{item.name: torch.cat([getattr(sample, item.name) for sample in samples]) for item in fields(RelaxedSample)}
-    )
+    joined = {
+        item.name: torch.cat([getattr(sample, item.name) for sample in samples]) for item in fields(RelaxedSample)
+    }
+    return replace(samples[0], **joined)
 
 
 @dataclass

@@ -51,6 +51,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         )
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise zipfile.BadZipFile("it was compressed, and could be of any size")
             if damaged := archive.testzip():  # torch does not look at the check sums
                 raise zipfile.BadZipFile(f"wrong check sum of {damaged}")
         content = torch.load(Path(path), map_location="cpu", weights_only=True)

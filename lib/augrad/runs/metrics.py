@@ -69,6 +69,10 @@ class MetricsLog:
                 f"{self.path}: cannot write the metrics ({error.strerror or error}); free some space and resume the run"
             ) from error
 
+    def sync(self) -> None:
+        """Returns when the rows are on the disk: a checkpoint written afterwards is never ahead of them."""
+        os.fsync(self._file.fileno())
+
     def close(self) -> None:
         """Close the file; more than once does no harm."""
         self._file.close()

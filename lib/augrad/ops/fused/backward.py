@@ -11,6 +11,7 @@ import triton.language as tl
 import triton
 from augrad.ops.fused.blur import transposed_weight
 from augrad.ops.fused.forward import affine, colour_of, grey_of, hue_position, hue_wheel, inside_square, sharpened
+from augrad.ops.fused.kernel import kernel
 from augrad.ops.fused.pixels import (
     AUTO_CONTRAST,
     BRIGHTNESS,
@@ -208,7 +209,7 @@ def edge_slope(values):
     return tl.where((values > 0) & (values < 1), 1.0, tl.where((values == 0) | (values == 1), 0.5, 0.0))
 
 
-@triton.jit
+@kernel
 @no_type_check
 def stage_gradient_kernel(
     images,

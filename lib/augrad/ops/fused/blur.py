@@ -5,6 +5,7 @@ from typing import no_type_check
 import triton.language as tl
 
 import triton
+from augrad.ops.fused.kernel import kernel
 from augrad.ops.fused.pixels import (
     GAUSSIAN_BLUR,
     RADIUS,
@@ -18,7 +19,7 @@ from augrad.ops.fused.pixels import (
 )
 
 
-@triton.jit
+@kernel
 @no_type_check
 def row_blur_kernel(
     images,
@@ -82,7 +83,7 @@ def transposed_weight(source, target, count, sigma, total, slope):
     return tl.where(count == 1, 1.0, result + tl.where(twice, mirrored, 0.0))
 
 
-@triton.jit
+@kernel
 @no_type_check
 def row_blur_gradient_kernel(
     images,

@@ -5,6 +5,7 @@ from typing import no_type_check
 import triton.language as tl
 
 import triton
+from augrad.ops.fused.kernel import kernel
 from augrad.ops.fused.pixels import (
     AUTO_CONTRAST,
     BRIGHTNESS,
@@ -119,7 +120,7 @@ def inside_square(row, column, magnitude, draw, draw_step, height, width):
     return half, vertical, horizontal
 
 
-@triton.jit
+@kernel
 @no_type_check
 def stage_kernel(
     images,

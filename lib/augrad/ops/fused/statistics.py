@@ -9,6 +9,7 @@ from typing import no_type_check
 import triton.language as tl
 
 import triton
+from augrad.ops.fused.kernel import kernel
 from augrad.ops.fused.pixels import (
     AUTO_CONTRAST,
     CONTRAST,
@@ -33,7 +34,7 @@ def contrast_mean(statistics, image, size, splits, CHANNELS: tl.constexpr, SPLIT
     return total / size
 
 
-@triton.jit
+@kernel
 @no_type_check
 def statistics_kernel(
     images,
@@ -84,7 +85,7 @@ def statistics_kernel(
                 tl.store(histograms + (plane * splits + part) * 256 + tl.arange(0, 256), counts)
 
 
-@triton.jit
+@kernel
 @no_type_check
 def curve_kernel(histograms, curves, chosen, kinds, size, splits, CHANNELS: tl.constexpr, COMPUTE: tl.constexpr):
     """curves [B, C, 256]: what each level becomes under `augrad.ops.equalize`; -1 throughout where nothing changes.
@@ -105,7 +106,7 @@ def curve_kernel(histograms, curves, chosen, kinds, size, splits, CHANNELS: tl.c
         tl.store(curves + plane * 256 + level, tl.where(tl.sum(counts) == size, curve, float("nan")))
 
 
-@triton.jit
+@kernel
 @no_type_check
 def gradient_statistics_kernel(
     images,

@@ -3,6 +3,7 @@
 Exit statuses: 0 success; 2 a user's mistake, told in one message; 1 a failure, with its traceback; 130 Ctrl-C.
 """
 
+import contextlib
 import logging
 import os
 import re
@@ -24,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from augrad.errors import UserError
+from augrad.runs.directory import RECORD, has_content, read_record
 
 SUCCESS, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -45,6 +47,7 @@ def run_entry_point(
 
     def run() -> None:
         given = sys.argv[1:] if arguments is None else arguments
+        require_own_record(given)
         resolved = resolve_resume(given) if resumable else given
         multirun = get_args_parser().parse_known_args(resolved)[0].multirun
         with _process_as_found(), _failed_job_as_note(shown=multirun):
@@ -200,10 +203,10 @@ def resolve_resume(arguments: list[str]) -> list[str]:
     """The command line with which the run of `resume=DIR` goes on; without a `resume=` the command line as it is.
 
     The overrides that the run was started with (DIR/.hydra/overrides.yaml) come before the given ones, which win, for
-    Hydra takes the last; the run directory is DIR again. Options such as `--config-dir` are not recorded by Hydra: they
-    have to be given again.
+    Hydra takes the last; the run directory is DIR again. DIR may be named by its checkpoint.pt. Options such as
+    `--config-dir` are not recorded by Hydra: they have to be given again.
 
-    Raises UserError where DIR is no run directory or holds no checkpoint, and together with `--multirun`.
+    Raises UserError where DIR is no run directory or nothing is there to go on from, and together with `--multirun`.
     """
     options, _ = get_args_parser().parse_known_args(arguments)
     overrides: list[str] = options.overrides
@@ -213,6 +216,8 @@ def resolve_resume(arguments: list[str]) -> list[str]:
     if options.multirun:
         raise UserError("resume=DIR takes up one run and cannot be used with --multirun: leave one of them out")
     directory = Path(directories[-1]).expanduser()
+    if directory.name == "checkpoint.pt" and directory.is_file():
+        directory = directory.parent
     recorded = [override for override in _recorded_overrides(directory) if not _sets_resume(override)]
     place = arguments.index(overrides[0])  # argparse wants all overrides side by side
     given = [argument for argument in arguments[place:] if not _sets_resume(argument)]
@@ -223,6 +228,23 @@ def resolve_resume(arguments: list[str]) -> list[str]:
         f"hydra.run.dir={_quoted(directory)}",
         *given,
     ]
+
+
+def require_own_record(arguments: list[str]) -> None:
+    """Raises UserError where Hydra would write, before anything is checked, what is not its own.
+
+    That is `hydra.output_subdir=...`, and `hydra.sweep.dir=...` with a run, or a foreign multirun.yaml, in it.
+    """
+    for override in get_args_parser().parse_known_args(arguments)[0].overrides:
+        key, _, value = override.partition("=")
+        if key.lstrip("+") == "hydra.output_subdir" and value != "null":
+            raise UserError(f"{override}: the configuration of a run is always in {RECORD}; leave this override out")
+        if key.lstrip("+") == "hydra.sweep.dir" and (place := _value_of(override)):
+            if has_content(Path(place) / RECORD):
+                raise UserError(f"{override}: holds a run already; choose another directory for the sweep")
+            with contextlib.suppress(OSError):
+                if not re.search(rb"^hydra:", (Path(place) / "multirun.yaml").read_bytes(), re.MULTILINE):
+                    raise UserError(f"{override}: holds another multirun.yaml; choose another directory for the sweep")
 
 
 def _sets_resume(override: str) -> bool:
@@ -242,20 +264,32 @@ def _value_of(override: str) -> str | None:
 
 
 def _recorded_overrides(directory: Path) -> list[str]:
-    record = directory / ".hydra" / "overrides.yaml"
+    record = directory / RECORD / "overrides.yaml"
     if not directory.is_dir():
-        raise UserError(f"resume={directory}: no such directory; give the directory that a run wrote")
+        what = "a file" if directory.exists() else "no such directory"
+        raise UserError(f"resume={directory}: {what}; give the directory that a run wrote")
     if not record.is_file():
-        raise UserError(f"resume={directory}: not a run directory, it has no .hydra/overrides.yaml")
-    if not (directory / "checkpoint.pt").is_file():
-        raise UserError(f"resume={directory}: it has no checkpoint.pt to go on from; start the run anew")
+        raise UserError(f"resume={directory}: not a run directory, it has no {RECORD}/overrides.yaml")
+    if not ((directory / "checkpoint.pt").is_file() or _is_untouched_search(directory)):
+        raise UserError(
+            f"resume={directory}: it has no checkpoint.pt to go on from; start the run anew, in another directory"
+        )
     try:
         overrides = yaml.safe_load(record.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, UnicodeDecodeError, OSError):
         overrides = None
     if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
         raise UserError(f"resume={directory}: .hydra/overrides.yaml is no list of overrides; it was damaged")
     return overrides
+
+
+def _is_untouched_search(directory: Path) -> bool:
+    """Whether a search was stopped here between its record and its first checkpoint, with nothing done."""
+    try:
+        config = yaml.safe_load(read_record(directory).get("config.yaml", ""))
+    except yaml.YAMLError:
+        return False
+    return isinstance(config, dict) and "search" in config and not has_content(directory / "metrics.jsonl")
 
 
 def _quoted(path: Path) -> str:

@@ -1,26 +1,30 @@
-"""The console script `augrad`: finds the command and leaves the rest of the line to it."""
+"""The commands: `augrad search`, `train`, `compare` and `policy`. Only they know Hydra.
+
+`main` is the console script: it finds the command and leaves the rest of the line to it.
+"""
 
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import version
 from typing import cast
 
+from augrad import __version__
+
 _COMMANDS = {
-    "search": ("augrad.experiments.search", "learn a policy", "augrad search data=digits search.steps=500"),
+    "search": ("augrad.cli.search", "learn a policy", "augrad search data=digits search.steps=500"),
     "train": (
-        "augrad.experiments.train",
+        "augrad.cli.train",
         "train a classifier with a policy",
         "augrad train policy.file=policy.json train.epochs=20",
     ),
     "compare": (
-        "augrad.experiments.compare",
+        "augrad.cli.compare",
         "judge several policies under one recipe, with intervals",
         "augrad compare data=digits",
     ),
     "policy": (
-        "augrad.experiments.policy_command",
+        "augrad.cli.policy_command",
         "show, validate, convert or compare policy files",
         "augrad policy show policy.json",
     ),
@@ -36,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(_help())
         return 0
     if command in ("-V", "--version"):
-        print(f"augrad {version('augrad')}")
+        print(f"augrad {__version__}")
         return 0
     if command in _COMMANDS:
         # Imported here: a command's libraries take seconds to load, and `augrad --help` needs none of them.
@@ -64,7 +68,3 @@ def _help() -> str:
             "augrad COMMAND --help tells what a command understands.",
         ]
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,7 +5,7 @@ from difflib import unified_diff
 
 from rich.console import Console
 
-from augrad.experiments.entry import exit_status
+from augrad.cli.entry import exit_status
 from augrad.policy_file import PolicyDocument, format_policy
 from augrad.policy_file.convert import load_policy, read_document
 from augrad.show.table import policy_table

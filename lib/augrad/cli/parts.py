@@ -4,7 +4,6 @@ import io
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +11,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from augrad import __version__
 from augrad.atomic import write_bytes
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
@@ -127,7 +127,7 @@ def provenance(config: DictConfig, data: Splits, metrics: Mapping[str, Any]) -> 
     """What a policy file says of its origin."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "augrad": version("augrad"),
+        "augrad": __version__,
         "torch": torch.__version__,
         "git": _git_revision(),
         "seed": config.seed,

@@ -1,0 +1,138 @@
+"""A command and its run directory: nothing is written there before the command is accepted.
+
+Hydra itself would write the configuration and the log before the command's function is called. So `output_subdir` is
+null in the configuration, the log waits (`RunLog`), and the functions below write both once the directory is the run's.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from augrad.cli.entry import mistake_message
+from augrad.errors import UserError
+from augrad.runs.directory import (
+    has_content,
+    only_writer,
+    put_record,
+    read_record,
+    replace_record,
+    require_free,
+    withdraw,
+)
+
+ALWAYS = ("checkpoint.pt", "wandb_run_id.txt")
+"""What must not be in the directory of a new run of any command, beside what the command writes."""
+
+
+class RunLog(logging.FileHandler):
+    """The log file of a run. Messages wait until `accept` opens it, at the first one."""
+
+    def __init__(self, filename: str) -> None:
+        super().__init__(filename, encoding="utf-8", delay=True)
+        self._waiting: list[logging.LogRecord] | None = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._waiting is None:
+            super().emit(record)
+        else:
+            self._waiting.append(record)
+
+    def accept(self) -> None:
+        """The directory is the run's: write what waited, and from now on at once."""
+        waiting, self._waiting = self._waiting or [], None
+        for record in waiting:
+            super().emit(record)
+
+
+def output_directory() -> Path:
+    """The absolute path of the run directory. Raises UserError where Hydra was told to write into it itself."""
+    if HydraConfig.get().output_subdir is not None:
+        raise UserError(
+            f"hydra.output_subdir: expected null, got {HydraConfig.get().output_subdir}; the configuration of a run is "
+            "always in its .hydra"
+        )
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+@contextlib.contextmanager
+def new_run(config: DictConfig, directory: Path, results: str, *others: str) -> Iterator[None]:
+    """Makes `directory` the run's own, and keeps others out until the run ends.
+
+    results: the file that is empty or missing as long as the run has no result. others: what else it writes. A run that
+    ends by a user's mistake before there is a result leaves nothing. Raises UserError where the directory is not free.
+    """
+    names = (results, *others, *ALWAYS)
+    require_free(directory, names)
+    with only_writer(directory):
+        require_free(directory, names)
+        put_record(directory, _record(config, Path(HydraConfig.get().runtime.cwd)))
+        _accept_logs()
+        try:
+            yield
+        except Exception as error:
+            if mistake_message(error) is not None and not has_content(directory / results):
+                withdraw(directory, names)
+            raise
+
+
+@contextlib.contextmanager
+def resumed_run(
+    config: DictConfig, directory: Path, accept: Callable[[], object], has_gone_on: Callable[[], bool]
+) -> Iterator[None]:
+    """Takes up the run in `directory`, and keeps others out until it ends.
+
+    accept: called with the lock held; what it raises leaves the run as it was. Afterwards the record is that of the
+    present command; a user's mistake that shows before the run `has_gone_on` puts the old one back.
+    """
+    with only_writer(directory):
+        before, started = read_record(directory), started_in(directory)
+        accept()
+        replace_record(directory, _record(config, started))
+        _accept_logs()
+        try:
+            yield
+        except Exception as error:
+            if mistake_message(error) is not None and not has_gone_on():
+                replace_record(directory, before)
+            raise
+
+
+def started_in(directory: Path) -> Path:
+    """The working directory in which the run was started, which its relative paths mean; the present one if it is gone.
+
+    Also the present one where Hydra changes into the run directory (`hydra.job.chdir`).
+    """
+    present = Path.cwd()
+    if HydraConfig.get().job.chdir:
+        return present
+    try:
+        recorded = yaml.safe_load(read_record(directory).get("hydra.yaml", ""))["hydra"]["runtime"]["cwd"]
+    except (yaml.YAMLError, KeyError, TypeError):
+        return present
+    return Path(recorded) if isinstance(recorded, str) and os.path.isdir(recorded) else present
+
+
+def _record(config: DictConfig, started: Path) -> dict[str, str]:
+    """What Hydra writes into .hydra, by file name."""
+    hydra: Any = deepcopy(HydraConfig.instance().cfg)
+    with read_write(hydra.hydra), open_dict(hydra.hydra):
+        hydra.hydra.runtime.cwd = str(started)
+    return {
+        "config.yaml": OmegaConf.to_yaml(config),
+        "hydra.yaml": OmegaConf.to_yaml(hydra),
+        "overrides.yaml": OmegaConf.to_yaml(hydra.hydra.overrides.task),
+    }
+
+
+def _accept_logs() -> None:
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, RunLog):
+            handler.accept()

@@ -1,0 +1,164 @@
+"""augrad search: learn a policy."""
+
+import os
+from contextlib import chdir
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, cast
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from augrad.cli.comparison import recorder
+from augrad.cli.configs import config_directory
+from augrad.cli.entry import run_entry_point
+from augrad.cli.parts import (
+    checked_seed,
+    data_and_device,
+    exported,
+    plain,
+    provenance,
+    recipe_of,
+    regularizers_of,
+    save_model,
+    settings_of,
+    standard_of,
+    starting_policy,
+)
+from augrad.cli.run_directory import output_directory, started_in
+from augrad.cli.search_run import Interrupted, SearchRun
+from augrad.compare import always, compare_policies
+from augrad.data.types import Splits
+from augrad.errors import UserError
+from augrad.finish import write_figures, write_search_report
+from augrad.initial import random_policy
+from augrad.policy import Policy
+from augrad.policy_file.convert import document_of
+from augrad.search import SearchParts, new_state, run_search
+from augrad.settings import SearchSettings
+from augrad.show.statistics import ComparisonRow
+from augrad.show.table import comparison_table, policy_table
+from augrad.train import check_recipe
+from augrad.training import fitted
+
+
+@hydra.main(version_base="1.3", config_path=config_directory(), config_name="search")
+def _search(config: DictConfig) -> float:
+    """Learn a policy, write the run directory; returns the lowest loss on the selection split, for sweeps."""
+    directory = output_directory()
+    with chdir(resumed_from(config, directory)):
+        return _search_in(config, directory)
+
+
+def resumed_from(config: DictConfig, directory: Path) -> Path:
+    """The working directory for the run's relative paths. Raises UserError unless `resume` is null or `directory`."""
+    if config.resume is None:
+        return Path.cwd()
+    given = Path(HydraConfig.get().runtime.cwd) / Path(str(config.resume)).expanduser()
+    if os.path.realpath(given) != os.path.realpath(directory):
+        raise UserError(
+            f"resume={config.resume}: a run goes on in its own directory, got hydra.run.dir={directory}; leave "
+            "that out (or copy the run and resume the copy), and give resume=DIR on the command line"
+        )
+    return started_in(directory)
+
+
+def _search_in(config: DictConfig, directory: Path) -> float:
+    seed = checked_seed(config)
+    check_compare(config)
+    recipe = recipe_of(config)
+    settings = SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer", "regularizers"))
+    regularizers, standard = regularizers_of(config), standard_of(config)
+    data, device = data_and_device(config)
+    check_recipe(data, *recipe, device, standard)  # what comes after the search is checked before it
+    parts = SearchParts(
+        data=data,
+        objective=instantiate(config.objective),
+        estimator=instantiate(config.estimator),
+        hypergradient=instantiate(config.hypergradient),
+        settings=settings,
+        seed=seed,
+        device=device,
+        regularizers=regularizers,
+        standard=fitted(standard, data.train),
+    )
+    model = instantiate(config.model)
+    start = starting_policy(config, seed)
+    exported(start, config)  # so is what comes of it
+    state = new_state(
+        parts.objective.model(model, data, seed, device),
+        start.to(device),
+        instantiate(config.search.optimizer),
+        instantiate(config.search.policy_optimizer),
+        parts,
+    )
+    random_over = deepcopy(start).cpu()
+    with SearchRun(directory, config, state, parts, instantiate(config.tracker)) as run:
+        run_search(state, parts, run)
+        run.end()
+        if run.interrupted():
+            raise Interrupted(directory, state.step)
+        policy = exported(state.best_policy(), config)
+        run.write_policy()
+        comparison = _compare(config, directory, data, random_over, policy) if config.compare is not None else None
+        _show(config, directory, run, data, policy, comparison)
+    return state.best_loss
+
+
+def check_compare(config: DictConfig) -> None:
+    """Raises UserError unless compare is null or has a number of seeds."""
+    if config.compare is None:
+        return
+    seeds = config.compare.seeds if isinstance(config.compare, DictConfig) else config.compare
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
+        raise UserError(f"compare.seeds: expected a whole number of at least 1, or compare=null, got {seeds!r}")
+
+
+def _compare(config: DictConfig, directory: Path, data: Splits, start: Policy, learned: Policy) -> list[ComparisonRow]:
+    model, optimizer, settings = recipe_of(config)
+    seeds = [1000 + config.seed * 100 + index for index in range(config.compare.seeds)]  # apart from the search's own
+    words = f"comparison: 3 policies x {len(seeds)} seeds x {settings.epochs} epochs"
+    Console(stderr=True).print(words, highlight=False)
+    arms = {"none": always(None), "random": lambda seed: random_policy(start, seed), "learned": always(learned)}
+    device = data.train.images.device
+    record, standard = recorder(directory, arms), standard_of(config)
+    accuracies = compare_policies(arms, data, model, optimizer, settings, seeds, device, record, standard)
+    return [ComparisonRow(name, values) for name, values in accuracies.items()]
+
+
+def _show(
+    config: DictConfig,
+    directory: Path,
+    run: SearchRun,
+    data: Splits,
+    policy: Policy,
+    comparison: list[ComparisonRow] | None,
+) -> None:
+    state = run.state
+    summary: dict[str, Any] = run.summary()
+    for row in comparison or ():
+        summary[f"test_accuracy/{row.name}"] = sum(row.accuracies) / len(row.accuracies)
+    document = document_of(policy, provenance(config, data, summary))
+    run.write_policy(document)
+    figures = write_figures(directory, policy, data.train, config.seed, comparison)
+    report = write_search_report(directory, document, figures, comparison, summary, OmegaConf.to_yaml(plain(config)))
+    run.tracker.finish(figures, directory / "policy.json", summary)
+    console = Console()
+    console.print(policy_table(document))
+    if comparison:
+        console.print(comparison_table(comparison))
+    console.print(f"search: {state.step} steps; results in {directory}", highlight=False, soft_wrap=True)
+    if run.parts.settings.keep_model:
+        save_model(state.model, directory / "model.pt")
+        accuracy = summary["search_classifier_test_accuracy"]
+        words = f"classifier trained along: test accuracy {accuracy:.4f} after the last step; {directory / 'model.pt'}"
+        console.print(words, highlight=False, soft_wrap=True)
+    console.print(f"policy: {directory / 'policy.json'}   report: {report}", highlight=False, soft_wrap=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status of `augrad search`."""
+    return cast(int, run_entry_point(_search, "augrad search", arguments, resumable=True))

@@ -1,0 +1,65 @@
+"""augrad train: train a classifier with a policy."""
+
+import hydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+
+from augrad.cli.configs import config_directory
+from augrad.cli.entry import run_entry_point
+from augrad.cli.parts import (
+    checked_seed,
+    data_and_device,
+    plain,
+    policy_arm,
+    recipe_of,
+    save_model,
+    standard_of,
+)
+from augrad.cli.run_directory import new_run, output_directory
+from augrad.runs.metrics import MetricsLog
+from augrad.show.progress import SearchProgress
+from augrad.train import Row, check_recipe, train_classifier
+from augrad.training import evaluate
+
+
+@hydra.main(version_base="1.3", config_path=config_directory(), config_name="train")
+def _train(config: DictConfig) -> float:
+    """Train, write metrics.jsonl and model.pt; returns the validation error after the last epoch, for sweeps."""
+    seed, directory = checked_seed(config), output_directory()
+    policy = policy_arm(config.policy.get("file"), config, seed)
+    model, optimizer, settings = recipe_of(config)
+    standard = standard_of(config)
+    data, device = data_and_device(config)
+    check_recipe(data, model, optimizer, settings, device, standard)
+    tracker = instantiate(config.tracker)
+    total = settings.epochs * max(len(data.train) // settings.batch_size, 1)
+    with (
+        new_run(config, directory, "metrics.jsonl", "model.pt"),
+        MetricsLog(directory / "metrics.jsonl") as log,
+        SearchProgress(total, title="train") as progress,
+    ):
+        tracker.start(plain(config), directory)
+
+        def report(row: Row) -> None:
+            log.append(row)
+            tracker.log(row, int(row["step"] or 0))
+            progress.update(int(row["step"] or 0), float(row["train_loss"] or 0), float(row["val_loss"] or 0))
+
+        result = train_classifier(data, model, optimizer, policy, settings, seed, device, report, standard)
+        save_model(result.model, directory / "model.pt")
+        summary = {"test_accuracy": result.test_accuracy, "test_loss": result.test_loss}
+        tracker.finish({}, None, summary)
+    name = config.policy.get("file") or "no augmentation"
+    Console().print(
+        f"test accuracy {result.test_accuracy:.4f}, loss {result.test_loss:.4f} after the last epoch; "
+        f"policy: {name}; seed {seed}; results in {directory}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 1 - float(evaluate(result.model, data.validation).accuracy)  # a sweep must not see the test split
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status of `augrad train`."""
+    return run_entry_point(_train, "augrad train", arguments)

@@ -1,0 +1,92 @@
+"""Passes of a network as CUDA graphs: launched once as a whole, not kernel by kernel."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from augrad.models.dropout import SeededDropout
+
+Pass = Callable[..., tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class _Graph:
+    graph: torch.cuda.CUDAGraph
+    inputs: list[Tensor]
+    outputs: tuple[Tensor, ...]
+
+
+class Graphs:
+    """Functions of tensors by name, each captured as a CUDA graph at its second call with the same shapes.
+
+    `graphs(name, function, *inputs)` is `function(*inputs)`: as it stands at the first call (which warms up what
+    compiles or is tuned when it is first used), captured at the second, replayed from then on. An input is one tensor
+    or a list of tensors. What the function computes must follow from its inputs, and from tensors that stay where they
+    are (parameters and buffers, which it may also write to): whatever Python does in it is done at the capture alone.
+    The outputs are overwritten by the next call of the same name. Where a capture fails, a warning says so, and the
+    function is called as it stands. Not enabled, and off the GPU, all of it is `function(*inputs)`.
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+        self._captured: dict[Any, _Graph | None] = {}
+        self._pool: Any = None
+
+    def __call__(self, name: str, function: Pass, *inputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+        flat = [tensor for part in inputs for tensor in ([part] if isinstance(part, Tensor) else part)]
+        if not (self.enabled and flat[0].is_cuda):
+            return function(*inputs)
+        key = (name, *((tensor.shape, tensor.dtype, tensor.stride()) for tensor in flat))
+        if key not in self._captured:
+            self._captured[key] = None
+            return function(*inputs)
+        kept = self._captured[key]
+        if kept is None:
+            kept = self._capture(name, function, inputs)
+            if kept is None:
+                return function(*inputs)
+            self._captured[key] = kept
+        torch._foreach_copy_(kept.inputs, flat)  # pyright: ignore[reportPrivateImportUsage]
+        kept.graph.replay()
+        return kept.outputs
+
+    def _capture(self, name: str, function: Pass, inputs: Sequence[Tensor | Sequence[Tensor]]) -> _Graph | None:
+        own = [
+            part.detach().clone() if isinstance(part, Tensor) else [tensor.detach().clone() for tensor in part]
+            for part in inputs
+        ]
+        graph = torch.cuda.CUDAGraph()
+        # One pool for all: they run one after another, and what they leave is read before the next one runs.
+        self._pool = torch.cuda.graph_pool_handle() if self._pool is None else self._pool
+        try:
+            with torch.cuda.graph(graph, pool=self._pool):
+                outputs = function(*own)
+        except RuntimeError as error:
+            self.enabled = False
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            warnings.warn(
+                f"{name} cannot be captured as a CUDA graph ({first}); it runs kernel by kernel, which takes longer",
+                stacklevel=3,
+            )
+            return None
+        flat = [tensor for part in own for tensor in ([part] if isinstance(part, Tensor) else part)]
+        return _Graph(graph, flat, tuple(output.detach() for output in outputs))
+
+
+NO_GRAPHS = Graphs(enabled=False)
+
+
+def can_be_captured(model: nn.Module) -> bool:
+    """Whether every module is one of PyTorch's or augrad's own that does the same at each call.
+
+    Of other modules nobody knows what their `forward` does in Python: a capture would freeze it.
+    """
+    return all(
+        type(module).__module__.startswith(("torch.nn.", "augrad."))
+        and not (isinstance(module, SeededDropout) and module.rate > 0)
+        for module in model.modules()
+    )

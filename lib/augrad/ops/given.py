@@ -1,0 +1,79 @@
+"""What people hand over instead of a batch of images, or of one number: refused, with the way to what is expected."""
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from augrad.errors import UserError
+
+_KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8)
+
+
+def require_tensor(images: object) -> None:
+    """Raise UserError unless `images` is a dense tensor of a type that operations take: float16, bfloat16, float32,
+    float64 or uint8."""
+    if not isinstance(images, Tensor):
+        raise UserError(f"expected images as a tensor [B, C, H, W], got {_described(images)}; {_way_from(images)}")
+    if images.is_nested or images.layout != torch.strided:
+        raise UserError(
+            f"expected images as a dense tensor, got {'a nested one' if images.is_nested else images.layout}; "
+            "call to_dense(), or bring images to one size"
+        )
+    if images.dtype not in _KINDS:
+        raise UserError(
+            f"expected floating point images in [0, 1] or uint8 images, got {images.dtype}; convert them first: "
+            "images.to(torch.uint8) for levels of 0..255, else divide by the largest value there can be"
+        )
+
+
+def require_numbers(magnitude: object) -> None:
+    """Raise UserError unless `magnitude` is a tensor."""
+    if not isinstance(magnitude, Tensor):
+        raise UserError(
+            f"expected magnitudes as a tensor [B], one for each image, got {magnitude!r}; "
+            "torch.full((len(images),), 0.5) is the same one for all, torch.tensor(numbers) one of a list"
+        )
+
+
+def _is_picture(images: object) -> bool:
+    return type(images).__module__.split(".")[0] == "PIL"
+
+
+def _described(images: object) -> str:
+    if _is_picture(images):
+        return "a PIL image"
+    if isinstance(images, np.ndarray):
+        return f"a NumPy array {images.shape}"
+    if isinstance(images, list | tuple) and images:
+        return f"a {type(images).__name__} that begins with {_described(images[0])}"
+    return "None" if images is None else f"a {type(images).__name__}"
+
+
+def _way_from(images: object) -> str:
+    """How to make a batch of it."""
+    if _is_picture(images):
+        return "torchvision.transforms.v2.functional.pil_to_tensor(image.convert('RGB'))[None] is one"
+    if isinstance(images, np.ndarray):
+        order = "permute(2, 0, 1)[None]" if images.ndim == 3 else "permute(0, 3, 1, 2)"
+        return f"torch.from_numpy(array) is a tensor, and .{order} puts channels that are last where they belong"
+    if isinstance(images, list | tuple):
+        return "torch.stack(images) is one, of tensors [C, H, W] of one size"
+    return "give the pictures themselves"
+
+
+def checked_fill(fill: Any) -> float:
+    """The value, in [0, 1], of what resampling and cutout uncover. Raises UserError for what is not one such number."""
+    if isinstance(fill, Real) and not isinstance(fill, bool) and 0 <= float(fill) <= 1:
+        return float(fill)
+    several = hasattr(fill, "__len__") and not isinstance(fill, str)
+    way = "give one number, the same for all channels" if several else "give a number, 0 for black and 1 for white"
+    raise UserError(f"expected a fill in 0..1, got {fill!r}; {way}")
+
+
+def check_interpolation(interpolation: object) -> None:
+    """Raise UserError for an interpolation other than bilinear or nearest."""
+    if interpolation not in ("bilinear", "nearest"):
+        raise UserError(f"expected interpolation bilinear or nearest, got {interpolation!r}")

@@ -1,0 +1,136 @@
+"""What people hand over instead of tensors and numbers: refused in words that say what to do."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import augrad
+from augrad import Policy
+from augrad.initial import initial_policy, pair_policy
+from augrad.ops.space import make_space
+
+REFUSED = """
+import warnings
+from fractions import Fraction
+import numpy as np, torch, augrad
+from PIL import Image
+from augrad.data.standard import StandardAugmentation
+from augrad.initial import initial_policy, pair_policy
+from augrad.ops.space import make_space
+warnings.simplefilter("ignore")  # nested and sparse tensors are prototypes
+space = make_space({"rotate": None, "cutout": None})
+policy = initial_policy(space)
+images, picture = torch.rand(4, 3, 8, 8), Image.new("RGB", (8, 8))
+array, relaxed = np.zeros((8, 8, 3), "uint8"), policy.rsample(4)
+
+def called_with(value, **options):
+    return lambda: policy(value, **options)
+
+def filled(fill):
+    return [
+        lambda: make_space({"rotate": None}, fill=fill),
+        lambda: augrad.Policy(policy.ops, policy.slots, policy.params, fill=fill),
+        lambda: augrad.ops.rotate(images, torch.zeros(4), fill=fill),
+        lambda: augrad.ops.cutout(images, torch.zeros(4), fill=fill),
+    ]
+
+cases = [
+    *[(called_with(value), words) for value, words in [
+        (picture, "a PIL image; torchvision.transforms.v2.functional.pil_to_tensor"),
+        (array, "a NumPy array (8, 8, 3); torch.from_numpy(array) is a tensor, and .permute(2, 0, 1)[None]"),
+        (np.zeros((4, 8, 8, 3)), ".permute(0, 3, 1, 2)"),
+        ([images[0], images[1]], "a list that begins with a Tensor; torch.stack"),
+        ((picture, picture), "a tuple that begins with a PIL image; torch.stack"),
+        ([[0.5]], "a list that begins with a list that begins with a float"),
+        ([], "got a list"),
+        (None, "got None; give the pictures themselves"),
+        ("cat.png", "got a str"),
+        ({"image": images}, "got a dict"),
+        (images > 0.5, "got torch.bool; convert them first: images.to(torch.uint8)"),
+        ((images * 255).long(), "got torch.int64; convert"),
+        ((images * 255).to(torch.uint16), "got torch.uint16; convert"),
+        (images.to(torch.complex64), "got torch.complex64; convert"),
+        (images.to(torch.float8_e4m3fn), "got torch.float8_e4m3fn; convert"),
+        (images.to_sparse(), "expected images as a dense tensor, got torch.sparse_coo"),
+        (torch.nested.nested_tensor([images[0], images[1]]), "got a nested one"),
+        (images[0], "add or permute dimensions"),
+        (images.movedim(1, -1), "add or permute dimensions"),
+        (images[:0], "at least one image"),
+    ]],
+    (lambda: policy(images, masks=picture), "masks: expected a tensor"),
+    (lambda: policy(images, boxes=[[0, 0, 1, 1]]), "boxes: expected a tensor"),
+    (lambda: policy(images, params={"op": 1}), "params: expected a PolicySample or RelaxedSample, got dict; policy."),
+    (lambda: policy(images, params=policy(images, return_params=True)), "got tuple"),
+    (lambda: policy(images, generator=0), "expected a torch.Generator, got 0; torch.Generator().manual_seed(0)"),
+    (lambda: policy(images, generator=np.random.default_rng(0)), "expected a torch.Generator, got Generator(PCG64)"),
+    (lambda: policy.rsample(4, generator="cpu"), "expected a torch.Generator, got 'cpu'"),
+    *[(lambda count=count: policy.sample(count), "expected a batch size, a whole number of at least 1, got")
+      for count in (0, -1, 2.0, "4", None, True, images)],
+    *[(lambda count=count: policy.rsample(count), "expected a batch size") for count in (0, 2.0, images)],
+    *[(lambda value=value: augrad.ops.rotate(value, torch.zeros(4)), "expected images as a tensor")
+      for value in (picture, array, [images[0]])],
+    *[(lambda value=value: augrad.ops.rotate(images, value), "expected magnitudes as a tensor [B]")
+      for value in (10.0, 10, [1.0, 2.0, 3.0, 4.0], np.zeros(4), None)],
+    *[(call, words) for fill, words in [
+        (None, "expected a fill in 0..1, got None; give a number"),
+        (True, "got True; give a number"),
+        ("0.5", "got '0.5'; give a number"),
+        (1.5, "got 1.5; give a number"),
+        (float("nan"), "got nan; give a number"),
+        ([0.5, None, 0.2], "got [0.5, None, 0.2]; give one number, the same for all channels"),
+        ((0.1, 0.2, 0.3), "give one number, the same for all channels"),
+        (np.zeros(3), "give one number, the same for all channels"),
+        (torch.zeros(3), "give one number, the same for all channels"),
+    ] for call in filled(fill)],
+    (lambda: make_space({"rotate": None}, interpolation="bicubic"), "expected interpolation bilinear or nearest"),
+    (lambda: augrad.Policy(policy.ops, policy.slots, policy.params, "Nearest"), "expected interpolation bilinear or"),
+    (lambda: make_space(["rotate"]), "expected a mapping of operations to their options"),
+    (lambda: initial_policy({"rotate": None}), "expected a Space, got {'rotate': None}; augrad.ops.space.make_space"),
+    (lambda: StandardAugmentation(cutout=2, fill=[0.5, 0.5, 0.5]), "standard.fill: expected a tensor [C]"),
+    *[(lambda make=make, value=value: make(space, probability=value), "policy: expected probability")
+      for make in (initial_policy, pair_policy) for value in (-0.1, 1.1, float("nan"), None, True, "1")],
+]
+for number, (call, words) in enumerate(cases):
+    try:
+        found = f"accepted: {call()!r}"
+    except augrad.UserError as error:
+        found = str(error)
+    except Exception as error:
+        found = f"{type(error).__name__}: {error}"
+    if words not in found:
+        print(number, "expected", words, "found", found[:200])
+for accepted in (0, 1, 0.5, np.float32(0.5), np.int64(1), Fraction(1, 2)):
+    assert make_space({"rotate": None}, fill=accepted).fill == float(accepted)
+    assert (initial_policy(space, probability=accepted).gate_probabilities() == float(accepted)).all()
+print(len(cases), "cases")
+"""
+
+
+def test_what_is_no_tensor_and_no_number_is_refused_in_words() -> None:
+    # In a process of its own: here the checks of types would be the first to refuse.
+    done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, check=False)
+    assert done.stdout == "98 cases\n", done.stdout[-3000:] + done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("make", [initial_policy, pair_policy])
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_never_and_always_are_probabilities(make: Callable[..., Policy], probability: float, tmp_path: Path) -> None:
+    policy = make(make_space({"invert": {}, "rotate": {}, "cutout": {}}), probability=probability)
+    images = torch.rand(40, 3, 8, 8)
+    output, sample = policy(images, return_params=True)
+    assert sample.gate.all() if probability else not sample.gate.any()
+    assert torch.equal(output, images) == (probability == 0)
+    # They stay, and what is learned beside them has finite gradients.
+    relaxed = policy(images, params=policy.rsample(40, hard=True)).square().sum()
+    (relaxed + torch.stack(policy.score_terms(sample)).sum()).backward()
+    for name, parameter in policy.named_parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all(), name
+    assert policy.gate_logits.grad is not None
+    assert not policy.gate_logits.grad.any()
+    augrad.save_policy(policy, tmp_path / "policy.json")
+    loaded = augrad.load_policy(tmp_path / "policy.json")
+    assert torch.equal(loaded.gate_probabilities(), torch.full_like(policy.gate_logits, probability))

@@ -1,0 +1,16 @@
+"""Overrides that make a run take seconds."""
+
+SMALL = [
+    "search.steps=6",
+    "search.batch_size=32",
+    "search.validation_batch_size=32",
+    "search.select_every=2",
+    "search.checkpoint_every=3",
+    "search.log_every=2",
+    "search.warmup_steps=0",
+    "model.width=16",
+    "data.train_size=200",
+    "data.validation_size=60",
+    "data.selection_size=60",
+    "train.epochs=1",
+]
