@@ -1,7 +1,7 @@
 """Learns image-augmentation policies by gradient, and applies them: each image of a batch with its own draw."""
 
 from augrad import ops
-from augrad.errors import NonFiniteError, PolicyFileError, UserError
+from augrad.errors import ImageRangeWarning, NonFiniteError, PolicyFileError, UserError
 from augrad.policy import Policy
 from augrad.policy_file.convert import builtin_policies, load_policy, save_policy
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
@@ -9,6 +9,7 @@ from augrad.types import PolicyParams, PolicySample, RelaxedSample
 __version__ = "0.1.0"
 
 __all__ = [
+    "ImageRangeWarning",
     "NonFiniteError",
     "Policy",
     "PolicyFileError",

@@ -24,3 +24,7 @@ class PolicyFileError(UserError):
 
 class NonFiniteError(RuntimeError):
     """A loss or gradient became NaN or infinite during a run; the message names the step and the quantity."""
+
+
+class ImageRangeWarning(UserWarning):
+    """Images lie far outside [0, 1]; said once in a process."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from augrad.errors import UserError
 from augrad.layout import require_same_operations, require_same_places
-from augrad.ops.apply import apply_hard, apply_relaxed
+from augrad.ops.apply import apply_hard, apply_relaxed, check_magnitudes
 from augrad.ops.families import arrangement
 from augrad.ops.numeric import check_images
 from augrad.ops.space import Interpolation, checked_resampling
@@ -94,6 +94,9 @@ class Policy(nn.Module):
         interpolation, fill = checked_resampling(interpolation, fill)
         grid = grid_of(slots)
         self.ops, self.slots = tuple(ops), slots
+        for slot in {slot for stages in slots for stage in stages for slot in stage if slot.op >= 0}:
+            if ops[slot.op].has_magnitude:
+                ops[slot.op].check_range(slot.low, slot.high, slot.signed)
         self.interpolation: Interpolation = interpolation
         self.fill = fill
         self.provenance: dict[str, Any] = dict(provenance or {})
@@ -418,6 +421,8 @@ class Policy(nn.Module):
         sample = params if params is not None else self.sample(len(images), generator, same_on_batch)
         if len(sample) != len(images):
             raise UserError(f"params hold {len(sample)} draws, the batch {len(images)} images; slice or redraw")
+        if isinstance(params, PolicySample):
+            check_magnitudes(self.ops, params, images.dtype == torch.uint8)
         sample = sample.to(images.device)
         if isinstance(sample, RelaxedSample):
             if not images.is_floating_point():

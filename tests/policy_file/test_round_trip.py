@@ -57,11 +57,13 @@ def entries(draw: st.DrawFn, weight: float, exact: bool) -> dict[str, Any]:
     chances = {"probability": draw(floats(0, 1, exact)), "weight": weight}
     if op.unit is None:
         return {"op": op.name, **chances}
+    signed = op.signed and draw(st.booleans())
     low, high = LIMITS.get(op.unit, (-1e6 if op.signed else 0.0, 1e6))
+    if op.unit == "strength":  # below -1 a factor is negative
+        low, high = -1.0, 1.0 if signed else 1e6
     ends = {"low": draw(floats(low, high, exact)), "high": draw(floats(low, high, exact))}
     normal = {"location": draw(floats(-1e6, 1e6, exact)), "scale": draw(floats(0, 1e6, exact))}
     kinds = {"value": ends["low"]}, ends, {**ends, **normal}, {**ends, **normal, "uniform": True}
-    signed = op.signed and draw(st.booleans())
     magnitude = draw(st.sampled_from(kinds))
     return {"op": op.name, "unit": op.unit, "magnitude": magnitude, "signed": signed, **chances}
 

@@ -194,7 +194,7 @@ def test_a_hue_has_a_gradient_in_colour() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_blur_of_nothing_is_the_identity_with_gradient_zero(dtype: torch.dtype) -> None:
     images = make_images("noise").to(dtype).requires_grad_()
-    sigma = torch.tensor([0.0, 1e-30, 1e-5, 0.02, 0.025, -1.0], dtype=dtype, requires_grad=True)
+    sigma = torch.tensor([0.0, 1e-30, 1e-5, 0.02, 0.025, 0.01], dtype=dtype, requires_grad=True)
     output = ops.gaussian_blur(images, sigma)
     assert torch.equal(output, images)
     weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(0), dtype=dtype)

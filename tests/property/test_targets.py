@@ -179,7 +179,10 @@ ROUND_TRIPS = {
 def test_there_and_back(name: str, magnitude: float) -> None:
     policy = policy_of(name, stages=2)
     sample = drawn(policy, 2, (name, magnitude), (name, -magnitude))
-    boxes, points = random_boxes(2), random_points(2)
+    boxes, points = (
+        torch.tensor([[[12.0, 9.0, 20.0, 17.0], [14.5, 10.25, 17.0, 15.5]]]).expand(2, 2, 4),
+        random_points(2),
+    )
     masks = torch.zeros(2, HEIGHT, WIDTH, dtype=torch.int64)
     object = masks[:, 9:17, 12:20]  # far from the border; labels that float32 cannot tell apart
     object.copy_((1 << 40) + torch.arange(4).reshape(2, 2).repeat_interleave(4, 0).repeat_interleave(4, 1))
@@ -311,3 +314,148 @@ def test_no_boxes_and_no_keypoints_are_fine() -> None:
 
 def test_every_geometric_operation_has_its_matrix() -> None:
     assert set(MATRICES) == set(GEOMETRIC)
+
+
+SIZES = {"shear_x": 0.3, "shear_y": 0.3, "translate_x": 0.3, "translate_y": 0.3, "rotate": 40.0}
+
+
+def way_of(generator: torch.Generator, stages: int) -> list[tuple[str, float]]:
+    """Random geometric operations, of both signs."""
+    names = [GEOMETRIC[int(torch.randint(len(GEOMETRIC), (), generator=generator))] for _ in range(stages)]
+    return [(name, SIZES.get(name, 0.0) * float(torch.rand((), generator=generator) * 2 - 1)) for name in names]
+
+
+def hull_of(mask: Tensor) -> list[float] | None:
+    """Left, top, right, bottom of what is set, None where nothing is."""
+    rows, columns = mask.nonzero().unbind(1)
+    if not len(rows):
+        return None
+    return [float(columns.min()), float(rows.min()), float(columns.max()) + 1, float(rows.max()) + 1]
+
+
+def mask_of(boxes: Tensor, height: int, width: int) -> Tensor:
+    """[B, 4] -> [B, H, W]: the pixels whose centres lie inside."""
+    column, row = torch.arange(width) + 0.5, (torch.arange(height) + 0.5)[:, None]
+    left, top, right, bottom = boxes[:, :, None, None].unbind(1)
+    return (column > left) & (column < right) & (row > top) & (row < bottom)
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(12))
+def test_a_box_and_its_mask_stay_together(seed: int, stages: int) -> None:
+    """Fine pixels, so that the mask's own rounding, half a pixel a stage, is small beside the boxes."""
+    source, height, width = generator(seed), 120, 150
+    way = way_of(source, stages)
+    policy = policy_of(*dict.fromkeys(name for name, _ in way), stages=stages)
+    corners = torch.rand(8, 2, 2, generator=source, dtype=torch.float64) * torch.tensor([width, height])
+    boxes = torch.cat([corners.amin(1), corners.amax(1)], -1).round()
+    masks = mask_of(boxes, height, width)
+    images = torch.zeros(8, 1, height, width)
+    sample = drawn(policy, 8, *way)
+    output = policy(images, params=sample, masks=masks, boxes=boxes[:, None])
+    # What is left before the last stage, and where its corners go: cut there, a corner's hull is larger than the rest.
+    border = torch.tensor([0.0, 0.0, width, height])
+    for box, mask in zip(output.boxes[:, 0].detach(), output.masks, strict=True):
+        hull = hull_of(mask)
+        if hull is None:
+            assert (box[2:] - box[:2]).min() <= 1.5 * stages, (way, box)
+            continue
+        low, high = torch.tensor(hull[:2]) - box[:2], box[2:] - torch.tensor(hull[2:])
+        assert torch.stack([low, high]).min() >= -0.75 * stages, (way, box, hull)  # nothing outside of the box
+        if not ((box - border).abs() < 1e-9).any():
+            assert torch.stack([low, high]).max() <= 1 + 0.75 * stages, (way, box, hull)
+
+
+@pytest.mark.parametrize("share", [0.5, -0.5, 0.25])
+@pytest.mark.parametrize("axis", ["x", "y"])
+def test_a_box_does_not_bring_back_what_its_mask_has_lost(axis: str, share: float) -> None:
+    name = f"translate_{axis}"
+    policy = policy_of(name, stages=2)
+    boxes = torch.tensor([[0.0, 0.0, WIDTH, HEIGHT]]).expand(2, 1, 4)
+    sample = drawn(policy, 2, (name, share), (name, -share))
+    output = policy(BLANK, params=sample, boxes=boxes, masks=torch.ones(2, HEIGHT, WIDTH))
+    assert output.boxes[0, 0].tolist() == pytest.approx(hull_of(output.masks[0]), abs=0.5 + 1e-4)
+    still = drawn(policy, 2, (name, share), (name, 0.0))  # a stage that moves nothing changes nothing
+    alone = drawn(policy, 2, (name, 0.0), (name, share))
+    assert torch.equal(policy(BLANK, params=still, boxes=boxes).boxes, policy(BLANK, params=alone, boxes=boxes).boxes)
+
+
+NO_AREA = [
+    [5, 5, 5, 9],
+    [5, 5, 9, 5],
+    [9, 5, 5, 9],
+    [9, 9, 3, 3],
+    [3, 3, 3, 3],
+    [-9, -9, -2, -2],
+    [40, 2, 50, 9],
+    [0, 30, 34, 40],
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.int64, torch.int16])
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_no_area_comes_from_none(stages: int, dtype: torch.dtype) -> None:
+    source = generator(stages)
+    boxes = torch.tensor(NO_AREA).to(dtype).expand(2, -1, 4)
+    for _ in range(12):
+        way = way_of(source, stages)
+        policy = policy_of(*dict.fromkeys(name for name, _ in way), stages=stages)
+        output = policy(BLANK, params=drawn(policy, 2, *way), boxes=boxes).boxes
+        assert output.dtype == dtype
+        side = output[..., 2:] - output[..., :2]
+        assert (side >= 0).all(), way
+        assert (side.amin(-1) == 0).all(), way
+        assert (output >= 0).all()
+        assert (output <= torch.tensor([WIDTH, HEIGHT] * 2)).all()
+
+
+def test_a_box_that_has_left_has_no_area_whatever_comes_after() -> None:
+    policy = policy_of("translate_x", "rotate", stages=2)
+    boxes = torch.tensor([[2.0, 3.0, 20.0, 25.0]]).expand(2, 1, 4)
+    for share in (1.0, -1.0, 0.95, 2.5):
+        output = policy(BLANK, params=drawn(policy, 2, ("translate_x", share), ("rotate", 40.0)), boxes=boxes).boxes
+        assert (output[..., 2:] - output[..., :2]).min() == 0
+
+
+def test_boxes_and_key_points_that_are_no_numbers() -> None:
+    policy = policy_of("rotate")
+    given = torch.tensor([[[math.nan, 1.0, 2.0, 3.0], [1.0, 2.0, 8.0, 9.0], [-math.inf, 2.0, math.inf, 8.0]]]).expand(
+        2, 3, 4
+    )
+    output = policy(BLANK, params=drawn(policy, 2, ("rotate", 20.0)), boxes=given, keypoints=given[..., :2])
+    assert output.boxes[:, 0].isnan().all()
+    assert output.boxes[:, 1:].isfinite().all()
+    assert output.keypoints[:, 0].isnan().all()
+    assert output.keypoints[:, 1].isfinite().all()
+    lost = policy(BLANK, params=drawn(policy, 2, ("rotate", math.nan)), boxes=given.nan_to_num(), masks=BLANK + 1)
+    assert lost.images.isnan().all()
+    assert lost.boxes.isnan().all()
+    assert not lost.masks.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "size", "message"),
+    [
+        ("boxes", torch.uint8, 300, "holds numbers up to 300"),
+        ("boxes", torch.int8, 200, "holds numbers up to 200"),
+        ("keypoints", torch.uint8, 20, "signed type"),
+    ],
+)
+def test_types_that_cannot_hold_what_may_come_are_refused(
+    name: str, dtype: torch.dtype, size: int, message: str
+) -> None:
+    target = torch.ones(1, 1, 4 if name == "boxes" else 2, dtype=dtype)
+    with pytest.raises(UserError, match=message):
+        policy_of("rotate")(torch.zeros(1, 1, 6, size), **{name: target})
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.int8, torch.int16, torch.int32, torch.bfloat16, torch.float32, torch.uint16, torch.uint32]
+)
+def test_masks_of_any_type(dtype: torch.dtype) -> None:
+    policy = policy_of(*GEOMETRIC, stages=2)
+    masks = torch.randint(0, 100, (6, HEIGHT, WIDTH), generator=generator())
+    images, sample = BLANK[:1].expand(6, -1, -1, -1), policy.sample(6, generator=generator(1))
+    output = policy(images, params=sample, masks=masks.to(dtype)).masks
+    assert output.dtype == dtype
+    assert torch.equal(output.to(torch.int64), policy(images, params=sample, masks=masks).masks)

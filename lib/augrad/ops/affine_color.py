@@ -7,6 +7,7 @@ from torch.nn.functional import pad
 
 from augrad.ops.clamped import clamp01
 from augrad.ops.color import LUMA, luma
+from augrad.ops.meaning import known_finite
 from augrad.ops.numeric import constant, per_image
 
 COLOR_MEMBERS = ("brightness", "color", "contrast", "grayscale", "invert")
@@ -29,28 +30,41 @@ def affine_color(
     names: tuple[str, ...],
     contrasts: slice | None = None,
 ) -> Float[Tensor, "N C H W"]:
-    """Each image through its own colour operation, clamped to [0, 1].
+    """Each image through its own colour operation, clamped to [0, 1] unless it is one that leaves C = 1 alone.
 
     member: place of the image's operation in `names`, any number outside stands for none, whose result is of no use.
     contrasts: where in the batch images with contrast may be; None: nowhere.
     """
     place = member.clamp(0, len(names) - 1)
     coefficients = [_COEFFICIENTS[name] for name in names]
+
+    def one_of(*some: str) -> Tensor:
+        return constant(tuple(name in some for name in names), torch.bool, images.device)[place]
+
+    if images.shape[1] == 1:
+        magnitude = torch.where(one_of("color"), 0.0, magnitude)
     offset = constant(tuple(row[4] for row in coefficients), magnitude.dtype, images.device)[place]
     if contrasts is not None:
         mean = luma(images[contrasts]).mean((1, 2, 3)).to(magnitude.dtype)
-        amount = torch.where(member[contrasts] == names.index("contrast"), magnitude[contrasts], 0.0)
-        offset = offset - pad(amount * mean, (contrasts.start, len(images) - contrasts.stop))
-    if images.device.type == "cpu":
-        return clamp01(_by_matrix(images, magnitude, place, offset, coefficients))
-    gain, gain_slope, grey, grey_slope, _ = constant(tuple(coefficients), magnitude.dtype, images.device)[place].unbind(
-        1
-    )
-    gain, grey = torch.addcmul(gain, gain_slope, magnitude), torch.addcmul(grey, grey_slope, magnitude)
-    result = torch.addcmul(per_image(offset, images), images, per_image(gain, images))
-    if {"color", "grayscale"} & set(names):
-        result = torch.addcmul(result, luma(images), per_image(grey, images))
-    return clamp01(result)
+        share = torch.where(member[contrasts] == names.index("contrast"), magnitude[contrasts] * mean, 0.0)
+        offset = offset - pad(share, (contrasts.start, len(images) - contrasts.stop))
+    if known_finite(images):
+        result = _by_matrix(images, magnitude, place, offset, coefficients)
+    else:
+        # Nothing is multiplied by 0 that the operation does not multiply: it may not be finite.
+        table = constant(tuple(coefficients), magnitude.dtype, images.device)
+        gain, gain_slope, _, grey_slope, _ = table[place].unbind(1)
+        grays, shown = one_of("grayscale"), images
+        gain = torch.where(grays, 1.0, torch.addcmul(gain, gain_slope, magnitude))
+        if "grayscale" in names:
+            shown = torch.where(grays[:, None, None, None], luma(images), images)
+        result = torch.addcmul(per_image(offset, images), shown, per_image(gain, images))
+        if "color" in names:
+            level = torch.where(one_of("color")[:, None, None, None], luma(images), 0.0)
+            result = torch.addcmul(result, level, per_image(grey_slope * magnitude, images))
+    if images.shape[1] == 3:
+        return clamp01(result)
+    return torch.where(one_of("color", "grayscale")[:, None, None, None], images, clamp01(result))
 
 
 def _by_matrix(

@@ -18,10 +18,27 @@ from augrad.ops.compiled.engine import apply_compiled, is_available
 from augrad.ops.engine import takes_kernels
 from augrad.ops.families import Arrangement, Family, Settings, apply_family, apply_op
 from augrad.ops.fused.stage import OneStage, fused_stage
+from augrad.ops.meaning import may_look
 from augrad.ops.numeric import constant
 from augrad.ops.routing import join, split
 from augrad.ops.spec import Op
 from augrad.types import PolicySample, RelaxedSample
+
+
+def check_magnitudes(ops: Sequence[Op], sample: PolicySample, eight_bits: bool) -> None:
+    """Raise UserError for magnitudes of operations that act which mean nothing, and for NaN where pixels have 8 bits.
+
+    Only if they can be read without waiting for a device. What a policy draws always means something.
+    """
+    if not may_look(sample.magnitude):
+        return
+    signed, chosen = (sample.magnitude * sample.sign).detach().numpy(), sample.op.numpy()
+    acts = sample.gate.numpy() & np.array([op.has_magnitude for op in ops])[chosen]
+    least, most = (np.array([getattr(op.meaning, end) for op in ops])[chosen] for end in ("least", "most"))
+    if (~acts | ((signed >= least) & (signed <= most))).all():
+        return
+    for index in np.unique(chosen[acts]):
+        ops[index].meaning.require(signed[acts & (chosen == index)], ops[index].name, eight_bits)
 
 
 def apply_hard(images: Tensor, plan: Arrangement, sample: PolicySample, fill: float, interpolation: str) -> Tensor:
@@ -104,7 +121,8 @@ def _sorted(
     parts = list(split(images, indices))
     for number, (family, part, first, present) in enumerate(groups):
         if family.mixes:  # needs every image in its place
-            parts[number] = apply_op(family.ops[0], images, magnitude, draw, settings)[indices[number]]
+            own = torch.where(place == first, own_magnitude, family.ops[0].low or 0.0)[order.argsort()]
+            parts[number] = apply_op(family.ops[0], images, own, draw, settings)[indices[number]]
             continue
         member = place[part] - first
         parts[number] = apply_family(
@@ -124,9 +142,11 @@ def _selected(
         member = place - first
         mine = (member >= 0) & (member < len(family.ops))
         first += len(family.ops)
-        # The magnitude of another operation may be far outside this one's range: keep its numbers finite.
+        # The magnitude of another operation may be far outside this one's range, and an image that another operation
+        # takes may hold NaN: keep all numbers finite, or gradients of 0 become NaN.
         own = torch.where(mine, magnitude, family.ops[0].low or 0.0)
-        output = apply_family(family, images, own, member, draw, dict.fromkeys(family.names, everywhere), settings)
+        shown = images if family.mixes else torch.where(mine[:, None, None, None], images, 0)
+        output = apply_family(family, shown, own, member, draw, dict.fromkeys(family.names, everywhere), settings)
         result = torch.where(mine[:, None, None, None], output, result)
     return result
 

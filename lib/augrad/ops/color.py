@@ -13,9 +13,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from augrad.ops.clamped import clamp01
-from augrad.ops.numeric import in_own_dtype, per_image, rounded_down, with_surrogate
+from augrad.ops.numeric import (
+    in_own_dtype,
+    per_image,
+    rounded_down,
+    straight_through,
+    with_magnitude,
+    with_surrogate,
+)
 
-_enhancement = partial(in_own_dtype, to_levels=rounded_down)
+_strength = with_magnitude(least=-1.0, to_levels=rounded_down)
 
 SOLARIZE_WINDOW = 0.05
 """Half-width of the finite difference that stands in for the derivative of `solarize` with respect to its threshold."""
@@ -37,26 +44,29 @@ def identity(images: Tensor, magnitude: Tensor) -> Tensor:
     return images
 
 
-@_enhancement
+@_strength
 def brightness(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Multiply by 1 + `magnitude` [B]."""
+    """Multiply by 1 + `magnitude` [B], at least -1."""
     return clamp01(images * (1 + per_image(magnitude, images)))
 
 
-@_enhancement
+@_strength
 def color(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Move away from the grey image by `magnitude` [B] times the distance (-1: grey). Leaves C = 1 alone."""
-    return clamp01(images + per_image(magnitude, images) * (images - luma(images)))
+    """Move away from the grey image by `magnitude` [B], from -1 (grey) on, times the distance. Leaves C = 1 alone."""
+    if images.shape[1] == 1:
+        return images
+    strength = per_image(magnitude, images)
+    return clamp01(images * (1 + strength) - strength * luma(images))
 
 
-@_enhancement
+@_strength
 def contrast(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Move away from the image's mean grey value by `magnitude` [B] times the distance (-1: flat grey)."""
-    mean = luma(images).mean((1, 2, 3), keepdim=True)
-    return clamp01(images + per_image(magnitude, images) * (images - mean))
+    """Move away from the image's mean grey value by `magnitude` [B], from -1 (flat grey) on, times the distance."""
+    mean, strength = luma(images).mean((1, 2, 3), keepdim=True), per_image(magnitude, images)
+    return clamp01(images * (1 + strength) - strength * mean)
 
 
-@in_own_dtype
+@with_magnitude()
 def hue(images: Tensor, magnitude: Tensor) -> Tensor:
     """Turn the colours by `magnitude` [B] of the colour wheel (1: once around). Leaves C = 1 and grey pixels alone.
 
@@ -83,16 +93,16 @@ def hue(images: Tensor, magnitude: Tensor) -> Tensor:
     return torch.stack(channels, 1)
 
 
-@_enhancement
+@partial(in_own_dtype, to_levels=rounded_down)
 def grayscale(images: Tensor, magnitude: Tensor) -> Tensor:
     """The grey value in every channel; the magnitude is ignored. Leaves C = 1 alone."""
-    return luma(images).repeat(1, images.shape[1], 1, 1)
+    return images if images.shape[1] == 1 else clamp01(luma(images)).repeat(1, 3, 1, 1)
 
 
 @in_own_dtype
 def invert(images: Tensor, magnitude: Tensor) -> Tensor:
     """1 - x; the magnitude is ignored."""
-    return 1 - images
+    return clamp01(1 - images)
 
 
 @in_own_dtype
@@ -107,13 +117,15 @@ def auto_contrast(images: Tensor, magnitude: Tensor) -> Tensor:
 
 def _equalized(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
     # The integer arithmetic of PIL's ImageOps.equalize: counts below each level over a step, rounded.
-    levels = (images * 255).round().clamp(0, 255).to(torch.int64).flatten(2)
+    missing = images.isnan()
+    levels = (images * 255).round().clamp(0, 255).masked_fill(missing, 0).to(torch.int64).flatten(2)
     histogram = levels.new_zeros((*levels.shape[:2], 256)).scatter_add_(2, levels, torch.ones_like(levels))
     last = histogram.gather(2, levels.amax(2, keepdim=True))
     step = (levels.shape[2] - last) // 255
     below = histogram.cumsum(2) - histogram
     curve = ((below + step // 2) // step.clamp(min=1)).clamp(max=255).to(images.dtype) / 255
-    return torch.where(step[..., None] == 0, images, curve.gather(2, levels).view_as(images))
+    equalized = torch.where(step[..., None] == 0, images, curve.gather(2, levels).view_as(images))
+    return equalized.masked_fill(missing.any(-1, keepdim=True).any(-2, keepdim=True), float("nan"))
 
 
 @in_own_dtype
@@ -126,8 +138,7 @@ def equalize(images: Tensor, magnitude: Tensor) -> Tensor:
     Straight-through: the forward pass is a step function E of the values, and the image gradient is that of the
     identity, x + constant(E(x) - x).
     """
-    fixed = images.detach()
-    return images + (_equalized(fixed) - fixed)
+    return straight_through(_equalized(images.detach()), images)
 
 
 def _solarized(images: Tensor, threshold: Tensor) -> Tensor:
@@ -135,9 +146,9 @@ def _solarized(images: Tensor, threshold: Tensor) -> Tensor:
     return torch.where((images >= threshold) & (threshold < 1), 1 - images, images)
 
 
-@in_own_dtype
+@with_magnitude(least=0.0, most=1.0)
 def solarize(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Invert the values that are at least `magnitude` [B]; a threshold of 1 inverts nothing.
+    """Invert the values that are at least `magnitude` [B], in 0..1; a threshold of 1 inverts nothing.
 
     Straight-through: the forward pass jumps where a value crosses the threshold t, so the derivative used for t is the
     finite difference of the forward pass itself, (f(t + h) - f(t - h)) / 2h with h = SOLARIZE_WINDOW: 2x - 1 over 2h
@@ -148,13 +159,13 @@ def solarize(images: Tensor, magnitude: Tensor) -> Tensor:
     window = SOLARIZE_WINDOW
 
     def slope() -> Tensor:
-        near = (images - threshold).abs() <= window
-        return torch.where(near, (2 * images - 1) / (2 * window), torch.zeros_like(images))
+        fixed, near = images.detach(), (images - threshold).detach().abs() <= window
+        return torch.where(near, (2 * fixed - 1) / (2 * window), 0.0)
 
     return with_surrogate(_solarized(images, threshold), threshold, slope)
 
 
-@in_own_dtype
+@with_magnitude()
 def solarize_add(images: Tensor, magnitude: Tensor) -> Tensor:
     """Add `magnitude` [B] to the values below 0.5."""
     return torch.where(images < 0.5, clamp01(images + per_image(magnitude, images)), images)
@@ -167,9 +178,9 @@ def _posterized(images: Tensor, bits: Tensor) -> Tensor:
     return torch.floor((images * 255).round() / step) * step / 255
 
 
-@in_own_dtype
+@with_magnitude(least=1.0, most=8.0)
 def posterize(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Keep the first `magnitude` [B] of 8 bits (rounded to a whole number in 1..8).
+    """Keep the first `magnitude` [B] of 8 bits, in 1..8 (rounded to a whole number).
 
     Values between two of the 256 levels count as the nearest.
     Straight-through, for both gradients: the image gradient is 1; the derivative used for the magnitude is the slope
@@ -179,10 +190,10 @@ def posterize(images: Tensor, magnitude: Tensor) -> Tensor:
     continuous = per_image(magnitude, images)
     bits = continuous.detach().round().clamp(1, 8)
     fixed = images.detach()
-    value = images + (_posterized(fixed, bits) - fixed)
+    value = straight_through(_posterized(fixed, bits), images)
 
     def slope() -> Tensor:
-        above, below = (bits + 1).clamp(max=8), (bits - 1).clamp(min=1)
+        above, below = (bits + 1).clamp(max=8), (bits - 1).clamp(min=1)  # constants: bits and fixed are
         return (_posterized(fixed, above) - _posterized(fixed, below)) / (above - below)
 
     return with_surrogate(value, continuous, slope)

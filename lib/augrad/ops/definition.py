@@ -10,10 +10,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
 
 from augrad.errors import UserError
+from augrad.ops.meaning import LARGEST
 from augrad.ops.spec import MagnitudeGradient, Unit
 
-LARGEST = 1e6
-"""No number of a policy is larger."""
 LONGEST_NAME = 200
 FINITE_DIFFERENCE = "finite_difference"
 """The surrogate that needs no function: see `augrad.ops.external.External`."""

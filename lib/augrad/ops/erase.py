@@ -3,18 +3,19 @@
 import torch
 from torch import Tensor
 
-from augrad.ops.numeric import in_own_dtype, per_image
+from augrad.ops.numeric import per_image, with_magnitude, with_surrogate
 
 
-def _edge(distance: Tensor) -> Tensor:
-    """clip(distance + 1/2, 0, 1); its derivative at the two kinks is the mean of both sides: edges may lie on them."""
-    zero, one = distance.new_zeros(()), distance.new_ones(())
-    return torch.minimum(torch.maximum(distance + 0.5, zero), one)
+def _edge(distance: Tensor) -> tuple[Tensor, Tensor]:
+    """clip(distance + 1/2, 0, 1) and its derivative, which at the two kinks is the mean of both sides: edges may lie on
+    them."""
+    value = distance + 0.5
+    return value.clamp(0, 1), (value.sign() - (value - 1).sign()) / 2
 
 
-@in_own_dtype
+@with_magnitude(least=0.0)
 def cutout(images: Tensor, magnitude: Tensor, draw: Tensor | None = None, *, fill: float = 0.0) -> Tensor:
-    """Fill a square whose side is `magnitude` [B] times the image's shorter side, around a random centre.
+    """Fill a square whose side is `magnitude` [B], at least 0, times the image's shorter side, around a random centre.
 
     draw [B, 2], uniform numbers in [0, 1): the centre as fractions of height and width; the image's centre without it.
     The square is clipped at the image's border. Straight-through: the forward pass fills the pixels whose centre
@@ -28,8 +29,11 @@ def cutout(images: Tensor, magnitude: Tensor, draw: Tensor | None = None, *, fil
     columns = torch.arange(width, device=images.device, dtype=images.dtype) + 0.5
     vertical = (rows[None] - centre[:, :1] * height).abs()[:, None, :, None]
     horizontal = (columns[None] - centre[:, 1:] * width).abs()[:, None, None, :]
-    inside = ((vertical < half_side) & (horizontal < half_side)).to(images.dtype)
-    if half_side.requires_grad:
-        soft = _edge(half_side - vertical) * _edge(half_side - horizontal)
-        inside = inside + soft - soft.detach()
-    return images + inside * (fill - images)
+    inside = (vertical < half_side) & (horizontal < half_side)
+
+    def slope() -> Tensor:
+        fixed = half_side.detach()
+        (down, down_slope), (across, across_slope) = _edge(fixed - vertical), _edge(fixed - horizontal)
+        return (fill - images) * (down_slope * across + down * across_slope)
+
+    return with_surrogate(torch.where(inside, fill, images), half_side, slope)

@@ -13,6 +13,7 @@ from augrad.errors import UserError
 from augrad.ops.definition import FINITE_DIFFERENCE, Definition, make_definition
 from augrad.ops.imported import find
 from augrad.ops.kornia_op import is_operation, kornia_function
+from augrad.ops.meaning import Meaning
 from augrad.ops.numeric import in_own_dtype, per_image, with_surrogate
 from augrad.ops.probe import Finding, probe
 from augrad.ops.probe_batch import require_alike
@@ -42,7 +43,8 @@ class External:
     def __call__(self, images: Tensor, magnitude: Tensor, /, *draw: Tensor, **options: float | str | Tensor) -> Tensor:
         """Raises UserError for images with a number of channels that the function does not take, and if it does not
         return a tensor of the shape and type of its images."""
-        return in_own_dtype(self._applied)(images, magnitude, *draw)
+        meaning = Meaning() if self.definition.has_magnitude else None
+        return in_own_dtype(self._applied, meaning=meaning, name=self.name)(images, magnitude, *draw)
 
     def _applied(self, images: Tensor, magnitude: Tensor, *draw: Tensor) -> Tensor:
         if images.shape[1] not in self.channels:
@@ -61,7 +63,12 @@ class External:
         slope = self.slope
         if slope is None:
             return value
-        return with_surrogate(value, per_image(magnitude, images), lambda: slope(images, magnitude, *draw))
+
+        def constant_slope() -> Tensor:
+            with torch.no_grad():
+                return slope(images, magnitude, *draw)
+
+        return with_surrogate(value, per_image(magnitude, images), constant_slope)
 
 
 @dataclass(frozen=True, eq=False)

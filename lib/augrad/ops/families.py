@@ -7,12 +7,14 @@ up to rounding.
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from augrad.ops import is_own
 from augrad.ops.affine_color import COLOR_MEMBERS, affine_color
 from augrad.ops.compiled.codes import CODES, COPY
-from augrad.ops.numeric import in_own_dtype, rounded_down
+from augrad.ops.meaning import Meaning
+from augrad.ops.numeric import constant, in_own_dtype, rounded_down
 from augrad.ops.spec import Op
 from augrad.ops.warp import WARP_MEMBERS, warp
 
@@ -78,7 +80,7 @@ def _grouped(ops: tuple[Op, ...], left: list[Op]) -> tuple[tuple[Family, ...], t
     return tuple(found), (*places, len(order))
 
 
-_warp, _affine_color = in_own_dtype(warp), in_own_dtype(affine_color, rounded_down)
+_warp, _affine_color = in_own_dtype(warp, meaning=Meaning()), in_own_dtype(affine_color, rounded_down, Meaning())
 
 
 def apply_family(
@@ -99,6 +101,8 @@ def apply_family(
         return apply_op(family.ops[0], images, magnitude, draw, settings)
     if family.names[0] in WARP_MEMBERS:
         return _warp(images, magnitude, member, family.names, settings.fill, settings.interpolation)
+    ignored = constant(tuple(not op.has_magnitude for op in family.ops), torch.bool, images.device)
+    magnitude = torch.where(ignored[member.clamp(0, len(family.ops) - 1)], 0.0, magnitude)  # it may be NaN
     return _affine_color(images, magnitude, member, family.names, present.get("contrast"))
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from augrad.ops.clamped import clamp01
-from augrad.ops.numeric import in_own_dtype, per_image
+from augrad.ops.numeric import per_image, with_magnitude
 
 BLUR_RADIUS = 6
 """Radius, in pixels, of the kernel of `gaussian_blur`: three standard deviations at the end of its default range."""
@@ -36,9 +36,9 @@ class _BoxSum(torch.autograd.Function):
         return _BoxSum.apply(F.pad(gradient, (2, 2, 2, 2)))  # type: ignore[no-any-return]
 
 
-@in_own_dtype
+@with_magnitude(least=-1.0)
 def sharpness(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Move away from the smoothed image by `magnitude` [B] times the distance (-1: smooth, positive: sharper).
+    """Move away from the smoothed image by `magnitude` [B], from -1 (smooth) on, times the distance (above 0: sharper).
 
     Smoothing is the 3 x 3 kernel (1 1 1; 1 5 1; 1 1 1) / 13; the outermost pixels stay as they are, and so do images
     with a side below 3.
@@ -69,7 +69,7 @@ def _blurred(images: Tensor, weights: Float[Tensor, "B R"], axis: int) -> Tensor
     return result
 
 
-@in_own_dtype
+@with_magnitude(least=0.0)
 def gaussian_blur(images: Tensor, magnitude: Tensor) -> Tensor:
     """Convolve with a Gaussian whose standard deviation is `magnitude` [B] in pixels; 0 leaves the image as it is.
 

@@ -3,18 +3,29 @@
 Positions are measured in pixels from the image's centre, x to the right, y down. The matrices are returned in the
 normalised coordinates of `torch.nn.functional.affine_grid` (align_corners=False), so that products of matrices compose.
 Exact gradients for images and magnitudes (through bilinear resampling; almost everywhere).
+
+Nearest pixel: a position halfway between two pixels reads the one to the right, and the one below, as PIL does. What
+lies within HALFWAY pixels of the middle counts as halfway, because rounding decides on which side it falls; so images,
+in every engine, and masks take the same pixel.
 """
 
 from collections.abc import Callable, Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from augrad.ops.numeric import in_own_dtype
+from augrad.ops.meaning import known_finite
+from augrad.ops.numeric import in_own_dtype, with_magnitude
 
 Matrices = Float[Tensor, "B 2 3"]
+
+HALFWAY = 2.0**-19
+"""Pixels. What lies so far to the left of the middle between two pixels, or above it, counts as the middle."""
+
+COUNTS = 2.0**-16
+"""A NaN or infinite neighbour of a reading position counts where its weight along both axes is larger than this."""
 
 
 def _matrix(rows: list[list[Tensor | float]], like: Tensor) -> Matrices:
@@ -86,51 +97,107 @@ def position_grid(matrices: Matrices, height: int, width: int) -> Float[Tensor, 
     return across[:, None] + down[:, :, None]
 
 
+def read_nearest(images: Shaped[Tensor, "B *C H W"], matrices: Matrices, fill: float) -> Shaped[Tensor, "B *C H W"]:
+    """For every output pixel the nearest one to its matrix's position, `fill` where that lies outside; any type."""
+    height, width = images.shape[-2:]
+    grid = position_grid(matrices.detach().to(torch.float64), height, width)
+    # From the image's left and upper edge: whole numbers lie halfway between two pixels.
+    column = ((grid[..., 0] + 1) * (width / 2) + HALFWAY).floor()
+    row = ((grid[..., 1] + 1) * (height / 2) + HALFWAY).floor()
+    inside = ((column >= 0) & (column < width) & (row >= 0) & (row < height)).flatten(1)[:, None]
+    place = torch.where(inside, (row * width + column).flatten(1)[:, None], 0).to(torch.int64)
+    layers = images.reshape(len(images), -1, height * width)
+    found = layers.gather(2, place.expand(layers.shape))
+    return torch.where(inside, found, found.new_full((), fill)).reshape(images.shape)
+
+
+def _neighbours(
+    position: Float[Tensor, "B H W"], count: int
+) -> list[tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]]:
+    """The two pixels of `count` along an axis around each position, and their weights, 0 where there is no such one."""
+    first = position.detach().floor()
+    share = position - first
+    return [
+        (pixel.clamp(0, count - 1)[:, None], torch.where((pixel >= 0) & (pixel < count), weight, 0.0)[:, None])
+        for pixel, weight in ((first, 1 - share), (first + 1, share))
+    ]
+
+
+def _counting(weight: Tensor, values: Tensor) -> Tensor:
+    """weight * values, but 0 for what is not finite and does not count."""
+    return weight * torch.where((weight > COUNTS) | values.isfinite(), values, 0.0)
+
+
+def _bilinear(images: Float[Tensor, "B C H W"], grid: Float[Tensor, "B H W 2"]) -> Float[Tensor, "B C H W"]:
+    """As `grid_sample` with zeros outside, for images with NaN or infinity: only those that count are read."""
+    height, width = images.shape[-2:]
+    x, y = ((grid[..., 0] + 1) * width - 1) / 2, ((grid[..., 1] + 1) * height - 1) / 2
+    layers, result = images.flatten(2), 0.0
+    for row, down in _neighbours(y, height):
+        line: Tensor | float = 0.0
+        for column, across in _neighbours(x, width):
+            place = (row * width + column).to(torch.int64).flatten(2).expand(-1, layers.shape[1], -1)
+            line = line + _counting(across.to(images.dtype), layers.gather(2, place).view_as(images))
+        result = result + _counting(down.to(images.dtype), line)  # type: ignore[arg-type]
+    return result  # type: ignore[return-value]
+
+
 def resample(images: Float[Tensor, "B C H W"], matrices: Matrices, fill: float, interpolation: str) -> Tensor:
     """Read every output pixel at its matrix's position; positions outside the image hold `fill`.
 
     A zero fill blends with black at the border. For any other fill the border follows torchvision's blending
     (`coverage * (sampled - fill) + fill`), so that pixels agree with it there too.
+    A NaN in a blend makes the blend NaN, unless its weight is nothing but rounding (COUNTS). (Where values cannot be
+    looked at, in `torch.compile`, under `torch.func`, and in plain PyTorch on a GPU, it counts even so.)
     """
-    grid = position_grid(matrices.to(images.dtype), *images.shape[-2:])
-    if fill == 0.0:
-        return grid_sample(images, grid, mode=interpolation, padding_mode="zeros", align_corners=False)
-    with_coverage = torch.cat([images, torch.ones_like(images[:, :1])], dim=1)
-    sampled = grid_sample(with_coverage, grid, mode=interpolation, padding_mode="zeros", align_corners=False)
-    sampled, coverage = sampled[:, :-1], sampled[:, -1:]
     if interpolation == "nearest":
-        return torch.where(coverage < 0.5, fill, sampled)
+        return read_nearest(images, matrices, fill)
+    grid = position_grid(matrices.to(images.dtype), *images.shape[-2:])
+    given = images if fill == 0.0 else torch.cat([images, torch.ones_like(images[:, :1])], dim=1)
+    if known_finite(images) is False:
+        sampled = _bilinear(given, position_grid(matrices.to(torch.float64), *images.shape[-2:]))
+    else:
+        sampled = grid_sample(given, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    if fill == 0.0:
+        return sampled
+    sampled, coverage = sampled[:, :-1], sampled[:, -1:]
     return coverage * (sampled - fill) + fill
 
 
-@in_own_dtype
+def _warped(
+    images: Tensor, magnitude: Tensor, matrix: Callable[..., Tensor], fill: float, interpolation: str
+) -> Tensor:
+    return resample(images, matrix(magnitude.to(torch.float64), *images.shape[-2:]), fill, interpolation)
+
+
+@with_magnitude()
 def rotate(images: Tensor, magnitude: Tensor, *, fill: float = 0.0, interpolation: str = "bilinear") -> Tensor:
     """Rotate about the centre by `magnitude` [B] degrees, counter-clockwise positive."""
-    return resample(images, rotate_matrix(magnitude, *images.shape[-2:]), fill, interpolation)
+    return _warped(images, magnitude, rotate_matrix, fill, interpolation)
 
 
-@in_own_dtype
+@with_magnitude()
 def shear_x(images: Tensor, magnitude: Tensor, *, fill: float = 0.0, interpolation: str = "bilinear") -> Tensor:
     """Shear horizontally about the top-left corner by the factor `magnitude` [B]."""
-    return resample(images, shear_x_matrix(magnitude, *images.shape[-2:]), fill, interpolation)
+    return _warped(images, magnitude, shear_x_matrix, fill, interpolation)
 
 
-@in_own_dtype
+@with_magnitude()
 def shear_y(images: Tensor, magnitude: Tensor, *, fill: float = 0.0, interpolation: str = "bilinear") -> Tensor:
     """Shear vertically about the top-left corner by the factor `magnitude` [B]."""
-    return resample(images, shear_y_matrix(magnitude, *images.shape[-2:]), fill, interpolation)
+    return _warped(images, magnitude, shear_y_matrix, fill, interpolation)
 
 
-@in_own_dtype
+@with_magnitude()
 def translate_x(images: Tensor, magnitude: Tensor, *, fill: float = 0.0, interpolation: str = "bilinear") -> Tensor:
     """Shift right by `magnitude` [B] times the width; negative shifts left."""
-    return resample(images, translate_x_matrix(magnitude, *images.shape[-2:]), fill, interpolation)
+    return _warped(images, magnitude, translate_x_matrix, fill, interpolation)
 
 
-@in_own_dtype
+@with_magnitude()
 def translate_y(images: Tensor, magnitude: Tensor, *, fill: float = 0.0, interpolation: str = "bilinear") -> Tensor:
     """Shift down by `magnitude` [B] times the height; negative shifts up."""
-    return resample(images, translate_y_matrix(magnitude, *images.shape[-2:]), fill, interpolation)
+    return _warped(images, magnitude, translate_y_matrix, fill, interpolation)
 
 
 @in_own_dtype

@@ -71,3 +71,9 @@ def checked_fill(fill: Any) -> float:
     several = hasattr(fill, "__len__") and not isinstance(fill, str)
     way = "give one number, the same for all channels" if several else "give a number, 0 for black and 1 for white"
     raise UserError(f"expected a fill in 0..1, got {fill!r}; {way}")
+
+
+def check_interpolation(interpolation: object) -> None:
+    """Raise UserError for an interpolation other than bilinear or nearest."""
+    if interpolation not in ("bilinear", "nearest"):
+        raise UserError(f"expected interpolation bilinear or nearest, got {interpolation!r}")

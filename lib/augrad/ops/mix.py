@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from augrad.ops.clamped import clamp01
-from augrad.ops.numeric import in_own_dtype, per_image
+from augrad.ops.numeric import per_image, with_magnitude
 
 
 def partners(batch: int, draw: Float[Tensor, "B D"] | None, device: torch.device) -> Int[Tensor, " B"]:
@@ -17,15 +17,15 @@ def partners(batch: int, draw: Float[Tensor, "B D"] | None, device: torch.device
     return (own + 1 + further) % batch
 
 
-@in_own_dtype
+@with_magnitude(least=0.0, most=1.0)
 def sample_pairing(
     images: Tensor, magnitude: Tensor, draw: Tensor | None = None, *, others: Tensor | None = None
 ) -> Tensor:
     """Blend with another image: (1 - magnitude) x + magnitude * other (Inoue 2018, arXiv:1801.02929).
 
-    magnitude [B]: the other image's weight. draw [B, 1], uniform numbers in [0, 1): which other image of the batch,
-    image (i + 1 + floor(draw * (B - 1))) mod B for image i; the next one without it, and the image itself in a batch
-    of one. others [B, C, H, W], the type of `images`: the batch the other images come from, `images` itself
+    magnitude [B]: the other image's weight, in 0..1. draw [B, 1], uniform numbers in [0, 1): which other image of the
+    batch, image (i + 1 + floor(draw * (B - 1))) mod B for image i; the next one without it, and the image itself in a
+    batch of one. others [B, C, H, W], the type of `images`: the batch the other images come from, `images` itself
     without it. A policy gives the batch it was called with: an image then depends on its own draw alone, not on what
     was drawn for its partner. Exact gradients for both images and the magnitude.
     """

@@ -1,16 +1,15 @@
 """What a policy chooses from: operations with their ranges, and how resampling fills what it uncovers."""
 
-import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from augrad.errors import UserError
 from augrad.ops import get, names
 from augrad.ops.definition import OPTIONS
 from augrad.ops.external import external_op
-from augrad.ops.given import checked_fill
+from augrad.ops.given import check_interpolation, checked_fill
 from augrad.ops.spec import Op
 
 Interpolation = Literal["bilinear", "nearest"]
@@ -65,11 +64,12 @@ def make_candidate(name: str, options: Any = None) -> Candidate:
     signed = options.get("signed", op.signed)
     if signed and not op.signed:
         raise UserError(f"space: {name} cannot be signed; its magnitude has one direction only")
-    bounds = [options.get("low", op.low), options.get("high", op.high)]
-    for bound in bounds:
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
-            raise UserError(f"space: {name}: expected finite numbers as low and high, in {op.unit}, got {bound!r}")
-    return Candidate(op, float(bounds[0]), float(bounds[1]), bool(signed))  # type: ignore[arg-type]
+    low, high = options.get("low", op.low), options.get("high", op.high)
+    try:
+        op.check_range(low, high, bool(signed))
+    except UserError as error:
+        raise UserError(f"space: {error}") from None
+    return Candidate(op, float(low), float(high), bool(signed))
 
 
 def _external_candidate(name: str, options: Any) -> Candidate:
@@ -116,8 +116,7 @@ def checked_resampling(interpolation: Any, fill: Any) -> tuple[Interpolation, fl
 
     Raises UserError for an interpolation other than bilinear or nearest, and for a fill that is not one number in 0..1.
     """
-    if interpolation not in get_args(Interpolation):
-        raise UserError(f"expected interpolation bilinear or nearest, got {interpolation!r}")
+    check_interpolation(interpolation)
     return interpolation, checked_fill(fill)
 
 

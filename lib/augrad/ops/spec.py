@@ -6,6 +6,9 @@ from typing import Literal, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from augrad.errors import UserError
+from augrad.ops.meaning import LARGEST, Meaning
+
 Unit = Literal["factor", "fraction", "degree", "strength", "threshold", "addend", "bits", "pixel", "weight"]
 MagnitudeGradient = Literal["exact", "straight_through", "none"]
 Kind = Literal["identity", "geometric", "color", "filter", "erase", "mix"]
@@ -54,3 +57,20 @@ class Op:
     def has_magnitude(self) -> bool:
         """Whether the magnitude changes what the operation does."""
         return self.unit is not None
+
+    @property
+    def meaning(self) -> Meaning:
+        """Which magnitudes mean something, whatever the range."""
+        return getattr(self.apply, "meaning", None) or Meaning()
+
+    def check_range(self, low: object, high: object, signed: bool) -> None:
+        """Raise UserError unless all magnitudes from `low` to `high`, with `signed` their opposites, too, mean
+        something, and are numbers that a policy file holds."""
+        least, most = self.meaning.within(LARGEST, signed)
+        for bound in (low, high):
+            if isinstance(bound, bool) or not isinstance(bound, int | float) or not least <= bound <= most:
+                signs = " and of both signs (signed: false draws one alone)" if signed else ""
+                raise UserError(
+                    f"{self.name}: expected finite numbers from {least:g} to {most:g} as low and high, in {self.unit}"
+                    f"{signs}, got {bound!r:.40}"
+                )

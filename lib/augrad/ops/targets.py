@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from augrad.errors import UserError
-from augrad.ops.geometric import MATRICES, Matrices, position_grid
+from augrad.ops.geometric import MATRICES, Matrices, read_nearest
+from augrad.ops.numeric import constant
 from augrad.ops.spec import Op
 from augrad.types import PolicySample
+
+_NO_AREA = 1e-9
+"""Square pixels that rounding may leave of a box that only touches the image."""
 
 
 class Augmented(NamedTuple):
@@ -51,6 +55,15 @@ def check_targets(given: Augmented, ops: Sequence[Op]) -> None:
             )
         if target.is_complex() or (name != "masks" and target.dtype == torch.bool):
             raise UserError(f"{name}: expected numbers, got {target.dtype}; convert them first")
+        largest = max(height, width)
+        if name != "masks" and not target.is_floating_point() and torch.iinfo(target.dtype).max < largest:
+            raise UserError(
+                f"{name}: expected a type that holds numbers up to {largest}, got {target.dtype}; convert them"
+            )
+        if name == "keypoints" and not target.dtype.is_signed:
+            raise UserError(
+                f"{name}: expected a signed type, because they may leave the image, got {target.dtype}; convert them"
+            )
         if target.device != given.images.device:
             raise UserError(
                 f"{name}: expected the images' device {given.images.device}, got {target.device}; move it there"
@@ -64,10 +77,13 @@ def check_targets(given: Augmented, ops: Sequence[Op]) -> None:
 
 
 def move_targets(given: Augmented, output: Tensor, ops: Sequence[Op], sample: PolicySample) -> Augmented:
-    """`output` with the targets of `given` moved as the draw moves the images.
+    """`output` with the targets of `given` moved as the draw moves the images, one stage after another.
 
-    Masks go stage by stage, as the images do: the nearest value, 0 where there was none. Corners of boxes and key
-    points go through all stages at once; boxes are the hulls of their moved corners, cut at the border of the image.
+    Masks: the nearest value, by the rule of `augrad.ops.geometric`, 0 where there was none. Boxes: the hull of the
+    moved corners, cut at the border of the image. What a stage moves out of the image, or what of a box is outside from
+    the start, is lost to the stages after it, as it is to masks: they move the corners of what was left. A box without
+    area stays without, also as a line across (its shorter side is 0), and one that has left lies at the border where it
+    went; one with a coordinate that is NaN becomes NaN. Key points: they may leave the image, and come back.
     """
     height, width = output.shape[-2:]
     with torch.autocast(output.device.type, enabled=False):
@@ -75,15 +91,16 @@ def move_targets(given: Augmented, output: Tensor, ops: Sequence[Op], sample: Po
         stages = [_stage_matrices(ops, sample, stage, height, width) for stage in range(count)]
         masks, boxes, keypoints = given.masks, given.boxes, given.keypoints
         if masks is not None:
-            precision = torch.float64 if output.dtype == torch.float64 else torch.float32
             for matrices in stages:
-                masks = _nearest(masks, matrices.to(precision))
+                masks = read_nearest(masks, matrices, 0.0)
         if boxes is not None:
             boxes = _moved_boxes(boxes, stages, height, width)
         if keypoints is not None:
             # The centre of the pixel in row 0 and column 0 is the key point (0, 0), and half a pixel from both edges.
             points = keypoints.to(torch.float64) + 0.5
-            keypoints = _in_dtype_of(_moved_points(points, stages, height, width) - 0.5, keypoints)
+            for matrices in stages:
+                points = _moved_points(points, matrices, height, width)
+            keypoints = _in_dtype_of(points - 0.5, keypoints)
     return Augmented(output, masks, boxes, keypoints)
 
 
@@ -98,38 +115,78 @@ def _stage_matrices(ops: Sequence[Op], sample: PolicySample, stage: int, height:
     return matrices
 
 
-def _nearest(masks: Shaped[Tensor, "B *C H W"], matrices: Matrices) -> Shaped[Tensor, "B *C H W"]:
-    height, width = masks.shape[-2:]
-    grid = position_grid(matrices, height, width)
-    column = (((grid[..., 0] + 1) * width - 1) / 2).round()  # the rounding of grid_sample
-    row = (((grid[..., 1] + 1) * height - 1) / 2).round()
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    position = torch.where(inside, row * width + column, 0).to(torch.int64)
-    layers = masks.reshape(len(masks), -1, height * width)
-    moved = layers.gather(2, position.reshape(len(masks), 1, -1).expand(layers.shape))
-    return torch.where(inside.reshape(len(masks), 1, -1), moved, torch.zeros_like(moved)).reshape(masks.shape)
-
-
 def _moved_points(
-    points: Float[Tensor, "B N 2"], stages: Sequence[Matrices], height: int, width: int
+    points: Float[Tensor, "B N 2"], matrices: Matrices, height: int, width: int
 ) -> Float[Tensor, "B N 2"]:
     """Where points of the image come to lie, in pixels from its top left corner, in the order x, y."""
     x, y = 2 * points[..., 0] / width - 1, 2 * points[..., 1] / height - 1
-    for matrices in stages:  # they map output to input positions: the other way round
-        a, b, shift_x, c, d, shift_y = matrices.to(points.dtype).flatten(1)[:, None].unbind(-1)
-        x, y, determinant = x - shift_x, y - shift_y, a * d - b * c
-        x, y = (d * x - b * y) / determinant, (a * y - c * x) / determinant
+    # They map output to input positions: the other way round.
+    a, b, shift_x, c, d, shift_y = matrices.to(points.dtype).flatten(1)[:, None].unbind(-1)
+    x, y, determinant = x - shift_x, y - shift_y, a * d - b * c
+    x, y = (d * x - b * y) / determinant, (a * y - c * x) / determinant
     return torch.stack([(x + 1) * width / 2, (y + 1) * height / 2], -1)
 
 
 def _moved_boxes(boxes: Shaped[Tensor, "B N 4"], stages: Sequence[Matrices], height: int, width: int) -> Tensor:
-    batch, count, _ = boxes.shape
     left, top, right, bottom = boxes.to(torch.float64).unbind(-1)
-    corners = torch.stack([left, top, right, top, right, bottom, left, bottom], -1).reshape(batch, 4 * count, 2)
-    x, y = _moved_points(corners, stages, height, width).reshape(batch, count, 4, 2).unbind(-1)
-    x, y = x.clamp(0, width), y.clamp(0, height)
-    return _in_dtype_of(torch.stack([x.amin(2), y.amin(2), x.amax(2), y.amax(2)], -1), boxes)
+    corners = torch.stack([left, top, right, top, right, bottom, left, bottom], -1).unflatten(-1, (4, 2))
+    limits = corners.new_zeros(2), constant((float(width), float(height)), corners.dtype, corners.device)
+    stay = constant(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), corners.dtype, corners.device)
+    polygon, there = corners.clamp(*limits), (right > left) & (bottom > top)
+    for number, matrices in enumerate(stages):
+        if number:  # where nothing moves the cut waits: an image that stays as it is changes no box
+            left_over, inside = _clipped(polygon, height, width)
+            moves = (matrices != stay).flatten(1).any(1)[:, None]
+            polygon = torch.where(moves[..., None, None], left_over, _with_corners(polygon, left_over.shape[2]))
+            there &= inside | ~moves
+        polygon = _moved_points(polygon.flatten(1, 2), matrices, height, width).view_as(polygon)
+    there &= _clipped(polygon, height, width)[1]
+    polygon = polygon.clamp(*limits)
+    low, high = polygon.amin(2), polygon.amax(2)
+    # What has no area is at most a line: the hull of one that lies across would have some.
+    middle, side = (low + high) / 2, high - low
+    shorter = ~there[..., None] & torch.stack([side[..., 0] <= side[..., 1], side[..., 1] < side[..., 0]], -1)
+    hull = torch.cat([torch.where(shorter, middle, low), torch.where(shorter, middle, high)], -1)
+    missing = boxes.isnan() if boxes.is_floating_point() else torch.zeros_like(boxes, dtype=torch.bool)
+    return _in_dtype_of(hull.masked_fill(missing.any(-1, keepdim=True), float("nan")), boxes)
+
+
+def _with_corners(polygon: Float[Tensor, "B N P 2"], count: int) -> Float[Tensor, "B N Q 2"]:
+    """The same polygons with `count` corners: the first one several times."""
+    corners = polygon.shape[2]
+    return torch.cat([polygon, polygon[:, :, :1].expand(-1, -1, count - corners, -1)], 2)
+
+
+def _clipped(
+    polygon: Float[Tensor, "B N P 2"], height: int, width: int
+) -> tuple[Float[Tensor, "B N Q 2"], Bool[Tensor, "B N"]]:
+    """What of convex polygons, their corners in order, lies in the image, and whether that has an area (Sutherland and
+    Hodgman 1974). Each side of the image adds at most one corner. Of polygons outside, the nearest points of the image.
+    """
+    left_over, there = polygon, torch.ones(polygon.shape[:2], dtype=torch.bool, device=polygon.device)
+    for axis, sign, limit in ((0, 1, 0), (0, -1, width), (1, 1, 0), (1, -1, height)):
+        depth = sign * (left_over[..., axis] - limit)
+        following, depth_there = left_over.roll(-1, 2), depth.roll(-1, 2)
+        inside = depth >= 0
+        crosses = inside != (depth_there >= 0)
+        share = torch.where(crosses, depth, 0.0) / torch.where(crosses, depth - depth_there, 1.0)
+        found = torch.stack([left_over, left_over + share[..., None] * (following - left_over)], 3).flatten(2, 3)
+        kept = torch.stack([inside, crosses], 3).flatten(2, 3)
+        order = torch.argsort(~kept, dim=2, stable=True)[..., : left_over.shape[2] + 1]
+        real = kept.gather(2, order)
+        place = torch.where(real, order, order[..., :1])  # where there are fewer, the first corner again
+        left_over = found.gather(2, place[..., None].expand(*place.shape, 2))
+        there = there & real[..., 0]
+    x, y = left_over.unbind(-1)
+    area = (x * y.roll(-1, 2) - y * x.roll(-1, 2)).sum(2).abs() / 2
+    limits = polygon.new_zeros(2), constant((float(width), float(height)), polygon.dtype, polygon.device)
+    nearest = _with_corners(polygon, left_over.shape[2]).clamp(*limits)
+    return torch.where(there[..., None, None], left_over, nearest), there & (area > _NO_AREA)
 
 
 def _in_dtype_of(values: Float[Tensor, "B N D"], like: Tensor) -> Tensor:
-    return (values if like.is_floating_point() else values.round()).to(like.dtype)
+    if like.is_floating_point():
+        return values.to(like.dtype)
+    limits = torch.iinfo(like.dtype)
+    # No whole number is NaN; what is far outside stays outside.
+    return values.nan_to_num(nan=0.0).round().clamp(limits.min, limits.max).to(like.dtype)

@@ -17,7 +17,7 @@ def warp_matrices(
 
     member: place of the row's operation in `names`; a place outside of them stands for none, at magnitude 0.
     """
-    tall, wide = height / width, width / height
+    magnitude, tall, wide = magnitude.to(torch.float64), height / width, width / height
     # Positions run from -1 to 1 along both sides; a shear is about the corner at (-1, -1).
     slopes = {
         "shear_x": (0.0, tall, tall, 0.0, 0.0, 0.0),

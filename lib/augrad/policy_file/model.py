@@ -21,7 +21,7 @@ from pydantic import (
 
 from augrad import ops
 from augrad.ops.definition import is_dotted
-from augrad.ops.spec import Op, Unit
+from augrad.ops.spec import Unit
 from augrad.policy_file.definitions import Definitions, check_entry
 from augrad.policy_file.magnitude import Magnitude, NonNegative, Record
 from augrad.policy_file.numbers import rounded
@@ -48,20 +48,6 @@ The `info` of validators is a pydantic.ValidationInfo, a protocol that run-time 
 """
 
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
-
-
-def _limits(op: Op) -> tuple[float, float]:
-    """What the operation accepts physically, in its unit."""
-    match op.unit:
-        case "bits":
-            return 1.0, 8.0
-        case "threshold" | "weight":
-            return 0.0, 1.0
-        case "pixel":
-            return 0.0, LARGEST
-        case "fraction" if not op.signed:
-            return 0.0, LARGEST
-    return -LARGEST, LARGEST
 
 
 def _entry_schema(schema: dict[str, Any]) -> None:
@@ -122,7 +108,7 @@ class Entry(Record):
             raise problem(EXPECTED["magnitude"], self._came("magnitude"), "magnitude", advice=advice)
         if self.signed and not op.signed:
             raise problem("false", "true", "signed", advice=f"{op.name} has no opposite direction")
-        lowest, highest = _limits(op)
+        lowest, highest = op.meaning.within(LARGEST, self.signed)
         for key in ("value", "low", "high"):
             number = getattr(self.magnitude, key, lowest)
             if not lowest <= number <= highest:

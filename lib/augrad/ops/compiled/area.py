@@ -5,7 +5,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from augrad.ops.compiled.values import clip, copy_plane, real, stored
+from augrad.ops.compiled.values import clip, copy_plane, passes, real, stored
 
 
 @njit(nogil=True, inline="always")
@@ -14,6 +14,19 @@ def _box(plane, row, column):
     total = plane[row - 1, column - 1] + plane[row - 1, column] + plane[row - 1, column + 1]
     total = total + plane[row, column - 1] + plane[row, column] + plane[row, column + 1]
     return total + plane[row + 1, column - 1] + plane[row + 1, column] + plane[row + 1, column + 1]
+
+
+@njit(nogil=True)
+@no_type_check
+def _clip_border(plane, out, peak):
+    height, width = plane.shape
+    zero = real(plane, 0)
+    for row in (0, height - 1):
+        for column in range(width):
+            out[row, column] = stored(out, clip(real(plane, plane[row, column]), zero, peak))
+    for column in (0, width - 1):
+        for row in range(1, height - 1):
+            out[row, column] = stored(out, clip(real(plane, plane[row, column]), zero, peak))
 
 
 @njit(nogil=True, fastmath={"contract", "nsz"})
@@ -25,7 +38,10 @@ def sharpen(image, result, magnitude, peak):
     nine, thirteenth = real(image, 9), real(image, 1 / 13)
     for channel in range(channels):
         plane, out = image[channel], result[channel]
-        copy_plane(plane, out)
+        if min(height, width) < 3:
+            copy_plane(plane, out)
+        else:
+            _clip_border(plane, out, top)
         for row in range(1, height - 1):
             for column in range(1, width - 1):
                 value = real(image, plane[row, column])
@@ -43,13 +59,18 @@ def sharpen_backward(image, gradient, result, magnitude):
     spread = np.zeros((height + 2, width + 2), result.dtype)  # what reaches each pixel's neighbours, with a border
     for channel in range(channels):
         plane, coming, out = image[channel], gradient[channel], result[channel]
-        copy_plane(coming, out)
+        if min(height, width) < 3:
+            copy_plane(coming, out)
+            continue
+        for row in range(height):
+            for column in range(0, width, 1 if row == 0 or row == height - 1 else width - 1):
+                out[row, column] = coming[row, column] if passes(plane[row, column], zero, one) else zero
         for row in range(1, height - 1):
             one_row = zero
             for column in range(1, width - 1):
                 detail = (nine * plane[row, column] - _box(plane, row, column)) * thirteenth
                 output = plane[row, column] + amount * detail
-                passed = coming[row, column] if (output >= zero) & (output <= one) else zero
+                passed = coming[row, column] if passes(output, zero, one) else zero
                 one_row += passed * detail
                 out[row, column] = passed
                 spread[row + 1, column + 1] = amount * passed * thirteenth

@@ -1,11 +1,29 @@
-"""Pixels that are read at the border of the image, and outside: not all of their four neighbours are there."""
+"""Pixels that are read at the border of the image, and outside: not all of their four neighbours are there.
+
+All pixels of an image with NaN or infinity are read like this, because of what its neighbours' weights say.
+"""
 
 import math
 from typing import no_type_check
 
 from numba import njit
 
-from augrad.ops.compiled.values import real, stored
+from augrad.ops.compiled.values import is_finite, real, stored
+from augrad.ops.geometric import COUNTS, HALFWAY
+
+
+@njit(nogil=True, inline="always")
+@no_type_check
+def nearest_pixel(position):
+    """The rule of `augrad.ops.geometric`."""
+    return math.floor(position + (0.5 + HALFWAY))
+
+
+@njit(nogil=True, inline="always")
+@no_type_check
+def _counting(weight, value):
+    """weight * value, but 0 for what is not finite and does not count."""
+    return weight * value if weight > COUNTS or is_finite(value) else 0.0
 
 
 @njit(nogil=True)
@@ -36,9 +54,9 @@ def at_border(image, result, row, column, x, y, fill):
     above, below, north, south = _pair(y, height)
     coverage = (west + east) * (north + south)
     for channel in range(channels):
-        upper = west * image[channel, above, left] + east * image[channel, above, right]
-        lower = west * image[channel, below, left] + east * image[channel, below, right]
-        value = north * upper + south * lower
+        upper = _counting(west, image[channel, above, left]) + _counting(east, image[channel, above, right])
+        lower = _counting(west, image[channel, below, left]) + _counting(east, image[channel, below, right])
+        value = _counting(north, upper) + _counting(south, lower)
         if fill != 0:
             value = coverage * (value - fill) + fill
         result[channel, row, column] = stored(result, value)

@@ -27,5 +27,7 @@ SAMPLE_PAIRING = 22
 CODES = {name.lower(): number for name, number in list(globals().items()) if name.isupper() and name != "COPY"}
 """By the operation's name."""
 
+WITHOUT_MAGNITUDE = (COPY, HORIZONTAL_FLIP, VERTICAL_FLIP, GRAYSCALE, INVERT, AUTO_CONTRAST, EQUALIZE)
+
 SEPARATE = HUE
 """From here on operations have kernels of their own, which take no time to compile where nobody draws them."""

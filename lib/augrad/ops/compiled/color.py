@@ -16,12 +16,12 @@ from augrad.ops.compiled.codes import (
     SOLARIZE,
     SOLARIZE_ADD,
 )
-from augrad.ops.compiled.values import clip, copy_plane, real
+from augrad.ops.compiled.values import clip, copy_plane, passes, real
 
 RED, GREEN, BLUE = LUMA
 
 
-@njit(nogil=True, fastmath=True)
+@njit(nogil=True, fastmath={"contract", "nsz", "reassoc"})
 @no_type_check
 def mean_luma(image):
     """The mean grey value."""
@@ -44,25 +44,30 @@ def enhance(image, result, code, magnitude):
     channels, height, width = image.shape
     zero, one = real(image, 0), real(image, 1)
     amount = real(image, magnitude)
-    if code == BRIGHTNESS or code == CONTRAST or channels == 1:
-        if code == BRIGHTNESS:
-            shift = zero
-        elif code == CONTRAST:
-            shift = -amount * real(image, mean_luma(image))
-        else:  # no colours
-            amount, shift = zero, zero
+    gain = one + amount
+    if code == BRIGHTNESS or code == CONTRAST:
+        shift = -amount * real(image, mean_luma(image)) if code == CONTRAST else zero
         for channel in range(channels):
             for row in range(height):
                 for column in range(width):
-                    value = image[channel, row, column]
-                    result[channel, row, column] = clip(value + (amount * value + shift), zero, one)
+                    result[channel, row, column] = clip(gain * image[channel, row, column] + shift, zero, one)
+        return
+    if channels == 1:  # no colours
+        copy_plane(image[0], result[0])
         return
     red, green, blue = real(image, RED), real(image, GREEN), real(image, BLUE)
-    gain, share = (zero, one) if code == GRAYSCALE else (one + amount, -amount)
+    if code == GRAYSCALE:
+        for row in range(height):
+            for column in range(width):
+                grey = red * image[0, row, column] + green * image[1, row, column] + blue * image[2, row, column]
+                result[0, row, column] = clip(grey, zero, one)
+        copy_plane(result[0], result[1])
+        copy_plane(result[0], result[2])
+        return
     for row in range(height):
         for column in range(width):
             r, g, b = image[0, row, column], image[1, row, column], image[2, row, column]
-            grey = share * (red * r + green * g + blue * b)
+            grey = -amount * (red * r + green * g + blue * b)
             result[0, row, column] = clip(gain * r + grey, zero, one)
             result[1, row, column] = clip(gain * g + grey, zero, one)
             result[2, row, column] = clip(gain * b + grey, zero, one)
@@ -75,18 +80,19 @@ def enhance_backward(image, gradient, result, code, magnitude):
     channels, height, width = image.shape
     zero, one = real(image, 0), real(image, 1)
     amount, total = real(image, magnitude), 0.0
-    if code == BRIGHTNESS or code == CONTRAST or channels == 1:
+    if channels == 1 and (code == COLOR or code == GRAYSCALE):
+        copy_plane(gradient[0], result[0])
+        return 0.0
+    if code == BRIGHTNESS or code == CONTRAST:
         mean = real(image, mean_luma(image)) if code == CONTRAST else zero
-        if code == COLOR or code == GRAYSCALE:
-            amount = zero
         passed = 0.0
         for channel in range(channels):
             for row in range(height):
                 one_row, passed_row = zero, zero
                 for column in range(width):
                     value = image[channel, row, column]
-                    output = value + amount * (value - mean)
-                    coming = gradient[channel, row, column] if (output >= zero) & (output <= one) else zero
+                    output = (one + amount) * value - amount * mean
+                    coming = gradient[channel, row, column] if passes(output, zero, one) else zero
                     result[channel, row, column] = coming + amount * coming
                     one_row += coming * (value - mean)
                     passed_row += coming
@@ -100,7 +106,7 @@ def enhance_backward(image, gradient, result, code, magnitude):
                 for row in range(height):
                     for column in range(width):
                         result[channel, row, column] += moved
-        return 0.0 if code == COLOR or code == GRAYSCALE else total
+        return total
     red, green, blue = real(image, RED), real(image, GREEN), real(image, BLUE)
     gain, share = (zero, one) if code == GRAYSCALE else (one + amount, -amount)
     for row in range(height):
@@ -109,12 +115,13 @@ def enhance_backward(image, gradient, result, code, magnitude):
             r, g, b = image[0, row, column], image[1, row, column], image[2, row, column]
             luma = red * r + green * g + blue * b
             grey = share * luma
-            new_r = gain * r + grey
-            to_r = gradient[0, row, column] if (new_r >= zero) & (new_r <= one) else zero
-            new_g = gain * g + grey
-            to_g = gradient[1, row, column] if (new_g >= zero) & (new_g <= one) else zero
-            new_b = gain * b + grey
-            to_b = gradient[2, row, column] if (new_b >= zero) & (new_b <= one) else zero
+            # Nothing is multiplied by 0 that may not be finite.
+            new_r = gain * r + grey if code == COLOR else grey
+            to_r = gradient[0, row, column] if passes(new_r, zero, one) else zero
+            new_g = gain * g + grey if code == COLOR else grey
+            to_g = gradient[1, row, column] if passes(new_g, zero, one) else zero
+            new_b = gain * b + grey if code == COLOR else grey
+            to_b = gradient[2, row, column] if passes(new_b, zero, one) else zero
             common = share * (to_r + to_g + to_b)
             result[0, row, column] = gain * to_r + red * common
             result[1, row, column] = gain * to_g + green * common
@@ -127,19 +134,22 @@ def enhance_backward(image, gradient, result, code, magnitude):
 @njit(nogil=True, fastmath={"nsz"})
 @no_type_check
 def extremes(plane):
-    """The lowest and the highest value of one channel: of each column first, many at once."""
+    """The lowest and the highest value of one channel, NaN where one is: of each column first, many at once."""
     height, width = plane.shape
-    lows, highs = np.empty(width, plane.dtype), np.empty(width, plane.dtype)
+    lows, highs, sums = np.empty(width, plane.dtype), np.empty(width, plane.dtype), np.empty(width, plane.dtype)
     for column in range(width):
-        lows[column], highs[column] = plane[0, column], plane[0, column]
+        lows[column], highs[column], sums[column] = plane[0, column], plane[0, column], plane[0, column]
     for row in range(1, height):
         for column in range(width):
             value = plane[row, column]
             lows[column], highs[column] = min(lows[column], value), max(highs[column], value)
-    low, high = lows[0], highs[0]
-    for column in range(width):
+            sums[column] += value
+    low, high, total = lows[0], highs[0], sums[0]
+    for column in range(1, width):
         low, high = min(low, lows[column]), max(high, highs[column])
-    return low, high
+        total += sums[column]
+    # A sum is NaN where one value is, or two are infinities whose difference is NaN: comparisons pass over them.
+    return (total, total) if total != total else (low, high)
 
 
 @njit(nogil=True, fastmath={"nsz"})
@@ -169,6 +179,11 @@ def stretch_backward(image, gradient, result):
         if spread == 0:
             copy_plane(gradient[channel], result[channel])
             continue
+        if spread != spread:
+            for row in range(height):
+                for column in range(width):
+                    result[channel, row, column] = spread
+            continue
         at_low, at_high, lows, highs = 0.0, 0.0, 0, 0
         one = real(image, 1)
         gain = one / spread
@@ -185,7 +200,7 @@ def stretch_backward(image, gradient, result):
             at_low += low_row
             at_high -= high_row
         at_low, at_high = real(image, at_low / spread / lows), real(image, at_high / spread / highs)
-        zero = real(image, 0)
+        zero = (at_low + at_high) * real(image, 0)  # NaN where the range is infinite
         for row in range(height):
             for column in range(width):
                 value = image[channel, row, column]
@@ -219,9 +234,17 @@ def equalize(image, result):
     zero, peak = real(image, 0), real(image, 255)
     for channel in range(channels):
         histogram = np.zeros(256, np.int64)
+        missing = False
         for row in range(height):
             for column in range(width):
-                levels[row, column] = np.int32(clip(np.rint(image[channel, row, column] * peak), zero, peak))
+                value = image[channel, row, column]
+                missing |= value != value
+                levels[row, column] = np.int32(clip(np.rint(value * peak), zero, peak)) if value == value else 0
+        if missing:
+            for row in range(height):
+                for column in range(width):
+                    result[channel, row, column] = real(image, np.nan)
+            continue
         for row in range(height):
             for column in range(width):
                 histogram[levels[row, column]] += 1
@@ -261,15 +284,15 @@ def remap(image, result, code, magnitude):
     """invert, solarize, solarize_add, posterize: curves that need nothing but the value."""
     zero, one, half, peak = real(image, 0), real(image, 1), real(image, 0.5), real(image, 255)
     amount, step = real(image, magnitude), real(image, step_of(bits_of(magnitude)))
-    threshold = amount if amount < 1 else real(image, np.inf)
+    inverts = amount < 1
     for channel in range(image.shape[0]):
         for row in range(image.shape[1]):
             for column in range(image.shape[2]):
                 value = image[channel, row, column]
                 if code == INVERT:
-                    output = one - value
+                    output = clip(one - value, zero, one)
                 elif code == SOLARIZE:
-                    output = one - value if value >= threshold else value
+                    output = one - value if (value >= amount) & inverts else value
                 elif code == SOLARIZE_ADD:
                     output = clip(value + amount, zero, one) if value < half else value
                 else:
@@ -283,7 +306,7 @@ def remap_backward(image, gradient, result, code, magnitude):
     """As `warp_backward`, with the surrogates of the operations."""
     zero, one, half, peak = real(image, 0), real(image, 1), real(image, 0.5), real(image, 255)
     amount, window, total = real(image, magnitude), real(image, SOLARIZE_WINDOW), 0.0
-    threshold = amount if amount < 1 else real(image, np.inf)
+    inverts = amount < 1
     bits = bits_of(magnitude)
     more, fewer = min(bits + 1, 8), max(bits - 1, 1)
     finer, coarser = real(image, step_of(more)), real(image, step_of(fewer))
@@ -295,14 +318,14 @@ def remap_backward(image, gradient, result, code, magnitude):
                 value, coming = image[channel, row, column], gradient[channel, row, column]
                 passed = coming
                 if code == INVERT:
-                    passed = -coming
+                    passed = -coming if passes(one - value, zero, one) else zero
                 elif code == SOLARIZE:
-                    passed = -coming if value >= threshold else coming
+                    passed = -coming if (value >= amount) & inverts else coming
                     near = abs(value - amount) <= window
                     one_row += coming * (2 * value - one) * slope if near else zero
                 elif code == SOLARIZE_ADD:
                     moved = value + amount
-                    passed = coming if (value >= half) | ((moved >= zero) & (moved <= one)) else zero
+                    passed = coming if passes(moved, zero, one) or not value < half else zero
                     one_row += passed if value < half else zero
                 else:
                     one_row += coming * (posterized(value, finer, peak) - posterized(value, coarser, peak)) * slope

@@ -14,8 +14,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from augrad.ops.compiled.codes import SAMPLE_PAIRING, SEPARATE
+from augrad.ops.compiled.codes import SAMPLE_PAIRING, SEPARATE, WITHOUT_MAGNITUDE
 from augrad.ops.compiled.threads import on_all_threads
+from augrad.ops.meaning import Meaning
 from augrad.ops.mix import partners
 
 
@@ -191,6 +192,7 @@ def apply_compiled(
 
     images: on the CPU, floating point or uint8. magnitude: with its sign, in absolute units. others [B, C, H, W]: what
     images are paired with, the type of `images`. Differentiable once in images, others and magnitudes.
+    Raises UserError for 8-bit images whose magnitude is NaN.
     """
     computed = torch.float32 if images.dtype in (torch.float16, torch.bfloat16) else images.dtype
     mixes = bool((codes == SAMPLE_PAIRING).any())
@@ -198,6 +200,8 @@ def apply_compiled(
     partner = torch.stack([partners(len(images), one[:, :1], images.device) for one in draw]) if mixes else codes
     magnitude = magnitude.to(torch.float64).contiguous()
     draw = torch.nn.functional.pad(draw.to(torch.float64), (0, max(0, 2 - draw.shape[2])), value=0.5)
+    if images.dtype == torch.uint8 and np.isnan(given := magnitude.detach().numpy()).any():
+        Meaning().require(given[~np.isin(codes.numpy(), WITHOUT_MAGNITUDE)], "a policy", eight_bits=True)
     drawn = _Drawn(codes.contiguous(), partner, draw.contiguous(), fill, interpolation == "nearest")
     if images.dtype == computed:
         images = images.contiguous()

@@ -9,7 +9,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from augrad.ops.compiled.values import clip, real, shade, shaded
+from augrad.ops.compiled.values import clip, passes, real, shade, shaded
 
 
 @njit(nogil=True, fastmath={"nsz"})
@@ -18,6 +18,9 @@ def _on_the_wheel(image, r, g, b, turn):
     """(highest value, spread, divisor, numerator of the hue, position on the wheel)."""
     one, two, four = real(image, 1), real(image, 2), real(image, 4)
     highest = max(max(r, g), b)
+    total = r + g + b
+    if total != total:
+        highest = total  # NaN: comparisons pass over it
     spread = highest - min(min(r, g), b)
     divisor = spread if spread > real(image, 1e-20) else one
     numerator = g - b if highest == r else (b - r if highest == g else r - g)
@@ -34,7 +37,7 @@ def _share(image, position, offset):
     k = k - six * np.floor(k / six)
     rest = real(image, 4) - k
     least = min(k, rest)
-    slope = (one if k < rest else -one) if (least >= zero) & (least <= one) else zero
+    slope = (one if k < rest else -one) if passes(least, zero, one) else zero
     return clip(least, zero, one), slope
 
 

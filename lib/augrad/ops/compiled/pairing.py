@@ -4,7 +4,7 @@ from typing import no_type_check
 
 from numba import njit
 
-from augrad.ops.compiled.values import clip, real, shade, shaded
+from augrad.ops.compiled.values import clip, passes, real, shade, shaded
 
 
 @njit(nogil=True, fastmath={"nsz"})
@@ -32,7 +32,7 @@ def pair_backward(image, other, gradient, result, magnitude):
             for column in range(width):
                 value, its = image[channel, row, column], other[channel, row, column]
                 output = value + weight * (its - value)
-                coming = gradient[channel, row, column] if (output >= zero) & (output <= one) else zero
+                coming = gradient[channel, row, column] if passes(output, zero, one) else zero
                 result[channel, row, column] = coming - weight * coming
                 one_row += coming * (its - value)
             total += one_row
@@ -50,5 +50,5 @@ def add_to_other(image, other, gradient, to_other, magnitude):
             for column in range(width):
                 value, its = image[channel, row, column], other[channel, row, column]
                 output = value + weight * (its - value)
-                coming = gradient[channel, row, column] if (output >= zero) & (output <= one) else zero
+                coming = gradient[channel, row, column] if passes(output, zero, one) else zero
                 to_other[channel, row, column] += weight * coming

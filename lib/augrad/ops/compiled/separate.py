@@ -2,12 +2,14 @@
 
 from typing import no_type_check
 
+import numpy as np
 from numba import njit
 
 from augrad.ops.compiled.blur import blur, blur_backward
-from augrad.ops.compiled.codes import GAUSSIAN_BLUR, HUE, SAMPLE_PAIRING
+from augrad.ops.compiled.codes import GAUSSIAN_BLUR, HUE, SAMPLE_PAIRING, SEPARATE
 from augrad.ops.compiled.hue import turn_hue, turn_hue_backward
 from augrad.ops.compiled.pairing import add_to_other, pair, pair_backward
+from augrad.ops.compiled.values import without_magnitude
 
 
 @no_type_check
@@ -24,6 +26,8 @@ def separate_kernels(sources, cache):
         _ = sources
         for index in range(len(images)):
             image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
+            if code < SEPARATE or without_magnitude(result, code, magnitude):
+                continue
             if code == HUE:
                 turn_hue(image, result, magnitude)
             elif code == GAUSSIAN_BLUR:
@@ -39,7 +43,11 @@ def separate_kernels(sources, cache):
         for index in range(len(images)):
             image, gradient, result = images[index], gradients[index], results[index]
             code, magnitude = codes[index], magnitudes[index]
-            if code == HUE:
+            if code < SEPARATE:
+                continue
+            if without_magnitude(result, code, magnitude):
+                to_magnitudes[index] = np.nan
+            elif code == HUE:
                 to_magnitudes[index] = turn_hue_backward(image, gradient, result, magnitude)
             elif code == GAUSSIAN_BLUR:
                 to_magnitudes[index] = blur_backward(image, gradient, result, magnitude)

@@ -10,7 +10,7 @@ from numba import njit, uintp
 
 from augrad.ops.compiled.border import at_border, at_border_backward, outside
 from augrad.ops.compiled.matrices import matrix_derivative, matrix_in_pixels
-from augrad.ops.compiled.values import clear, real, stored
+from augrad.ops.compiled.values import all_finite, clear, real, stored
 
 
 @njit(nogil=True)
@@ -37,12 +37,12 @@ def shift(image, result, code, magnitude, fill):
     channels, height, width = image.shape
     _, b, c, _, _, f = matrix_in_pixels(code, magnitude, height, width)
     top, upper, lower, bottom, y0, fraction = _along(f, height, True)
-    down, south = real(image, fraction), 0 if fraction == 0 else 1
+    down, south, finite = real(image, fraction), 0 if fraction == 0 else 1, all_finite(image)
     for row in range(height):
         near, first, last, far, x0, fraction = _along(b * row + c, width, True)
         if row < top or row >= bottom:
             far = near
-        if row < upper or row >= lower:
+        if row < upper or row >= lower or not finite:
             first, last = far, far
         outside(result, row, 0, near, fill)
         outside(result, row, far, width, fill)

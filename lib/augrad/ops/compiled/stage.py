@@ -2,6 +2,7 @@
 
 from typing import no_type_check
 
+import numpy as np
 from numba import njit, uintp
 
 from augrad.ops.compiled.area import cut, cut_backward, sharpen, sharpen_backward
@@ -34,7 +35,7 @@ from augrad.ops.compiled.color import (
 )
 from augrad.ops.compiled.eight_bits import by_table, recolor
 from augrad.ops.compiled.shift import shift, shift_backward
-from augrad.ops.compiled.values import copy_plane
+from augrad.ops.compiled.values import copy_plane, without_magnitude
 from augrad.ops.compiled.warp import warp, warp_nearest
 from augrad.ops.compiled.warp_backward import warp_backward, warp_nearest_backward
 
@@ -73,7 +74,7 @@ def kernels(sources, cache):
         _ = sources
         for index in range(len(images)):
             image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
-            if code >= SEPARATE:
+            if code >= SEPARATE or without_magnitude(result, code, magnitude):
                 continue
             if code == COPY:
                 _copy(image, result)
@@ -135,6 +136,9 @@ def kernels(sources, cache):
             image, gradient, result = images[index], gradients[index], results[index]
             code, magnitude = codes[index], magnitudes[index]
             if code >= SEPARATE:
+                continue
+            if without_magnitude(result, code, magnitude):
+                to_magnitudes[index] = np.nan
                 continue
             found = 0.0
             if code == COPY or code == EQUALIZE:

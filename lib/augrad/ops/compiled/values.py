@@ -6,6 +6,8 @@ import numpy as np
 from numba import njit, types, uintp
 from numba.extending import overload
 
+from augrad.ops.compiled.codes import WITHOUT_MAGNITUDE
+
 
 def real(image, value):
     """`value` in the type that `image` is computed in."""
@@ -107,7 +109,41 @@ def _readable(image):
 @njit(nogil=True, inline="always")
 @no_type_check
 def clip(value, low, high):
-    return min(max(value, low), high)
+    """NaN stays: it is larger and smaller than nothing."""
+    return low if value < low else (high if value > high else value)
+
+
+@njit(nogil=True, inline="always")
+@no_type_check
+def passes(value, low, high):
+    """Whether `clip` lets the gradient through: also that of NaN, which is not clipped."""
+    return not ((value < low) | (value > high))
+
+
+@njit(nogil=True, inline="always")
+@no_type_check
+def is_finite(value):
+    return value - value == 0
+
+
+def all_finite(image):
+    """Whether no pixel is NaN or infinite."""
+
+
+@overload(all_finite)
+@no_type_check
+def _all_finite(image):
+    if image.dtype == types.uint8:
+        return lambda image: True
+
+    @njit(nogil=True, fastmath={"nsz", "reassoc"})
+    def total(image):
+        found, numbers = real(image, 0), image.reshape(image.size)
+        for place in range(len(numbers)):
+            found += numbers[place]
+        return found
+
+    return lambda image: is_finite(total(image))
 
 
 @njit(nogil=True)
@@ -117,6 +153,19 @@ def copy_plane(plane, result):
     for row in range(plane.shape[0]):
         for column in range(plane.shape[1]):
             result[row, column] = plane[row, column]
+
+
+@njit(nogil=True)
+@no_type_check
+def without_magnitude(result, code, magnitude):
+    """Whether an operation that has a magnitude has been given none, NaN or infinity; then `result` becomes NaN."""
+    if is_finite(magnitude) or code in WITHOUT_MAGNITUDE:
+        return False
+    for channel in range(result.shape[0]):
+        for row in range(result.shape[1]):
+            for column in range(result.shape[2]):
+                result[channel, row, column] = real(result, np.nan)
+    return True
 
 
 @njit(nogil=True)

@@ -5,9 +5,9 @@ from typing import no_type_check
 import numpy as np
 from numba import njit, uintp
 
-from augrad.ops.compiled.border import at_border, outside
+from augrad.ops.compiled.border import at_border, nearest_pixel, outside
 from augrad.ops.compiled.matrices import interior, matrix_in_pixels, touched
-from augrad.ops.compiled.values import readable, real, stored
+from augrad.ops.compiled.values import all_finite, readable, real, stored
 
 ONE = uintp(1)
 
@@ -20,7 +20,7 @@ def warp_nearest(image, result, code, magnitude, fill):
     a, b, c, d, e, f = matrix_in_pixels(code, magnitude, height, width)
     for row in range(height):
         for column in range(width):
-            x, y = np.rint(a * column + b * row + c), np.rint(d * column + e * row + f)
+            x, y = nearest_pixel(a * column + b * row + c), nearest_pixel(d * column + e * row + f)
             inside = 0 <= x < width and 0 <= y < height
             for channel in range(channels):
                 value = real(image, image[channel, int(y), int(x)]) if inside else real(image, fill)
@@ -35,10 +35,11 @@ def warp(image, result, code, magnitude, fill):
     matrix = matrix_in_pixels(code, magnitude, height, width)
     a, b, c, d, e, f = matrix
     pixels, below, upright = readable(image), uintp(width), a == 1 and b == 0 and c == 0
+    finite = all_finite(image)
     at, rights, downs = np.empty(width, np.int32), np.empty(width, pixels.dtype), np.empty(width, pixels.dtype)
     for row in range(height):
         near, far = touched(matrix, row, height, width)
-        first, last = interior(matrix, row, height, width, near, far)
+        first, last = interior(matrix, row, height, width, near, far) if finite else (far, far)
         outside(result, row, 0, near, fill)
         outside(result, row, far, width, fill)
         for column in range(near, first):

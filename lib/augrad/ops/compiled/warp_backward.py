@@ -5,7 +5,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit, uintp
 
-from augrad.ops.compiled.border import at_border_backward
+from augrad.ops.compiled.border import at_border_backward, nearest_pixel
 from augrad.ops.compiled.matrices import interior, matrix_derivative, matrix_in_pixels, touched
 from augrad.ops.compiled.values import clear, readable, real
 from augrad.ops.compiled.warp import ONE
@@ -21,7 +21,7 @@ def warp_nearest_backward(gradient, result, code, magnitude):
         clear(result[channel])
     for row in range(height):
         for column in range(width):
-            x, y = np.rint(a * column + b * row + c), np.rint(d * column + e * row + f)
+            x, y = nearest_pixel(a * column + b * row + c), nearest_pixel(d * column + e * row + f)
             if 0 <= x < width and 0 <= y < height:
                 for channel in range(channels):
                     result[channel, int(y), int(x)] += gradient[channel, row, column]

@@ -10,7 +10,7 @@ import triton.language as tl
 
 import triton
 from augrad.ops.fused.blur import transposed_weight
-from augrad.ops.fused.forward import affine, hue_position, hue_wheel, inside_square, sharpened
+from augrad.ops.fused.forward import affine, colour_of, grey_of, hue_position, hue_wheel, inside_square, sharpened
 from augrad.ops.fused.kernel import kernel
 from augrad.ops.fused.pixels import (
     AUTO_CONTRAST,
@@ -37,11 +37,13 @@ from augrad.ops.fused.pixels import (
     blur_weight,
     clamp01,
     coverage,
-    luma,
+    is_finite,
+    lost,
     luma_weight,
     matrix,
     matrix_slope,
     nearest,
+    nearest_pixel,
     passes,
     place_of,
     posterized,
@@ -58,11 +60,11 @@ from augrad.ops.fused.statistics import contrast_mean
 @triton.jit
 @no_type_check
 def warp_gradient(
-    gradient, target, pixel, row, column, valid, size, kind, m, height, width,
+    gradient, target, pixel, row, column, valid, size, kind, m, broken, height, width,
     FILL: tl.constexpr, NEAREST: tl.constexpr, CHANNELS: tl.constexpr, COMPUTE: tl.constexpr,
 ):  # fmt: skip
     """The transpose of the resampling: all output pixels whose reading position is next to an input pixel."""
-    a, b, s, c, d, t = matrix(kind, m, height, width)
+    a, b, s, c, d, t = matrix(kind, m, height, width)  # of the type of m: double for the nearest pixel
     middle_x, middle_y = (width - 1) * 0.5, (height - 1) * 0.5
     u, v = column - middle_x - s, row - middle_y - t
     # The matrix's determinant is 1. Positions within one pixel of (u, v) come from a parallelogram around its origin.
@@ -79,7 +81,7 @@ def warp_gradient(
             read_x = a * (x - middle_x) + b * (y - middle_y) + (s + middle_x)
             read_y = c * (x - middle_x) + d * (y - middle_y) + (t + middle_y)
             if NEAREST:
-                hit = (nearest(read_x) == column) & (nearest(read_y) == row)
+                hit = (nearest_pixel(read_x) == column) & (nearest_pixel(read_y) == row)
                 weight = tl.where(hit, 1.0, 0.0).to(COMPUTE)
             else:
                 weight = tl.maximum(1 - tl.abs(read_x - column), 0.0) * tl.maximum(1 - tl.abs(read_y - row), 0.0)
@@ -91,10 +93,10 @@ def warp_gradient(
             if CHANNELS == 3:
                 green += weight * read(place + size, there, COMPUTE)
                 blue += weight * read(place + 2 * size, there, COMPUTE)
-    write(target + pixel, red, valid)
+    write(target + pixel, red + broken, valid)
     if CHANNELS == 3:
-        write(target + size + pixel, green, valid)
-        write(target + 2 * size + pixel, blue, valid)
+        write(target + size + pixel, green + broken, valid)
+        write(target + 2 * size + pixel, blue + broken, valid)
 
 
 @triton.jit
@@ -139,7 +141,7 @@ def warp_slope(
 
 @triton.jit
 @no_type_check
-def hue_gradient(source, gradient, target, pixel, size, valid, m, COMPUTE: tl.constexpr, IMAGES: tl.constexpr):
+def hue_gradient(source, gradient, target, pixel, size, valid, m, broken, COMPUTE: tl.constexpr, IMAGES: tl.constexpr):
     """Writes the image's gradient; returns the magnitude's."""
     red, green = read(source + pixel, valid, COMPUTE), read(source + size + pixel, valid, COMPUTE)
     blue = read(source + 2 * size + pixel, valid, COMPUTE)
@@ -166,6 +168,8 @@ def hue_gradient(source, gradient, target, pixel, size, valid, m, COMPUTE: tl.co
     of_red += tl.where(is_red, by_highest, 0.0) + tl.where(low_red, by_lowest, 0.0)
     of_green += tl.where(is_green, by_highest, 0.0) + tl.where(low_green, by_lowest, 0.0)
     of_blue += tl.where(is_blue, by_highest, 0.0) + tl.where(low_blue, by_lowest, 0.0)
+    broken += tl.where(highest == highest, 0.0, highest)
+    of_red, of_green, of_blue = of_red + broken, of_green + broken, of_blue + broken
     if IMAGES:
         write(target + pixel, of_red, valid)
         write(target + size + pixel, of_green, valid)
@@ -176,8 +180,9 @@ def hue_gradient(source, gradient, target, pixel, size, valid, m, COMPUTE: tl.co
 @triton.jit
 @no_type_check
 def sharpness_gradient(
-    source, gradient, target, pixel, row, column, valid, height, width, m, COMPUTE: tl.constexpr, IMAGES: tl.constexpr
-):
+    source, gradient, target, pixel, row, column, valid, height, width, m, broken,
+    COMPUTE: tl.constexpr, IMAGES: tl.constexpr,
+):  # fmt: skip
     """One channel: writes the image's gradient; returns the magnitude's."""
     before = sharpened(source, row, column, height, width, valid, m, COMPUTE)
     own = tl.where(passes(before), read(gradient + pixel, valid, COMPUTE), 0.0)
@@ -190,7 +195,7 @@ def sharpness_gradient(
             let_through = passes(sharpened(source, y, x, height, width, there, m, COMPUTE))
             around += tl.where(let_through, read(gradient + y * width + x, there, COMPUTE), 0.0)
         amount = m * (9 / 13)
-        write(target + pixel, own + tl.where(inner, amount * own, 0.0) - amount / 9 * around, valid)
+        write(target + pixel, own + tl.where(inner, amount * own, 0.0) - amount / 9 * around + broken, valid)
     detail = sharpened(source, row, column, height, width, valid, m * 0 + 1, COMPUTE) - read(
         source + pixel, valid, COMPUTE
     )
@@ -251,6 +256,9 @@ def stage_gradient_kernel(
     valid = pixel < size
     kind = tl.load(kinds + tl.load(chosen + image) + 1)
     m = tl.load(magnitude + image * magnitude_stride).to(COMPUTE)
+    broken = lost(kind, m)
+    exact = tl.where(is_finite(m), tl.load(magnitude + image * magnitude_stride).to(tl.float64), 0.0)
+    m = tl.where(is_finite(m), m, 0.0)
     source = images + image * CHANNELS * size
     gradient += image * CHANNELS * size
     target = image_gradient + image * CHANNELS * size
@@ -274,7 +282,8 @@ def stage_gradient_kernel(
                 valid,
                 size,
                 kind,
-                m,
+                exact if NEAREST else m,
+                broken,
                 height,
                 width,
                 FILL,
@@ -294,29 +303,30 @@ def stage_gradient_kernel(
             for channel in tl.static_range(CHANNELS):
                 by_mean -= m * total_of(sums, (image * CHANNELS + channel) * 4, splits, SPLITS).to(COMPUTE) / size
         gain, grey, offset = affine(kind, m, mean)
-        level = luma(source + pixel, size, valid, CHANNELS, COMPUTE)
+        level = grey_of(kind, source + pixel, size, valid, CHANNELS, COMPUTE)
         shared = slope
         middle = tl.where(kind == COLOR, level, mean)
         for channel in tl.static_range(CHANNELS):
-            values = read(source + channel * size + pixel, valid, COMPUTE)
+            values = colour_of(kind, source + channel * size + pixel, valid, COMPUTE)
             own = read(gradient + channel * size + pixel, valid, COMPUTE)
             own = tl.where(passes(gain * values + (grey * level + offset)), own, 0.0)
             shared += own
             slope += own * (values - middle)
         if (kind == INVERT) | (kind == GRAYSCALE):
-            slope *= 0
+            slope = tl.zeros([BLOCK], COMPUTE)
         shared = grey * shared + tl.where(valid, by_mean, 0.0)
         for channel in tl.static_range(CHANNELS if IMAGES else 0):
-            values = read(source + channel * size + pixel, valid, COMPUTE)
+            values = colour_of(kind, source + channel * size + pixel, valid, COMPUTE)
             own = read(gradient + channel * size + pixel, valid, COMPUTE)
             own = tl.where(passes(gain * values + (grey * level + offset)), own, 0.0)
-            write(target + channel * size + pixel, gain * own + luma_weight(channel, CHANNELS) * shared, valid)
+            moved = gain * own + luma_weight(channel, CHANNELS) * shared
+            write(target + channel * size + pixel, moved + broken, valid)
     elif (kind == SHARPNESS) | (kind == GAUSSIAN_BLUR):
         if kind == SHARPNESS:
             for channel in tl.static_range(CHANNELS):
                 slope += sharpness_gradient(
                     source + channel * size, gradient + channel * size, target + channel * size,
-                    pixel, row, column, valid, height, width, m, COMPUTE, IMAGES,
+                    pixel, row, column, valid, height, width, m, broken, COMPUTE, IMAGES,
                 )  # fmt: skip
         else:
             sigma, weights, weights_slope = blur_scale(m)
@@ -336,7 +346,7 @@ def stage_gradient_kernel(
                 slope += tl.where(m >= 0.025, change * own, 0.0)
     elif kind == HUE:
         if CHANNELS == 3:
-            slope = hue_gradient(source, gradient, target, pixel, size, valid, m, COMPUTE, IMAGES)
+            slope = hue_gradient(source, gradient, target, pixel, size, valid, m, broken, COMPUTE, IMAGES)
     else:
         place = pixel
         if kind == HORIZONTAL_FLIP:
@@ -349,17 +359,17 @@ def stage_gradient_kernel(
             if kind == AUTO_CONTRAST:
                 plane = image * CHANNELS + channel
                 lowest, highest = range_of(statistics, plane * 3 + 1, splits, SPLITS)
-                if highest > lowest:
+                if highest != lowest:  # NaN, too
                     by_lowest = total_of(sums, plane * 4, splits, SPLITS)
                     by_lowest /= total_of(sums, plane * 4 + 2, splits, SPLITS)
                     by_highest = total_of(sums, plane * 4 + 1, splits, SPLITS)
                     by_highest /= total_of(sums, plane * 4 + 3, splits, SPLITS)
-                    own = own / (highest - lowest)
+                    own = own / (highest - lowest) + (by_lowest + by_highest) * 0  # NaN where the range is infinite
                     own += tl.where(values == lowest, by_lowest, 0.0) + tl.where(values == highest, by_highest, 0.0)
             elif kind == SOLARIZE:
                 near = tl.abs(values - m) <= WINDOW
                 slope += tl.where(near, own * (2 * values - 1) / (2 * WINDOW), 0.0)
-                own = tl.where(values >= tl.where(m < 1, m, float("inf")), -own, own)
+                own = tl.where(values >= m, tl.where(m < 1, -own, own), own)
             elif kind == SOLARIZE_ADD:
                 dark = values < 0.5
                 own = tl.where(dark & (passes(values + m) == 0), 0.0, own)
@@ -382,6 +392,6 @@ def stage_gradient_kernel(
                     write(other_gradient + (image * CHANNELS + channel) * size + pixel, m * own, valid)
                 own = (1 - m) * own
             if IMAGES:
-                write(target + channel * size + pixel, own, valid)
+                write(target + channel * size + pixel, own + broken, valid)
     if MAGNITUDES:
-        tl.store(slopes + program, tl.sum(slope))
+        tl.store(slopes + program, tl.sum(slope) + broken)

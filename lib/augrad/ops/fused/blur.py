@@ -6,7 +6,17 @@ import triton.language as tl
 
 import triton
 from augrad.ops.fused.kernel import kernel
-from augrad.ops.fused.pixels import GAUSSIAN_BLUR, RADIUS, blur_scale, blur_weight, read, reflected, write
+from augrad.ops.fused.pixels import (
+    GAUSSIAN_BLUR,
+    RADIUS,
+    blur_scale,
+    blur_weight,
+    is_finite,
+    lost,
+    read,
+    reflected,
+    write,
+)
 
 
 @kernel
@@ -101,6 +111,8 @@ def row_blur_gradient_kernel(
         valid = pixel < height * width
         row, column = pixel // width, pixel % width
         m = tl.load(magnitude + image * magnitude_stride).to(COMPUTE)
+        broken = lost(GAUSSIAN_BLUR, m)
+        m = tl.where(is_finite(m), m, 0.0)
         sigma, weights, slope = blur_scale(m)
         by_sigma = tl.zeros([BLOCK], COMPUTE)
         for channel in tl.static_range(CHANNELS):
@@ -116,7 +128,7 @@ def row_blur_gradient_kernel(
                 total += weight * tl.load(gradient + plane + pixel + step, mask=near, other=0.0)
             by_sigma += change * tl.load(gradient + plane + pixel, mask=valid, other=0.0)
             if IMAGES:
-                write(image_gradient + plane + pixel, total, valid)
+                write(image_gradient + plane + pixel, total + broken, valid)
         if MAGNITUDES:
             added = tl.where(m >= 0.025, tl.sum(by_sigma), 0.0)
             tl.store(slopes + program, tl.load(slopes + program) + added)

@@ -30,10 +30,15 @@ from augrad.ops.fused.pixels import (
     blur_scale,
     blur_weight,
     clamp01,
+    counting,
     coverage,
+    is_finite,
+    level_of,
+    lost,
     luma,
     matrix,
     nearest,
+    nearest_pixel,
     place_of,
     posterized,
     range_of,
@@ -70,9 +75,25 @@ def affine(kind, strength, mean):
 
 @triton.jit
 @no_type_check
+def colour_of(kind, pointers, mask, COMPUTE: tl.constexpr):
+    """What `affine` takes the gain of: nothing is multiplied by 0 that may not be finite."""
+    return tl.where(kind == GRAYSCALE, 0.0, read(pointers, mask, COMPUTE))
+
+
+@triton.jit
+@no_type_check
+def grey_of(kind, pointers, size, mask, CHANNELS: tl.constexpr, COMPUTE: tl.constexpr):
+    """The same for the grey value."""
+    return tl.where((kind == COLOR) | (kind == GRAYSCALE), luma(pointers, size, mask, CHANNELS, COMPUTE), 0.0)
+
+
+@triton.jit
+@no_type_check
 def hue_position(red, green, blue):
     """Highest value, spread, a divisor that is not 0, the position on the wheel before and after its third's offset."""
     highest = tl.maximum(tl.maximum(red, green), blue)
+    missing = (red != red) | (green != green) | (blue != blue)
+    highest = tl.where(missing, float("nan"), highest)  # comparisons pass over it
     spread = highest - tl.minimum(tl.minimum(red, green), blue)
     divisor = tl.where(spread > 1e-20, spread, 1.0)
     is_red, is_green = highest == red, highest == green
@@ -140,23 +161,27 @@ def stage_kernel(
     valid = pixel < size
     kind = tl.load(kinds + tl.load(chosen + image) + 1)
     m = tl.load(magnitude + image * magnitude_stride).to(COMPUTE)
+    broken = lost(kind, m)
+    exact = tl.where(is_finite(m), tl.load(magnitude + image * magnitude_stride).to(tl.float64), 0.0)
+    m = tl.where(is_finite(m), m, 0.0)
     source = images + image * CHANNELS * size
     target = output + image * CHANNELS * size
     draw += image * draw_stride
     row, column = pixel // width, pixel % width
 
     if (kind >= SHEAR_X) & (kind <= ROTATE):
-        a, b, s, c, d, t = matrix(kind, m, height, width)
+        # The nearest pixel in double precision, as everywhere: rounding must not decide which one it is.
+        a, b, s, c, d, t = matrix(kind, exact if NEAREST else m, height, width)
         middle_x, middle_y = (width - 1) * 0.5, (height - 1) * 0.5
         x, y = column - middle_x, row - middle_y
         read_x, read_y = a * x + b * y + (s + middle_x), c * x + d * y + (t + middle_y)
         if NEAREST:
-            read_x, read_y = nearest(read_x), nearest(read_y)
+            read_x, read_y = nearest_pixel(read_x), nearest_pixel(read_y)
             there = valid & (read_x >= 0) & (read_x <= width - 1) & (read_y >= 0) & (read_y <= height - 1)
             place = place_of(read_y, read_x, width, there)
             for channel in tl.static_range(CHANNELS):
                 values = read(source + channel * size + place, there, COMPUTE)
-                write(target + channel * size + pixel, tl.where(there, values, FILL), valid)
+                write(target + channel * size + pixel, tl.where(there, values, FILL) + broken, valid)
         else:
             left, has_left, has_right, left_weight, right_weight = taps(read_x, width)
             top, has_top, has_bottom, top_weight, bottom_weight = taps(read_y, height)
@@ -164,28 +189,28 @@ def stage_kernel(
             place = place_of(top, left, width, (has_left | has_right) & (has_top | has_bottom))
             for channel in tl.static_range(CHANNELS):
                 corner = source + channel * size + place
-                upper = left_weight * read(corner, has_top & has_left, COMPUTE)
-                upper += right_weight * read(corner + 1, has_top & has_right, COMPUTE)
-                lower = left_weight * read(corner + width, has_bottom & has_left, COMPUTE)
-                lower += right_weight * read(corner + width + 1, has_bottom & has_right, COMPUTE)
-                values = top_weight * upper + bottom_weight * lower
+                upper = counting(left_weight, read(corner, has_top & has_left, COMPUTE))
+                upper += counting(right_weight, read(corner + 1, has_top & has_right, COMPUTE))
+                lower = counting(left_weight, read(corner + width, has_bottom & has_left, COMPUTE))
+                lower += counting(right_weight, read(corner + width + 1, has_bottom & has_right, COMPUTE))
+                values = counting(top_weight, upper) + counting(bottom_weight, lower)
                 if FILL != 0:
                     values = coverage(read_x, width) * coverage(read_y, height) * (values - FILL) + FILL
-                write(target + channel * size + pixel, values, valid)
+                write(target + channel * size + pixel, values + broken, valid)
     elif (kind >= BRIGHTNESS) & (kind <= GRAYSCALE):
         mean = m * 0
         if kind == CONTRAST:
             mean = contrast_mean(statistics, image, size, splits, CHANNELS, SPLITS).to(COMPUTE)
         gain, grey, offset = affine(kind, m, mean)
-        shift = grey * luma(source + pixel, size, valid, CHANNELS, COMPUTE) + offset
+        shift = grey_of(kind, source + pixel, size, valid, CHANNELS, COMPUTE) * grey + offset
         for channel in tl.static_range(CHANNELS):
-            values = read(source + channel * size + pixel, valid, COMPUTE)
-            write(target + channel * size + pixel, clamp01(gain * values + shift), valid, DOWN=True)
+            values = colour_of(kind, source + channel * size + pixel, valid, COMPUTE)
+            write(target + channel * size + pixel, clamp01(gain * values + shift) + broken, valid, DOWN=True)
     elif (kind == SHARPNESS) | (kind == GAUSSIAN_BLUR):
         if kind == SHARPNESS:
             for channel in tl.static_range(CHANNELS):
                 values = sharpened(source + channel * size, row, column, height, width, valid, m, COMPUTE)
-                write(target + channel * size + pixel, clamp01(values), valid)
+                write(target + channel * size + pixel, clamp01(values) + broken, valid)
         else:
             sigma, weights, slope = blur_scale(m)
             for channel in tl.static_range(CHANNELS):
@@ -194,7 +219,7 @@ def stage_kernel(
                 for step in range(-RADIUS, RADIUS + 1):
                     weight, _ = blur_weight(step, sigma, weights, slope)
                     total += weight * tl.load(across + reflected(row + step, height) * width, mask=valid, other=0.0)
-                write(target + channel * size + pixel, total, valid)
+                write(target + channel * size + pixel, total + broken, valid)
     elif kind == HUE:
         if CHANNELS == 3:
             red, green = read(source + pixel, valid, COMPUTE), read(source + size + pixel, valid, COMPUTE)
@@ -203,7 +228,7 @@ def stage_kernel(
             for channel in tl.static_range(3):
                 k = hue_wheel(position, m, 5 - 2 * channel)
                 values = highest - spread * clamp01(tl.minimum(k, 4 - k))
-                write(target + channel * size + pixel, values, valid)
+                write(target + channel * size + pixel, values + broken, valid)
     else:
         place = pixel
         if kind == HORIZONTAL_FLIP:
@@ -215,15 +240,14 @@ def stage_kernel(
             if kind == AUTO_CONTRAST:
                 lowest, highest = range_of(statistics, (image * CHANNELS + channel) * 3 + 1, splits, SPLITS)
                 spread = (highest - lowest).to(COMPUTE)
-                if spread > 0:
+                if spread != 0:  # NaN, too
                     values = clamp01((values - lowest.to(COMPUTE)) / spread)
             elif kind == EQUALIZE:
-                level = tl.minimum(tl.maximum(nearest(values * 255), 0), 255).to(tl.int32)
                 curve = curves + (image * CHANNELS + channel) * 256
-                levelled = tl.load(curve + level, mask=valid, other=0.0).to(COMPUTE)
+                levelled = tl.load(curve + level_of(values), mask=valid, other=0.0).to(COMPUTE)
                 values = tl.where(levelled < 0, values, levelled)
             elif kind == SOLARIZE:
-                values = tl.where(values >= tl.where(m < 1, m, float("inf")), 1 - values, values)
+                values = tl.where(values >= m, tl.where(m < 1, 1 - values, values), values)
             elif kind == SOLARIZE_ADD:
                 values = tl.where(values < 0.5, clamp01(values + m), values)
             elif kind == POSTERIZE:
@@ -234,4 +258,4 @@ def stage_kernel(
             elif kind == SAMPLE_PAIRING:
                 other = others + (tl.load(partner + image) * CHANNELS + channel) * size + pixel
                 values = clamp01(values + m * (read(other, valid, COMPUTE) - values))
-            write(target + channel * size + pixel, values, valid)
+            write(target + channel * size + pixel, values + broken, valid)

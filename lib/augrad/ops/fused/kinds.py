@@ -32,6 +32,9 @@ _NAMES = (
 KINDS = {name: number for number, name in enumerate(_NAMES, 1)}
 """Number of each operation that a kernel knows; 0 copies the image."""
 
+NO_EFFECT = len(_NAMES) + 1
+"""Copies the image: its operation has no effect on images of that kind, but a magnitude, which may be NaN."""
+
 _NO_COLOUR = frozenset(("color", "grayscale", "hue"))
 
 
@@ -47,7 +50,7 @@ def policy_ops(plan: Arrangement) -> tuple[Op | None, ...]:
 
 
 def kinds_of(ops: tuple[Op | None, ...], channels: int, shortest: int) -> tuple[int, ...]:
-    """For each of `policy_ops`: its kind, 0 where the image stays as it is or the plain path takes over.
+    """For each of `policy_ops`: its kind, 0 where the image stays as it is (NO_EFFECT) or the plain path takes over.
 
     channels, shortest: of the images; shortest is their shorter side in pixels.
     """
@@ -56,6 +59,8 @@ def kinds_of(ops: tuple[Op | None, ...], channels: int, shortest: int) -> tuple[
         if op is None or not has_kernel(op):
             return 0
         no_effect = (channels == 1 and op.name in _NO_COLOUR) or (shortest < 3 and op.name == "sharpness")
-        return 0 if no_effect else KINDS[op.name]
+        if no_effect:
+            return NO_EFFECT if op.has_magnitude else 0
+        return KINDS[op.name]
 
     return tuple(map(kind, ops))

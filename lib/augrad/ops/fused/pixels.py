@@ -8,6 +8,7 @@ import triton
 from augrad.ops.color import LUMA, SOLARIZE_WINDOW
 from augrad.ops.filters import BLUR_RADIUS
 from augrad.ops.fused.kinds import KINDS
+from augrad.ops.geometric import COUNTS, HALFWAY
 
 SHEAR_X = tl.constexpr(KINDS["shear_x"])
 SHEAR_Y = tl.constexpr(KINDS["shear_y"])
@@ -36,6 +37,8 @@ RED = tl.constexpr(LUMA[0])
 GREEN = tl.constexpr(LUMA[1])
 BLUE = tl.constexpr(LUMA[2])
 WINDOW = tl.constexpr(SOLARIZE_WINDOW)
+COUNT = tl.constexpr(COUNTS)
+TIE = tl.constexpr(HALFWAY)
 RADIUS = tl.constexpr(BLUR_RADIUS)
 DEGREE = tl.constexpr(0.017453292519943295)
 
@@ -58,7 +61,7 @@ def nearest(values):
     below = tl.floor(values)
     rest = values - below
     odd = below - 2 * tl.floor(below * 0.5)
-    return tl.where(rest > 0.5, below + 1, tl.where(rest < 0.5, below, below + odd))
+    return tl.where(rest == 0.5, below + odd, tl.where(rest > 0.5, below + 1, below))
 
 
 @triton.jit
@@ -76,14 +79,44 @@ def write(pointers, values, mask, DOWN: tl.constexpr = False):
 @triton.jit
 @no_type_check
 def clamp01(values):
-    return tl.minimum(tl.maximum(values, 0.0), 1.0)
+    """NaN stays."""
+    return tl.where(values < 0, 0.0, tl.where(values > 1, 1.0, values))
 
 
 @triton.jit
 @no_type_check
 def passes(values):
-    """Whether clamping to [0, 1] lets the gradient through."""
-    return (values >= 0) & (values <= 1)
+    """Whether clamping to [0, 1] lets the gradient through: also that of NaN."""
+    return ((values < 0) | (values > 1)) == 0
+
+
+@triton.jit
+@no_type_check
+def is_finite(values):
+    return tl.abs(values) < float("inf")
+
+
+@triton.jit
+@no_type_check
+def counting(weight, values):
+    """weight * values, but 0 for what is not finite and does not count (`augrad.ops.geometric.COUNTS`)."""
+    return tl.where((weight > COUNT) | is_finite(values), weight * values, 0.0)
+
+
+@triton.jit
+@no_type_check
+def lost(kind, magnitude):
+    """To add to what is computed: NaN where an operation that has a magnitude was given NaN or infinity, else 0."""
+    ignored = (kind == HORIZONTAL_FLIP) | (kind == VERTICAL_FLIP) | (kind == GRAYSCALE) | (kind == INVERT)
+    ignored = ignored | (kind == AUTO_CONTRAST) | (kind == EQUALIZE) | (kind == 0)
+    return tl.where(ignored | is_finite(magnitude), 0.0, float("nan")).to(magnitude.dtype)
+
+
+@triton.jit
+@no_type_check
+def nearest_pixel(position):
+    """The rule of `augrad.ops.geometric`."""
+    return tl.floor(position + (0.5 + TIE))
 
 
 @triton.jit
@@ -159,6 +192,14 @@ def coverage(position, count):
 
 @triton.jit
 @no_type_check
+def level_of(values):
+    """The nearest of 256 levels; 0 for NaN."""
+    levels = tl.minimum(tl.maximum(nearest(tl.where(values == values, values, 0.0) * 255), 0), 255)
+    return levels.to(tl.int32)
+
+
+@triton.jit
+@no_type_check
 def posterized(values, bits):
     """`bits`: a whole number."""
     step = (1 << (8 - bits.to(tl.int32))).to(values.dtype)
@@ -209,8 +250,12 @@ def total_of(partials, index, splits, SPLITS: tl.constexpr):
 @triton.jit
 @no_type_check
 def range_of(partials, index, splits, SPLITS: tl.constexpr):
-    """The least and the greatest value of a channel of an image, from the partial results at `index` and the next."""
+    """The least and the greatest value of a channel of an image, from the partial results at `index` and the next.
+
+    Both are NaN where the sum of the channel, before them, is: comparisons pass over NaN.
+    """
     part = tl.arange(0, SPLITS)
+    total = total_of(partials, index - 1, splits, SPLITS)
     lowest = tl.min(tl.load(partials + index * splits + part, mask=part < splits, other=float("inf")))
     highest = tl.max(tl.load(partials + (index + 1) * splits + part, mask=part < splits, other=float("-inf")))
-    return lowest, highest
+    return tl.where(total == total, lowest, total), tl.where(total == total, highest, total)

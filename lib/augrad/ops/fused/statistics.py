@@ -14,8 +14,8 @@ from augrad.ops.fused.pixels import (
     AUTO_CONTRAST,
     CONTRAST,
     EQUALIZE,
+    level_of,
     luma_weight,
-    nearest,
     passes,
     range_of,
     read,
@@ -81,15 +81,17 @@ def statistics_kernel(
                     pixel = first + tl.arange(0, BLOCK)
                     valid = pixel < stop
                     values = read(images + plane * size + pixel, valid, COMPUTE)
-                    levels = tl.minimum(tl.maximum(nearest(values * 255), 0), 255).to(tl.int32)
-                    counts += tl.histogram(levels, 256, mask=valid)
+                    counts += tl.histogram(level_of(values), 256, mask=valid & (values == values))
                 tl.store(histograms + (plane * splits + part) * 256 + tl.arange(0, 256), counts)
 
 
 @kernel
 @no_type_check
 def curve_kernel(histograms, curves, chosen, kinds, size, splits, CHANNELS: tl.constexpr, COMPUTE: tl.constexpr):
-    """curves [B, C, 256]: what each level becomes under `augrad.ops.equalize`; -1 throughout where nothing changes."""
+    """curves [B, C, 256]: what each level becomes under `augrad.ops.equalize`; -1 throughout where nothing changes.
+
+    NaN throughout where a pixel has no level.
+    """
     plane = tl.program_id(0).to(tl.int64)
     if tl.load(kinds + tl.load(chosen + plane // CHANNELS) + 1) == EQUALIZE:
         level = tl.arange(0, 256)
@@ -100,7 +102,8 @@ def curve_kernel(histograms, curves, chosen, kinds, size, splits, CHANNELS: tl.c
         step = (size - tl.sum(tl.where(level == last, counts, 0))) // 255
         below = tl.cumsum(counts, 0) - counts
         curve = tl.minimum((below + step // 2) // tl.maximum(step, 1), 255).to(COMPUTE) / 255
-        tl.store(curves + plane * 256 + level, tl.where(step == 0, -1.0, curve))
+        curve = tl.where(step == 0, -1.0, curve)
+        tl.store(curves + plane * 256 + level, tl.where(tl.sum(counts) == size, curve, float("nan")))
 
 
 @kernel
