@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from augrad.atomic import write_text
+from augrad.errors import UserError
 from augrad.policy import Policy
 from augrad.policy_file import parse_policy
 from augrad.policy_file.convert import policy_from_document
@@ -82,5 +84,9 @@ def write_table(lines: list[str], table: Path | None) -> None:
     text = "\n".join(lines) + "\n"
     if table is None:
         print(text)
-    else:
-        table.write_text(text)
+        return
+    try:
+        write_text(table, text)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None

@@ -6,16 +6,18 @@ import secrets
 from pathlib import Path
 
 from augrad.errors import UserError
+from augrad.paths import expanded
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     """Put `data` at `path`, all or nothing: the old content stays until the new one is whole and on the disk.
 
-    Missing folders are made; a symbolic link is written through; an existing file keeps its permissions. A kill can
-    leave a hidden `.<random>.tmp` beside the file, never a half-written file. Raises `UserError` naming the path when
-    the folder cannot be written to or the disk is full; what was at `path` before is then untouched.
+    A leading `~` is the user's home. Missing folders are made; a symbolic link is written through; an existing file
+    keeps its permissions. A kill can leave a hidden `.<random>.tmp` beside the file, never a half-written file. Raises
+    `UserError` naming the path when the folder cannot be written to or the disk is full; what was at `path` before is
+    then untouched.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(expanded(path)))
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")  # of its own length: a name may be as long as it can
     try:
         with contextlib.suppress(FileExistsError):  # not a folder: opening says so better

@@ -2,7 +2,17 @@
 
 
 class UserError(ValueError):
-    """What came is not what was expected; the message says both, and what to do. The command line exits with 2."""
+    """What came is not what was expected; the message says both, and what to do. The command line exits with 2.
+
+    As text it can be printed and written everywhere: bytes of a file's name that are no characters are escaped.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        try:
+            return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        except UnicodeEncodeError:  # half a surrogate pair that is no such byte
+            return text.encode("utf-8", "backslashreplace").decode()
 
 
 class PolicyFileError(UserError):

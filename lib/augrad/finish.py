@@ -1,14 +1,19 @@
 """What a run leaves for a person to look at: figures, the comparison, the report."""
 
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from augrad.data.pixels import to_float
 from augrad.data.types import Split
+from augrad.errors import UserError
 from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument
 from augrad.runs.metrics import read_metrics
@@ -16,6 +21,25 @@ from augrad.show.figures import comparison_figure, evolution_figure, examples_fi
 from augrad.show.report import write_report
 from augrad.show.statistics import ComparisonRow
 from augrad.show.style import save_figure
+
+
+@dataclass
+class Attempts:
+    """Things to make of a run whose work is done and kept: one that fails is noted, and the others are made."""
+
+    failed: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        """Within it, an error ends the attempt and nothing else; `failed` gets a line: `what`, and why."""
+        try:
+            yield
+        except UserError as error:
+            self.failed.append(f"{what}: {error}")
+        except Exception as error:  # of this code, of matplotlib: whatever it is, the run matters more
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            self.failed.append(f"{what}: {reason} ({place.filename}, line {place.lineno})")
 
 
 def draw_examples(policy: Policy, split: Split, seed: int, images: int = 6, draws: int = 8) -> tuple[Tensor, Tensor]:
@@ -29,34 +53,37 @@ def draw_examples(policy: Policy, split: Split, seed: int, images: int = 6, draw
 
 
 def write_figures(
-    directory: Path, policy: Policy, split: Split, seed: int, comparison: list[ComparisonRow] | None
+    directory: Path,
+    policy: Policy,
+    split: Split,
+    seed: int,
+    comparison: list[ComparisonRow] | None,
+    attempt: Attempts,
 ) -> dict[str, Path]:
-    """evolution, examples and, where there is one, comparison, as PNG files below `directory`/figures."""
-    folder = directory / "figures"
-    folder.mkdir(exist_ok=True)
-    before, after = draw_examples(policy, split, seed)
-    figures = {
-        "evolution": evolution_figure(read_metrics(directory / "metrics.jsonl")),
-        "examples": examples_figure(before, after),
+    """evolution, examples and, where there is one, comparison, as PNG files below `directory`/figures; those made."""
+    figures: dict[str, Callable[[], Figure]] = {
+        "evolution": lambda: evolution_figure(read_metrics(directory / "metrics.jsonl")),
+        "examples": lambda: examples_figure(*draw_examples(policy, split, seed)),
     }
     if comparison:
-        figures["comparison"] = comparison_figure(comparison)
-    paths = {name: folder / f"{name}.png" for name in figures}
+        figures["comparison"] = lambda: comparison_figure(comparison)
+    paths: dict[str, Path] = {}
     for name, figure in figures.items():
-        save_figure(figure, paths[name])
+        path = directory / "figures" / f"{name}.png"
+        with attempt(f"the figure {name}"):
+            save_figure(figure(), path)
+            paths[name] = path
     return paths
 
 
 def write_search_report(
-    directory: Path,
+    path: Path,
     document: PolicyDocument,
     figures: Mapping[str, Path],
     comparison: list[ComparisonRow] | None,
     summary: Mapping[str, Any],
     config_text: str,
-) -> Path:
-    """report.html in the run's directory."""
-    path = directory / "report.html"
-    rows = read_metrics(directory / "metrics.jsonl")
+) -> None:
+    """The report of the run in whose directory `path` lies."""
+    rows = read_metrics(path.parent / "metrics.jsonl")
     write_report(path, "Policy search", document, rows, figures, comparison, summary, config_text)
-    return path

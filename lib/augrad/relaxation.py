@@ -62,16 +62,22 @@ def call_generator(generator: torch.Generator | None, device: torch.device) -> t
     a stream. The number is read on the host: nothing waits for a GPU.
     None, which stands for the device's own global generator, inside `torch.compile` and while a CUDA graph is captured:
     no generator can be seeded there, and from that one every replay of the graph draws anew.
-    Raises UserError for a `generator` that is none.
+    Raises UserError for a `generator` that is none, and for one of the CPU while a CUDA graph is captured.
     """
+    capturing = device.type == "cuda" and not torch.compiler.is_compiling() and torch.cuda.is_current_stream_capturing()
     if generator is not None:
         if not isinstance(generator, torch.Generator):
             raise UserError(
                 f"generator: expected a torch.Generator, got {generator!r}; "
                 "torch.Generator().manual_seed(0) makes one from a seed"
             )
+        if capturing and generator.device.type == "cpu":
+            raise UserError(
+                "generator: expected one of the GPU while a CUDA graph is captured, got one of the CPU, whose numbers "
+                "every replay would repeat; register a GPU's with the graph, or give none"
+            )
         return generator
-    if torch.compiler.is_compiling() or (device.type == "cuda" and torch.cuda.is_current_stream_capturing()):
+    if capturing or torch.compiler.is_compiling():
         return None
     if torch._C._are_functorch_transforms_active():  # vmap's `randomness` is about the draws; the seed is one number
         with torch._C._DisableFuncTorch():

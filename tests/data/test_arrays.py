@@ -1,5 +1,6 @@
 import hashlib
 import io
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -129,10 +130,30 @@ def test_any_integer_labels(tmp_path, dtype):
     assert splits.train.labels.unique().tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("dtype", [str, object, "S9"])
+def test_the_advice_for_labels_that_are_texts_works(tmp_path, dtype):
+    names = np.array(["cat", "dog", "bird", "newt"])
+    train, val = names[labels(80)].astype(dtype), names[labels(28)[::-1]].astype(dtype)
+    with pytest.raises(UserError) as caught:
+        load_arrays(save(tmp_path, train_labels=train))
+    scope = {"numpy": np, "train_labels": train, "val_labels": val}
+    advice = str(caught.value)
+    exec(re.search(r"classes, train_labels = numpy.*?\)\, return_inverse=True\)", advice)[0], scope)
+    val_labels = eval(re.search(r"numpy\.searchsorted\(.*?\)\)", advice)[0], scope)
+    path = save(tmp_path, train_labels=scope["train_labels"], val_images=images(28, seed=1), val_labels=val_labels)
+    splits = load_arrays(path)
+    assert splits.class_count == 4
+    assert (np.sort(names.astype(dtype).astype(str))[val_labels] == val.astype(str)).all()
+
+
 def test_other_keys_compressed_files_and_home_are_fine(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     np.savez_compressed(
-        tmp_path / "x.npz", train_images=images(80), train_labels=labels(80), names=np.array(["a", "b"])
+        tmp_path / "x.npz",
+        train_images=images(80),
+        train_labels=labels(80),
+        names=np.array(["a", "b"]),
+        train_ids=labels(80),
     )
     assert len(load_arrays("~/x.npz").train) == 36
 
@@ -172,6 +193,8 @@ REFUSED = {
     ),
     "no labels of val": ({"val_images": images(9)}, "array val_labels, found the keys: .*val_images"),
     "no images of test": ({"test_labels": labels(9)}, "array test_images, found the keys"),
+    "misspelt set": ({"X_valid": images(9), "y_valid": labels(9)}, "only train_.*found the key X_valid; rename"),
+    "misspelt set of tests": ({"Test": images(9)}, "only train_.*found the key Test; rename"),
     "misspelt key": ({"validation_images": images(9)}, "only train_.*found the key validation_images; rename"),
     "images ndim": (
         {"train_images": images(80, 3)},
@@ -180,8 +203,25 @@ REFUSED = {
     "labels ndim": ({"train_labels": np.eye(80)}, r"train_labels \[N\].*shape \(80, 80\)"),
     "length": ({"train_labels": labels(79)}, "80 train_labels, one for each image, got 79"),
     "float labels": ({"train_labels": labels(80) * 1.0}, "integers in train_labels, got float64"),
-    "bool labels": ({"train_labels": labels(80, 2).astype(bool)}, "integers in train_labels, got bool"),
+    "bool labels": ({"train_labels": labels(80, 2).astype(bool)}, r"got bool; convert it with \.astype\(numpy.int64\)"),
     "text labels": ({"train_labels": labels(80).astype(str)}, "integers in train_labels, got <U"),
+    "bytes labels": ({"train_labels": labels(80).astype("S1")}, r"got \|S1; number the classes: .*numpy\.unique"),
+    "dates as labels": (
+        {"train_labels": labels(80).astype("datetime64[D]")},
+        r"got datetime64\[D\]; number the classes",
+    ),
+    "fractions as labels": ({"train_labels": labels(80) / 2}, "got float64; number the classes"),
+    "no number as label": ({"train_labels": with_value(labels(80) * 1.0, np.nan)}, "got float64; number the classes"),
+    "object labels": (
+        {"train_labels": labels(80).astype(str).astype(object)},
+        r"train_labels to be a plain numeric array.*; number the classes: .*numpy\.unique",
+    ),
+    "one-hot": ({"train_labels": np.eye(4)[labels(80)]}, r"got shape \(80, 4\); one-hot .*\.argmax\(axis=1\)"),
+    "a column of labels": ({"train_labels": labels(80)[:, None]}, r"\(80, 1\); train_labels\.reshape\(-1\)"),
+    "huge label": (
+        {"train_labels": with_value(labels(80).astype(np.uint64), 2**63 + 5)},
+        "train_labels from 0 up, got 9223372036854775813; number",
+    ),
     "negative": ({"train_labels": labels(80) - 1}, "train_labels from 0 up, got -1"),
     "gap": ({"train_labels": labels(80) * 2}, "labels up to 6 without 1, 3, 5; renumber"),
     "from one": ({"train_labels": labels(80) + 1}, "labels up to 4 without 0; renumber"),
@@ -199,7 +239,24 @@ REFUSED = {
     "floats to 255": ({"train_images": FLOATS * 255}, "floats of train_images in 0 .. 1, got 0.0 .. 255.0"),
     "below 0": ({"train_images": with_value(FLOATS, -0.25)}, "in 0 .. 1, got -0.25"),
     "infinity": ({"train_images": with_value(FLOATS, np.inf)}, "in 0 .. 1, got .*inf"),
-    "int64 images": ({"train_images": images(80).astype(np.int64)}, "uint8, or float in 0 .. 1, got int64"),
+    "int64 images": (
+        {"train_images": images(80).astype(np.int64)},
+        r"uint8, or float in 0 .. 1, got int64; convert them: train_images\.astype\(numpy\.uint8\)",
+    ),
+    "16-bit images": (
+        {"train_images": images(80).astype(np.uint16) * 257},
+        r"got uint16; convert them: \(train_images / 65535\)\.astype",
+    ),
+    "signed images": ({"train_images": images(80).astype(np.int16) - 100}, "they go from -100 to 155: rescale"),
+    "bool images": (
+        {"train_images": images(80) > 9},
+        r"got bool; convert them: train_images\.astype\(numpy\.uint8\) \* 255",
+    ),
+    "images of several sizes": (
+        {"train_images": np.array([*images(79), np.zeros((8, 8))], dtype=object)},
+        "several sizes have to be resized",
+    ),
+    "flat images": ({"train_images": images(80, 64)}, r"reshape\(-1, height, width\)"),
     "object images": (
         {"train_images": images(80).astype(object)},
         "train_images to be a plain numeric array.*Object arrays",
@@ -300,3 +357,13 @@ def test_nothing_is_unpickled(tmp_path):
     with pytest.raises(UserError, match="train_labels to be a plain numeric array"):
         load_arrays(path)
     assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", "caf\xe9 [x]=y".encode()])
+def test_any_name_will_do(tmp_path, name):
+    path = save(tmp_path, f"{os.fsdecode(name)}.npz")
+    load_arrays(path).name.encode()
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match="npz archive") as caught:
+        load_arrays(path)
+    str(caught.value).encode()

@@ -131,7 +131,7 @@ def test_svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"reduced": 600}, r"data\.reduced.*550"),
         ({"reduced": 0}, r"data\.reduced"),
-        ({"validation_fraction": 1.0}, r"data\.validation_fraction"),
+        ({"validation_fraction": 1.0}, r"validation_fraction: expected a number"),
         ({"selection_size": 5}, "selection"),
     ],
 )
@@ -156,3 +156,19 @@ def test_files_that_are_not_there_or_damaged(tmp_path: Path) -> None:
         file.write_bytes(content)
         with pytest.raises(UserError, match=words):
             load_published("fashion_mnist", tmp_path, selection_size=50)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("train-labels-idx1-ubyte", (np.arange(TRAIN - 1) % 10).astype(np.uint8)),
+        ("train-labels-idx1-ubyte", (np.arange(TRAIN) % 11).astype(np.uint8)),
+        ("train-images-idx3-ubyte", pixels(TRAIN, 28)),
+        ("train-images-idx3-ubyte", pixels(0, 28, 28)),
+    ],
+)
+def test_idx_files_that_do_not_belong_together(tmp_path: Path, name: str, array: np.ndarray) -> None:
+    write_fashion(tmp_path, compressed=False)
+    (tmp_path / name).write_bytes(idx(array))
+    with pytest.raises(UserError, match=r"expected images .* and labels .* from 0 to 9, got shapes .*; fetch"):
+        load_published("fashion_mnist", tmp_path, selection_size=50)

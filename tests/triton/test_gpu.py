@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from augrad import Policy
+from augrad import Policy, UserError
 from augrad.initial import initial_policy, random_policy
 from augrad.ops import names
 from augrad.ops.engine import engine, takes_kernels
@@ -141,6 +141,14 @@ def test_every_replay_of_a_graph_draws_anew(name: str) -> None:
             torch.testing.assert_close(policy(images, params=sample), output)
     assert not torch.equal(seen[0], seen[1])
     assert not torch.equal(seen[1], seen[2])
+
+
+def test_a_graph_cannot_draw_on_the_host() -> None:
+    policy, number = a_policy(), torch.zeros(1, device="cuda")
+    with torch.cuda.graph(torch.cuda.CUDAGraph()):
+        number.add_(1)  # a graph of nothing is warned of
+        with pytest.raises(UserError, match="every replay would repeat"):
+            policy.sample(BATCH, generator=torch.Generator())
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import cast
 
 from augrad import __version__
+from augrad.output import guarded_output, lost_output
 
 _COMMANDS = {
     "search": ("augrad.cli.search", "learn a policy", "augrad search data=digits search.steps=500"),
@@ -35,13 +36,17 @@ _USAGE = "usage: augrad COMMAND [arguments]   |   augrad --help   |   augrad --v
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit status; `arguments` None stands for `sys.argv[1:]`."""
-    command, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
-    if command in ("-h", "--help"):
-        print(_help())
-        return 0
-    if command in ("-V", "--version"):
-        print(f"augrad {__version__}")
-        return 0
+    with guarded_output():
+        return _main((sys.argv[1:] if arguments is None else arguments) or [""])
+
+
+def _main(arguments: list[str]) -> int:
+    command, *rest = arguments
+    if command in ("-h", "--help", "-V", "--version"):
+        print(_help() if command in ("-h", "--help") else f"augrad {__version__}")
+        if reason := lost_output():
+            print(f"augrad: standard output cannot be written: {reason}", file=sys.stderr)
+        return int(reason is not None)
     if command in _COMMANDS:
         # Imported here: a command's libraries take seconds to load, and `augrad --help` needs none of them.
         run = cast(Callable[[list[str]], int], import_module(_COMMANDS[command][0]).main)

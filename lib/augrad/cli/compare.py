@@ -3,17 +3,18 @@
 from functools import partial
 
 import hydra
-from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
-from rich.console import Console
 
 from augrad.cli.comparison import recorder
 from augrad.cli.configs import config_directory
-from augrad.cli.entry import run_entry_point
-from augrad.cli.parts import checked_seed, data_and_device, plain, policy_arm, recipe_of, standard_of
+from augrad.cli.entry import require_shown, run_entry_point
+from augrad.cli.parts import checked_seed, data_and_device, plain, policy_arm, recipe_of, standard_of, tracker_of
+from augrad.cli.quoting import shell_quoted
 from augrad.cli.run_directory import new_run, output_directory
 from augrad.compare import always, compare_policies
+from augrad.console import say
 from augrad.errors import UserError
+from augrad.finish import Attempts
 from augrad.show.figures import comparison_figure
 from augrad.show.statistics import ComparisonRow
 from augrad.show.style import save_figure
@@ -25,11 +26,16 @@ from augrad.train import check_recipe
 def _compare(config: DictConfig) -> None:
     """Train every policy on every seed, write comparison.json and its figure."""
     first, directory = checked_seed(config), output_directory()
-    names = [str(name) for name in config.policies] if isinstance(config.policies, ListConfig) else []
+    names = list(config.policies) if isinstance(config.policies, ListConfig) else []
     if names and config.policy.get("file"):
-        names.append(str(config.policy.file))
+        names.append(config.policy.file)
     if not names or len(set(names)) < len(names):
         raise UserError(f"policies: expected a list of different names or files, [none,a.json], got {config.policies}")
+    if strange := [name for name in names if not isinstance(name, str)]:
+        raise UserError(
+            f"policies: expected names or files, [none,a.json], got {strange[0]!r}; quote what is a file's name, "
+            "as in 'policies=[none,\"7\"]'"
+        )
     if not isinstance(config.seeds, int) or config.seeds < 1:
         raise UserError(f"seeds: expected a whole number of at least 1, got {config.seeds!r}")
     # Files are read once, before anything is trained: a mistake is told at once, and every seed sees the same policy.
@@ -39,18 +45,23 @@ def _compare(config: DictConfig) -> None:
     data, device = data_and_device(config)
     standard = standard_of(config)
     check_recipe(data, model, optimizer, settings, device, standard)
-    tracker = instantiate(config.tracker)
+    tracker = tracker_of(config)
     seeds = range(first, first + config.seeds)
+    attempt, figures = Attempts(), {}
     with new_run(config, directory, "comparison.json", "comparison.png"):
         tracker.start(plain(config), directory)
         record = recorder(directory, names, tracker)
         accuracies = compare_policies(arms, data, model, optimizer, settings, seeds, device, record, standard)
         rows = [ComparisonRow(name, values) for name, values in accuracies.items()]
-        save_figure(comparison_figure(rows, reference=names[-1]), directory / "comparison.png")
         means = {f"test_accuracy/{row.name}": sum(row.accuracies) / len(row.accuracies) for row in rows}
-        tracker.finish({"comparison": directory / "comparison.png"}, None, means)
-    Console().print(comparison_table(rows, reference=names[-1]))
-    Console().print(f"results in {directory}", highlight=False, soft_wrap=True)
+        with attempt("the figure comparison"):
+            save_figure(comparison_figure(rows, reference=names[-1]), directory / "comparison.png")
+            figures["comparison"] = directory / "comparison.png"
+        tracker.finish(figures, None, means)
+    with attempt("the table"):
+        say(comparison_table(rows, reference=names[-1]))
+    say(f"results in {shell_quoted(str(directory))}")
+    require_shown(attempt.failed)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,9 +4,8 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from rich.console import Console
-
 from augrad.atomic import write_text
+from augrad.console import say
 from augrad.runs.trackers import Tracker
 
 
@@ -14,13 +13,12 @@ def recorder(
     directory: Path, names: Iterable[str], tracker: Tracker | None = None
 ) -> Callable[[str, int, float], None]:
     """What `compare_policies` calls after each training: comparison.json holds what is done, by policy and seed."""
-    console = Console(stderr=True)
     kept: dict[str, dict[str, float]] = {name: {} for name in names}
 
     def record(name: str, seed: int, accuracy: float) -> None:
         kept[name][str(seed)] = accuracy
         write_text(directory / "comparison.json", json.dumps(kept, indent=2) + "\n")
-        console.print(f"  {name:8} seed {seed}: {accuracy:.3f}", highlight=False)
+        say(f"  {name:8} seed {seed}: {accuracy:.3f}", stderr=True)
         if tracker is not None:
             count = sum(len(seeds) for seeds in kept.values())
             tracker.log({"policy": name, "seed": seed, "test_accuracy": accuracy}, count)

@@ -1,6 +1,7 @@
 """What the commands have in common: how they end, and how a run is taken up again.
 
-Exit statuses: 0 success; 2 a user's mistake, told in one message; 1 a failure, with its traceback; 130 Ctrl-C.
+Exit statuses: 0 success; 2 a user's mistake, told in one message; 1 a failure, with its traceback, or work that is done
+and kept, of which something could not be shown (a figure, the report, what was to be printed); 130 Ctrl-C.
 """
 
 import contextlib
@@ -9,7 +10,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, redirect_stderr
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,13 +19,20 @@ from typing import Any, TextIO, cast
 import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.override_parser.types import Quote
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from augrad.cli import quoting
+from augrad.console import say
 from augrad.errors import UserError
+from augrad.output import guarded_output, lost_output
+from augrad.paths import expanded
 from augrad.runs.directory import RECORD, has_content, read_record
 
 SUCCESS, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -41,40 +49,82 @@ def run_entry_point(
         arguments: the command line after the command; None stands for `sys.argv[1:]`.
         resumable: whether `resume=DIR` is understood (see `resolve_resume`).
 
-    SystemExit passes: Hydra's `--help` and the like end with 0, wrong options with 2. `AUGRAD_FULL_ERROR=1` or
-    `HYDRA_FULL_ERROR=1` in the environment shows the traceback of a mistake, too.
+    Wrong options end with SystemExit, 2. `AUGRAD_FULL_ERROR=1` or `HYDRA_FULL_ERROR=1` in the environment shows the
+    traceback of a mistake, too.
     """
 
     def run() -> None:
-        given = sys.argv[1:] if arguments is None else arguments
+        given = _with_paths(sys.argv[1:] if arguments is None else arguments, resumable)
         require_own_record(given)
         resolved = resolve_resume(given) if resumable else given
-        multirun = get_args_parser().parse_known_args(resolved)[0].multirun
-        with _process_as_found(), _failed_job_as_note(shown=multirun):
+        options = get_args_parser().parse_known_args(resolved)[0]
+        with _process_as_found(), _failed_job_as_note(shown=options.multirun), _noted(options.overrides):
             sys.argv = [sys.argv[0] if arguments is None else program, *resolved]
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print otherwise
-            hydra_main()
+            try:
+                hydra_main()
+            except SystemExit as end:
+                if end.code:
+                    raise
+        if any((options.help, options.hydra_help, options.cfg, options.info, options.shell_completion)):
+            require_printed()
 
     return exit_status(run, program)
 
 
 def exit_status(run: Callable[[], Any], program: str) -> int:
-    """Calls `run` and returns the exit status for how it ended, having told a failure or mistake on standard error."""
+    """Calls `run` and returns the exit status for how it ended, having told a failure or mistake on standard error.
+
+    Nothing that is printed in it raises an error (see `augrad.output.guarded_output`).
+    """
+    with guarded_output():
+        return _exit_status(run, program)
+
+
+def _exit_status(run: Callable[[], Any], program: str) -> int:
     wants_traceback = any(os.environ.get(name, "0") != "0" for name in ("AUGRAD_FULL_ERROR", "HYDRA_FULL_ERROR"))
     try:
         run()
     except KeyboardInterrupt as error:
-        print(f"{program}: {str(error) or 'interrupted'}", file=sys.stderr)
+        say(f"{program}: {str(error) or 'interrupted'}", stderr=True)
         return INTERRUPTED
+    except Unfinished as error:
+        say(f"{program}: {error}", stderr=True)
+        return FAILURE
     except Exception as error:
         message = mistake_message(error)
         if message is None or wants_traceback:
             traceback.print_exception(error)
         if message is None:
             return FAILURE
-        print("\n".join([f"{program}: error: {message}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+        say("\n".join([f"{program}: error: {message}", *getattr(error, "__notes__", [])]), stderr=True)
         return MISTAKE
     return SUCCESS
+
+
+class Unfinished(RuntimeError):
+    """The work is done and kept, but something of it could not be shown; the message says what, in a line each."""
+
+
+def require_shown(failed: list[str]) -> None:
+    """For a run whose work is done and kept: raises Unfinished where something that shows it failed.
+
+    A run of a sweep says it and has its value: the others go on.
+    """
+    if not failed:
+        return
+    lines = "\n".join(f"  {line}" for line in failed)
+    told = f"the run is done and its results are kept; what could not be made:\n{lines}"
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        say(told, stderr=True)
+    else:
+        raise Unfinished(told)
+
+
+def require_printed() -> None:
+    """For a command that only prints: raises Unfinished where that is lost (a full disk, a closed stream)."""
+    if reason := lost_output():
+        raise Unfinished(f"standard output cannot be written: {reason}")
 
 
 def mistake_message(error: BaseException) -> str | None:
@@ -91,7 +141,15 @@ def mistake_message(error: BaseException) -> str | None:
             return f"{error}\n{_without_internals(str(error.__cause__))}"
         case UserError() | HydraException() | OmegaConfBaseException():
             return _without_internals(str(error))
-        case ValueError() if _raised_in(error, ("hydra._internal.utils",)):  # flags that exclude each other
+        case OSError() | ValueError() if _is_about_the_run_directory(error):
+            cause = error if isinstance(error, OSError) else error.__cause__
+            place = f"{cause.filename}: " if isinstance(cause, OSError) and cause.filename else ""
+            reason = getattr(cause, "strerror", None) or cause
+            return (
+                f"{place}cannot make the run directory there ({reason}); "
+                "choose another with hydra.run.dir=DIR, of a sweep hydra.sweep.dir=DIR"
+            )
+        case ValueError() if _raised_in(error, ("hydra",)):  # flags that exclude each other, a group without a choice
             return str(error)
         case TypeError() if _is_wrong_call(error):  # of a `_partial_` target, which Hydra calls late
             return str(error)
@@ -117,7 +175,10 @@ def _instantiation_message(error: InstantiationException) -> str | None:
         first = str(error).split(", set env var")[0]
         return f"{prefix}{first}: {cause}"
     while cause is not None:
+        # What a part was to be made of is the user's, and so is a file of theirs that cannot be reached.
         message = mistake_message(cause)
+        if isinstance(cause, OSError) and cause.filename is not None:
+            message = f"{cause.filename}: {cause.strerror}"
         if message is not None:
             return message if message.startswith(prefix) else prefix + message
         cause = cause.__cause__
@@ -135,9 +196,21 @@ def _is_wrong_call(error: TypeError) -> bool:
     return re.search(pattern, str(error)) is not None and _raised_in(error, callers)
 
 
-def _raised_in(error: BaseException, packages: tuple[str, ...]) -> bool:
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    module = frames[-1].f_globals.get("__name__", "") if frames else ""
+def _is_about_the_run_directory(error: BaseException) -> bool:
+    """Whether Hydra itself met the system's refusal: it makes the folder, and the configuration and log in it.
+
+    The refusal of a log comes as the ValueError of the library that opens it.
+    """
+    refused = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(refused, OSError) and _raised_in(error, ("hydra",), below=sys.stdlib_module_names)
+
+
+def _raised_in(error: BaseException, packages: tuple[str, ...], below: Container[str] = ()) -> bool:
+    """Whether one of the packages raised it, or what it called of the packages `below`."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    while modules and modules[-1].partition(".")[0] in below:
+        modules.pop()
+    module = modules[-1] if modules else ""
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
@@ -199,6 +272,44 @@ def _failed_job_as_note(shown: bool) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _noted(overrides: list[str]) -> Iterator[None]:
+    """Adds to a mistake what its overrides may have meant."""
+    try:
+        yield
+    except (UserError, HydraException) as error:
+        for note in quoting.notes(overrides):
+            error.add_note(note)
+        raise
+
+
+def _with_paths(arguments: list[str], resumable: bool) -> list[str]:
+    """The command line with every `~` where Hydra takes it (see `quoting.understood`).
+
+    Raises UserError for an override that Hydra cannot read, and where the current directory is gone.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(f"the current directory cannot be used ({error.strerror}); change to another") from error
+    options, _ = get_args_parser().parse_known_args(arguments)
+    overrides = options.overrides
+    starts = (index for index in range(len(arguments)) if arguments[index : index + len(overrides)] == overrides)
+    start = next(starts, None)
+    if start is not None and not options.shell_completion:
+        read = [o if resumable and _sets_resume(o) else quoting.understood(o) for o in overrides]
+        arguments = [*arguments[:start], *read, *arguments[start + len(overrides) :]]
+    for folder in (options.config_dir, options.config_path):
+        if folder is not None and folder.startswith("~"):
+            arguments = [
+                argument.removesuffix(folder) + str(expanded(folder))
+                if argument == folder or (argument.startswith("-") and argument.endswith(folder))
+                else argument
+                for argument in arguments
+            ]
+    return arguments
+
+
 def resolve_resume(arguments: list[str]) -> list[str]:
     """The command line with which the run of `resume=DIR` goes on; without a `resume=` the command line as it is.
 
@@ -215,17 +326,18 @@ def resolve_resume(arguments: list[str]) -> list[str]:
         return arguments
     if options.multirun:
         raise UserError("resume=DIR takes up one run and cannot be used with --multirun: leave one of them out")
-    directory = Path(directories[-1]).expanduser()
+    directory = expanded(directories[-1])
     if directory.name == "checkpoint.pt" and directory.is_file():
         directory = directory.parent
+    quoted = quoting.hydra_quoted(str(directory), Quote.single)
     recorded = [override for override in _recorded_overrides(directory) if not _sets_resume(override)]
     place = arguments.index(overrides[0])  # argparse wants all overrides side by side
     given = [argument for argument in arguments[place:] if not _sets_resume(argument)]
     return [
         *arguments[:place],
         *recorded,
-        f"resume={_quoted(directory)}",
-        f"hydra.run.dir={_quoted(directory)}",
+        f"resume={quoted}",
+        f"hydra.run.dir={quoted}",
         *given,
     ]
 
@@ -260,7 +372,12 @@ def _value_of(override: str) -> str | None:
         return typed
     if value is None or value == "":
         return None
-    return value if isinstance(value, str) else typed
+    if not isinstance(value, str):
+        return typed
+    try:
+        return str(OmegaConf.create({"resume": value}).resume)
+    except OmegaConfBaseException:  # an interpolation of the configuration, which is not there yet
+        return value
 
 
 def _recorded_overrides(directory: Path) -> list[str]:
@@ -290,8 +407,3 @@ def _is_untouched_search(directory: Path) -> bool:
     except yaml.YAMLError:
         return False
     return isinstance(config, dict) and "search" in config and not has_content(directory / "metrics.jsonl")
-
-
-def _quoted(path: Path) -> str:
-    """The path as one string of Hydra's grammar."""
-    return QuotedString(str(path), Quote.single).with_quotes()

@@ -19,9 +19,11 @@ from augrad.devices import find_device
 from augrad.errors import UserError
 from augrad.heaviest import heaviest
 from augrad.initial import initial_policy, random_policy
+from augrad.output import writable
 from augrad.policy import Policy
 from augrad.policy_file.convert import load_policy
 from augrad.regularizers.regularizer import Regularizer
+from augrad.runs.trackers import Guest, Tracker
 from augrad.settings import TrainSettings
 from augrad.training import ModelBuilder, OptimizerBuilder
 
@@ -72,6 +74,14 @@ def standard_of(config: DictConfig) -> StandardAugmentation:
     if not isinstance(found, StandardAugmentation):
         raise UserError(f"standard: expected crop_padding, flip, cutout and smallest_area, or null, got {given!r}")
     return found
+
+
+def tracker_of(config: DictConfig) -> Tracker:
+    """The tracker, which cannot stop the run. Raises UserError for what is none."""
+    found = instantiate(config.tracker)
+    if not isinstance(found, Tracker):
+        raise UserError(f"tracker: expected one with start, log and finish, or tracker=none, got {config.tracker!r}")
+    return Guest(found)
 
 
 def data_and_device(config: DictConfig) -> tuple[Splits, torch.device]:
@@ -131,10 +141,22 @@ def provenance(config: DictConfig, data: Splits, metrics: Mapping[str, Any]) -> 
         "torch": torch.__version__,
         "git": _git_revision(),
         "seed": config.seed,
-        "config": plain(config),
-        "data": {"name": data.name, "sha256": data.sha256},
+        "config": _unicode(plain(config)),
+        "data": {"name": _unicode(data.name), "sha256": data.sha256},
         "metrics": dict(metrics),
     }
+
+
+def _unicode(value: Any) -> Any:
+    """The same with bytes of file names that are no UTF-8 escaped: a policy file is Unicode text."""
+    match value:
+        case str():
+            return writable(value)
+        case list():
+            return [_unicode(item) for item in value]
+        case dict():
+            return {_unicode(key): _unicode(item) for key, item in value.items()}
+    return value
 
 
 def _git_revision() -> str | None:

@@ -3,9 +3,8 @@
 import argparse
 from difflib import unified_diff
 
-from rich.console import Console
-
-from augrad.cli.entry import exit_status
+from augrad.cli.entry import exit_status, require_printed
+from augrad.console import say
 from augrad.policy_file import PolicyDocument, format_policy
 from augrad.policy_file.convert import load_policy, read_document
 from augrad.show.table import policy_table
@@ -36,13 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
             return
         documents = [read_document(source) for source in options.policy]  # what they name is not imported
         if options.command == "show":
-            Console().print(policy_table(documents[0]))
+            say(policy_table(documents[0]))
         else:
             first, second = options.policy
             before, after = map(_lines, documents)
             lines = list(unified_diff(before, after, first, second, lineterm="", n=1))
             different = bool(lines)
-            print("\n".join(lines) if lines else "the policies do the same")
+            say("\n".join(lines) if lines else "the policies do the same")
+        require_printed()
 
     return exit_status(run, f"augrad policy {options.command}") or int(different)
 

@@ -10,10 +10,11 @@ import os
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from augrad.cli.entry import mistake_message
@@ -36,7 +37,7 @@ class RunLog(logging.FileHandler):
     """The log file of a run. Messages wait until `accept` opens it, at the first one."""
 
     def __init__(self, filename: str) -> None:
-        super().__init__(filename, encoding="utf-8", delay=True)
+        super().__init__(filename, encoding="utf-8", errors="backslashreplace", delay=True)
         self._waiting: list[logging.LogRecord] | None = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -53,7 +54,17 @@ class RunLog(logging.FileHandler):
 
 
 def output_directory() -> Path:
-    """The absolute path of the run directory. Raises UserError where Hydra was told to write into it itself."""
+    """The absolute path of the run directory.
+
+    Raises UserError where Hydra was told to write into it itself, and for a `~` from a configuration file, which Hydra
+    takes for a name (on the command line it is the user's home).
+    """
+    key = "hydra.sweep.dir" if HydraConfig.get().mode == RunMode.MULTIRUN else "hydra.run.dir"
+    told = cast(DictConfig, HydraConfig.instance().cfg)
+    if (given := str(OmegaConf.select(told, key))).startswith("~"):
+        with contextlib.suppress(OSError):
+            os.removedirs(given)  # as far as Hydra made them, for they are empty
+        raise UserError(f"{key}: expected no ~ in a configuration file, got {given}; write ${{oc.env:HOME}} for it")
     if HydraConfig.get().output_subdir is not None:
         raise UserError(
             f"hydra.output_subdir: expected null, got {HydraConfig.get().output_subdir}; the configuration of a run is "

@@ -10,11 +10,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from augrad.cli.comparison import recorder
 from augrad.cli.configs import config_directory
-from augrad.cli.entry import run_entry_point
+from augrad.cli.entry import require_shown, run_entry_point
 from augrad.cli.parts import (
     checked_seed,
     data_and_device,
@@ -27,15 +26,19 @@ from augrad.cli.parts import (
     settings_of,
     standard_of,
     starting_policy,
+    tracker_of,
 )
+from augrad.cli.quoting import shell_quoted
 from augrad.cli.run_directory import output_directory, started_in
 from augrad.cli.search_run import Interrupted, SearchRun
 from augrad.compare import always, compare_policies
+from augrad.console import say
 from augrad.data.types import Splits
 from augrad.errors import UserError
-from augrad.finish import write_figures, write_search_report
+from augrad.finish import Attempts, write_figures, write_search_report
 from augrad.initial import random_policy
 from augrad.learnable import anything_learnable
+from augrad.paths import expanded
 from augrad.policy import Policy
 from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
@@ -59,7 +62,7 @@ def resumed_from(config: DictConfig, directory: Path) -> Path:
     """The working directory for the run's relative paths. Raises UserError unless `resume` is null or `directory`."""
     if config.resume is None:
         return Path.cwd()
-    given = Path(HydraConfig.get().runtime.cwd) / Path(str(config.resume)).expanduser()
+    given = Path(HydraConfig.get().runtime.cwd) / expanded(str(config.resume))
     if os.path.realpath(given) != os.path.realpath(directory):
         raise UserError(
             f"resume={config.resume}: a run goes on in its own directory, got hydra.run.dir={directory}; leave "
@@ -93,7 +96,7 @@ def _search_in(config: DictConfig, directory: Path) -> float:
     if not anything_learnable(start):
         words = "search: nothing of this policy can be learned: its weights, probabilities and magnitudes are fixed, "
         words += "or not among policy.learn; the classifier is trained with the policy as it is"
-        Console(stderr=True).print(words, highlight=False)
+        say(words, stderr=True)
     state = new_state(
         parts.objective.model(model, data, seed, device),
         start.to(device),
@@ -102,13 +105,15 @@ def _search_in(config: DictConfig, directory: Path) -> float:
         parts,
     )
     random_over = deepcopy(start).cpu()
-    with SearchRun(directory, config, state, parts, instantiate(config.tracker)) as run:
+    with SearchRun(directory, config, state, parts, tracker_of(config)) as run:
         run_search(state, parts, run)
         run.end()
         if run.interrupted():
             raise Interrupted(directory, state.step)
         policy = exported(state.best_policy(), config)
         run.write_policy()
+        if settings.keep_model:
+            save_model(state.model, directory / "model.pt")
         comparison = _compare(config, directory, data, random_over, policy) if config.compare is not None else None
         _show(config, directory, run, data, policy, comparison)
     return state.best_loss
@@ -127,7 +132,7 @@ def _compare(config: DictConfig, directory: Path, data: Splits, start: Policy, l
     model, optimizer, settings = recipe_of(config)
     seeds = [1000 + config.seed * 100 + index for index in range(config.compare.seeds)]  # apart from the search's own
     words = f"comparison: 3 policies x {len(seeds)} seeds x {settings.epochs} epochs"
-    Console(stderr=True).print(words, highlight=False)
+    say(words, stderr=True)
     arms = {"none": always(None), "random": lambda seed: random_policy(start, seed), "learned": always(learned)}
     device = data.train.images.device
     record, standard = recorder(directory, arms), standard_of(config)
@@ -149,20 +154,23 @@ def _show(
         summary[f"test_accuracy/{row.name}"] = sum(row.accuracies) / len(row.accuracies)
     document = document_of(policy, provenance(config, data, summary))
     run.write_policy(document)
-    figures = write_figures(directory, policy, data.train, config.seed, comparison)
-    report = write_search_report(directory, document, figures, comparison, summary, OmegaConf.to_yaml(plain(config)))
+    attempt, reported = Attempts(), ""
+    figures = write_figures(directory, policy, data.train, config.seed, comparison, attempt)
+    with attempt("the report"):
+        config_text = OmegaConf.to_yaml(plain(config))
+        write_search_report(directory / "report.html", document, figures, comparison, summary, config_text)
+        reported = f"   report: {shell_quoted(str(directory / 'report.html'))}"
     run.tracker.finish(figures, directory / "policy.json", summary)
-    console = Console()
-    console.print(policy_table(document))
-    if comparison:
-        console.print(comparison_table(comparison))
-    console.print(f"search: {state.step} steps; results in {directory}", highlight=False, soft_wrap=True)
+    with attempt("the tables"):
+        say(policy_table(document))
+        if comparison:
+            say(comparison_table(comparison))
+    say(f"search: {state.step} steps; results in {shell_quoted(str(directory))}")
     if run.parts.settings.keep_model:
-        save_model(state.model, directory / "model.pt")
-        accuracy = summary["search_classifier_test_accuracy"]
-        words = f"classifier trained along: test accuracy {accuracy:.4f} after the last step; {directory / 'model.pt'}"
-        console.print(words, highlight=False, soft_wrap=True)
-    console.print(f"policy: {directory / 'policy.json'}   report: {report}", highlight=False, soft_wrap=True)
+        accuracy, model = summary["search_classifier_test_accuracy"], shell_quoted(str(directory / "model.pt"))
+        say(f"classifier trained along: test accuracy {accuracy:.4f} after the last step; {model}")
+    say(f"policy: {shell_quoted(str(directory / 'policy.json'))}{reported}")
+    require_shown(attempt.failed)
 
 
 def main(arguments: list[str] | None = None) -> int:

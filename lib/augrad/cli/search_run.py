@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from augrad.cli.parts import exported, plain, provenance
+from augrad.cli.quoting import command_line, override
 from augrad.cli.run_directory import new_run, resumed_run
 from augrad.errors import NonFiniteError, UserError
 from augrad.policy import Policy
@@ -39,7 +40,8 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C, after the step in hand was finished and kept."""
 
     def __init__(self, directory: Path, step: int) -> None:
-        super().__init__(f"stopped after step {step}; go on with: augrad search resume={directory}")
+        go_on = command_line("augrad", "search", override("resume", str(directory)))
+        super().__init__(f"stopped after step {step}; go on with: {go_on}")
 
 
 def _require_same(saved: Any, given: Any, place: str) -> None:

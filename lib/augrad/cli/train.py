@@ -1,9 +1,7 @@
 """augrad train: train a classifier with a policy."""
 
 import hydra
-from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.console import Console
 
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import run_entry_point
@@ -15,8 +13,11 @@ from augrad.cli.parts import (
     recipe_of,
     save_model,
     standard_of,
+    tracker_of,
 )
+from augrad.cli.quoting import shell_quoted
 from augrad.cli.run_directory import new_run, output_directory
+from augrad.console import say
 from augrad.runs.metrics import MetricsLog
 from augrad.show.progress import SearchProgress
 from augrad.train import Row, check_recipe, train_classifier
@@ -32,7 +33,7 @@ def _train(config: DictConfig) -> float:
     standard = standard_of(config)
     data, device = data_and_device(config)
     check_recipe(data, model, optimizer, settings, device, standard)
-    tracker = instantiate(config.tracker)
+    tracker = tracker_of(config)
     total = settings.epochs * max(len(data.train) // settings.batch_size, 1)
     with (
         new_run(config, directory, "metrics.jsonl", "model.pt"),
@@ -51,11 +52,9 @@ def _train(config: DictConfig) -> float:
         summary = {"test_accuracy": result.test_accuracy, "test_loss": result.test_loss}
         tracker.finish({}, None, summary)
     name = config.policy.get("file") or "no augmentation"
-    Console().print(
+    say(
         f"test accuracy {result.test_accuracy:.4f}, loss {result.test_loss:.4f} after the last epoch; "
-        f"policy: {name}; seed {seed}; results in {directory}",
-        highlight=False,
-        soft_wrap=True,
+        f"policy: {name}; seed {seed}; results in {shell_quoted(str(directory))}"
     )
     return 1 - float(evaluate(result.model, data.validation).accuracy)  # a sweep must not see the test split
 

@@ -7,6 +7,7 @@ from augrad.data.divide import divided, require_fractions
 from augrad.data.npz import read_archive
 from augrad.data.planted import Planted, plant
 from augrad.data.types import Splits
+from augrad.output import writable
 
 
 def load_arrays(
@@ -35,5 +36,5 @@ def load_arrays(
         part = given[source]
         assert part is not None
         parts[name] = part if len(indices) == len(part) else part[indices]
-    splits = Splits(Path(path).stem, archive.class_count, **parts, sha256=archive.sha256)
+    splits = Splits(writable(Path(path).stem), archive.class_count, **parts, sha256=archive.sha256)
     return splits if planted is None else plant(splits, planted, seed)

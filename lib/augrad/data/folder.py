@@ -1,14 +1,17 @@
 """A user's own images, in folders."""
 
 import os
-from pathlib import Path
 
 from augrad.data.divide import divided, require_fractions
-from augrad.data.listing import list_images, read_parts, require_same_classes
+from augrad.data.left_out import few, one_line, telling
+from augrad.data.listing import find_sets, list_images, require_same_classes
 from augrad.data.planted import Planted, plant
+from augrad.data.reading import cut, read_sets
 from augrad.data.stratify import stratified_split
 from augrad.data.types import Splits
 from augrad.errors import UserError
+from augrad.output import writable
+from augrad.paths import expanded
 
 
 def load_folder(
@@ -24,36 +27,42 @@ def load_folder(
 ) -> Splits:
     """The images in `root`/train/<class>/ and, optionally, `root`/val/<class>/ and `root`/test/<class>/.
 
-    Classes are numbered in the order of their names, and are the same in all three. What is missing is split off train,
-    stratified by class (see `augrad.data.divide.divided`). Every image becomes channels x size x size (see
-    `augrad.data.decode.decode`), and all of them stay in memory. reduced: take only so many of the train images,
-    stratified, before anything is split off (None: all). seed: of the subset, the split and `planted`. sha256 is that
-    of the images as they are in memory.
-    Raises UserError for folders that are not as described, files that are no images, and more images than fit.
+    val may be called valid or validation, test testing, and train training, in small letters or capitals (see
+    `augrad.data.listing.find_sets`). Classes are numbered in the order of their names, and are the same in all three.
+    What is missing is split off train, stratified by class (see `augrad.data.divide.divided`). Every image becomes
+    channels x size x size, as a person would see it (see `augrad.data.decode.decode`), and all of them stay in memory.
+    reduced: take only so many of the train images, stratified, before anything is split off (None: all). seed: of the
+    subset, the split and `planted`. sha256 is that of the images as they are in memory.
+    What is left out is told in one warning, by numbers and the first names: hidden files and folders, files of other
+    kinds, pictures that cannot be read, and those that an earlier split has too or that are in several classes (see
+    `augrad.data.reading.read_sets`).
+    Raises UserError for folders that are not as described, for a split that would be left without a class, and for
+    more images than fit.
     """
     fractions = {"validation": validation_fraction, "selection": selection_fraction, "test": test_fraction}
     require_fractions(fractions)
-    folder = Path(root).expanduser()
-    train = list_images(folder / "train")
+    folder = expanded(root)
+    sets, beside = find_sets(folder, ("train", "val", "test"))
+    listings = {name: list_images(place) for name, place in sets.items()}
+    train = listings["train"]
     if len(train.classes) < 2:
         raise UserError(
-            f"{folder / 'train'}: expected at least two classes, got only {', '.join(train.classes)}; add one"
+            f"{sets['train']}: expected at least two classes, got only {few(map(one_line, train.classes))}; add one"
         )
-    listings = {"train": train}
-    for name in ("val", "test"):
-        if (folder / name).exists():
-            listings[name] = list_images(folder / name)
-            require_same_classes(listings[name], train, name, folder)
-    labels = {name: listings[name].labels if name in listings else None for name in ("train", "val", "test")}
-    kept = None
+    for name, listing in listings.items():
+        require_same_classes(listing, train, sets[name].name, folder)
+        beside += listing.left_out
     if reduced is not None and reduced != len(train.files):
-        if not 0 < reduced < len(train.files):
+        if not isinstance(reduced, int) or not 0 < reduced < len(train.files):
             raise UserError(f"data.reduced: expected 1 to {len(train.files)} of the train images, got {reduced}")
-        kept = stratified_split(train.labels, {"reduced": reduced}, "left out", seed, f"{folder}: train")["reduced"]
-        labels["train"] = train.labels[kept]
-    parts = divided(labels, fractions, seed, str(folder))
-    if kept is not None:
-        parts = {n: (s, kept[indices] if s == "train" else indices) for n, (s, indices) in parts.items()}
-    splits, digest = read_parts(listings, parts, size, channels)
-    loaded = Splits(folder.resolve().name, len(train.classes), **splits, sha256=digest)
+        sizes = {"reduced": reduced}
+        kept = stratified_split(train.labels, sizes, "left out", seed, f"{folder}: train", train.classes)
+        listings["train"] = train.chosen(kept["reduced"])
+    pictures = read_sets(folder, listings, size, channels)
+    with telling([*beside, *pictures.left_out], folder, pictures.copies):
+        different = {name: pictures.different(name) for name in listings}
+        labels = {n: pictures.labels[different[n]] if n in different else None for n in ("train", "val", "test")}
+        parts = divided(labels, fractions, seed, str(folder), train.classes)
+        splits, digest = cut(pictures, {name: different[source][one] for name, (source, one) in parts.items()})
+    loaded = Splits(writable(folder.resolve().name), len(train.classes), **splits, sha256=digest)
     return loaded if planted is None else plant(loaded, planted, seed)

@@ -6,11 +6,13 @@ import os
 import zlib
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
 from augrad.errors import UserError
+from augrad.paths import expanded
 
 
 def find_idx(root: str | os.PathLike[str], name: str) -> Path:
@@ -18,10 +20,10 @@ def find_idx(root: str | os.PathLike[str], name: str) -> Path:
 
     Raises UserError when there is none.
     """
-    folder = Path(root).expanduser()
+    folder = expanded(root)
     for place in (folder, folder / "raw", folder / "FashionMNIST" / "raw"):
         for file in (place / name, place / f"{name}.gz"):
-            if file.is_file():
+            if os.path.isfile(file):
                 return file
     raise UserError(
         f"{folder.absolute()}: expected {name} or {name}.gz, there or in FashionMNIST/raw, found neither; set "
@@ -46,4 +48,4 @@ def read_idx(file: Path) -> UInt8[Tensor, "..."]:
     sizes = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
     if len(content) != start + math.prod(sizes):
         raise UserError(f"{file}: expected {math.prod(sizes)} values for the sizes {sizes}, got {len(content) - start}")
-    return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).reshape(sizes)
+    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).reshape(sizes).copy())

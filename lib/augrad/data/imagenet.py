@@ -1,23 +1,26 @@
 """ImageNet (ILSVRC 2012), whole or the subset on which papers search, from a folder on this machine."""
 
 import os
+import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
-from augrad.data.listing import Listing, list_images, read_parts, require_same_classes
+from augrad.data.left_out import few, one_line, telling
+from augrad.data.listing import Listing, find_sets, list_images, require_same_classes
 from augrad.data.planted import Planted, plant
 from augrad.data.published import published_parts
+from augrad.data.reading import cut, read_sets
 from augrad.data.seeding import local_generator
 from augrad.data.types import Splits
 from augrad.errors import UserError
+from augrad.paths import expanded
 
 
 def load_imagenet(
     root: str | os.PathLike[str],
     reduced: int | None = None,
-    classes: int | Sequence[str] | None = None,
+    classes: int | Sequence[str | int] | None = None,
     size: int = 224,
     validation_fraction: float = 0.1,
     selection_size: int = 1000,
@@ -31,25 +34,34 @@ def load_imagenet(
     Only the files that are then used are read, each to 3 x size x size (see `augrad.data.decode.decode`), and all of
     them stay in memory: 150 kB an image at 224 pixels, 193 GB for the whole. seed: of the classes, the split and
     `planted`. sha256 is that of the images as they are in memory.
-    Raises UserError for folders that are not as described, files that are no images, sizes that do not fit, and more
-    images than fit into memory.
+    Folders are found, and pictures left out, as by `augrad.data.folder.load_folder`.
+    Raises UserError for folders that are not as described, a split that would be left without a class, sizes that do
+    not fit, and more images than fit into memory.
     """
-    folder = Path(root).expanduser()
-    listings = {"train": list_images(folder / "train"), "val": list_images(folder / "val")}
-    require_same_classes(listings["val"], listings["train"], "val", folder)
+    folder = expanded(root)
+    sets, beside = find_sets(folder, ("train", "val"))
+    if "val" not in sets:
+        raise UserError(f"{folder.absolute() / 'val'}: expected a folder of images for each class, found none; add it")
+    listings = {name: list_images(place) for name, place in sets.items()}
+    require_same_classes(listings["val"], listings["train"], sets["val"].name, folder)
     kept = _classes(listings["train"], classes, seed)
     listings = {name: listing.of_classes(kept) for name, listing in listings.items()}
+    train = listings["train"]
     pool = published_parts(
-        listings["train"].labels, reduced, validation_fraction, selection_size, seed, source="imagenet"
+        train.labels, reduced, validation_fraction, selection_size, seed, source="imagenet", classes=train.classes
     )
-    parts = {name: ("train", indices) for name, indices in pool.items()}
-    parts["test"] = ("val", torch.arange(len(listings["val"].files)))
-    splits, digest = read_parts(listings, parts, size, channels=3)
+    used = torch.cat(list(pool.values())).sort().values
+    pictures = read_sets(folder, {"train": train.chosen(used), "val": listings["val"]}, size, channels=3)
+    beside += (one for listing in listings.values() for one in listing.left_out)
+    with telling([*beside, *pictures.left_out], folder, pictures.copies):
+        different = pictures.different("train")
+        parts = {name: different[torch.isin(used[different], indices)] for name, indices in pool.items()}
+        splits, digest = cut(pictures, parts | {"test": pictures.different("val")})
     loaded = Splits("imagenet", len(kept), **splits, sha256=digest)
     return loaded if planted is None else plant(loaded, planted, seed)
 
 
-def _classes(listing: Listing, asked: int | Sequence[str] | None, seed: int) -> list[int]:
+def _classes(listing: Listing, asked: int | Sequence[str | int] | None, seed: int) -> list[int]:
     """Numbers of the classes to take, rising."""
     there = len(listing.classes)
     if asked is None:
@@ -58,12 +70,13 @@ def _classes(listing: Listing, asked: int | Sequence[str] | None, seed: int) -> 
         if not 2 <= asked <= there:
             raise UserError(f"data.classes: expected 2 to {there}, as many as train has, got {asked}")
         return sorted(torch.randperm(there, generator=local_generator(seed, "classes"))[:asked].tolist())
-    asked = [asked] if isinstance(asked, str) else list(asked)
+    names = [asked] if isinstance(asked, str) else asked
+    asked = [unicodedata.normalize("NFC", str(name)) for name in names]  # YAML makes numbers of some
     number = {name: index for index, name in enumerate(listing.classes)}
     unknown = [name for name in asked if name not in number]
     if unknown or len(set(asked)) < max(len(asked), 2):
         raise UserError(
             "data.classes: expected a number, or two or more different names of folders in train, got "
-            f"{', '.join(map(str, unknown or asked))}"
+            f"{few(map(one_line, unknown or asked))}"
         )
     return sorted(number[name] for name in asked)

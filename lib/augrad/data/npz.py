@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,10 +15,12 @@ from torch import Tensor
 
 from augrad.data.types import Split
 from augrad.errors import UserError
+from augrad.paths import expanded
 
 _PARTS = ("train", "val", "test")
 _SMALLEST_SIDE = 8
-_UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+_SETS = {"val", "valid", "validation", "test", "testing"}  # words of a key that means one of them
 
 
 class Archive(NamedTuple):
@@ -37,7 +40,7 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
     on a side. Labels: integers [N]. sha256 is that of the file. Nothing is unpickled.
     Raises UserError, naming the file, for everything else.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     arrays, digest = _read_arrays(file)
     splits = {part: _read_split(arrays, part, file) for part in _PARTS if f"{part}_images" in arrays}
     train = splits["train"]
@@ -58,8 +61,8 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
 
 def _read_arrays(file: Path) -> tuple[dict[str, np.ndarray], str]:
     """The arrays of the known keys, and the file's sha256."""
-    if not file.is_file():
-        found = "a folder" if file.is_dir() else "no such file"
+    if not os.path.isfile(file):  # unlike the method of Path, also for a name that cannot be one
+        found = "a folder" if os.path.isdir(file) else "no such file"
         raise UserError(f"{file.absolute()}: expected an .npz file, found {found}; correct the path")
     try:
         with open(file, "rb") as stream:
@@ -85,9 +88,11 @@ def _wanted_keys(found: list[str], file: Path) -> list[str]:
             raise UserError(f"{file}: expected an array {key}, found the keys: {listing}; add or rename one")
     for key in found:
         # A misspelt validation split would otherwise be dropped in silence.
-        if key.endswith(("_images", "_labels")) and key not in wanted:
+        named = _SETS.intersection(re.split(r"[^a-z]+", key.lower())).difference(parts)
+        if key not in wanted and (named or key.lower().endswith(("_images", "_labels"))):
             raise UserError(
-                f"{file}: expected only train_*, val_* and test_*, found the key {key}; rename or remove it"
+                f"{file}: expected only train_*, val_* and test_*, each with _images and _labels, found the key {key}; "
+                "rename or remove it"
             )
     return wanted
 
@@ -98,11 +103,21 @@ def _read_array(archive: np.lib.npyio.NpzFile, key: str, file: Path) -> np.ndarr
     except _UNREADABLE as error:
         raise UserError(
             f"{file}: expected {key} to be a plain numeric array, got one that cannot be read ({error}); "
-            "save it again as a numeric array, not as objects"
+            f"save it again as a numeric array, not as objects; {_as_numbers(key)}"
         ) from error
     if not isinstance(array, np.ndarray):
         raise UserError(f"{file}: expected {key} to be an array, got other content; write the file with numpy.savez")
     return array
+
+
+def _as_numbers(key: str) -> str:
+    """How to make a numeric array of one of objects or texts."""
+    if key.endswith("_labels"):
+        return (
+            "number the classes: classes, train_labels = numpy.unique(train_labels.astype(str), return_inverse=True), "
+            "then numpy.searchsorted(classes, val_labels.astype(str)), and test_labels alike"
+        )
+    return "images of several sizes have to be resized to one, and then stacked with numpy.stack"
 
 
 def _read_split(arrays: dict[str, np.ndarray], part: str, file: Path) -> Split:
@@ -112,7 +127,8 @@ def _read_split(arrays: dict[str, np.ndarray], part: str, file: Path) -> Split:
 
 def _checked_images(array: np.ndarray, key: str, file: Path) -> UInt8[Tensor, "N C H W"]:
     if array.ndim not in (3, 4):
-        raise UserError(f"{file}: expected {key} [N, H, W, C] or [N, H, W], got shape {array.shape}; reshape it")
+        hint = f"{key}.reshape(-1, height, width)" if array.ndim == 2 else "reshape it"
+        raise UserError(f"{file}: expected {key} [N, H, W, C] or [N, H, W], got shape {array.shape}; {hint}")
     if 0 in array.shape:
         raise UserError(f"{file}: expected at least one image in {key}, got shape {array.shape}; add images")
     if array.ndim == 3:
@@ -132,19 +148,41 @@ def _checked_images(array: np.ndarray, key: str, file: Path) -> UInt8[Tensor, "N
             raise UserError(f"{file}: expected floats of {key} in 0 .. 1, got {got}; rescale or repair them")
         array = np.rint(array.astype(np.float32) * 255).astype(np.uint8)
     elif array.dtype != np.uint8:
-        raise UserError(f"{file}: expected {key} of type uint8, or float in 0 .. 1, got {array.dtype}; convert it")
+        raise UserError(
+            f"{file}: expected {key} of type uint8, or float in 0 .. 1, got {array.dtype}; {_as_uint8(array, key)}"
+        )
     return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+
+
+def _as_uint8(array: np.ndarray, key: str) -> str:
+    """What makes images of another type of numbers acceptable, as far as their range tells."""
+    if array.dtype.kind == "b":
+        return f"convert them: {key}.astype(numpy.uint8) * 255"
+    if array.dtype.kind not in "iu":
+        return "convert them to numbers"
+    low, high = int(array.min()), int(array.max())
+    if low >= 0 and high <= 255:
+        return f"convert them: {key}.astype(numpy.uint8)"
+    if low >= 0 and high <= 65535:
+        return f"convert them: ({key} / 65535).astype(numpy.float32) if 65535 is white"
+    return f"they go from {low} to {high}: rescale them to float in 0 .. 1"
 
 
 def _checked_labels(array: np.ndarray, key: str, count: int, file: Path) -> Int64[Tensor, " N"]:
     if array.ndim != 1:
-        raise UserError(f"{file}: expected {key} [N], one class per image, got shape {array.shape}; reshape it")
+        flat = array.ndim == 2 and 1 in array.shape
+        hint = f"{key}.reshape(-1)" if flat else "one-hot labels become numbers with .argmax(axis=1)"
+        raise UserError(f"{file}: expected {key} [N], one class per image, got shape {array.shape}; {hint}")
     if array.dtype.kind not in "iu":
-        raise UserError(f"{file}: expected integers in {key}, got {array.dtype}; convert it with .astype(numpy.int64)")
+        whole = array.dtype.kind == "b" or (array.dtype.kind == "f" and bool((array == np.rint(array)).all()))
+        hint = "convert it with .astype(numpy.int64)" if whole else _as_numbers(key)
+        raise UserError(f"{file}: expected integers in {key}, got {array.dtype}; {hint}")
     if len(array) != count:
         raise UserError(f"{file}: expected {count} {key}, one for each image, got {len(array)}; make the lengths equal")
     if array.min() < 0:
         raise UserError(f"{file}: expected {key} from 0 up, got {array.min()}; number the classes 0 .. n - 1")
+    if array.max() > np.iinfo(np.int64).max:
+        raise UserError(f"{file}: expected {key} from 0 up, got {array.max()}; number the classes 0 .. n - 1")
     return torch.from_numpy(array.astype(np.int64))
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,11 +11,13 @@ from jaxtyping import Int64
 from torch import Tensor
 from torchvision import datasets
 
+from augrad.data.divide import require_fractions
 from augrad.data.idx import find_idx, read_idx
 from augrad.data.planted import Planted, plant
 from augrad.data.stratify import stratified_split
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
+from augrad.paths import expanded
 
 Name = Literal["cifar10", "cifar100", "svhn", "fashion_mnist"]
 _CLASSES = {"cifar10": 10, "cifar100": 100, "svhn": 10, "fashion_mnist": 10}
@@ -61,10 +63,16 @@ def published_parts(
     selection_size: int,
     seed: int,
     source: str,
+    classes: Sequence[str] = (),
 ) -> dict[str, Int64[Tensor, " _"]]:
-    """train, validation and selection as indices into training images with these labels (see `load_published`)."""
-    if not 0 < validation_fraction < 1:
-        raise UserError(f"data.validation_fraction: expected a number between 0 and 1, got {validation_fraction}")
+    """train, validation and selection as indices into training images with these labels (see `load_published`).
+
+    classes: their names, for an error.
+    """
+    require_fractions({"validation": validation_fraction})
+    for key, value in (("selection_size", selection_size), ("reduced", reduced)):
+        if not isinstance(value, int) and (key != "reduced" or value is not None):
+            raise UserError(f"data.{key}: expected a whole number of images, got {value!r}")
     most = len(labels) - selection_size
     size = most if reduced is None else reduced
     if not 0 < size <= most:
@@ -76,16 +84,23 @@ def published_parts(
     if size < most:
         sizes["train"] = size - sizes["validation"]
     rest = "left out" if size < most else "train"
-    parts = stratified_split(labels, sizes, rest, seed, source)
+    parts = stratified_split(labels, sizes, rest, seed, source, classes)
     return {part: parts[part] for part in ("train", "validation", "selection")}
 
 
 def _read(name: Name, root: str | os.PathLike[str], train: bool, download: bool) -> Split:
     if name == "fashion_mnist":
         kind = "train" if train else "t10k"
-        images = read_idx(find_idx(root, f"{kind}-images-idx3-ubyte"))[:, None]
-        return Split(images, read_idx(find_idx(root, f"{kind}-labels-idx1-ubyte")).to(torch.int64))
-    folder = Path(root).expanduser()
+        files = [find_idx(root, f"{kind}-{name}-ubyte") for name in ("images-idx3", "labels-idx1")]
+        images, labels = map(read_idx, files)
+        if images.ndim != 3 or labels.shape != images.shape[:1] or 0 in images.shape or labels.max() >= _CLASSES[name]:
+            raise UserError(
+                f"{files[0].parent}: expected images [N, H, W] and labels [N] from 0 to {_CLASSES[name] - 1}, got "
+                f"shapes {tuple(images.shape)} in {files[0].name} and {tuple(labels.shape)} in {files[1].name}, or "
+                "labels beyond; fetch the files anew"
+            )
+        return Split(images[:, None], labels.to(torch.int64))
+    folder = expanded(root)
     try:
         if name == "svhn":
             found = datasets.SVHN(folder, "train" if train else "test", download=download)

@@ -1,6 +1,6 @@
 """Splits in which every class has its share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,22 +12,33 @@ from augrad.errors import UserError
 
 
 def stratified_split(
-    labels: Int64[Tensor, " N"], sizes: Mapping[str, int], rest: str, seed: int, source: str
+    labels: Int64[Tensor, " N"],
+    sizes: Mapping[str, int],
+    rest: str,
+    seed: int,
+    source: str,
+    class_names: Sequence[str] = (),
 ) -> dict[str, Int64[Tensor, " _"]]:
     """Indices of disjoint parts with exactly `sizes` images, by name, and of all the others under the name `rest`.
 
     Each part holds every class that occurs, at least once, and otherwise in proportion, to within one image where that
-    is possible. Indices rise within a part. source: the data's name, with which an error begins.
+    is possible. Indices rise within a part. source: the data's name, with which an error begins. class_names: for an
+    error; numbers are used where there are none.
     Raises UserError when a class has fewer images than there are parts, or a part fewer than there are classes.
     """
+    for name, size in sizes.items():
+        if not isinstance(size, int):
+            raise UserError(f"{source}: expected a whole number of images for {name}, got {size!r}")
     everyone = labels.numpy(force=True)
     classes, counts = np.unique(everyone, return_counts=True)
     left = len(everyone) - sum(sizes.values())
     parts = f"{', '.join(sizes)} and {rest}"
     if counts.min() < len(sizes) + 1:
+        rarest = int(classes[counts.argmin()])
         raise UserError(
-            f"{source}: class {classes[counts.argmin()]} has too few images to be split into {parts}: expected at "
-            f"least {len(sizes) + 1}, got {counts.min()}; add images of this class or leave the class out"
+            f"{source}: class {class_names[rarest] if class_names else rarest} has too few images to be split into "
+            f"{parts}: expected at least {len(sizes) + 1}, got {counts.min()}; add images of this class or leave the "
+            "class out"
         )
     for name, size in (*sizes.items(), (rest, left)):
         if size < len(classes):

@@ -2,6 +2,8 @@
 
 import sys
 
+from augrad.output import guarded_output
 from augrad.policy_file.schema import json_schema
 
-sys.stdout.write(json_schema())
+with guarded_output():  # a reader may leave early
+    sys.stdout.write(json_schema())

@@ -16,6 +16,7 @@ from augrad.errors import PolicyFileError, UserError
 from augrad.ops.definition import Definition
 from augrad.ops.external import definitions_of, external_op
 from augrad.ops.spec import Op
+from augrad.paths import expanded
 from augrad.policy import Policy
 from augrad.policy_file.files import read_policy, write_policy
 from augrad.policy_file.magnitude import LogitNormal, Magnitude, Uniform, UniformUpTo, Value
@@ -35,6 +36,8 @@ def builtin_policies() -> tuple[str, ...]:
 def load_policy(source: str | os.PathLike[str], allow: str | Sequence[str] = ()) -> Policy:
     """The policy in the file `source`, or the built-in one of that name (a file of that name goes first).
 
+    A leading `~` is the user's home.
+
     allow: the modules, or packages with all their modules, of which the file may name operations, e.g.
     `["mypackage.ops", "kornia.augmentation"]`. Nothing that is not augrad's own is imported otherwise.
     Raises PolicyFileError, with the place of the first problem, for a file that cannot be accepted.
@@ -51,18 +54,32 @@ def read_document(source: str | os.PathLike[str]) -> PolicyDocument:
 
     Raises PolicyFileError, with the place of the first problem, for a file that cannot be accepted.
     """
-    if isinstance(source, str) and source in builtin_policies() and not Path(source).exists():
+    path = expanded(source)
+    if not _is_missing(path):
+        return read_policy(path)
+    if source in builtin_policies():
         return read_policy(str(files("augrad.policy_file") / "builtin" / f"{source}.json"))
-    if not Path(source).exists():
-        raise PolicyFileError(
-            f"{os.fspath(source)}: no such policy file; "
-            f"give a path, or a built-in policy: {', '.join(builtin_policies())}"
-        )
-    return read_policy(source)
+    raise PolicyFileError(
+        f"{os.fspath(source)}: no such policy file; give a path, or a built-in policy: {', '.join(builtin_policies())}"
+    )
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether nothing is there; not, where it cannot be told: reading says why."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def save_policy(policy: Policy, path: str | os.PathLike[str]) -> None:
-    """Write the policy's document to `path`, atomically; the same policy gives the same bytes."""
+    """Write the policy's document to `path`, atomically; the same policy gives the same bytes.
+
+    A leading `~` is the user's home. Raises UserError if it cannot be written.
+    """
     write_policy(document_of(policy), path)
 
 

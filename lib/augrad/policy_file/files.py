@@ -8,6 +8,7 @@ from pathlib import Path
 
 from augrad.atomic import write_text
 from augrad.errors import PolicyFileError, UserError
+from augrad.paths import expanded
 from augrad.policy_file.decode import LARGEST_FILE
 from augrad.policy_file.format import format_policy
 from augrad.policy_file.model import PolicyDocument
@@ -15,12 +16,12 @@ from augrad.policy_file.parse import parse_policy
 
 
 def read_policy(path: str | os.PathLike[str]) -> PolicyDocument:
-    """The policy document in the file at `path`.
+    """The policy document in the file at `path`; a leading `~` is the user's home.
 
     Raises PolicyFileError for a file that cannot be read, and as `parse_policy` does, with the file named at the end.
     """
     try:
-        text = _start_of(path)
+        text = _start_of(expanded(path))
     except (OSError, ValueError) as error:
         raise PolicyFileError(f"{os.fspath(path)}: expected a policy file, got none: {_reason(error)}") from None
     try:
@@ -52,14 +53,14 @@ def _open_at_once(path: str, flags: int) -> int:
 def write_policy(document: PolicyDocument, path: str | os.PathLike[str]) -> None:
     """Write the document to `path`, atomically: at every moment the old file or the whole new one is there.
 
-    A file that is already there keeps its permissions, a symbolic link its place. Raises UserError if it cannot be
-    written, PolicyFileError if the document could not be read again (changed past its validation); then nothing was
-    touched.
+    A file that is already there keeps its permissions, a symbolic link its place; a leading `~` is the user's home.
+    Raises UserError if it cannot be written, PolicyFileError if the document could not be read again (changed past its
+    validation); then nothing was touched.
     """
     text = format_policy(document)
     parse_policy(text)
     try:
-        _require_writable(Path(os.path.realpath(path)))
+        _require_writable(Path(os.path.realpath(expanded(path))))
         write_text(path, text)
     except UserError:
         raise

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from augrad.errors import UserError
+from augrad.output import visible, writable
 from augrad.show.statistics import ComparisonRow, mean_interval
 from augrad.show.style import COLORS, FAINT, INK, MUTED, label_ends, new_figure, save_figure, style
 from augrad.show.words import number, short_names
@@ -23,6 +24,8 @@ _COLORED_FROM = 0.05
 """An operation whose mass never exceeds this stays grey."""
 _MOST_POINTS = 2000
 """Of one line; more cannot be seen."""
+_LABEL_WIDTH, _LONGEST_LABEL = 40, 240
+"""Characters: of a line of a name beside an axis, and of a name."""
 
 
 def evolution_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -127,8 +130,10 @@ def comparison_figure(rows: Sequence[ComparisonRow], reference: str = "learned")
     if not rows:
         raise UserError("comparison figure: expected at least one row, got none")
     intervals = [mean_interval(row.accuracies) for row in rows]
+    labels = [_label(row.name) for row in rows]
+    lines = max(label.count("\n") + 1 for label in labels)
     with style():
-        figure = new_figure(9.0, 0.52 * len(rows) + 1.2)
+        figure = new_figure(9.0, max(0.52, 0.19 * lines) * len(rows) + 1.2)
         axes = figure.add_subplot()
         for place, (row, interval) in enumerate(zip(rows, intervals, strict=True)):
             chosen = row.name == reference
@@ -152,7 +157,7 @@ def comparison_figure(rows: Sequence[ComparisonRow], reference: str = "learned")
             }
             axes.annotate(f"{mean:.1f}%", (1, place), (12, 0), fontweight=weight, fontsize=10.5, **beside)
             axes.annotate(words, (1, place), (58, 0), fontsize=8.5, **beside)
-        axes.set_yticks(range(len(rows)), [_plain(row.name) for row in rows])
+        axes.set_yticks(range(len(rows)), labels)
         for label, row in zip(axes.get_yticklabels(), rows, strict=True):
             label.set(color=INK, fontsize=10.5, fontweight="bold" if row.name == reference else "normal")
         axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -309,5 +314,11 @@ def _picture(axes: Axes, image: Tensor) -> Axes:
 
 
 def _plain(text: str) -> str:
-    """`text` with matplotlib's mathematics switched off."""
-    return text.replace("$", r"\$")
+    """`text` with matplotlib's mathematics switched off, and in characters that it takes."""
+    return writable(visible(text)).replace("\t", " ").replace("$", r"\$")
+
+
+def _label(name: str) -> str:
+    """A name beside an axis: in lines, and without its middle where it is longer than anyone reads."""
+    short = name if len(name) <= _LONGEST_LABEL else f"{name[: _LONGEST_LABEL // 2]}…{name[-_LONGEST_LABEL // 2 :]}"
+    return "\n".join(_plain(short[start : start + _LABEL_WIDTH]) for start in range(0, len(short), _LABEL_WIDTH))

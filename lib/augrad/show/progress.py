@@ -9,14 +9,17 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from augrad.console import terminal
+
 _WINDOW = 100  # updates over which the speed is measured
 
 
 class SearchProgress:
     """A context manager; `update` after every step.
 
-    On a terminal it draws one line that moves. Elsewhere (a file, a job's log) it prints a plain line whenever another
-    tenth is done or `seconds` have passed, and at the end. With `disable` it prints nothing.
+    On a terminal it draws one line that moves. Elsewhere (a file, a job's log, a terminal that cannot) it prints a
+    plain line whenever another tenth is done or `seconds` have passed, and at the end. With `disable` it prints
+    nothing.
     """
 
     def __init__(
@@ -31,15 +34,15 @@ class SearchProgress:
     ) -> None:
         """total: the number of steps. start: steps done before a resume. console: where to, standard error if None."""
         self.total, self.title, self.disable, self.seconds = total, title, disable, seconds
-        self._console = console or Console(stderr=True)
+        self._console = console or terminal(stderr=True)
         self._clock = clock
         self._marks: deque[tuple[float, int]] = deque([(clock(), start)], maxlen=_WINDOW)
         self._starting = True
         self._last_line = clock(), start
         self._bar: Progress | None = None
-        if not disable and self._console.is_terminal:
+        if not disable and self._console.is_interactive:
             bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=None),
                 TaskProgressColumn(),
                 TextColumn("{task.fields[words]}", markup=False),

@@ -10,8 +10,9 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from augrad.atomic import write_bytes
+from augrad.atomic import write_text
 from augrad.errors import UserError
+from augrad.output import writable
 from augrad.policy_file import PolicyDocument
 from augrad.show.progress import duration
 from augrad.show.statistics import ComparisonRow, difference, find_row, mean_interval, points
@@ -64,7 +65,7 @@ def write_report(
         facts=[*_facts_of(rows), *_flat(summary or {})],
         config_text=config_text,
     )
-    write_bytes(path, html.encode("utf-8"))
+    write_text(path, writable(html))
 
 
 def _result(row: ComparisonRow, rows: Sequence[ComparisonRow] | None, reference: str) -> dict[str, Any]:

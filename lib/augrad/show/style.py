@@ -2,6 +2,7 @@
 
 import io
 import os
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -125,6 +126,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     Raises `UserError` naming the path if it cannot be written.
     """
     buffer = io.BytesIO()
-    with style():
+    with style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in another script shows as boxes
         figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
     write_bytes(path, buffer.getvalue())

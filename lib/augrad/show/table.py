@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from augrad.console import Words
 from augrad.policy_file import PolicyDocument
 from augrad.show.statistics import ComparisonRow, Interval, difference, find_row, mean_interval, percent, points
 from augrad.show.words import policy_rows, share, short_names
@@ -24,21 +25,17 @@ def policy_table(document: PolicyDocument, limit: int | None = 40) -> Table:
         notes.append(f"{len(left_out)} more left out, the largest share {share(max(row.mass for row in left_out))}")
     caption = Text("\n".join(notes)) if notes else None
     table = Table(title="Policy", caption=caption, title_justify="left", caption_justify="left")
-    table.add_column("sub-policy", justify="right")
-    table.add_column("stage", justify="right")
-    table.add_column("operation", overflow="fold")
-    table.add_column("magnitude")
-    table.add_column("chosen", justify="right")
-    table.add_column("applied", justify="right")
-    table.add_column("share", justify="right")
+    for name in ("sub-policy", "stage", "operation", "magnitude", "chosen", "applied", "share"):
+        side = "left" if name in ("operation", "magnitude") else "right"
+        table.add_column(name, justify=side, overflow="fold")
     for index, row in enumerate(rows):
         first = index == 0 or rows[index - 1].subpolicy != row.subpolicy
         last = index + 1 == len(rows) or rows[index + 1].subpolicy != row.subpolicy
         table.add_row(
             share(row.subpolicy_weight) if first else "",
             str(row.stage + 1),
-            Text(names[row.op]),
-            Text(row.magnitude or "–"),
+            Words(names[row.op]),
+            Words(row.magnitude or "–"),
             share(row.weight),
             share(row.probability),
             Text(share(row.mass), style="bold" if row.mass >= 0.05 else "dim" if row.mass < 0.01 else ""),
@@ -55,16 +52,16 @@ def comparison_table(rows: Sequence[ComparisonRow], reference: str = "learned") 
     """
     paired = find_row(rows, reference) is not None
     table = Table(title="Test accuracy, mean and 95% t interval over seeds", title_justify="left")
-    table.add_column("policy")
-    table.add_column("accuracy")
-    table.add_column("seeds", justify="right")
+    table.add_column("policy", overflow="fold")
+    table.add_column("accuracy", overflow="fold")
+    table.add_column("seeds", justify="right", overflow="fold")
     if paired:
-        table.add_column(Text(f"{reference} minus this, points"))
+        table.add_column(Words(f"{reference} minus this, points"), overflow="fold")
     for row in rows:
         style = "bold" if row.name == reference else ""
-        cells: list[Text | str] = [
-            Text(row.name, style),
-            Text(percent(mean_interval(row.accuracies)), style),
+        cells: list[Words | str] = [
+            Words(row.name, style),
+            Words(percent(mean_interval(row.accuracies)), style),
             str(len(row.accuracies)),
         ]
         if paired:
@@ -73,10 +70,10 @@ def comparison_table(rows: Sequence[ComparisonRow], reference: str = "learned") 
     return table
 
 
-def _difference(interval: Interval | None) -> Text:
+def _difference(interval: Interval | None) -> Words:
     if interval is None:
-        return Text("not the same number of seeds", "dim")
+        return Words("not the same number of seeds", "dim")
     if interval.low is None or interval.high is None:
-        return Text(points(interval), "dim")
+        return Words(points(interval), "dim")
     clear = "green" if interval.low > 0 else "red" if interval.high < 0 else ""
-    return Text(points(interval), clear)
+    return Words(points(interval), clear)

@@ -1,0 +1,157 @@
+"""The pictures of a folder in their splits, each of them in one; and what had to be left out."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from rich.console import Console
+from torch import Tensor
+
+from augrad.data.decode import decode, fingerprints
+from augrad.data.left_out import LeftOut, few, one_line
+from augrad.data.listing import Listing, name_order
+from augrad.data.types import Split
+from augrad.errors import UserError
+
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of several sets, one set after another, as they were read; N of them.
+
+    files, sets, labels, digests: of each the file, the name of its set, its class, and the sha256 of its image.
+    first: the first copy of the same picture in its set, which may be itself; -1 if it is left out. left_out: why.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    files: tuple[Path, ...]
+    sets: tuple[str, ...]
+    labels: Int64[Tensor, " N"]
+    images: UInt8[Tensor, "N C H W"]
+    digests: list[bytes]
+    first: Int64[Tensor, " N"]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def copies(self) -> int:
+        """How many pictures stay that another one of their set is a copy of."""
+        return int((self.first != torch.arange(len(self.files))).sum()) - len(self.left_out)
+
+    def different(self, name: str) -> Int64[Tensor, " M"]:
+        """The pictures of a set without copies, as numbers from 0 to N - 1, rising.
+
+        Raises UserError where a class has none.
+        """
+        of_set = torch.tensor([one == name for one in self.sets])
+        found = ((self.first == torch.arange(len(self.files))) & of_set).nonzero().flatten()
+        self.require_all_classes(name, found)
+        return found
+
+    def require_all_classes(self, name: str, chosen: Int64[Tensor, " M"]) -> None:
+        """Raises UserError unless each class has one of the chosen pictures, which `name` consists of."""
+        lacking = sorted(set(range(len(self.classes))).difference(self.labels[chosen].tolist()))
+        if lacking:
+            raise UserError(
+                f"{self.root}: expected images of each class in {name}, got none of "
+                f"{few(one_line(self.classes[label]) for label in lacking)}; repair or add images, or take the class "
+                "out of all sets"
+            )
+
+
+def read_sets(
+    root: Path, listings: Mapping[str, Listing], size: int, channels: int, console: Console | None = None
+) -> Pictures:
+    """Reads all files of the listings, which are in `root` and have the same classes.
+
+    Left out are files that cannot be read, pictures that an earlier listing has too, and all copies of a picture that
+    is there in several classes. Two pictures are the same if all their pixels are, in their full size.
+    """
+    files = [file for listing in listings.values() for file in listing.files]
+    sets = [name for name, listing in listings.items() for _ in listing.files]
+    labels = torch.cat([listing.labels for listing in listings.values()])
+    images, digests, unreadable = decode(files, size, channels, console)
+
+    out = {index: LeftOut("pictures that cannot be read", files[index], why) for index, why in unreadable.items()}
+    first = list(range(len(files)))
+    alike = [index for group in _groups(digests, (i for i in first if i not in out)) for index in group]
+    contents = dict(zip(alike, fingerprints([files[index] for index in alike], channels), strict=True))
+    for group in _groups(contents, alike):
+        several_classes = len(labels[group].unique()) > 1
+        for index in group:
+            other = next((i for i in group if several_classes and labels[i] != labels[index]), group[0])
+            why = f"the same as {one_line(files[other].relative_to(root))}"
+            if several_classes:
+                out[index] = LeftOut("pictures in several classes", files[index], why)
+            elif sets[index] != sets[other]:
+                out[index] = LeftOut("pictures that another split has too", files[index], why)
+            else:
+                first[index] = other
+    return Pictures(
+        root,
+        next(iter(listings.values())).classes,
+        tuple(files),
+        tuple(sets),
+        labels,
+        images,
+        digests,
+        torch.tensor([-1 if index in out else one for index, one in enumerate(first)]),
+        tuple(out[index] for index in sorted(out)),
+    )
+
+
+def cut(pictures: Pictures, parts: Mapping[str, Int64[Tensor, " _"]]) -> tuple[dict[str, Split], str]:
+    """The parts, given as numbers of different pictures, together with the copies of each.
+
+    Also the sha256 of these images: of each one's class and pixels, in the order of the files' names.
+    The images are put in order where they are, as they may take most of the memory: `pictures` is spent.
+    Raises UserError for a part without an image of some class.
+    """
+    whole = {name: torch.isin(pictures.first, indices).nonzero().flatten() for name, indices in parts.items()}
+    for name, indices in whole.items():
+        pictures.require_all_classes(name, indices)
+    order = torch.cat(list(whole.values()))
+
+    def place(index: int) -> tuple[bytes, ...]:
+        below = pictures.files[index].relative_to(pictures.root).parts[1:]
+        return name_order(pictures.sets[index]), *map(name_order, below)
+
+    digest = hashlib.sha256()
+    for index in sorted(order.tolist(), key=place):
+        class_name = pictures.classes[int(pictures.labels[index])]
+        digest.update(name_order(class_name) + b"\0" + pictures.digests[index])
+    _put_in_order(pictures.images.numpy(), order.tolist())
+    counts = [len(indices) for indices in whole.values()]
+    images = pictures.images[: len(order)].split(counts)
+    labels = pictures.labels[order].split(counts)
+    splits = {name: Split(*both) for name, *both in zip(whole, images, labels, strict=True)}
+    return splits, digest.hexdigest()
+
+
+def _put_in_order(rows: np.ndarray, order: Sequence[int]) -> None:
+    """Moves row order[i] to place i, for all i, with memory for one row."""
+    rest = sorted(set(range(len(rows))).difference(order))
+    source = [*order, *rest]
+    for start in range(len(source)):
+        held, place = None, start
+        while source[place] != place:
+            wanted = source[place]
+            if held is None:
+                held = rows[place].copy()
+            rows[place] = held if wanted == start else rows[wanted]
+            source[place] = place
+            place = wanted
+
+
+def _groups(values: Sequence[Key] | Mapping[int, Key], indices: Iterable[int]) -> list[list[int]]:
+    """The indices whose values are equal, where there are several."""
+    found = dict[Key, list[int]]()
+    for index in indices:
+        found.setdefault(values[index], []).append(index)
+    return [group for group in found.values() if len(group) > 1]
