@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
 import augrad as library
 from augrad import Policy
+from augrad.cli.configs import config_directory
 from augrad.cli.parts import regularizers_of, settings_of, starting_policy
 from augrad.data.digits import load_digits
 from augrad.data.types import Splits
@@ -80,7 +81,7 @@ SMALL = (
 
 @functools.cache
 def composed(*overrides: str) -> DictConfig:
-    with initialize_config_module("augrad.configs", version_base="1.3"):
+    with initialize_config_dir(config_directory(), version_base="1.3"):
         return compose("search", [*SMALL, *overrides])
 
 
