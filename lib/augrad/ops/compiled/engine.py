@@ -218,13 +218,14 @@ def apply_compiled(
     Raises UserError for 8-bit images whose magnitude is NaN.
     """
     computed = torch.float32 if images.dtype in (torch.float16, torch.bfloat16) else images.dtype
+    codes = codes.contiguous()
     mixes = bool((codes == SAMPLE_PAIRING).any())
     paired = others.to(computed).contiguous() if mixes else None
     partner = torch.stack([partners(len(images), one[:, :1], images.device) for one in draw]) if mixes else codes
     magnitude = magnitude.to(torch.float64).contiguous()
     if images.dtype == torch.uint8 and np.isnan(given := magnitude.detach().numpy()).any():
         Meaning().require(given[~np.isin(codes.numpy(), WITHOUT_MAGNITUDE)], "a policy", eight_bits=True)
-    drawn = _Drawn(codes.contiguous(), partner, draw, fill, interpolation == "nearest")
+    drawn = _Drawn(codes, partner, draw, fill, interpolation == "nearest")
     if images.dtype == computed:
         images = images.contiguous()
         return _Applied.apply(images, magnitude, images if paired is None else paired, drawn)  # type: ignore[no-any-return]
