@@ -234,3 +234,45 @@ def test_blur_is_a_normalised_gaussian(magnitude: float) -> None:
     kernel = torch.tensor(weight, dtype=torch.float64) / sum(weight)
     torch.testing.assert_close(output[1:14, 2:15], kernel[:, None] * kernel)
     assert float(output.sum()) == pytest.approx(1.0)
+
+
+ENHANCEMENTS = ("brightness", "color", "contrast", "sharpness", "auto_contrast")
+
+
+@pytest.mark.parametrize("low", [0, 100, 250])
+@pytest.mark.parametrize("name", ENHANCEMENTS)
+def test_eight_bits_are_enhanced_by_the_arithmetic_of_torchvision(name: str, low: int) -> None:
+    """Level for level, but where a product lies on a whole number and the last bit of a float decides."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(low, low + 6, (8, 3, 24, 24), generator=generator).to(torch.uint8)
+    images[:, 0] = torch.where((images == images[:, :1]).all(1), images[:, 1].bitwise_xor(1), images[:, 0])  # no grey
+    values = magnitudes(name) or [0.0]
+    ours = applied(name, images, values)
+    theirs = torch.cat([call_reference(name, images, value) for value in values])
+    difference = (ours.int() - theirs.int()).abs()
+    assert difference.max() <= 1
+    assert (difference > 0).float().mean() < 0.03
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_the_grey_of_a_grey_pixel_is_its_own(dtype: torch.dtype) -> None:
+    levels = EVERY_LEVEL.expand(1, 3, -1, -1)
+    images = levels if dtype == torch.uint8 else levels.to(dtype) / 255
+    for name, magnitude in (("grayscale", 0.0), ("color", -1.0), ("color", -0.4), ("color", 0.7)):
+        output = ops.get(name).apply(images, torch.tensor([magnitude]))
+        assert (output.double() - images.double()).abs().max() <= (0 if dtype == torch.uint8 else 2e-4), name
+    white = torch.full((2, 3, 4, 4), 255, dtype=torch.uint8)
+    for name in ("grayscale", "color", "contrast", "sharpness", "auto_contrast"):
+        assert (ops.get(name).apply(white, torch.tensor([-0.9, 0.9])) == 255).all(), name
+    pictures = PIL.Image.fromarray(white[0].permute(1, 2, 0).numpy()).convert("L")
+    assert pictures.getextrema() == (255, 255)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_all_bits_and_the_highest_threshold_leave_floats_as_they_are(dtype: torch.dtype) -> None:
+    """On purpose: torchvision's posterize to 8 bits multiplies by 256, and its solarize at 1 inverts white."""
+    images = every_kind(3).to(dtype)
+    assert (ops.posterize(images, torch.full((len(images),), 8.0)) - images).abs().max() <= 0.5 / 255 + 1e-6
+    whole = (EVERY_LEVEL.double() / 255).to(dtype)
+    torch.testing.assert_close(ops.posterize(whole, torch.tensor([8.0])), whole, rtol=0, atol=1e-7)
+    assert torch.equal(ops.solarize(images, torch.ones(len(images))), images)

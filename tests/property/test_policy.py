@@ -18,6 +18,7 @@ from augrad.ops.space import make_space
 from augrad.policy_file.convert import document_of, policy_from_document
 from augrad.summaries import op_masses, policy_summary
 from augrad.types import PolicySample
+from ways import WAYS, by_definition, only
 
 
 def every_op() -> dict[str, dict[str, float]]:
@@ -121,18 +122,26 @@ def test_frequencies_match_the_probabilities(policy: Policy) -> None:
     assert (sample.sign[~signed] == 1).all()
 
 
-def test_selecting_and_grouping_agree(policy: Policy, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_gives_what_the_operations_do(
+    policy: Policy, images: Tensor, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sample = policy.sample(len(images), generator=generator())
-    grouped = policy(images, params=sample)
-    monkeypatch.setattr(apply, "_sorted", apply._selected)
-    torch.testing.assert_close(policy(images, params=sample), grouped, rtol=0, atol=1e-6)
+    expected = by_definition(policy, images, sample)
+    taken = only(way, monkeypatch)
+    torch.testing.assert_close(policy(images, params=sample), expected, rtol=0, atol=2e-6)
+    assert taken
     weights = policy.params
     selected = policy(images, params=policy.sample(len(images), generator=generator()))
     gradients = torch.autograd.grad(selected.square().sum(), weights.magnitude_locations)[0]
     assert gradients.isfinite().all()
 
 
-def test_a_partner_comes_from_the_batch_that_was_given(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_partner_comes_from_the_batch_that_was_given(
+    images: Tensor, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = only(way, monkeypatch)
     space = make_space({"invert": {}, "sample_pairing": {"high": 1.0}, "brightness": {}})
     policy = initial_policy(space, subpolicies=2, stages=2, probability=0.9)
     sample = policy.sample(len(images), generator=generator())
@@ -153,8 +162,7 @@ def test_a_partner_comes_from_the_batch_that_was_given(images: Tensor, monkeypat
                 image = (image * (1 + magnitude * sample.sign[i, stage].float())).clamp(0, 1)
         expected.append(image)
     torch.testing.assert_close(output, torch.stack(expected), rtol=0, atol=1e-5)
-    monkeypatch.setattr(apply, "_sorted", apply._selected)
-    torch.testing.assert_close(policy(images, params=sample), output, rtol=0, atol=1e-6)
+    assert taken
     # Its own draw decides what an image becomes, not its partner's.
     other = policy.sample(len(images), generator=generator(1))
     mixed = PolicySample.concatenate([sample[:10], other[10:]])

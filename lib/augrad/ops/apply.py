@@ -19,7 +19,8 @@ from augrad.ops.engine import takes_kernels
 from augrad.ops.families import Arrangement, Family, Settings, apply_family, apply_op
 from augrad.ops.fused.stage import OneStage, fused_stage
 from augrad.ops.meaning import may_look
-from augrad.ops.numeric import constant
+from augrad.ops.memory_format import in_own_memory
+from augrad.ops.numeric import constant, is_known, transformed
 from augrad.ops.routing import join, split
 from augrad.ops.spec import Op
 from augrad.types import PolicySample, RelaxedSample
@@ -45,10 +46,14 @@ def apply_hard(images: Tensor, plan: Arrangement, sample: PolicySample, fill: fl
     """The drawn operations one stage after another, differentiable in images and magnitudes.
 
     images: [B,C,H,W], float or uint8. Operations that mix images take the others as they are in `images`, not as they
-    become: what happens to an image depends on its own draw alone.
+    become: what happens to an image depends on its own draw alone. The result lies in memory of its own.
     """
+    return in_own_memory(lambda images: _stages(images, plan, sample, fill, interpolation), images)
+
+
+def _stages(images: Tensor, plan: Arrangement, sample: PolicySample, fill: float, interpolation: str) -> Tensor:
     settings = Settings(fill, interpolation, images)
-    one_stage = _way(images)
+    one_stage = _way(images, sample.op)
     signed = sample.magnitude * sample.sign
     if one_stage is _compiled and not (plan.rest and plan.rest.families):
         chosen = torch.where(sample.gate, sample.op, -1)
@@ -59,16 +64,17 @@ def apply_hard(images: Tensor, plan: Arrangement, sample: PolicySample, fill: fl
     return images
 
 
-def _way(images: Tensor) -> OneStage:
+def _way(images: Tensor, op: Tensor) -> OneStage:
     if torch.compiler.is_compiling():
         return _selected
     if takes_kernels(images):
         return _fused
     if images.device.type != "cpu":
         return _selected
-    # Function transforms (torch.func) do not see into compiled code. Double precision is for proofs, seldom and small.
-    transformed = torch._C._are_functorch_transforms_active()
-    return _sorted if transformed or images.dtype == torch.float64 or not is_available() else _compiled
+    # What transforms must see into is not compiled. Double precision is for proofs, seldom and small.
+    if transformed() or images.dtype == torch.float64 or not is_available():
+        return _sorted if is_known(op) else _selected
+    return _compiled
 
 
 def _all_compiled(
@@ -169,6 +175,17 @@ def apply_relaxed(
     """
     if sample.subpolicy.dtype == torch.bool and all(stages == slots[0] for stages in slots):
         slots, sample = slots[:1], sample.of_chosen()
+    return in_own_memory(lambda images: _blend(images, ops, slots, sample, fill, interpolation), images)
+
+
+def _blend(
+    images: Tensor,
+    ops: Sequence[Op],
+    slots: Sequence[Sequence[Sequence[int]]],
+    sample: RelaxedSample,
+    fill: float,
+    interpolation: str,
+) -> Tensor:
     settings = Settings(fill, interpolation, images)
     signed = sample.magnitude * sample.sign
     mixed = torch.zeros_like(images)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from augrad.ops.meaning import known_finite
+from augrad.ops.numeric import transformed
 
 
 class _Clamp(torch.autograd.Function):
@@ -34,8 +35,8 @@ def clamp01(values: Tensor) -> Tensor:
 
     That of `Tensor.clamp` they pass in some releases of torch (2.11), and lose in others (2.14).
     """
-    if not values.requires_grad:
+    if not values.requires_grad and not transformed():
         return values.clamp(0, 1)
-    if torch.compiler.is_compiling():
+    if transformed():
         return torch.where((values < 0) | (values > 1), values.detach().clamp(0, 1), values)
     return _Clamp.apply(values)  # type: ignore[no-any-return]

@@ -1,8 +1,7 @@
 """Operations on the values of pixels, in place where they are.
 
 Enhancements take a strength s: the factor of the usual enhancement is 1 + s, so s = 0 leaves the image as it is.
-In 8 bits results of brightness, color, contrast and grayscale are rounded down, as torchvision does: the nearest level
-would be up to two away from its own.
+In 8 bits brightness, color, contrast, grayscale and auto_contrast are torchvision's: see `augrad.ops.levels`.
 Clamping to [0, 1] zeroes the gradients of saturated pixels only.
 """
 
@@ -12,22 +11,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from augrad.ops import levels
 from augrad.ops.clamped import clamp01
+from augrad.ops.levels import LUMA
 from augrad.ops.numeric import (
     in_own_dtype,
     per_image,
-    rounded_down,
     straight_through,
     with_magnitude,
     with_surrogate,
 )
 
-_strength = with_magnitude(least=-1.0, to_levels=rounded_down)
+_strength = partial(with_magnitude, least=-1.0)
 
 SOLARIZE_WINDOW = 0.05
 """Half-width of the finite difference that stands in for the derivative of `solarize` with respect to its threshold."""
-
-LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as PIL and torchvision use it
 
 
 def luma(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1 H W"]:
@@ -44,13 +42,13 @@ def identity(images: Tensor, magnitude: Tensor) -> Tensor:
     return images
 
 
-@_strength
+@_strength(on_levels=levels.brightness)
 def brightness(images: Tensor, magnitude: Tensor) -> Tensor:
     """Multiply by 1 + `magnitude` [B], at least -1."""
     return clamp01(images * (1 + per_image(magnitude, images)))
 
 
-@_strength
+@_strength(on_levels=levels.color)
 def color(images: Tensor, magnitude: Tensor) -> Tensor:
     """Move away from the grey image by `magnitude` [B], from -1 (grey) on, times the distance. Leaves C = 1 alone."""
     if images.shape[1] == 1:
@@ -59,7 +57,7 @@ def color(images: Tensor, magnitude: Tensor) -> Tensor:
     return clamp01(images * (1 + strength) - strength * luma(images))
 
 
-@_strength
+@_strength(on_levels=levels.contrast)
 def contrast(images: Tensor, magnitude: Tensor) -> Tensor:
     """Move away from the image's mean grey value by `magnitude` [B], from -1 (flat grey) on, times the distance."""
     mean, strength = luma(images).mean((1, 2, 3), keepdim=True), per_image(magnitude, images)
@@ -93,7 +91,7 @@ def hue(images: Tensor, magnitude: Tensor) -> Tensor:
     return torch.stack(channels, 1)
 
 
-@partial(in_own_dtype, to_levels=rounded_down)
+@partial(in_own_dtype, on_levels=levels.grayscale)
 def grayscale(images: Tensor, magnitude: Tensor) -> Tensor:
     """The grey value in every channel; the magnitude is ignored. Leaves C = 1 alone."""
     return images if images.shape[1] == 1 else clamp01(luma(images)).repeat(1, 3, 1, 1)
@@ -105,7 +103,7 @@ def invert(images: Tensor, magnitude: Tensor) -> Tensor:
     return clamp01(1 - images)
 
 
-@in_own_dtype
+@partial(in_own_dtype, on_levels=levels.auto_contrast)
 def auto_contrast(images: Tensor, magnitude: Tensor) -> Tensor:
     """Stretch each channel of each image to the whole of [0, 1]; constant channels stay. The magnitude is ignored."""
     lowest, highest = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
@@ -146,6 +144,11 @@ def _solarized(images: Tensor, threshold: Tensor) -> Tensor:
     return torch.where((images >= threshold) & (threshold < 1), 1 - images, images)
 
 
+def _solarize_slope(images: Tensor, magnitude: Tensor) -> Tensor:
+    near = (images - per_image(magnitude, images)).abs() <= SOLARIZE_WINDOW
+    return torch.where(near, (2 * images - 1) / (2 * SOLARIZE_WINDOW), 0.0)
+
+
 @with_magnitude(least=0.0, most=1.0)
 def solarize(images: Tensor, magnitude: Tensor) -> Tensor:
     """Invert the values that are at least `magnitude` [B], in 0..1; a threshold of 1 inverts nothing.
@@ -155,14 +158,7 @@ def solarize(images: Tensor, magnitude: Tensor) -> Tensor:
     for the values x within h of the threshold, 0 for the others. The image gradient is exact almost everywhere
     (+1, -1).
     """
-    threshold = per_image(magnitude, images)
-    window = SOLARIZE_WINDOW
-
-    def slope() -> Tensor:
-        fixed, near = images.detach(), (images - threshold).detach().abs() <= window
-        return torch.where(near, (2 * fixed - 1) / (2 * window), 0.0)
-
-    return with_surrogate(_solarized(images, threshold), threshold, slope)
+    return with_surrogate(_solarized(images, per_image(magnitude, images)), _solarize_slope, images, magnitude)
 
 
 @with_magnitude()
@@ -178,6 +174,16 @@ def _posterized(images: Tensor, bits: Tensor) -> Tensor:
     return torch.floor((images * 255).round() / step) * step / 255
 
 
+def _bits(images: Tensor, magnitude: Tensor) -> Tensor:
+    return per_image(magnitude.detach(), images).round().clamp(1, 8)
+
+
+def _posterize_slope(images: Tensor, magnitude: Tensor) -> Tensor:
+    bits, fixed = _bits(images, magnitude), images.detach()
+    above, below = (bits + 1).clamp(max=8), (bits - 1).clamp(min=1)
+    return (_posterized(fixed, above) - _posterized(fixed, below)) / (above - below)
+
+
 @with_magnitude(least=1.0, most=8.0)
 def posterize(images: Tensor, magnitude: Tensor) -> Tensor:
     """Keep the first `magnitude` [B] of 8 bits, in 1..8 (rounded to a whole number).
@@ -187,13 +193,5 @@ def posterize(images: Tensor, magnitude: Tensor) -> Tensor:
     of the forward pass over the neighbouring whole numbers of bits, (f(b + 1) - f(b - 1)) / 2 with b the rounded
     magnitude (one-sided at 1 and 8).
     """
-    continuous = per_image(magnitude, images)
-    bits = continuous.detach().round().clamp(1, 8)
-    fixed = images.detach()
-    value = straight_through(_posterized(fixed, bits), images)
-
-    def slope() -> Tensor:
-        above, below = (bits + 1).clamp(max=8), (bits - 1).clamp(min=1)  # constants: bits and fixed are
-        return (_posterized(fixed, above) - _posterized(fixed, below)) / (above - below)
-
-    return with_surrogate(value, continuous, slope)
+    value = straight_through(_posterized(images.detach(), _bits(images, magnitude)), images)
+    return with_surrogate(value, _posterize_slope, images, magnitude)

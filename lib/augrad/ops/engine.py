@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from augrad.errors import UserError
+from augrad.ops.numeric import transformed
 
 Engine = Literal["auto", "plain", "triton"]
 
@@ -23,7 +24,7 @@ def engine(name: str) -> Iterator[None]:
     """Within this context operations are applied by Triton's kernels ("triton") or without them ("plain").
 
     "auto", the default, takes the kernels on a GPU that they work on. Inside `torch.compile`, and under transforms of
-    `torch.func`, the plain path is taken.
+    `torch.func` and forward-mode differentiation, the plain path is taken.
     Raises UserError for another name, and for "triton" where Triton is not installed.
     """
     if name not in get_args(Engine):
@@ -43,8 +44,7 @@ def takes_kernels(images: Tensor) -> bool:
     Raises UserError if the kernels are asked for, and cannot run where the images are.
     """
     name = _chosen.get()
-    # Function transforms (torch.func) do not see into kernels.
-    if name == "plain" or torch._C._are_functorch_transforms_active():
+    if name == "plain" or transformed():  # transforms do not see into kernels
         return False
     if name == "auto":
         return images.is_cuda and _work_on(images.device)

@@ -63,12 +63,7 @@ class External:
         slope = self.slope
         if slope is None:
             return value
-
-        def constant_slope() -> Tensor:
-            with torch.no_grad():
-                return slope(images, magnitude, *draw)
-
-        return with_surrogate(value, per_image(magnitude, images), constant_slope)
+        return with_surrogate(value, slope, images, magnitude, *draw)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from augrad.ops import is_own
+from augrad.ops import is_own, levels
 from augrad.ops.affine_color import COLOR_MEMBERS, affine_color
 from augrad.ops.compiled.codes import CODES, COPY
 from augrad.ops.meaning import Meaning
-from augrad.ops.numeric import constant, in_own_dtype, rounded_down
+from augrad.ops.numeric import constant, in_own_dtype
 from augrad.ops.spec import Op
 from augrad.ops.warp import WARP_MEMBERS, warp
 
@@ -80,7 +80,8 @@ def _grouped(ops: tuple[Op, ...], left: list[Op]) -> tuple[tuple[Family, ...], t
     return tuple(found), (*places, len(order))
 
 
-_warp, _affine_color = in_own_dtype(warp, meaning=Meaning()), in_own_dtype(affine_color, rounded_down, Meaning())
+_warp = in_own_dtype(warp, meaning=Meaning())
+_affine_color = in_own_dtype(affine_color, meaning=Meaning(), on_levels=levels.affine_color)
 
 
 def apply_family(

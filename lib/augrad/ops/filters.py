@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from augrad.ops import levels
 from augrad.ops.clamped import clamp01
-from augrad.ops.numeric import per_image, with_magnitude
+from augrad.ops.numeric import per_image, transformed, with_magnitude
 
 BLUR_RADIUS = 6
 """Radius, in pixels, of the kernel of `gaussian_blur`: three standard deviations at the end of its default range."""
@@ -33,10 +34,14 @@ class _BoxSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        return _BoxSum.apply(F.pad(gradient, (2, 2, 2, 2)))  # type: ignore[no-any-return]
+        return _summed(F.pad(gradient, (2, 2, 2, 2)))
 
 
-@with_magnitude(least=-1.0)
+def _summed(images: Tensor) -> Tensor:
+    return _box_sum(images) if transformed() else _BoxSum.apply(images)  # type: ignore[no-any-return]
+
+
+@with_magnitude(least=-1.0, on_levels=levels.sharpness)
 def sharpness(images: Tensor, magnitude: Tensor) -> Tensor:
     """Move away from the smoothed image by `magnitude` [B], from -1 (smooth) on, times the distance (above 0: sharper).
 
@@ -46,7 +51,7 @@ def sharpness(images: Tensor, magnitude: Tensor) -> Tensor:
     if min(images.shape[-2:]) < 3:
         return images
     inner = images[..., 1:-1, 1:-1]
-    total = _box_sum(images) if torch.compiler.is_compiling() else _BoxSum.apply(images)
+    total = _summed(images)
     # inner - (total + 4 inner) / 13
     detail = F.pad(torch.sub(inner, total, alpha=1 / 9), (1, 1, 1, 1))
     return clamp01(torch.addcmul(images, detail, per_image(magnitude, images), value=9 / 13))

@@ -10,6 +10,7 @@ in every engine, and masks take the same pixel.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -17,7 +18,8 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from augrad.ops.meaning import known_finite
-from augrad.ops.numeric import in_own_dtype, with_magnitude
+from augrad.ops.numeric import in_own_dtype, transformed, with_magnitude
+from augrad.ops.twice import asks_for_more, gradients_of
 
 Matrices = Float[Tensor, "B 2 3"]
 
@@ -142,6 +144,32 @@ def _bilinear(images: Float[Tensor, "B C H W"], grid: Float[Tensor, "B H W 2"]) 
     return result  # type: ignore[return-value]
 
 
+class _Sampled(torch.autograd.Function):
+    """`grid_sample`, whose backward pass older releases of torch do not differentiate."""
+
+    @staticmethod
+    def forward(images: Tensor, grid: Tensor) -> Tensor:
+        return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        if asks_for_more(gradient):
+            return tuple(gradients_of(_bilinear, ctx.saved_tensors, ctx.needs_input_grad, gradient))
+        bilinear, zeros, align_corners = 0, 0, False
+        options = (bilinear, zeros, align_corners, ctx.needs_input_grad)
+        return torch.ops.aten.grid_sampler_2d_backward(gradient, *ctx.saved_tensors, *options)
+
+
+def _sampled(images: Tensor, grid: Tensor) -> Tensor:
+    if torch.compiler.is_compiling():
+        return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return _bilinear(images, grid) if transformed() else _Sampled.apply(images, grid)  # type: ignore[no-any-return]
+
+
 def resample(images: Float[Tensor, "B C H W"], matrices: Matrices, fill: float, interpolation: str) -> Tensor:
     """Read every output pixel at its matrix's position; positions outside the image hold `fill`.
 
@@ -157,7 +185,7 @@ def resample(images: Float[Tensor, "B C H W"], matrices: Matrices, fill: float, 
     if known_finite(images) is False:
         sampled = _bilinear(given, position_grid(matrices.to(torch.float64), *images.shape[-2:]))
     else:
-        sampled = grid_sample(given, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        sampled = _sampled(given, grid)
     if fill == 0.0:
         return sampled
     sampled, coverage = sampled[:, :-1], sampled[:, -1:]

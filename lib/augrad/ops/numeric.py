@@ -25,10 +25,12 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from augrad.errors import ImageRangeWarning, UserError
 from augrad.ops.given import check_interpolation, checked_fill, require_numbers, require_tensor
 from augrad.ops.meaning import Meaning, may_look
+from augrad.ops.memory_format import in_own_memory
 
 
 @lru_cache(maxsize=1024)
@@ -93,24 +95,20 @@ def check_images(images: Tensor) -> None:
     _look_at_range(images)
 
 
-def rounded_down(levels: Tensor) -> Tensor:
-    """The whole numbers below, in place, as torchvision and PIL enhance; what lies just below one counts as it."""
-    return levels.add_(1e-3).floor_()
-
-
 def in_own_dtype(
     kernel: Callable[..., Tensor],
-    to_levels: Callable[[Tensor], Tensor] = Tensor.round_,
     meaning: Meaning | None = None,
     name: str | None = None,
+    on_levels: Callable[..., Tensor] | None = None,
 ) -> Callable[..., Tensor]:
     """Give a float32/float64 kernel the dtype rule of every operation.
 
     float32 and float64 pass as they are; float16 and bfloat16 are computed in float32 and come out in their own dtype;
-    uint8 is computed in float32 on [0, 1], without gradients, and comes out by `to_levels`, to the nearest level unless
-    told otherwise. Magnitudes of fewer bits count as float32.
+    uint8 is computed in float32 on [0, 1], without gradients, and comes out as the nearest level. Magnitudes
+    of fewer bits count as float32. Results lie in memory as `augrad.ops.memory_format` says.
     meaning: of the magnitude, None where it is ignored; images whose magnitude is NaN become NaN. name: of the
-    operation, where the kernel has another one.
+    operation, where the kernel has another one. on_levels: for uint8 instead of the kernel, see
+    `augrad.ops.levels`.
     Raises UserError for other dtypes, for images that are not [B, C, H, W] or are empty, for magnitudes that are
     not [B], and, on a CPU, for those without a meaning.
     """
@@ -119,8 +117,10 @@ def in_own_dtype(
     def in_float(images: Tensor, magnitude: Tensor, *arguments: object, **options: object) -> Tensor:
         if images.dtype == torch.uint8:
             with torch.no_grad():
+                if on_levels is not None:
+                    return on_levels(images.to(torch.float32), magnitude, *arguments, **options).to(torch.uint8)
                 result = kernel(images.to(torch.float32).div_(255), magnitude, *arguments, **options)
-                return to_levels(result * 255).to(torch.uint8)
+                return (result * 255).round_().to(torch.uint8)
         if images.dtype in (torch.float16, torch.bfloat16):
             return kernel(images.to(torch.float32), magnitude, *arguments, **options).to(images.dtype)
         return kernel(images, magnitude, *arguments, **options)
@@ -148,63 +148,122 @@ def in_own_dtype(
         magnitude = magnitude.to(torch.promote_types(magnitude.dtype, torch.float32))
         eight_bits = images.dtype == torch.uint8
         may_be_nan = meaning is not None and meaning.check(magnitude, name, eight_bits)
-        compute = or_nan if may_be_nan and not eight_bits else in_float
+        way = or_nan if may_be_nan and not eight_bits else in_float
+
+        def compute(images: Tensor) -> Tensor:
+            return way(images, magnitude, *arguments, **options)
+
         if torch.is_autocast_enabled(images.device.type):  # half precision would move pixels by whole rows
             with torch.autocast(images.device.type, enabled=False):
-                return compute(images, magnitude, *arguments, **options)
-        return compute(images, magnitude, *arguments, **options)
+                return in_own_memory(compute, images)
+        return in_own_memory(compute, images)
 
     operation.meaning = meaning  # type: ignore[attr-defined]
     return operation
 
 
 def with_magnitude(
-    least: float | None = None, most: float | None = None, to_levels: Callable[[Tensor], Tensor] = Tensor.round_
+    least: float | None = None, most: float | None = None, **options: Any
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
-    """`in_own_dtype` for an operation whose magnitude means something from `least` to `most`; None: no such end."""
+    """`in_own_dtype` with these options for an operation whose magnitude means something from `least` to `most`; None:
+    no such end."""
     ends = {key: end for key, end in (("least", least), ("most", most)) if end is not None}
-    return partial(in_own_dtype, to_levels=to_levels, meaning=Meaning(**ends))
+    return partial(in_own_dtype, meaning=Meaning(**ends), **options)
 
 
-class _Surrogate(torch.autograd.Function):
-    """`value`; its gradients are those of value + (images - constant) + derivative * (magnitude - constant)."""
+def transformed() -> bool:
+    """Whether there is something that needs to see every expression, instead of a function with its own derivative:
+    `torch.compile`, a transform of `torch.func`, or forward-mode differentiation."""
+    functions = torch._C._are_functorch_transforms_active
+    return torch.compiler.is_compiling() or functions() or forward_ad._current_level >= 0
+
+
+def is_known(values: Tensor) -> bool:
+    """Whether numbers can be read from `values`: under `torch.func.vmap` they may be different ones at once."""
+    functions = torch._C._functorch  # type: ignore[attr-defined]
+    while functions.is_functorch_wrapped_tensor(values):
+        if functions.is_batchedtensor(values):
+            return False
+        values = functions.get_unwrapped(values)
+    return True
+
+
+class _StraightThrough(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor, images: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:  # type: ignore[override]
+        return None, gradient
+
+    @staticmethod
+    def jvp(ctx: Any, value: Tensor | None, images: Tensor) -> Tensor:  # type: ignore[override]
+        return images.clone()
+
+
+def straight_through(value: Tensor, images: Tensor) -> Tensor:
+    """`value`, a constant, in the forward pass, exactly; in the backward pass its gradient goes to `images` as is."""
+    if torch.compiler.is_compiling():
+        return images + (value - images.detach()) if images.requires_grad else value
+    if not images.requires_grad and not transformed():
+        return value
+    return _StraightThrough.apply(value, images)  # type: ignore[no-any-return]
+
+
+class _WithSurrogate(torch.autograd.Function):
+    """value, slope, images, magnitude [B], draw -> value."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(value: Tensor, images: Tensor | None, magnitude: Tensor | None, derivative: Tensor | None) -> Tensor:
-        return value.view_as(value)
+    def forward(value: Tensor, slope: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        return value.clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, images, magnitude, derivative = inputs
-        ctx.straight, ctx.shape = images is not None, None if magnitude is None else magnitude.shape
-        ctx.save_for_backward(*([] if derivative is None else [derivative]))
+        _, ctx.slope, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        images, magnitude, *draw = ctx.saved_tensors
         by_magnitude = None
-        if ctx.shape is not None:
-            by_magnitude = (gradient * ctx.saved_tensors[0]).sum_to_size(ctx.shape)
-        return gradient, gradient if ctx.straight else None, by_magnitude, None
+        if ctx.needs_input_grad[3]:  # where this is to have a graph, so has the slope
+            by_magnitude = (gradient * ctx.slope(images, magnitude, *draw)).sum((1, 2, 3)).to(magnitude.dtype)
+        return gradient, None, None, by_magnitude, *[None] * len(draw)
+
+    @staticmethod
+    def jvp(  # type: ignore[override]
+        ctx: Any, value: Tensor | None, slope: None, images: Any, magnitude: Tensor | None, *draw: Any
+    ) -> Tensor:
+        images, primal, *extra = ctx.saved_tensors
+        moved = torch.zeros_like(images) if value is None else value
+        if magnitude is None:
+            return moved.clone()
+        return moved + ctx.slope(images, primal, *extra) * per_image(magnitude, images)
 
 
-def straight_through(value: Tensor, images: Tensor) -> Tensor:
-    """`value` in the forward pass, exactly; in the backward pass its gradient goes to `images` as it is."""
-    if not images.requires_grad:
-        return value
-    if torch.compiler.is_compiling():
-        return images + (value - images.detach())
-    return _Surrogate.apply(value, images, None, None)  # type: ignore[no-any-return]
+def with_surrogate(
+    value: Tensor, slope: Callable[..., Tensor], images: Tensor, magnitude: Float[Tensor, " B"], *draw: Tensor
+) -> Tensor:
+    """`value` in the forward pass; `slope(images, magnitude, *draw)`, shaped like it, as its derivative by `magnitude`.
 
-
-def with_surrogate(value: Tensor, magnitude: Tensor, slope: Callable[[], Tensor]) -> Tensor:
-    """`value` in the forward pass, exactly; `slope()` as its derivative by `magnitude` [B, 1, 1, 1] in the other.
-
-    The slope is only computed when a gradient is wanted.
+    The slope is only computed where that derivative is wanted, and differentiated where that is differentiated again.
     """
-    if not magnitude.requires_grad:
-        return value
     if torch.compiler.is_compiling():
-        return value + slope() * (magnitude - magnitude.detach())
-    return _Surrogate.apply(value, None, magnitude, slope())  # type: ignore[no-any-return]
+        if not magnitude.requires_grad:
+            return value
+        with torch.no_grad():
+            derivative = slope(images, magnitude, *draw)
+        return value + derivative * per_image(magnitude - magnitude.detach(), images)
+    if not magnitude.requires_grad and not transformed():
+        return value
+    return _WithSurrogate.apply(value, slope, images, magnitude, *draw)  # type: ignore[no-any-return]

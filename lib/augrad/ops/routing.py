@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from augrad.ops.numeric import transformed
+
 _SMALL = 4 * 2**20
 """Bytes of a batch below which copying twice costs less than a call for each part."""
 
@@ -59,9 +61,13 @@ class _Join(torch.autograd.Function):
 
 def split(images: Tensor, indices: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The parts of `images` [B, ...] at `indices`, which hold each of 0 .. B - 1 once."""
+    if transformed():
+        return tuple(images.index_select(0, index) for index in indices)
     return _Split.apply(images, *indices)  # type: ignore[no-any-return]
 
 
 def join(parts: Sequence[Tensor], indices: Sequence[Tensor]) -> Tensor:
     """The batch of which `parts` are the images at `indices`: undoes `split`."""
+    if transformed():
+        return torch.cat(list(parts)).index_select(0, torch.cat(list(indices)).argsort())
     return _Join.apply(indices, *parts)  # type: ignore[no-any-return]

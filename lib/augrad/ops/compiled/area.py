@@ -35,7 +35,7 @@ def sharpen(image, result, magnitude, peak):
     """peak: the value of white."""
     channels, height, width = image.shape
     zero, top, amount = real(image, 0), real(image, peak), real(image, magnitude)
-    nine, thirteenth = real(image, 9), real(image, 1 / 13)
+    four, nine, thirteenth = real(image, 4), real(image, 9), real(image, 1 / 13)
     for channel in range(channels):
         plane, out = image[channel], result[channel]
         if min(height, width) < 3:
@@ -45,8 +45,13 @@ def sharpen(image, result, magnitude, peak):
         for row in range(1, height - 1):
             for column in range(1, width - 1):
                 value = real(image, plane[row, column])
-                detail = (nine * value - real(image, _box(plane, row, column))) * thirteenth
-                out[row, column] = stored(out, clip(value + amount * detail, zero, top))
+                total = real(image, _box(plane, row, column))
+                if peak == 1:
+                    sharp = clip(value + amount * ((nine * value - total) * thirteenth), zero, top)
+                else:  # 8 bits: as `augrad.ops.levels`
+                    smooth = np.rint((total + four * value) * thirteenth)
+                    sharp = np.floor(clip(value + amount * (value - smooth), zero, top))
+                out[row, column] = stored(out, sharp)
 
 
 @njit(nogil=True, fastmath={"contract", "nsz", "reassoc"})

@@ -23,9 +23,22 @@ PEAK = np.float32(255)
 
 @njit(nogil=True)
 @no_type_check
-def rounded_down(value):
-    """As `augrad.ops.numeric.rounded_down`: what lies just below a whole number counts as it."""
-    return np.uint8(np.floor(value * PEAK + np.float32(1e-3)))
+def _whole(level):
+    """The level, rounded down."""
+    return np.uint8(clip(level, np.float32(0), PEAK))
+
+
+@njit(nogil=True)
+@no_type_check
+def _grey(image, row, column):
+    """The grey level of a pixel. Definition: `augrad.ops.levels`."""
+    red = np.float32(image[0, row, column])
+    if len(image) == 1:
+        return red
+    green, blue = np.float32(image[1, row, column]), np.float32(image[2, row, column])
+    if red == green and green == blue:
+        return red
+    return np.floor(np.float32(RED) * red + np.float32(GREEN) * green + np.float32(BLUE) * blue)
 
 
 @njit(nogil=True)
@@ -38,15 +51,13 @@ def _histogram(plane, histogram):
 
 @njit(nogil=True)
 @no_type_check
-def _mean_luma(histograms, pixels):
-    channels, total = len(histograms), 0.0
-    for channel in range(channels):
-        part = 0
-        for level in range(256):
-            part += level * histograms[channel, level]
-        weight = 1.0 if channels == 1 else (RED if channel == 0 else GREEN if channel == 1 else BLUE)
-        total += weight * part
-    return total / pixels / 255
+def _mean_grey(image):
+    _, height, width = image.shape
+    total = 0.0
+    for row in range(height):
+        for column in range(width):
+            total += _grey(image, row, column)
+    return total / (height * width)
 
 
 @njit(nogil=True)
@@ -67,15 +78,15 @@ def _curve(table, code, magnitude, histogram, mean):
             low += 1
         while high > 0 and not histogram[high]:
             high -= 1
-    first, spread = low / PEAK, high / PEAK - low / PEAK
+    factor, rest = np.float32(1 + magnitude), np.float32(-magnitude)
     for level in range(256):
         value = np.float32(level) / PEAK
         output = value
         if code == BRIGHTNESS:
-            table[level] = rounded_down(clip(value * (one + amount), zero, one))
+            table[level] = _whole(np.float32(level) * factor)
             continue
         if code == CONTRAST:
-            table[level] = rounded_down(clip(value + amount * (value - np.float32(mean)), zero, one))
+            table[level] = _whole(np.float32(level) * factor + np.float32(mean) * rest)
             continue
         if code == INVERT:
             output = one - value
@@ -85,8 +96,9 @@ def _curve(table, code, magnitude, histogram, mean):
             output = clip(value + amount, zero, one) if value < half else value
         elif code == POSTERIZE:
             output = posterized(value, step, PEAK)
-        elif code == AUTO_CONTRAST and spread > 0:
-            output = np.float32(clip((value - first) / spread, zero, one))
+        elif code == AUTO_CONTRAST and high > low:
+            table[level] = _whole(np.float32(level - low) / (np.float32(high - low) * np.float32(1 / 255)))
+            continue
         table[level] = np.uint8(np.rint(output * PEAK))
 
 
@@ -96,10 +108,10 @@ def by_table(image, result, code, magnitude):
     """image, result: uint8 [C, H, W]."""
     channels, height, width = image.shape
     histograms = np.zeros((channels, 256), np.int64)
-    if code == EQUALIZE or code == AUTO_CONTRAST or code == CONTRAST:
+    if code == EQUALIZE or code == AUTO_CONTRAST:
         for channel in range(channels):
             _histogram(image[channel], histograms[channel])
-    mean = _mean_luma(histograms, height * width) if code == CONTRAST else 0.0
+    mean = _mean_grey(image) if code == CONTRAST else 0.0
     table = np.empty(256, np.uint8)
     for channel in range(channels):
         _curve(table, code, magnitude, histograms[channel], mean)
@@ -112,17 +124,11 @@ def by_table(image, result, code, magnitude):
 @no_type_check
 def recolor(image, result, magnitude, grayscale):
     """color and grayscale on uint8 [3, H, W]."""
-    zero, one = np.float32(0), np.float32(1)
-    red, green, blue, amount = np.float32(RED), np.float32(GREEN), np.float32(BLUE), np.float32(magnitude)
-    _, height, width = image.shape
+    channels, height, width = image.shape
+    factor, rest = (0.0, 1.0) if grayscale else (1 + magnitude, -magnitude)
+    factor, rest = np.float32(factor), np.float32(rest)
     for row in range(height):
         for column in range(width):
-            r, g, b = image[0, row, column] / PEAK, image[1, row, column] / PEAK, image[2, row, column] / PEAK
-            grey = red * r + green * g + blue * b
-            if grayscale:
-                level = rounded_down(grey)
-                result[0, row, column], result[1, row, column], result[2, row, column] = level, level, level
-            else:
-                result[0, row, column] = rounded_down(clip(r + amount * (r - grey), zero, one))
-                result[1, row, column] = rounded_down(clip(g + amount * (g - grey), zero, one))
-                result[2, row, column] = rounded_down(clip(b + amount * (b - grey), zero, one))
+            share = _grey(image, row, column) * rest
+            for channel in range(channels):
+                result[channel, row, column] = _whole(np.float32(image[channel, row, column]) * factor + share)

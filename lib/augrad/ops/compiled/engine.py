@@ -1,10 +1,8 @@
 """Compiled stages as part of autograd."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.resources import files
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -12,12 +10,18 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from augrad.ops.compiled.codes import SAMPLE_PAIRING, SEPARATE, WITHOUT_MAGNITUDE
+from augrad.ops import get
+from augrad.ops.compiled.codes import CODES, COPY, SAMPLE_PAIRING, SEPARATE, WITHOUT_MAGNITUDE
+from augrad.ops.compiled.disk import SOURCES, OnDisk, source_hash
 from augrad.ops.compiled.threads import on_all_threads
+from augrad.ops.families import Settings, apply_op
 from augrad.ops.meaning import Meaning
 from augrad.ops.mix import partners
+from augrad.ops.routing import join, split
+from augrad.ops.twice import asks_for_more, gradients_of
+
+NAMES = {code: name for name, code in CODES.items()}
 
 
 class Kernels(NamedTuple):
@@ -41,14 +45,11 @@ def _kernels() -> Kernels:
     from augrad.ops.compiled.separate import separate_kernels
     from augrad.ops.compiled.stage import kernels  # compiles nothing yet, but importing Numba takes a second
 
-    # What is kept on disk is found by the source of the outermost function alone: tell it of all the others.
-    folder = sorted(files("augrad.ops.compiled").iterdir(), key=str)
-    sources = b"".join(part.read_bytes() for part in folder if part.name.endswith(".py"))
-    number = int.from_bytes(hashlib.sha256(sources).digest()[:7], "little")
-    try:
-        return Kernels(*kernels(number, True), *separate_kernels(number, True))
-    except RuntimeError:  # no folder to keep it in
-        return Kernels(*kernels(number, False), *separate_kernels(number, False))
+    found = Kernels(*kernels(), *separate_kernels())
+    if source_hash() == SOURCES:  # else what is compiled may not be what this process imported, nor what it will be
+        for name, kernel in found._asdict().items():
+            kernel._cache = OnDisk(name)
+    return found
 
 
 class _Drawn(NamedTuple):
@@ -115,7 +116,8 @@ class _Stages:
 
 
 def _stages(images: Tensor, magnitudes: Tensor, others: Tensor, drawn: _Drawn) -> _Stages:
-    codes = drawn.codes.numpy()
+    codes, draws = drawn.codes.numpy(), drawn.draws.to(torch.float64)
+    draws = torch.nn.functional.pad(draws, (0, max(0, 2 - draws.shape[2])), value=0.5)
     return _Stages(
         kernels=_kernels(),
         images=images.detach().numpy(),
@@ -123,7 +125,7 @@ def _stages(images: Tensor, magnitudes: Tensor, others: Tensor, drawn: _Drawn) -
         others=others.detach().numpy(),
         codes=codes,
         partners=drawn.partners.numpy(),
-        draws=drawn.draws.numpy(),
+        draws=draws.contiguous().numpy(),
         resampling=(drawn.fill, drawn.nearest),
         separate=tuple(bool(stage.any()) for stage in codes >= SEPARATE),
     )
@@ -147,9 +149,12 @@ class _Applied(torch.autograd.Function):
         return results
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         images, magnitudes, others = ctx.saved_tensors
+        if asks_for_more(gradient):
+            definition = partial(_by_definition, drawn=ctx.drawn)
+            needed = ctx.needs_input_grad[:3]
+            return *gradients_of(definition, (images, magnitudes, others), needed, gradient), None
         stages, coming = _stages(images, magnitudes, others, ctx.drawn), gradient.contiguous().numpy()
         to_images, to_magnitudes = torch.empty_like(images), torch.empty_like(magnitudes)
         first, by_magnitudes = to_images.numpy(), to_magnitudes.numpy()
@@ -168,6 +173,24 @@ class _Applied(torch.autograd.Function):
 
         on_all_threads(work, len(images), images.numel())
         return to_images, to_magnitudes, _of_others(shares, others, ctx.drawn) if shares else None, None
+
+
+def _by_definition(images: Tensor, magnitudes: Tensor, others: Tensor, drawn: _Drawn) -> Tensor:
+    """What `_Applied` computes, by the operations' own functions."""
+    settings = Settings(drawn.fill, "nearest" if drawn.nearest else "bilinear", others)
+    for codes, magnitude, draw in zip(drawn.codes, magnitudes, drawn.draws, strict=True):
+        present = codes.unique()
+        indices = [(codes == code).nonzero()[:, 0] for code in present]
+        parts = list(split(images, indices))
+        for number, (code, index) in enumerate(zip(present.tolist(), indices, strict=True)):
+            if code == SAMPLE_PAIRING:  # needs every image in its place
+                own = torch.where(codes == code, magnitude, 0.0)
+                parts[number] = apply_op(get(NAMES[code]), images, own, draw, settings).index_select(0, index)
+            elif code != COPY:
+                own = magnitude.index_select(0, index), draw[index]
+                parts[number] = apply_op(get(NAMES[code]), parts[number], *own, settings)
+        images = join(parts, indices)
+    return images
 
 
 def _of_others(shares: list[tuple[int, int, np.ndarray]], others: Tensor, drawn: _Drawn) -> Tensor:
@@ -195,20 +218,20 @@ def apply_compiled(
     Raises UserError for 8-bit images whose magnitude is NaN.
     """
     computed = torch.float32 if images.dtype in (torch.float16, torch.bfloat16) else images.dtype
+    codes = codes.contiguous()
     mixes = bool((codes == SAMPLE_PAIRING).any())
     paired = others.to(computed).contiguous() if mixes else None
     partner = torch.stack([partners(len(images), one[:, :1], images.device) for one in draw]) if mixes else codes
     magnitude = magnitude.to(torch.float64).contiguous()
-    draw = torch.nn.functional.pad(draw.to(torch.float64), (0, max(0, 2 - draw.shape[2])), value=0.5)
     if images.dtype == torch.uint8 and np.isnan(given := magnitude.detach().numpy()).any():
         Meaning().require(given[~np.isin(codes.numpy(), WITHOUT_MAGNITUDE)], "a policy", eight_bits=True)
-    drawn = _Drawn(codes.contiguous(), partner, draw.contiguous(), fill, interpolation == "nearest")
+    drawn = _Drawn(codes, partner, draw, fill, interpolation == "nearest")
     if images.dtype == computed:
         images = images.contiguous()
         return _Applied.apply(images, magnitude, images if paired is None else paired, drawn)  # type: ignore[no-any-return]
     for stage in range(len(codes)):  # half precision is rounded to after each stage
         now, one = images.to(computed).contiguous(), slice(stage, stage + 1)
-        of_stage = _Drawn(codes[one], partner[one], drawn.draws[one], *drawn[3:])
+        of_stage = _Drawn(codes[one], partner[one], draw[one], *drawn[3:])
         after = _Applied.apply(now, magnitude[one], now if paired is None else paired, of_stage)
         images = after.to(images.dtype)  # type: ignore[union-attr]
     return images

@@ -13,17 +13,16 @@ from augrad.ops.compiled.values import without_magnitude
 
 
 @no_type_check
-def separate_kernels(sources, cache):
-    """(forward, backward, backward_others). sources: as in `augrad.ops.compiled.stage.kernels`."""
+def separate_kernels():
+    """(forward, backward, backward_others)."""
 
-    @njit(nogil=True, cache=cache)
+    @njit(nogil=True)
     @no_type_check
     def forward(images, results, codes, magnitudes, others, partners):
         """Those of images [B, C, H, W] that drew one of the operations -> results: floating point or uint8.
 
         magnitudes: float64 [B]. Image i is paired with others[partners[i]].
         """
-        _ = sources
         for index in range(len(images)):
             image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
             if code < SEPARATE or without_magnitude(result, code, magnitude):
@@ -35,11 +34,10 @@ def separate_kernels(sources, cache):
             elif code == SAMPLE_PAIRING:
                 pair(image, others[partners[index]], result, magnitude)
 
-    @njit(nogil=True, cache=cache)
+    @njit(nogil=True)
     @no_type_check
     def backward(images, gradients, results, codes, magnitudes, to_magnitudes, others, partners):
         """Gradients by the results -> `results`, those by the images, and `to_magnitudes` [B]."""
-        _ = sources
         for index in range(len(images)):
             image, gradient, result = images[index], gradients[index], results[index]
             code, magnitude = codes[index], magnitudes[index]
@@ -55,11 +53,10 @@ def separate_kernels(sources, cache):
                 other = others[partners[index]]
                 to_magnitudes[index] = pair_backward(image, other, gradient, result, magnitude)
 
-    @njit(nogil=True, cache=cache)
+    @njit(nogil=True)
     @no_type_check
     def backward_others(images, gradients, results, codes, magnitudes, others, partners):
         """Gradients by the other image of those that are paired: added to `results`."""
-        _ = sources
         for index in range(len(images)):
             if codes[index] == SAMPLE_PAIRING:
                 other = others[partners[index]]

@@ -64,14 +64,13 @@ def _flip(image, result, code):
 
 
 @no_type_check
-def kernels(sources, cache):
-    """(forward, forward_8bit, backward). sources: a number that changes with the code, for what is kept on disk."""
+def kernels():
+    """(forward, forward_8bit, backward)."""
 
-    @njit(nogil=True, cache=cache)
+    @njit(nogil=True)
     @no_type_check
     def forward(images, results, codes, magnitudes, draws, fill, nearest):
         """images [B, C, H, W] in floating point -> results. magnitudes [B], draws [B, D]: float64."""
-        _ = sources
         for index in range(len(images)):
             image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
             if code >= SEPARATE or without_magnitude(result, code, magnitude):
@@ -99,11 +98,10 @@ def kernels(sources, cache):
             else:
                 remap(image, result, code, magnitude)
 
-    @njit(nogil=True, cache=cache)
+    @njit(nogil=True)
     @no_type_check
     def forward_8bit(images, results, codes, magnitudes, draws, fill, nearest):
         """The same for uint8. fill: in [0, 1]."""
-        _ = sources
         for index in range(len(images)):
             image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
             if code >= SEPARATE:
@@ -127,11 +125,10 @@ def kernels(sources, cache):
             else:
                 by_table(image, result, code, magnitude)
 
-    @njit(nogil=True, cache=cache)
+    @njit(nogil=True)
     @no_type_check
     def backward(images, gradients, results, codes, magnitudes, to_magnitudes, draws, fill, nearest):
         """Gradients by the results -> `results`, those by the images, and `to_magnitudes` [B]."""
-        _ = sources
         for index in range(len(images)):
             image, gradient, result = images[index], gradients[index], results[index]
             code, magnitude = codes[index], magnitudes[index]

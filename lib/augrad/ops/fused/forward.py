@@ -32,7 +32,9 @@ from augrad.ops.fused.pixels import (
     clamp01,
     counting,
     coverage,
+    grey_level,
     is_finite,
+    level,
     level_of,
     lost,
     luma,
@@ -46,6 +48,7 @@ from augrad.ops.fused.pixels import (
     reflected,
     taps,
     write,
+    write_level,
 )
 from augrad.ops.fused.statistics import contrast_mean
 
@@ -60,6 +63,10 @@ def sharpened(pointers, row, column, height, width, mask, strength, COMPUTE: tl.
     for neighbour in range(9):
         place = (row + neighbour // 3 - 1) * width + column + neighbour % 3 - 1
         total += read(pointers + place, inner, COMPUTE)
+    if pointers.dtype.element_ty == tl.uint8:  # as `augrad.ops.levels`
+        levels, smooth = nearest(centre * 255), nearest((total + 4 * centre) * (255 / 13))
+        sharp = levels + tl.where(inner, strength * (levels - smooth), 0.0)
+        return tl.floor(tl.minimum(tl.maximum(sharp, 0.0), 255.0)) / 255
     return centre + tl.where(inner, strength * (9 / 13) * (centre - total / 9), 0.0)
 
 
@@ -200,12 +207,25 @@ def stage_kernel(
     elif (kind >= BRIGHTNESS) & (kind <= GRAYSCALE):
         mean = m * 0
         if kind == CONTRAST:
-            mean = contrast_mean(statistics, image, size, splits, CHANNELS, SPLITS).to(COMPUTE)
-        gain, grey, offset = affine(kind, m, mean)
-        shift = grey_of(kind, source + pixel, size, valid, CHANNELS, COMPUTE) * grey + offset
-        for channel in tl.static_range(CHANNELS):
-            values = colour_of(kind, source + channel * size + pixel, valid, COMPUTE)
-            write(target + channel * size + pixel, clamp01(gain * values + shift) + broken, valid, DOWN=True)
+            mean = contrast_mean(
+                statistics, image, size, splits, CHANNELS, SPLITS, source.dtype.element_ty == tl.uint8
+            ).to(COMPUTE)
+        if source.dtype.element_ty == tl.uint8:  # as `augrad.ops.levels`
+            gain = tl.where(kind == GRAYSCALE, 0.0, tl.where(kind == INVERT, -1.0, 1 + m))
+            other = tl.where(kind == INVERT, 255.0, tl.where(kind == CONTRAST, -m * mean, 0.0))
+            share = tl.where(kind == GRAYSCALE, 1.0, tl.where(kind == COLOR, -m, 0.0))
+            shift = grey_level(source + pixel, size, valid, CHANNELS) * share + other
+            if (CHANNELS == 1) & ((kind == COLOR) | (kind == GRAYSCALE)):
+                gain, shift = gain * 0 + 1, shift * 0
+            for channel in tl.static_range(CHANNELS):
+                levels = level(source + channel * size + pixel, valid) * gain + shift
+                write_level(target + channel * size + pixel, levels, valid)
+        else:
+            gain, grey, offset = affine(kind, m, mean)
+            shift = grey_of(kind, source + pixel, size, valid, CHANNELS, COMPUTE) * grey + offset
+            for channel in tl.static_range(CHANNELS):
+                values = colour_of(kind, source + channel * size + pixel, valid, COMPUTE)
+                write(target + channel * size + pixel, clamp01(gain * values + shift) + broken, valid)
     elif (kind == SHARPNESS) | (kind == GAUSSIAN_BLUR):
         if kind == SHARPNESS:
             for channel in tl.static_range(CHANNELS):
@@ -240,7 +260,12 @@ def stage_kernel(
             if kind == AUTO_CONTRAST:
                 lowest, highest = range_of(statistics, (image * CHANNELS + channel) * 3 + 1, splits, SPLITS)
                 spread = (highest - lowest).to(COMPUTE)
-                if spread != 0:  # NaN, too
+                if source.dtype.element_ty == tl.uint8:
+                    if spread > 0:  # as `augrad.ops.levels`
+                        whole = nearest((values - lowest.to(COMPUTE)) * 255)
+                        stretched = tl.div_rn(whole, nearest(spread * 255) * (1 / 255))
+                        values = tl.floor(tl.minimum(stretched, 255.0)) / 255
+                elif spread != 0:  # NaN, too
                     values = clamp01((values - lowest.to(COMPUTE)) / spread)
             elif kind == EQUALIZE:
                 curve = curves + (image * CHANNELS + channel) * 256

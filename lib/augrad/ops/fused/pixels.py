@@ -66,12 +66,10 @@ def nearest(values):
 
 @triton.jit
 @no_type_check
-def write(pointers, values, mask, DOWN: tl.constexpr = False):
-    """DOWN: 8 bits are rounded down, as enhancements are (`augrad.ops.numeric.rounded_down`)."""
+def write(pointers, values, mask):
+    """8 bits become the nearest level."""
     if pointers.dtype.element_ty == tl.uint8:
-        levels = values * 255
-        levels = tl.floor(levels + 1e-3) if DOWN else nearest(levels)
-        tl.store(pointers, levels.to(tl.uint8), mask=mask)
+        tl.store(pointers, nearest(values * 255).to(tl.uint8), mask=mask)
     else:
         tl.store(pointers, values.to(pointers.dtype.element_ty), mask=mask)
 
@@ -136,6 +134,32 @@ def luma(pointers, size, mask, CHANNELS: tl.constexpr, COMPUTE: tl.constexpr):
             RED * grey + GREEN * read(pointers + size, mask, COMPUTE) + BLUE * read(pointers + 2 * size, mask, COMPUTE)
         )
     return grey
+
+
+@triton.jit
+@no_type_check
+def level(pointers, mask):
+    """The level, 0 to 255, of 8-bit pixels."""
+    return tl.load(pointers, mask=mask, other=0).to(tl.float32)
+
+
+@triton.jit
+@no_type_check
+def write_level(pointers, levels, mask):
+    """The levels, rounded down."""
+    tl.store(pointers, tl.floor(tl.minimum(tl.maximum(levels, 0.0), 255.0)).to(tl.uint8), mask=mask)
+
+
+@triton.jit
+@no_type_check
+def grey_level(pointers, size, mask, CHANNELS: tl.constexpr):
+    """As in `augrad.ops.levels`; pointers: of the first channel."""
+    red = level(pointers, mask)
+    if CHANNELS == 3:
+        green, blue = level(pointers + size, mask), level(pointers + 2 * size, mask)
+        grey = tl.floor(red * RED + green * GREEN + blue * BLUE)
+        red = tl.where((red == green) & (green == blue), red, grey)
+    return red
 
 
 @triton.jit

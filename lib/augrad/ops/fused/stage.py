@@ -11,6 +11,7 @@ from torch import Tensor
 from augrad.ops.families import Arrangement, Settings, apply_op
 from augrad.ops.fused.kinds import has_kernel, kinds_of, policy_ops
 from augrad.ops.numeric import constant
+from augrad.ops.twice import asks_for_more, gradients_of
 
 OneStage = Callable[[Tensor, Arrangement, Tensor, Tensor, Tensor, Settings], Tensor]
 """`images, plan, chosen, magnitude, draw, settings -> images`."""
@@ -49,21 +50,10 @@ class _Stage(torch.autograd.Function):
             return (None,) * 7
         images, magnitude, others, chosen, draw, *kept = ctx.saved_tensors
         needs = ctx.needs_input_grad[:3]
-        if torch.is_grad_enabled():
-            return *_differentiable(ctx.plain, (images, magnitude, others), needs, gradient), *[None] * 4
+        if asks_for_more(gradient):
+            return *gradients_of(ctx.plain, (images, magnitude, others), needs, gradient), *[None] * 4
         drawn = Drawn(chosen, magnitude, draw, others)
         return *run_gradient(images, gradient.contiguous(), drawn, Kept(*kept), ctx.config, *needs), *[None] * 4
-
-
-def _differentiable(
-    plain: Callable[..., Tensor], inputs: tuple[Tensor, ...], needs: tuple[bool, ...], gradient: Tensor
-) -> list[Tensor | None]:
-    """The gradients of `plain(*inputs)`, with a graph of their own."""
-    # Of two inputs that are one tensor each is to get its own share.
-    inputs = tuple(tensor.view_as(tensor) for tensor in inputs)
-    wanted = [tensor for tensor, needed in zip(inputs, needs, strict=True) if needed]
-    found = iter(torch.autograd.grad(plain(*inputs), wanted, gradient, create_graph=True, allow_unused=True))
-    return [next(found) if needed else None for needed in needs]
 
 
 def fused_stage(

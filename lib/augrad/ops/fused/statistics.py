@@ -14,6 +14,7 @@ from augrad.ops.fused.pixels import (
     AUTO_CONTRAST,
     CONTRAST,
     EQUALIZE,
+    grey_level,
     level_of,
     luma_weight,
     passes,
@@ -25,8 +26,12 @@ from augrad.ops.fused.pixels import (
 
 @triton.jit
 @no_type_check
-def contrast_mean(statistics, image, size, splits, CHANNELS: tl.constexpr, SPLITS: tl.constexpr):
-    """The mean grey value of an image."""
+def contrast_mean(
+    statistics, image, size, splits, CHANNELS: tl.constexpr, SPLITS: tl.constexpr, EIGHT: tl.constexpr = False
+):
+    """The mean grey value of an image; of 8 bits (EIGHT) the mean grey level."""
+    if EIGHT:
+        return total_of(statistics, image * CHANNELS * 3, splits, SPLITS) / size
     total = luma_weight(0, CHANNELS) * total_of(statistics, image * CHANNELS * 3, splits, SPLITS)
     for channel in tl.static_range(1, CHANNELS):
         row = (image * CHANNELS + channel) * 3
@@ -65,7 +70,10 @@ def statistics_kernel(
                 pixel = first + tl.arange(0, BLOCK)
                 valid = pixel < stop
                 values = read(images + plane * size + pixel, valid, COMPUTE)
-                total += values
+                if images.dtype.element_ty == tl.uint8:
+                    total += grey_level(images + image * CHANNELS * size + pixel, size, valid, CHANNELS)
+                else:
+                    total += values
                 lowest = tl.minimum(lowest, tl.where(valid, values, float("inf")))
                 highest = tl.maximum(highest, tl.where(valid, values, float("-inf")))
             place = statistics + plane * 3 * splits + part
