@@ -64,14 +64,14 @@ def parts(python: str, work: Path) -> tuple[Part, ...]:
         page = work / f"{name}{len(options)}.md"
         return (python, f"scripts/{name}.py", "--markdown", str(page), *options), page
 
-    searches, search_page = script("gpu_search")
+    searches, search_page = script("gpu_search", "--profile")
     stages, stage_page = script("benchmark_gpu")
     compiled, compiled_page = script("benchmark_gpu", "--compile", "--sizes", "0")
     search = ("experiments/search.py", "search.steps=200", "compare.seeds=2", "train.epochs=5", f"{run}/search")
     train = ("experiments/train.py", f"policy.file={work}/search/policy.json", "train.epochs=5", f"{run}/train")
     return (
-        Part("tests on a GPU", (*pytest, "gpu and not slow"), 100),
         Part("searches: DADA's CIFAR-10 budget, agreement with a CPU", searches, 130, search_page),
+        Part("tests on a GPU", (*pytest, "gpu and not slow"), 100),
         Part("policies on a batch", stages, 110, stage_page),
         Part("augrad search", (python, *search), 60, needs_gpu=False),
         Part("augrad train", (python, *train), 40, needs_gpu=False),

@@ -10,7 +10,10 @@ a GPU, small.
 """
 
 import argparse
+import cProfile
+import io
 import json
+import pstats
 import statistics
 import time
 import warnings
@@ -170,7 +173,20 @@ def kernels(call: Callable[[], object]) -> dict[str, Any]:
     }
 
 
-def budget(device: torch.device, runs: int, steps: int, overrides: list[str]) -> dict[str, dict[str, Any]]:
+def host_profile(call: Callable[[], object], steps: int) -> str:
+    """What Python spent its time on in `steps` calls."""
+    profiler, text = cProfile.Profile(), io.StringIO()
+    profiler.enable()
+    for _ in range(steps):
+        call()
+    profiler.disable()
+    pstats.Stats(profiler, stream=text).sort_stats("cumulative").print_stats(60)
+    return text.getvalue()
+
+
+def budget(
+    device: torch.device, runs: int, steps: int, overrides: list[str], profiled: bool
+) -> dict[str, dict[str, Any]]:
     """Each recipe: a step against a plain step, `steps` steps as a whole, synchronisations, memory, launches."""
     data, found = random_images(2000), {}
     for name, recipe in RECIPES.items():
@@ -198,6 +214,8 @@ def budget(device: torch.device, runs: int, steps: int, overrides: list[str]) ->
             if device.type == "cuda":
                 row["synchronised_at"] = synchronisations(calls["step"], 3)
                 row["step_kernels"], row["plain_kernels"] = kernels(calls["step"]), kernels(calls["plain"])
+            if profiled and name in WHOLE:
+                print(host_profile(calls["step"], 10), flush=True)
             if name in WHOLE:
                 state, parts = begun([*line, *overrides], device, data)
                 waited(device)
@@ -284,6 +302,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="of the budget (default: %(default)s)")
     parser.add_argument("--agreement-steps", type=int, default=50, help="default: %(default)s")
     parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
+    parser.add_argument("--profile", action="store_true", help="also print what Python spends its time on")
     parser.add_argument("--overrides", nargs="*", default=[], help="further overrides of the searches that are timed")
     options = parser.parse_args()
     found = {
@@ -292,7 +311,7 @@ def main() -> None:
         "agreement": agreement(options.device, options.agreement_steps),
     }
     print(json.dumps(found, indent=2), flush=True)
-    found["budget"] = budget(options.device, options.runs, options.steps, options.overrides)
+    found["budget"] = budget(options.device, options.runs, options.steps, options.overrides, options.profile)
     text = page(found)
     print(text)
     for path, content in ((options.json, json.dumps(found, indent=2) + "\n"), (options.markdown, text)):
