@@ -146,11 +146,24 @@ def contenders(setting: Setting) -> dict[str, Callable[[], Call]]:
             f"plain, {kind}": lambda made=made: by_engine("plain", made(setting, plain)),
             f"plain, {kind}, graph": lambda made=made: replayed(by_engine("plain", made(setting, plain))),
         }
-    for kind, made in (
-        ("forward", forward),
-        ("forward and backward", forward_and_backward),
-    ):  # last: the slowest to make
-        found[f"torch.compile, {kind}"] = lambda made=made: by_engine("plain", made(setting, compiled()))
+    return found
+
+
+def compiled_contenders(setting: Setting) -> dict[str, Callable[[], Call]]:
+    """The plain path by torch.compile, beside the kernels."""
+
+    def plain(images: Tensor, sample: PolicySample) -> Tensor:
+        return setting.policy(images, params=sample)
+
+    def compiled(made: Callable[..., Call]) -> Call:
+        torch.compiler.reset()
+        return by_engine("plain", made(setting, torch.compile(plain, fullgraph=True)))
+
+    target = torch.empty_like(setting.images)
+    found: dict[str, Callable[[], Call]] = {"copy": lambda: lambda: target.copy_(setting.images)}
+    for kind, made in (("forward", forward), ("forward and backward", forward_and_backward)):
+        found[f"triton, {kind}"] = lambda made=made: by_engine("triton", made(setting, plain))
+        found[f"torch.compile, {kind}"] = lambda made=made: compiled(made)
     return found
 
 

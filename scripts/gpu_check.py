@@ -57,7 +57,21 @@ class Outcome:
 
 def parts(python: str, work: Path) -> tuple[Part, ...]:
     """What is checked, the most telling first."""
-    pytest = (python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=3", "-n", "6", "tests/triton", "-m")
+    pytest = (
+        python,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:benchmark",
+        "--durations=3",
+        "-n",
+        "6",
+        "tests/triton",
+        "-m",
+    )
     run = f"hydra.run.dir={work}"
 
     def script(name: str, *options: str) -> tuple[tuple[str, ...], Path]:

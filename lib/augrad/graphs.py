@@ -17,7 +17,8 @@ Pass = Callable[..., tuple[Tensor, ...]]
 class _Graph:
     graph: torch.cuda.CUDAGraph
     inputs: list[Tensor]
-    outputs: tuple[Tensor, ...]
+    outputs: list[Tensor]
+    kept: list[Tensor]
 
 
 class Graphs:
@@ -52,7 +53,8 @@ class Graphs:
             self._captured[key] = kept
         torch._foreach_copy_(kept.inputs, flat)  # pyright: ignore[reportPrivateImportUsage]
         kept.graph.replay()
-        return kept.outputs
+        torch._foreach_copy_(kept.kept, kept.outputs)  # pyright: ignore[reportPrivateImportUsage]
+        return tuple(kept.kept)
 
     def _capture(self, name: str, function: Pass, inputs: Sequence[Tensor | Sequence[Tensor]]) -> _Graph | None:
         own = [
@@ -74,7 +76,8 @@ class Graphs:
             )
             return None
         flat = [tensor for part in own for tensor in ([part] if isinstance(part, Tensor) else part)]
-        return _Graph(graph, flat, tuple(output.detach() for output in outputs))
+        found = [output.detach() for output in outputs]
+        return _Graph(graph, flat, found, [torch.empty_like(output) for output in found])
 
 
 NO_GRAPHS = Graphs(enabled=False)

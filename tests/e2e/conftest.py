@@ -22,6 +22,7 @@ class Done(NamedTuple):
 def augrad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """Calls `augrad` in an empty directory."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # a terminal's width, if another test left one
 
     def run(*arguments: str) -> Done:
         capsys.readouterr()

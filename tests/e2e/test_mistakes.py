@@ -50,7 +50,7 @@ def test_a_bad_npz(augrad, tmp_path: Path, name: str) -> None:
         (["estimator.temperature=0.0"], ["temperature"]),
         (["space.ops.rotate.hihg=3"], ["hihg"]),
         (["+space.ops.rotatee={}"], ["rotatee", "rotate"]),
-        (["policy.probability=1.0"], ["probability"]),
+        (["policy.probability=1.5"], ["probability"]),
         (["device=tpu"], ["tpu"]),
         (["data=arrays", "data.path=nowhere.npz"], ["nowhere.npz"]),
         (["data=arrays"], ["path"]),

@@ -252,6 +252,7 @@ def test_a_search_with_nothing_to_learn_says_so_and_is_a_control(augrad, small, 
     assert document_of(library.load_policy("out/policy.json"), {}) == document_of(library.load_policy("identity"), {})
 
 
+@pytest.mark.slow
 def test_a_policy_that_no_file_can_hold_is_refused_before_the_search(augrad, small, tmp_path: Path) -> None:
     done = augrad("search", *small, "policy.subpolicies=10001", "compare=null", "hydra.run.dir=out")
     assert done.returncode == 2

@@ -13,6 +13,7 @@ from augrad.initial import initial_policy
 from augrad.models.normalized import Normalized
 from augrad.objectives.critic import Critic, critic_loss, gradient_norms
 from augrad.objectives.density_matching import DensityMatching
+from augrad.ops import meaning, numeric
 from augrad.ops.space import Space, make_space
 from augrad.policy import Slot, parameters_like
 
@@ -151,11 +152,13 @@ class NoReads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_nothing_is_read_from_the_device() -> None:
+def test_nothing_is_read_from_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Defect 7: `.item()` on every read of a magnitude or probability.
 
     The critic's loss and the policy's gradient, over the whole space: no value is fetched on the way.
     """
+    for module in (meaning, numeric):  # as on a GPU: on a CPU values are looked at, to refuse those without a meaning
+        monkeypatch.setattr(module, "may_look", lambda values: False)
     policy = initial_policy(space(), subpolicies=2, stages=2)
     judge, mix = critic(), torch.rand(4, generator=generator(), dtype=torch.float64)
     with NoReads():

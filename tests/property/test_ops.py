@@ -106,6 +106,8 @@ def test_dtype_layout_and_purity(name: str, channels: int, dtype: torch.dtype) -
 
 
 STEP = {torch.float32: 1e-5, torch.float16: 0.0005, torch.bfloat16: 0.004, torch.uint8: 1.001 / 255}
+ROUNDED_TWICE = ("color", "contrast", "sharpness")
+"""In 8 bits as torchvision's tensor kernels compute them: with whole levels in between, too."""
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -123,6 +125,7 @@ def test_every_dtype_gives_what_float64_gives(name: str, channels: int) -> None:
         expected = op.apply(*exact, magnitude)
         output = op.apply(typed, magnitude).double() / (255 if dtype == torch.uint8 else 1)
         worst = (output - expected).abs().max()
+        step = 2 * step if dtype == torch.uint8 and name in ROUNDED_TWICE else step
         assert worst <= step, f"{dtype}: {worst:.5f}"
 
 

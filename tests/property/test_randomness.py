@@ -109,7 +109,8 @@ def test_with_a_generator_nothing_else_is_touched(policy: Policy) -> None:
     policy.score_terms(sample)
     PolicySample.concatenate([sample, policy.sample(2, generator=generator())])
     for name in augrad.ops.names():
-        augrad.ops.get(name).apply(IMAGES, torch.zeros(6))
+        op = augrad.ops.get(name)
+        op.apply(IMAGES, torch.full((6,), op.low or 0.0))
     Rebar()(scalar_of, policy, 9, generator(), 0.5)
     augrad.load_policy("identity")(IMAGES, generator=generator())
     assert global_states() == before
