@@ -57,21 +57,8 @@ class Outcome:
 
 def parts(python: str, work: Path) -> tuple[Part, ...]:
     """What is checked, the most telling first."""
-    pytest = (
-        python,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:benchmark",
-        "--durations=3",
-        "-n",
-        "6",
-        "tests/triton",
-        "-m",
-    )
+    plugins = ("-p", "no:cacheprovider", "-p", "no:benchmark")  # the latter's warning beside xdist would be an error
+    pytest = (python, "-m", "pytest", "-q", *plugins, "--durations=3", "-n", "6", "tests/triton", "-m")
     run = f"hydra.run.dir={work}"
 
     def script(name: str, *options: str) -> tuple[tuple[str, ...], Path]:

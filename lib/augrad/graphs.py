@@ -15,6 +15,8 @@ Pass = Callable[..., tuple[Tensor, ...]]
 
 @dataclass(frozen=True)
 class _Graph:
+    """outputs: where a replay leaves them. kept: where they are copied to."""
+
     graph: torch.cuda.CUDAGraph
     inputs: list[Tensor]
     outputs: list[Tensor]
@@ -62,7 +64,8 @@ class Graphs:
             for part in inputs
         ]
         graph = torch.cuda.CUDAGraph()
-        # One pool for all: they run one after another, and what they leave is read before the next one runs.
+        # One pool for all: they run one after another. A graph may write where an earlier one has left its outputs,
+        # so these are copied to memory of their own after each replay.
         self._pool = torch.cuda.graph_pool_handle() if self._pool is None else self._pool
         try:
             with torch.cuda.graph(graph, pool=self._pool):

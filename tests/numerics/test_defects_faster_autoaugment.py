@@ -1,5 +1,6 @@
 """What is wrong in Faster AutoAugment's published code, each a test that ours does not do it."""
 
+import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
