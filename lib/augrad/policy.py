@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from augrad.errors import UserError
 from augrad.layout import require_same_operations, require_same_places
-from augrad.ops.apply import apply_hard, apply_relaxed, check_magnitudes
+from augrad.ops.apply import apply_hard, apply_relaxed, check_magnitudes, limits_of
 from augrad.ops.families import arrangement
 from augrad.ops.numeric import check_images
 from augrad.ops.space import Interpolation, checked_resampling
@@ -101,6 +101,7 @@ class Policy(nn.Module):
         self.fill = fill
         self.provenance: dict[str, Any] = dict(provenance or {})
         self._arrangement = arrangement(self.ops)
+        self._limits = limits_of(self.ops)
         self.layout = slots_layout(self.ops, slots)
         """Which operation is where: what a draw that is replayed, and a state_dict, must agree with."""
         self._slot_table = [[[slot.op for slot in stage] for stage in subpolicy] for subpolicy in slots]
@@ -191,7 +192,8 @@ class Policy(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self.layout = slots_layout(self.ops, self.slots)  # older versions pickled none
+        # Older versions pickled neither.
+        self.layout, self._limits = slots_layout(self.ops, self.slots), limits_of(self.ops)
 
     # --- distributions -----------------------------------------------------------------------------------------------
 
@@ -422,7 +424,7 @@ class Policy(nn.Module):
         if len(sample) != len(images):
             raise UserError(f"params hold {len(sample)} draws, the batch {len(images)} images; slice or redraw")
         if isinstance(params, PolicySample):
-            check_magnitudes(self.ops, params, images.dtype == torch.uint8)
+            check_magnitudes(self.ops, self._limits, params, images.dtype == torch.uint8)
         sample = sample.to(images.device)
         if isinstance(sample, RelaxedSample):
             if not images.is_floating_point():

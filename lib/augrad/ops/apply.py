@@ -26,18 +26,25 @@ from augrad.ops.spec import Op
 from augrad.types import PolicySample, RelaxedSample
 
 
-def check_magnitudes(ops: Sequence[Op], sample: PolicySample, eight_bits: bool) -> None:
+def limits_of(ops: Sequence[Op]) -> np.ndarray:
+    """[2, O]: the least and the most magnitude that mean something, for each operation; any where there is none."""
+    anything = (-np.inf, np.inf)
+    return np.array([(op.meaning.least, op.meaning.most) if op.has_magnitude else anything for op in ops]).T
+
+
+def check_magnitudes(ops: Sequence[Op], limits: np.ndarray, sample: PolicySample, eight_bits: bool) -> None:
     """Raise UserError for magnitudes of operations that act which mean nothing, and for NaN where pixels have 8 bits.
 
-    Only if they can be read without waiting for a device. What a policy draws always means something.
+    Only if they can be read without waiting for a device. What a policy draws always means something. limits: see
+    `limits_of`.
     """
     if not may_look(sample.magnitude):
         return
     signed, chosen = (sample.magnitude * sample.sign).detach().numpy(), sample.op.numpy()
-    acts = sample.gate.numpy() & np.array([op.has_magnitude for op in ops])[chosen]
-    least, most = (np.array([getattr(op.meaning, end) for op in ops])[chosen] for end in ("least", "most"))
-    if (~acts | ((signed >= least) & (signed <= most))).all():
+    least, most = limits[:, chosen]
+    if ((signed >= least) & (signed <= most)).all():
         return
+    acts = sample.gate.numpy() & np.array([op.has_magnitude for op in ops])[chosen]
     for index in np.unique(chosen[acts]):
         ops[index].meaning.require(signed[acts & (chosen == index)], ops[index].name, eight_bits)
 

@@ -75,9 +75,9 @@ def _look_at_range(images: Tensor) -> None:
     if not images.is_floating_point() or not may_look(images) or _warn_of_range.cache_info().currsize:
         return
     seen = images if next(_LOOKS) < _WHOLE_LOOKS else images[0, :, images.shape[2] // 2]
-    low, high = (end.to(torch.float64).numpy() for end in torch.aminmax(seen.detach()))
+    low, high = (end.item() for end in torch.aminmax(seen.detach()))
     if low < -_TOLERANCE or high > 1 + _TOLERANCE:
-        _warn_of_range(float(low), float(high))
+        _warn_of_range(low, high)
 
 
 def check_images(images: Tensor) -> None:

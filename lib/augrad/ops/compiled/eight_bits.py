@@ -28,17 +28,12 @@ def _whole(level):
     return np.uint8(clip(level, np.float32(0), PEAK))
 
 
-@njit(nogil=True)
+@njit(nogil=True, inline="always")
 @no_type_check
-def _grey(image, row, column):
-    """The grey level of a pixel. Definition: `augrad.ops.levels`."""
-    red = np.float32(image[0, row, column])
-    if len(image) == 1:
-        return red
-    green, blue = np.float32(image[1, row, column]), np.float32(image[2, row, column])
-    if red == green and green == blue:
-        return red
-    return np.floor(np.float32(RED) * red + np.float32(GREEN) * green + np.float32(BLUE) * blue)
+def _grey(red, green, blue):
+    """The grey level of a pixel, given and returned as float32, without a branch. Definition: `augrad.ops.levels`."""
+    grey = np.float32(np.int32(np.float32(RED) * red + np.float32(GREEN) * green + np.float32(BLUE) * blue))
+    return red if (red == green) & (green == blue) else grey
 
 
 @njit(nogil=True)
@@ -52,11 +47,16 @@ def _histogram(plane, histogram):
 @njit(nogil=True)
 @no_type_check
 def _mean_grey(image):
-    _, height, width = image.shape
-    total = 0.0
+    channels, height, width = image.shape
+    total = 0  # of whole levels: exact, in any order
     for row in range(height):
         for column in range(width):
-            total += _grey(image, row, column)
+            level = image[0, row, column]
+            if channels == 3:
+                red, green = np.float32(level), np.float32(image[1, row, column])
+                total += np.int64(_grey(red, green, np.float32(image[2, row, column])))
+            else:
+                total += level
     return total / (height * width)
 
 
@@ -124,11 +124,14 @@ def by_table(image, result, code, magnitude):
 @no_type_check
 def recolor(image, result, magnitude, grayscale):
     """color and grayscale on uint8 [3, H, W]."""
-    channels, height, width = image.shape
+    _, height, width = image.shape
     factor, rest = (0.0, 1.0) if grayscale else (1 + magnitude, -magnitude)
     factor, rest = np.float32(factor), np.float32(rest)
     for row in range(height):
         for column in range(width):
-            share = _grey(image, row, column) * rest
-            for channel in range(channels):
-                result[channel, row, column] = _whole(np.float32(image[channel, row, column]) * factor + share)
+            red, green = np.float32(image[0, row, column]), np.float32(image[1, row, column])
+            blue = np.float32(image[2, row, column])
+            share = _grey(red, green, blue) * rest
+            result[0, row, column] = _whole(red * factor + share)
+            result[1, row, column] = _whole(green * factor + share)
+            result[2, row, column] = _whole(blue * factor + share)
