@@ -131,7 +131,8 @@ def batch_of(case: Case) -> Batch:
     for number, share in enumerate(case.shares):
         for place, op in enumerate((*ops, None)):
             sign = -1 if op and op.signed and (place + number) % 2 else 1
-            magnitude.append(sign * (op.low + share * (op.high - op.low)) if op and op.has_magnitude else 7.7)  # type: ignore[operator]
+            value = sign * (op.low + share * (op.high - op.low)) if op and op.has_magnitude else 7.7  # type: ignore[operator]
+            magnitude.append(max(value, op.meaning.least) if op else value)
     images = images_like(case, len(chosen), generator).to(case.dtype).to(DEVICE)
     return Batch(
         images=images,
