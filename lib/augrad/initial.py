@@ -112,8 +112,12 @@ def _started(
         raise UserError(f"policy: expected level strictly between 0 and 1, got {level}")
     if magnitude not in get_args(Magnitude):
         raise UserError(f"policy: expected magnitude logit_normal, uniform or point, got {magnitude!r}")
-    if not scale > 0:
-        raise UserError(f"policy: expected scale above 0, got {scale}; for fixed magnitudes use magnitude=point")
+    if not math.isfinite(jitter):
+        raise UserError(f"policy: expected a finite jitter, got {jitter}")
+    if not 0 < scale < math.inf:
+        raise UserError(
+            f"policy: expected scale above 0 and finite, got {scale}; for fixed magnitudes use magnitude=point"
+        )
     unknown = set(learn) - set(get_args(Learnable))
     if unknown:
         raise UserError(

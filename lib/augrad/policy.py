@@ -178,6 +178,8 @@ class Policy(nn.Module):
 
     def set_extra_state(self, state: Tensor) -> None:
         """Raise UserError if `state` is the layout of a policy with other operations, or with others in a place."""
+        if not isinstance(state, Tensor):
+            raise UserError(f"state_dict: expected _extra_state to be the layout of a policy, got {state!r:.60}")
         layout = bytes(state.round().to(torch.uint8).tolist()).decode(errors="replace")
         expected = "state_dict: expected parameters of a policy over this one's operations"
         require_same_places(layout, self.layout, expected, "load it into a policy over the same operations")
@@ -187,6 +189,8 @@ class Policy(nn.Module):
         self.set_extra_state(layout)  # first: a state_dict that is refused changes nothing
         for name in PolicyParams.names():
             if isinstance(value := state_dict.get(f"{prefix}{name}"), Tensor):
+                if value.device.type == "cpu" and bool(value.isnan().any()):
+                    raise UserError(f"state_dict: expected numbers, got NaN in {prefix}{name}; its training diverged")
                 state_dict[f"{prefix}{name}"] = value.to(torch.float64)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 

@@ -99,6 +99,11 @@ def train_classifier(
                 }
             )
     test = evaluate(classifier, splits.test, settings.autocast)
+    if not bool(test.losses.isfinite().all()):
+        raise NonFiniteError(
+            f"after epoch {settings.epochs} the loss on test images is {float(test.loss)}: the training has diverged; "
+            "lower the learning rate (train.optimizer.lr) or set train.clip_norm"
+        )
     return TrainResult(classifier, float(test.accuracy), float(test.loss))
 
 

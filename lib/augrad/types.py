@@ -103,7 +103,12 @@ class PolicySample(Drawn):
         return self.op.shape[0]
 
     def __getitem__(self, index: slice | Tensor) -> "PolicySample":
-        """The draws of some of the images, e.g. `sample[3:7]`."""
+        """The draws of some of the images, e.g. `sample[3:7]`, of one alone `sample[3:4]`.
+
+        Raises UserError for a number.
+        """
+        if not isinstance(index, slice | Tensor | list):
+            raise UserError(f"expected a slice or a tensor of indices, as in sample[3:7], got sample[{index!r}]")
         return self.map(lambda tensor: tensor[index])
 
     @classmethod

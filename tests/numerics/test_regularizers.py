@@ -119,3 +119,12 @@ def test_the_prior_is_finite_where_nothing_is_left_to_pull() -> None:
 def test_settings_outside_their_range(make, word: str) -> None:
     with pytest.raises(UserError, match=word):
         make()
+
+
+@pytest.mark.parametrize("probability", [1e-300, 1e-160, 1e-30])
+@pytest.mark.parametrize("weight", [0.0, 0.1])
+def test_the_prior_of_the_identity_where_hardly_anything_acts(probability: float, weight: float) -> None:
+    """d KL / d logit = m - (1 - mass), m the share that acts: close to mass - 1 times the weight."""
+    policy = initial_policy(make_space({"rotate": None}), probability=probability)
+    found = regularizer_gradient(policy, [IdentityPrior(weight)]).gate_logits
+    torch.testing.assert_close(found, torch.full_like(found, -0.5 * weight), rtol=1e-6, atol=0)

@@ -459,3 +459,11 @@ def test_masks_of_any_type(dtype: torch.dtype) -> None:
     output = policy(images, params=sample, masks=masks.to(dtype)).masks
     assert output.dtype == dtype
     assert torch.equal(output.to(torch.int64), policy(images, params=sample, masks=masks).masks)
+
+
+def test_key_points_of_images_that_stay_are_left_alone() -> None:
+    """Markers of what is missing, too, and to the last bit."""
+    still = initial_policy(make_space({"rotate": None, "translate_x": None}), stages=2, probability=0.0)
+    points = torch.tensor([[[math.inf, 3.0], [math.nan, 2.0], [0.1, 1 / 3]]], dtype=torch.float64)
+    moved = still(torch.rand(1, 3, 16, 16), keypoints=points, generator=torch.Generator()).keypoints
+    torch.testing.assert_close(moved, points, rtol=0, atol=0, equal_nan=True)

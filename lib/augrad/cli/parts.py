@@ -1,6 +1,7 @@
 """From a composed configuration to the parts of a run. Configuration reaches code as named arguments only."""
 
 import io
+import math
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,11 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from augrad import __version__
 from augrad.atomic import write_bytes
+from augrad.cli.building import built, require_boolean, require_group
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
 from augrad.devices import find_device
@@ -49,8 +50,8 @@ def settings_of(group: DictConfig, *parts: str) -> dict[str, Any]:
 def recipe_of(config: DictConfig) -> tuple[ModelBuilder, OptimizerBuilder, TrainSettings]:
     """The network, the optimiser and the settings of plain training."""
     return (
-        instantiate(config.model),
-        instantiate(config.train.optimizer),
+        built(config.model, "model"),
+        built(require_group(config.train, "train").optimizer, "train.optimizer"),
         TrainSettings(**settings_of(config.train, "optimizer")),
     )
 
@@ -60,7 +61,7 @@ def regularizers_of(config: DictConfig) -> tuple[Regularizer, ...]:
     given = config.search.get("regularizers") or {}
     if not isinstance(given, DictConfig | dict):
         raise UserError(f"search.regularizers: expected terms by name, got {given!r}")
-    terms = {name: instantiate(term) for name, term in given.items() if term is not None}
+    terms = {name: built(term, f"search.regularizers.{name}") for name, term in given.items() if term is not None}
     for name, term in terms.items():
         if not isinstance(term, Regularizer):
             raise UserError(f"search.regularizers.{name}: expected a term with a _target_, got {given[name]!r}")
@@ -70,7 +71,7 @@ def regularizers_of(config: DictConfig) -> tuple[Regularizer, ...]:
 def standard_of(config: DictConfig) -> StandardAugmentation:
     """What training images undergo after the policy. Raises UserError unless it is such an augmentation, or null."""
     given = config.get("standard")
-    found = instantiate(given) if isinstance(given, DictConfig) else NO_STANDARD if given is None else given
+    found = built(given, "standard") if isinstance(given, DictConfig) else NO_STANDARD if given is None else given
     if not isinstance(found, StandardAugmentation):
         raise UserError(f"standard: expected crop_padding, flip, cutout and smallest_area, or null, got {given!r}")
     return found
@@ -78,7 +79,7 @@ def standard_of(config: DictConfig) -> StandardAugmentation:
 
 def tracker_of(config: DictConfig) -> Tracker:
     """The tracker, which cannot stop the run. Raises UserError for what is none."""
-    found = instantiate(config.tracker)
+    found = built(config.tracker, "tracker")
     if not isinstance(found, Tracker):
         raise UserError(f"tracker: expected one with start, log and finish, or tracker=none, got {config.tracker!r}")
     return Guest(found)
@@ -87,7 +88,7 @@ def tracker_of(config: DictConfig) -> Tracker:
 def data_and_device(config: DictConfig) -> tuple[Splits, torch.device]:
     """The splits, resident on the device that was asked for."""
     device = find_device(config.device)  # before the data are read: the cheaper question first
-    return instantiate(config.data).to(device), device
+    return built(config.data, "data").to(device), device
 
 
 def allowed_modules(config: DictConfig) -> list[str]:
@@ -105,14 +106,16 @@ def starting_policy(config: DictConfig, seed: int) -> Policy:
         return load_policy(config.policy.file, allowed_modules(config))
     if "_target_" not in config.policy:
         raise UserError("policy: expected policy.file=FILE beside policy=file, got none")
-    build = instantiate(config.policy)
-    return cast(Policy, build(space=instantiate(config.space), seed=seed))
+    build = built(config.policy, "policy")
+    return cast(Policy, build(space=built(config.space, "space"), seed=seed))
 
 
 def exported(policy: Policy, config: DictConfig) -> Policy:
     """What of a learned policy goes into its file: all of it, or as `export` says."""
-    given = config.get("export") or {}
-    return heaviest(policy, given.get("subpolicies"), bool(given.get("uniform", False)))
+    if config.get("export") is None:
+        return policy
+    given = require_group(config.export, "export")
+    return heaviest(policy, given.get("subpolicies"), require_boolean(given.get("uniform", False), "export.uniform"))
 
 
 def policy_arm(source: str | None, config: DictConfig, seed: int) -> Policy | None:
@@ -120,8 +123,8 @@ def policy_arm(source: str | None, config: DictConfig, seed: int) -> Policy | No
     if source is None or source == "none":
         return None
     if source == "random":
-        space = instantiate(config.space)
-        start = instantiate(config.policy)(space=space) if "_target_" in config.policy else initial_policy(space)
+        space = built(config.space, "space")
+        start = built(config.policy, "policy")(space=space) if "_target_" in config.policy else initial_policy(space)
         return random_policy(start, seed)
     return load_policy(source, allowed_modules(config))
 
@@ -148,8 +151,11 @@ def provenance(config: DictConfig, data: Splits, metrics: Mapping[str, Any]) -> 
 
 
 def _unicode(value: Any) -> Any:
-    """The same with bytes of file names that are no UTF-8 escaped: a policy file is Unicode text."""
+    """The same with bytes of file names that are no UTF-8 escaped, and infinity and NaN as words: a policy file is
+    Unicode text, and JSON."""
     match value:
+        case float() if not math.isfinite(value):
+            return str(value)
         case str():
             return writable(value)
         case list():

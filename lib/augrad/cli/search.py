@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from augrad.cli.building import built, require_group
 from augrad.cli.comparison import recorder
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import require_shown, run_entry_point
@@ -73,26 +73,28 @@ def resumed_from(config: DictConfig, directory: Path) -> Path:
 
 def _search_in(config: DictConfig, directory: Path) -> float:
     seed = checked_seed(config)
-    check_compare(config)
+    compared_seeds(config)
     recipe = recipe_of(config)
-    settings = SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer", "regularizers"))
+    settings = SearchSettings(
+        **settings_of(require_group(config.search, "search"), "optimizer", "policy_optimizer", "regularizers")
+    )
     regularizers, standard = regularizers_of(config), standard_of(config)
     data, device = data_and_device(config)
     check_recipe(data, *recipe, device, standard)  # what comes after the search is checked before it
     parts = SearchParts(
         data=data,
-        objective=instantiate(config.objective),
-        estimator=instantiate(config.estimator),
-        hypergradient=instantiate(config.hypergradient),
+        objective=built(config.objective, "objective"),
+        estimator=built(config.estimator, "estimator"),
+        hypergradient=built(config.hypergradient, "hypergradient"),
         settings=settings,
         seed=seed,
         device=device,
         regularizers=regularizers,
         standard=fitted(standard, data.train),
     )
-    model = instantiate(config.model)
+    model = built(config.model, "model")
     start = starting_policy(config, seed)
-    format_policy(document_of(exported(start, config), {}))  # so is what comes of it
+    format_policy(document_of(exported(start, config), provenance(config, data, {})))  # so is what comes of it
     if not anything_learnable(start):
         words = "search: nothing of this policy can be learned: its weights, probabilities and magnitudes are fixed, "
         words += "or not among policy.learn; the classifier is trained with the policy as it is"
@@ -100,8 +102,8 @@ def _search_in(config: DictConfig, directory: Path) -> float:
     state = new_state(
         parts.objective.model(model, data, seed, device),
         start.to(device),
-        instantiate(config.search.optimizer),
-        instantiate(config.search.policy_optimizer),
+        built(config.search.optimizer, "search.optimizer"),
+        built(config.search.policy_optimizer, "search.policy_optimizer"),
         parts,
     )
     random_over = deepcopy(start).cpu()
@@ -119,18 +121,22 @@ def _search_in(config: DictConfig, directory: Path) -> float:
     return state.best_loss
 
 
-def check_compare(config: DictConfig) -> None:
-    """Raises UserError unless compare is null or has a number of seeds."""
+def compared_seeds(config: DictConfig) -> int:
+    """How many seeds the comparison at the end has, 0 for none: compare=3 is compare.seeds=3.
+
+    Raises UserError unless compare is null or has such a number.
+    """
     if config.compare is None:
-        return
+        return 0
     seeds = config.compare.seeds if isinstance(config.compare, DictConfig) else config.compare
     if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
         raise UserError(f"compare.seeds: expected a whole number of at least 1, or compare=null, got {seeds!r}")
+    return seeds
 
 
 def _compare(config: DictConfig, directory: Path, data: Splits, start: Policy, learned: Policy) -> list[ComparisonRow]:
     model, optimizer, settings = recipe_of(config)
-    seeds = [1000 + config.seed * 100 + index for index in range(config.compare.seeds)]  # apart from the search's own
+    seeds = [1000 + config.seed * 100 + index for index in range(compared_seeds(config))]  # apart from the search's own
     words = f"comparison: 3 policies x {len(seeds)} seeds x {settings.epochs} epochs"
     say(words, stderr=True)
     arms = {"none": always(None), "random": lambda seed: random_policy(start, seed), "learned": always(learned)}

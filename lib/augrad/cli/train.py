@@ -18,6 +18,7 @@ from augrad.cli.parts import (
 from augrad.cli.quoting import shell_quoted
 from augrad.cli.run_directory import new_run, output_directory
 from augrad.console import say
+from augrad.errors import UserError
 from augrad.runs.metrics import MetricsLog
 from augrad.show.progress import SearchProgress
 from augrad.train import Row, check_recipe, train_classifier
@@ -28,6 +29,11 @@ from augrad.training import evaluate
 def _train(config: DictConfig) -> float:
     """Train, write metrics.jsonl and model.pt; returns the validation error after the last epoch, for sweeps."""
     seed, directory = checked_seed(config), output_directory()
+    asked = [given for given in HydraConfig.get().overrides.task if given.startswith("policy=")]
+    if asked and "_target_" in config.policy:  # a recipe brings one too: that is the search's
+        raise UserError(
+            f"policy: expected policy.file=FILE, a policy to train with, got {asked[-1]}, one to be learned"
+        )
     policy = policy_arm(config.policy.get("file"), config, seed)
     model, optimizer, settings = recipe_of(config)
     standard = standard_of(config)

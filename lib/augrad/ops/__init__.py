@@ -68,6 +68,8 @@ def names() -> tuple[str, ...]:
 
 def get(name: str) -> Op:
     """The specification of the operation `name`. Raises UserError, with the closest name, for an unknown one."""
+    if not isinstance(name, str):
+        raise UserError(f"expected the name of an operation, got {name!r}")
     if name in _BY_NAME:
         return _BY_NAME[name]
     close = get_close_matches(name, _BY_NAME, n=1)

@@ -62,14 +62,16 @@ def make_candidate(name: str, options: Any = None) -> Candidate:
             raise UserError(f"space: {name} has no magnitude; remove {', '.join(options)}")
         return Candidate(op, None, None, False)
     signed = options.get("signed", op.signed)
+    if not isinstance(signed, bool):
+        raise UserError(f"space: {name}: expected signed to be true or false, got {signed!r}")
     if signed and not op.signed:
         raise UserError(f"space: {name} cannot be signed; its magnitude has one direction only")
     low, high = options.get("low", op.low), options.get("high", op.high)
     try:
-        op.check_range(low, high, bool(signed))
+        op.check_range(low, high, signed)
     except UserError as error:
         raise UserError(f"space: {error}") from None
-    return Candidate(op, float(low), float(high), bool(signed))
+    return Candidate(op, float(low), float(high), signed)
 
 
 def _external_candidate(name: str, options: Any) -> Candidate:

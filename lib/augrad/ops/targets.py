@@ -97,10 +97,12 @@ def move_targets(given: Augmented, output: Tensor, ops: Sequence[Op], sample: Po
             boxes = _moved_boxes(boxes, stages, height, width)
         if keypoints is not None:
             # The centre of the pixel in row 0 and column 0 is the key point (0, 0), and half a pixel from both edges.
-            points = keypoints.to(torch.float64) + 0.5
+            points, moved = keypoints.to(torch.float64) + 0.5, torch.zeros_like(sample.gate[:, 0])
             for matrices in stages:
-                points = _moved_points(points, matrices, height, width)
-            keypoints = _in_dtype_of(points - 0.5, keypoints)
+                moves = (matrices != constant(_STAY, matrices.dtype, matrices.device)).flatten(1).any(1)
+                points = torch.where(moves[:, None, None], _moved_points(points, matrices, height, width), points)
+                moved |= moves
+            keypoints = torch.where(moved[:, None, None], _in_dtype_of(points - 0.5, keypoints), keypoints)
     return Augmented(output, masks, boxes, keypoints)
 
 
@@ -113,6 +115,10 @@ def _stage_matrices(ops: Sequence[Op], sample: PolicySample, stage: int, height:
             acting = (chosen == index) & sample.gate[:, stage]
             matrices = torch.where(acting[:, None, None], MATRICES[op.name](magnitude, height, width), matrices)
     return matrices
+
+
+_STAY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+"""The matrix of no movement."""
 
 
 def _moved_points(
@@ -131,7 +137,7 @@ def _moved_boxes(boxes: Shaped[Tensor, "B N 4"], stages: Sequence[Matrices], hei
     left, top, right, bottom = boxes.to(torch.float64).unbind(-1)
     corners = torch.stack([left, top, right, top, right, bottom, left, bottom], -1).unflatten(-1, (4, 2))
     limits = corners.new_zeros(2), constant((float(width), float(height)), corners.dtype, corners.device)
-    stay = constant(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), corners.dtype, corners.device)
+    stay = constant(_STAY, corners.dtype, corners.device)
     polygon, there = corners.clamp(*limits), (right > left) & (bottom > top)
     for number, matrices in enumerate(stages):
         if number:  # where nothing moves the cut waits: an image that stays as it is changes no box

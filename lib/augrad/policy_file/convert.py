@@ -78,8 +78,10 @@ def _is_missing(path: Path) -> bool:
 def save_policy(policy: Policy, path: str | os.PathLike[str]) -> None:
     """Write the policy's document to `path`, atomically; the same policy gives the same bytes.
 
-    A leading `~` is the user's home. Raises UserError if it cannot be written.
+    A leading `~` is the user's home. Raises UserError if it cannot be written, and for what is no policy.
     """
+    if not isinstance(policy, Policy):
+        raise UserError(f"save_policy: expected a policy and then a path, got {type(policy).__name__}")
     write_policy(document_of(policy), path)
 
 

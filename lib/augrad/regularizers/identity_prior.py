@@ -1,5 +1,6 @@
 """A prior on how often a stage leaves an image as it is."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -33,4 +34,5 @@ class IdentityPrior:
         # Beyond these ends the logarithm is infinite, and there the logits' own gradient is zero.
         acts = acts.clamp(torch.finfo(acts.dtype).tiny, 1 - torch.finfo(acts.dtype).eps)
         q = self.mass
-        return self.weight * (q * (q / (1 - acts)).log() + (1 - q) * ((1 - q) / acts).log())
+        divergence = q * (math.log(q) - torch.log1p(-acts)) + (1 - q) * (math.log1p(-q) - acts.log())
+        return self.weight * divergence

@@ -1,0 +1,80 @@
+"""From a part of the configuration to what it names, its values held against what that takes."""
+
+import inspect
+import json
+from typing import Any, get_type_hints
+
+from hydra.errors import HydraException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+from augrad.errors import UserError
+
+
+def built(node: Any, place: str) -> Any:
+    """What `node`, the part of the configuration at `place`, names with `_target_`.
+
+    Raises UserError, with the key, where there is no such name, and for a value of another type than augrad's own
+    functions and classes say in their annotations.
+    """
+    if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
+        raise UserError(f"{place}: expected a part with a _target_, as the options of this group have, got {node!r}")
+    _check(OmegaConf.to_container(node, resolve=True, throw_on_missing=False), place)
+    return instantiate(node)
+
+
+def require_group(node: Any, place: str) -> DictConfig:
+    """The group of settings at `place`. Raises UserError for anything else."""
+    if not isinstance(node, DictConfig):
+        raise UserError(f"{place}: expected a group of settings, as in {place}.KEY=VALUE, got {node!r}")
+    return node
+
+
+def require_boolean(value: Any, place: str) -> bool:
+    """The value. Raises UserError unless it is true or false: `no` and `off` are words to Hydra, and words are true."""
+    if not isinstance(value, bool):
+        raise UserError(f"{place}: expected true or false, got {value!r}")
+    return value
+
+
+def _check(node: Any, place: str) -> None:
+    if not isinstance(node, dict):
+        return
+    hints = _annotations(str(node.get("_target_", "")))
+    for key, value in node.items():
+        inner = f"{place}.{key}"
+        if isinstance(value, dict) and "_target_" in value:
+            _check(value, inner)
+        elif key in hints and value != "???":
+            _check_value(value, hints[key], inner)
+
+
+def _annotations(target: str) -> dict[str, Any]:
+    """The types of the arguments that one of augrad's own takes, by name; none of others'."""
+    if not target.startswith("augrad."):
+        return {}
+    try:
+        made = get_object(target)
+        names = inspect.signature(made).parameters
+        hints = get_type_hints(made.__init__ if inspect.isclass(made) else made, include_extras=True)
+    except (HydraException, ImportError, AttributeError, TypeError, NameError, ValueError):
+        return {}  # what is wrong is said when it is built
+    return {name: hints[name] for name in names if name in hints}
+
+
+def _check_value(value: Any, annotation: Any, place: str) -> None:
+    try:
+        adapter = TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False))
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        return  # no type that a configuration could write down
+    try:
+        # As JSON: there a list may be a tuple and a whole number a float, but a word is no number, and true is not 1.
+        adapter.validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        words = first["msg"].replace("Input should be", "expected")
+        raise UserError(f"{place}: {words[0].lower()}{words[1:]}, got {value!r}") from None
+    except TypeError:
+        return
