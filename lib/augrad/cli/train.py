@@ -1,6 +1,7 @@
 """augrad train: train a classifier with a policy."""
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from augrad.cli.configs import config_directory
@@ -31,9 +32,7 @@ def _train(config: DictConfig) -> float:
     seed, directory = checked_seed(config), output_directory()
     asked = [given for given in HydraConfig.get().overrides.task if given.startswith("policy=")]
     if asked and "_target_" in config.policy:  # a recipe brings one too: that is the search's
-        raise UserError(
-            f"policy: expected policy.file=FILE, a policy to train with, got {asked[-1]}, one to be learned"
-        )
+        raise UserError(f"policy: expected policy.file=FILE, a policy to train with, got {asked[-1]}")
     policy = policy_arm(config.policy.get("file"), config, seed)
     model, optimizer, settings = recipe_of(config)
     standard = standard_of(config)
