@@ -5,7 +5,7 @@ import torch
 from augrad.errors import UserError
 
 
-def find_device(name: str) -> torch.device:
+def find_device(name: object) -> torch.device:
     """auto: a CUDA device if there is one, else the CPU; cpu; cuda or cuda:N. Raises UserError for a missing one."""
     if not isinstance(name, str):
         raise UserError(f"device: expected auto, cpu or cuda, got {name!r}")

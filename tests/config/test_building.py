@@ -2,6 +2,7 @@
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
 
 from augrad import UserError
 from augrad.cli.building import built, require_boolean
@@ -43,7 +44,7 @@ def test_what_fits_is_built() -> None:
     config = composed("policy.learn=[ops]", "estimator.temperature=0.75", "data=arrays", "data.path=a.npz")
     assert built(config.policy, "policy").keywords["learn"] == ["ops"]
     assert built(config.estimator, "estimator").temperature == 0.75
-    with pytest.raises(UserError, match=r"a\.npz"):  # the path itself is a value that fits
+    with pytest.raises(InstantiationException, match=r"a\.npz: expected an .npz file"):  # a path is a value that fits
         built(config.data, "data")
 
 

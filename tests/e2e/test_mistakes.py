@@ -65,7 +65,7 @@ def test_a_bad_npz(augrad, tmp_path: Path, name: str) -> None:
         (["compare.seeds=three"], ["compare.seeds"]),
         (["compare=0"], ["compare.seeds"]),
         (["search.clip_norm=inf"], ["clip_norm", "finite"]),
-        (["space.ops.rotate={signed: no}"], ["rotate", "signed", "true or false"]),
+        (["+space.ops.rotate.signed=no"], ["rotate", "signed", "true or false"]),
         (["export.uniform=no"], ["export.uniform", "true or false"]),
         (["export=3"], ["export", "group of settings"]),
         (["device=null"], ["device"]),
