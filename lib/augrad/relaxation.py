@@ -58,8 +58,9 @@ def call_generator(generator: torch.Generator | None, device: torch.device) -> t
     """The generator that one call draws from: `generator` if there is one, and then nothing else is touched.
 
     Otherwise a fresh one on `device`, seeded with one number from PyTorch's global generator of the CPU: as with
-    `torch.nn.Dropout`, draws follow `torch.manual_seed` and the saved state of that generator, and no two calls share
-    a stream. The number is read on the host: nothing waits for a GPU.
+    `torch.nn.Dropout`, draws follow `torch.manual_seed` and the saved state of that generator, and calls draw apart.
+    (PyTorch's generator of the CPU keeps 32 bits of a seed: of n calls some n^2 / 2^33 pairs share a stream.) The
+    number is read on the host: nothing waits for a GPU.
     None, which stands for the device's own global generator, inside `torch.compile` and while a CUDA graph is captured:
     no generator can be seeded there, and from that one every replay of the graph draws anew.
     Raises UserError for a `generator` that is none, and for one of the CPU while a CUDA graph is captured.
