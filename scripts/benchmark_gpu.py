@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from augrad.initial import initial_policy
 from augrad.ops.engine import engine
 from augrad.ops.space import make_space
 from augrad.policy import Policy
+from augrad.policy.initial import initial_policy
 from augrad.types import PolicySample
 
 OPERATIONS = (

@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torchvision.transforms import v2
 
-from augrad.initial import initial_policy
 from augrad.ops.space import make_space
 from augrad.policy import Policy
+from augrad.policy.initial import initial_policy
 
 OPERATIONS = (
     *("identity", "shear_x", "shear_y", "translate_x", "translate_y", "rotate"),

@@ -25,7 +25,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from augrad.classifier import gradients_of_weights, logits_with, losses_of, weights_of
 from augrad.data.batches import EpochBatches
 from augrad.data.pixels import to_float
 from augrad.data.types import Split, Splits
@@ -33,12 +32,13 @@ from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.reinforce import Reinforce
 from augrad.hypergradients.hypergradient import TrainingBatch, TwoLevels, validation_pull
 from augrad.hypergradients.one_step import OneStep
+from augrad.learning.classifier import gradients_of_weights, logits_with, losses_of, weights_of
+from augrad.learning.pure_optimizer import pure_optimizer
+from augrad.learning.step import backward_on, build_classifier
 from augrad.models.wide_resnet import WideResNet
 from augrad.objectives.bilevel import Bilevel, ahead_scores, difference_scores, directional_scores
 from augrad.search import SearchParts, SearchState, new_state, search_step
 from augrad.settings import SearchSettings
-from augrad.training import backward_on, build_classifier
-from augrad.update import pure_optimizer
 from benchmark_ops import Call, median, paired, peak_bytes, policy_of, ratio, table
 
 CONTENDERS: dict[str, tuple[Any, Any]] = {

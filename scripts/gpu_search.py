@@ -32,9 +32,9 @@ from augrad.cli.parts import regularizers_of, settings_of, standard_of, starting
 from augrad.data.batches import EpochBatches
 from augrad.data.pixels import to_float
 from augrad.data.types import Split, Splits
+from augrad.learning.step import backward_on, fitted
 from augrad.search import Row, SearchParts, SearchState, new_state, run_search, search_step
 from augrad.settings import SearchSettings
-from augrad.training import backward_on, fitted
 
 RECIPES: dict[str, list[str]] = {
     "dada": ["experiment=dada"],

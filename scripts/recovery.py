@@ -19,10 +19,10 @@ from hydra import compose, initialize_config_dir
 
 from augrad.cli.configs import config_directory
 from augrad.cli.parts import data_and_device, recipe_of
-from augrad.compare import always, compare_policies
 from augrad.policy import Policy
 from augrad.policy_file.convert import load_policy
 from augrad.show.statistics import mean_interval, percent
+from augrad.train import always, compare_policies
 from runs import one_operation, options_parser, provenance, search_once, write_table
 
 PLANTED = {

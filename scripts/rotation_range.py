@@ -21,10 +21,10 @@ from hydra import compose, initialize_config_dir
 from augrad.cli.configs import config_directory
 from augrad.cli.parts import data_and_device, recipe_of
 from augrad.data.types import Splits
+from augrad.learning.step import evaluate
 from augrad.policy import Policy
 from augrad.policy_file import UniformUpTo, read_policy
 from augrad.train import train_classifier
-from augrad.training import evaluate
 from runs import one_operation, options_parser, provenance, search_once, write_table
 
 GRID = (15.0, 25.0, 35.0, 40.0, 45.0, 50.0, 55.0, 60.0, 70.0, 85.0)

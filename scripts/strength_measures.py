@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from augrad.classifier import Weights
 from augrad.estimators.control import estimate_with, initial_control
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.reinforce import Reinforce
 from augrad.estimators.relax import Relax
+from augrad.learning.classifier import Weights
 from augrad.policy import Policy
 from augrad.problems.strength import (
     NETWORKS,

@@ -7,8 +7,9 @@ import jaxtyping
 import torch
 from torch import Tensor, nn
 
-from augrad.classifier import Weights
 from augrad.hypergradients.hypergradient import TrainingBatch, TwoLevels
+from augrad.learning.classifier import Weights
+from augrad.learning.pure_optimizer import pure_optimizer
 from augrad.problems.training import (
     LEARNED,
     OPTIMISERS,
@@ -23,7 +24,6 @@ from augrad.problems.training import (
     train_to_the_optimum,
     validation,
 )
-from augrad.update import pure_optimizer
 
 __all__ = [
     "LEARNED",

@@ -17,12 +17,12 @@ from augrad.cli.parts import exported, regularizers_of, settings_of, standard_of
 from augrad.data.standard import StandardAugmentation
 from augrad.estimators.mixture import Mixture
 from augrad.estimators.relax import Relax
+from augrad.learning.step import build_optimizer
 from augrad.objectives.adversarial import Adversarial
 from augrad.objectives.density_matching import DensityMatching
 from augrad.objectives.objective import require_fitting
 from augrad.regularizers.selection_entropy import SelectionEntropy
 from augrad.settings import SearchSettings
-from augrad.training import build_optimizer
 
 RECIPES = ["dada", "dada_gumbel", "faster_autoaugment", "ddas", "madao", "adversarial_autoaugment", "online"]
 DATA = ["digits", "folder", "fashion_mnist", "cifar10", "cifar100", "svhn", "imagenet"]

@@ -7,8 +7,8 @@ from hydra.utils import instantiate
 from torchvision.transforms import v2
 
 from augrad.cli.configs import config_directory
-from augrad.initial import initial_policy
 from augrad.ops.space import Space
+from augrad.policy.initial import initial_policy
 
 SIZES = {"autoaugment": 16, "randaugment": 14, "trivialaugment_wide": 14, "dada": 15, "faster_autoaugment": 15}
 NAMES = {

@@ -11,7 +11,7 @@ from torch import Tensor
 from augrad import UserError
 from augrad.data.standard import NO_STANDARD, StandardAugmentation, StandardDraw
 from augrad.data.types import Split
-from augrad.training import fitted
+from augrad.learning.step import fitted
 from problems import shapes_unchecked
 
 SHAPE = (12, 3, 9, 11)

@@ -17,13 +17,13 @@ from augrad.hypergradients.none import NoHypergradient
 from augrad.hypergradients.one_step import OneStep
 from augrad.hypergradients.t1t2 import T1T2
 from augrad.hypergradients.unrolled import Unrolled
-from augrad.initial import initial_policy
 from augrad.models.small_conv import SmallConvNet
 from augrad.objectives.adversarial import Adversarial
 from augrad.objectives.bilevel import Bilevel
 from augrad.objectives.density_matching import DensityMatching
 from augrad.objectives.objective import Aim, Objective, Step
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy
 from augrad.search import Row, SearchParts, SearchState, new_state, run_search
 from augrad.settings import SearchSettings
 

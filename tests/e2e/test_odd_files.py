@@ -19,7 +19,7 @@ from augrad.cli.parts import regularizers_of, settings_of, starting_policy
 from augrad.data.digits import load_digits
 from augrad.data.types import Splits
 from augrad.errors import NonFiniteError
-from augrad.learnable import learnable
+from augrad.policy.learnable import learnable
 from augrad.policy_file.convert import document_of
 from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
 from augrad.search import Row, SearchParts, SearchState, new_state, run_search

@@ -13,8 +13,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 import augrad
-from augrad.console import Words, say, terminal
-from augrad.output import guarded, guarded_output, lost_output, visible, writable
+from augrad.terminal.console import Words, say, terminal
+from augrad.terminal.output import guarded, guarded_output, lost_output, visible, writable
 
 ENCODINGS = ["ascii", "latin-1", "cp1252", "utf-8", "utf-16", "shift_jis"]
 TEXT = "±21.5° ≤ 3 – é 日本 🎉 caf\udce9 −1 ┏━┓ …"

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torchvision.models import resnet50
 
-from augrad.classifier import logits_with, weights_of
+from augrad.learning.classifier import logits_with, weights_of
 from augrad.models.init import seeded
 from augrad.models.resnet import resnet_50
 from augrad.objectives.bilevel import directional_scores

@@ -5,7 +5,7 @@ import torch
 from scipy.stats import ks_2samp, kstest
 from torch import Tensor
 
-from augrad.relaxation import categorical, conditional_gumbel, conditional_logistic, gumbel, logistic
+from augrad.policy.distributions import categorical, conditional_gumbel, conditional_logistic, gumbel, logistic
 
 LOGITS = torch.tensor([0.5, -1.0, 1.5, -3.0], dtype=torch.float64)
 COUNT = 20_000

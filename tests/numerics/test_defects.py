@@ -16,10 +16,10 @@ from augrad.estimators.mixture import Mixture
 from augrad.estimators.rebar import Rebar
 from augrad.estimators.reinforce import Reinforce
 from augrad.estimators.relax import Relax
-from augrad.initial import Learnable, initial_policy, random_policy
 from augrad.ops.space import make_space
 from augrad.policy import Slot, parameters_like
-from augrad.summaries import op_masses
+from augrad.policy.initial import Learnable, initial_policy, random_policy
+from augrad.policy.summary import op_masses
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
 
 pytestmark = pytest.mark.slow

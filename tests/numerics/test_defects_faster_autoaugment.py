@@ -10,13 +10,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from augrad import Policy
 from augrad.cli.configs import config_directory
 from augrad.estimators.mixture import Mixture
-from augrad.initial import initial_policy
 from augrad.models.normalized import Normalized
 from augrad.objectives.critic import Critic, critic_loss, gradient_norms
 from augrad.objectives.density_matching import DensityMatching
 from augrad.ops import meaning, numeric
 from augrad.ops.space import Space, make_space
 from augrad.policy import Slot, parameters_like
+from augrad.policy.initial import initial_policy
 
 CLASSES = 3
 

@@ -14,8 +14,8 @@ from augrad import Policy
 from augrad.estimators.estimate import leave_one_out
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.reinforce import Reinforce
-from augrad.initial import initial_policy, random_policy
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy, random_policy
 from augrad.policy_file import parse_policy
 from augrad.policy_file.convert import policy_from_document
 from augrad.types import PolicyParams, PolicySample, RelaxedSample

@@ -21,17 +21,17 @@ from augrad.estimators.mixture import Mixture
 from augrad.estimators.rebar import Rebar
 from augrad.estimators.reinforce import Reinforce
 from augrad.estimators.relax import Relax
-from augrad.guards import damped_step
-from augrad.heaviest import heaviest
-from augrad.initial import Learnable, initial_policy, random_policy
-from augrad.learnable import anything_learnable, learnable
 from augrad.ops.space import make_space
 from augrad.policy import Slot, parameters_like
+from augrad.policy.heaviest import heaviest
+from augrad.policy.initial import Learnable, initial_policy, random_policy
+from augrad.policy.learnable import anything_learnable, learnable
+from augrad.policy.summary import policy_summary
 from augrad.regularizers.identity_prior import IdentityPrior
 from augrad.regularizers.regularizer import regularizer_gradient
 from augrad.regularizers.selection_entropy import SelectionEntropy
 from augrad.regularizers.strength_reward import StrengthReward
-from augrad.summaries import policy_summary
+from augrad.search.damping import damped_step
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
 from odd_policies import ODD, brightness, invert, one, policy_of, rotate, two
 from problems import shapes_unchecked

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from augrad.guards import NormalizedScalar, Signal, damped_step, no_signal
-from augrad.initial import initial_policy
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy
+from augrad.search.damping import NormalizedScalar, Signal, damped_step, no_signal
 
 
 def measured(*spreads: float) -> Signal:

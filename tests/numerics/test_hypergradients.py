@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from augrad import Policy
-from augrad.classifier import Weights, gradients_of_weights, logits_with, losses_of, weights_of
 from augrad.errors import UserError
 from augrad.estimators.reinforce import Reinforce
 from augrad.hypergradients.cg import ConjugateGradients
@@ -20,11 +19,12 @@ from augrad.hypergradients.neumann import Neumann
 from augrad.hypergradients.one_step import OneStep
 from augrad.hypergradients.t1t2 import T1T2
 from augrad.hypergradients.unrolled import Unrolled
+from augrad.learning.classifier import Weights, gradients_of_weights, logits_with, losses_of, weights_of
+from augrad.learning.pure_optimizer import pure_optimizer
 from augrad.objectives.bilevel import Bilevel, draws_of
 from augrad.ops.space import make_space
 from augrad.policy import Slot, parameters_like
 from augrad.types import PolicySample
-from augrad.update import pure_optimizer
 from problems import Dropped, Linear, Training, central_difference, validation
 
 pytestmark = pytest.mark.slow

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from augrad.classifier import Weights
 from augrad.hypergradients.cg import ConjugateGradients, conjugate_gradients
 from augrad.hypergradients.hypergradient import Hypergradient, TwoLevels
 from augrad.hypergradients.neumann import Neumann
 from augrad.hypergradients.t1t2 import T1T2
+from augrad.learning.classifier import Weights
 from problems import (
     LEARNED,
     Softmax,

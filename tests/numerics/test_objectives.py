@@ -16,7 +16,6 @@ from augrad.estimators.mixture import Mixture
 from augrad.estimators.reinforce import Reinforce
 from augrad.hypergradients.none import NoHypergradient
 from augrad.hypergradients.one_step import OneStep
-from augrad.initial import initial_policy, random_policy
 from augrad.models.normalized import Normalized
 from augrad.objectives.adversarial import Adversarial, follow
 from augrad.objectives.bilevel import Bilevel
@@ -24,6 +23,7 @@ from augrad.objectives.critic import Critic, critic_loss, gradient_norms
 from augrad.objectives.density_matching import DensityMatching
 from augrad.objectives.objective import require_fitting
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy, random_policy
 from problems import Dropped, Normed, batch, build, central_difference
 
 pytestmark = pytest.mark.slow

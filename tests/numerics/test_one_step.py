@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from augrad.classifier import gradients_of_weights, logits_with, losses_of, weights_of
 from augrad.hypergradients.one_step import OneStep
+from augrad.learning.classifier import gradients_of_weights, logits_with, losses_of, weights_of
+from augrad.learning.pure_optimizer import pure_optimizer
+from augrad.learning.step import backward_on
 from augrad.models.small_conv import SmallConvNet
 from augrad.models.wide_resnet import WideResNet
 from augrad.objectives.bilevel import difference_scores, directional_scores
-from augrad.training import backward_on
-from augrad.update import pure_optimizer
 from problems import LEARNED, OPTIMISERS, Linear, Normed, Training, batch, build, central_difference, flat_levels
 
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from augrad import Policy, UserError
-from augrad.initial import Learnable, initial_policy, random_policy
 from augrad.ops.space import make_space
 from augrad.policy import Slot, parameters_like
+from augrad.policy.initial import Learnable, initial_policy, random_policy
+from augrad.policy.summary import policy_summary
 from augrad.regularizers.identity_prior import IdentityPrior
 from augrad.regularizers.regularizer import Regularizer, regularizer_gradient
 from augrad.regularizers.selection_entropy import SelectionEntropy
 from augrad.regularizers.strength_reward import StrengthReward
-from augrad.summaries import policy_summary
 from augrad.types import PolicyParams
 from problems import central_difference
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from augrad import Policy, UserError
-from augrad.classifier import losses_of
 from augrad.data.pixels import to_float
 from augrad.data.standard import NO_STANDARD
 from augrad.data.types import Split, Splits
@@ -18,17 +17,18 @@ from augrad.estimators.estimate import hard_draw, leave_one_out
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.reinforce import Reinforce
 from augrad.estimators.relax import Relax, _noise_behind
-from augrad.guards import NormalizedScalar
 from augrad.hypergradients.hypergradient import Hypergradient
 from augrad.hypergradients.one_step import OneStep
 from augrad.hypergradients.unrolled import Unrolled
-from augrad.initial import initial_policy, random_policy
+from augrad.learning.classifier import losses_of
 from augrad.models.normalized import Normalized
 from augrad.models.wide_resnet import WideResNet
 from augrad.objectives.bilevel import Bilevel, SharedDraw
 from augrad.objectives.objective import Step
 from augrad.ops.space import make_space
-from augrad.relaxation import draw_branch_noise
+from augrad.policy.distributions import draw_branch_noise
+from augrad.policy.initial import initial_policy, random_policy
+from augrad.search.damping import NormalizedScalar
 from augrad.types import PolicySample
 from problems import build, shapes_unchecked
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from augrad.classifier import Weights
 from augrad.estimators.control import Control, estimate_with, initial_control
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.reinforce import Reinforce
 from augrad.estimators.relax import Relax
+from augrad.learning.classifier import Weights
 from augrad.problems.strength import (
     Strength,
     derivative_at_fixed_u,

@@ -23,9 +23,9 @@ from augrad.estimators.mixture import Mixture
 from augrad.estimators.rebar import Rebar
 from augrad.estimators.reinforce import Reinforce
 from augrad.estimators.relax import Relax
-from augrad.initial import Learnable, initial_policy
 from augrad.ops.space import make_space
-from augrad.relaxation import normal_log_probability, uniform_up_to_log_probability
+from augrad.policy.distributions import normal_log_probability, uniform_up_to_log_probability
+from augrad.policy.initial import Learnable, initial_policy
 from augrad.types import PolicyParams
 
 pytestmark = pytest.mark.slow

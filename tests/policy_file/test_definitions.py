@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 import augrad
 from augrad.errors import PolicyFileError
-from augrad.initial import initial_policy
 from augrad.ops.definition import OPTIONS, Definition
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy
 from augrad.policy_file import (
     Entry,
     PolicyDocument,

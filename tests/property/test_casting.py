@@ -11,8 +11,8 @@ from torch.func import functional_call
 
 import augrad
 from augrad import Policy
-from augrad.initial import initial_policy, random_policy
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy, random_policy
 
 IMAGES = torch.rand(8, 3, 9, 11, generator=torch.Generator().manual_seed(0))
 TYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]

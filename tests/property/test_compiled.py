@@ -9,12 +9,12 @@ from torch import Tensor
 
 import augrad
 from augrad import Policy
-from augrad.initial import initial_policy
 from augrad.ops import apply
 from augrad.ops.compiled.codes import CODES
 from augrad.ops.compiled.engine import apply_compiled
 from augrad.ops.families import Settings, apply_op
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy
 from augrad.types import PolicySample
 
 pytest.importorskip("numba")

@@ -17,12 +17,12 @@ from augrad import UserError, ops
 from augrad.estimators.enumerate import Enumerate
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.mixture import Mixture
-from augrad.initial import initial_policy
 from augrad.ops import apply
 from augrad.ops.external import external_op
 from augrad.ops.probe import probe
 from augrad.ops.space import make_candidate, make_space
 from augrad.ops.spec import Op
+from augrad.policy.initial import initial_policy
 
 STRENGTH = {"low": 0.0, "high": 0.9, "unit": "strength"}
 
@@ -327,7 +327,7 @@ def test_an_estimator_that_needs_the_derivative_says_so(estimator: Callable[...,
 
 COMPILE = """
 import torch
-from augrad.initial import initial_policy
+from augrad.policy.initial import initial_policy
 from augrad.ops.space import make_space
 strength = {"low": 0.0, "high": 0.9, "unit": "strength"}
 ops = {"open_ops.gamma": strength, "open_ops.rain": {**strength, "draws": 1}, "identity": {}}

@@ -10,8 +10,8 @@ import torch
 
 import augrad
 from augrad import Policy
-from augrad.initial import initial_policy, pair_policy
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy, pair_policy
 
 REFUSED = """
 import warnings
@@ -19,7 +19,7 @@ from fractions import Fraction
 import numpy as np, torch, augrad
 from PIL import Image
 from augrad.data.standard import StandardAugmentation
-from augrad.initial import initial_policy, pair_policy
+from augrad.policy.initial import initial_policy, pair_policy
 from augrad.ops.space import make_space
 warnings.simplefilter("ignore")  # nested and sparse tensors are prototypes
 space = make_space({"rotate": None, "cutout": None})

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from augrad import UserError
-from augrad.heaviest import heaviest
-from augrad.initial import initial_policy, pair_policy, random_policy
 from augrad.ops.space import make_space
+from augrad.policy.heaviest import heaviest
+from augrad.policy.initial import initial_policy, pair_policy, random_policy
 from augrad.policy_file.convert import document_of, policy_from_document
 
 SPACE = make_space({"rotate": {}, "invert": {}, "brightness": {}, "identity": {}})

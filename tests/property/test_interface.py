@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 import augrad
 from augrad import Policy, PolicySample, RelaxedSample, UserError
-from augrad.initial import initial_policy
 from augrad.ops.mix import partners
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy
 from augrad.types import TensorFields
 from pictures import every_kind, in_levels
 

@@ -14,10 +14,10 @@ import yaml
 from torch import Tensor
 
 from augrad import UserError
-from augrad.initial import initial_policy
 from augrad.ops.external import external_op
 from augrad.ops.space import make_candidate, make_space
 from augrad.ops.spec import Op
+from augrad.policy.initial import initial_policy
 
 pytestmark = pytest.mark.slow
 

@@ -14,10 +14,10 @@ from torch.optim.swa_utils import AveragedModel
 import augrad
 from augrad import Policy, PolicySample, RelaxedSample, UserError
 from augrad.estimators.mixture import Mixture
-from augrad.heaviest import heaviest
-from augrad.initial import initial_policy, pair_policy, random_policy
 from augrad.layout import layout_of
 from augrad.ops.space import make_space
+from augrad.policy.heaviest import heaviest
+from augrad.policy.initial import initial_policy, pair_policy, random_policy
 
 IMAGES = torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 import augrad
-from augrad.initial import initial_policy
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy
 from ways import WAYS, only
 
 LAST = torch.channels_last

@@ -14,11 +14,11 @@ from torchvision.transforms.v2.functional import affine
 from torchvision.transforms.v2.functional import pil_to_tensor as to_tensor
 
 from augrad import ImageRangeWarning, Policy, PolicySample, UserError, ops
-from augrad.initial import initial_policy
 from augrad.ops import numeric
 from augrad.ops.apply import _compiled, _selected, _sorted
 from augrad.ops.compiled.engine import is_available
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy
 from augrad.policy_file.parse import parse_policy
 from odd_numbers import CASES, HEIGHT, NAMES, WIDTH, Case, assert_same, each_alone, outcome
 

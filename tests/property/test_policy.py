@@ -12,11 +12,11 @@ from torch import Tensor
 import augrad
 from augrad import Policy, UserError
 from augrad.estimators.mixture import Mixture
-from augrad.initial import initial_policy, pair_policy, random_policy
 from augrad.ops import apply
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy, pair_policy, random_policy
+from augrad.policy.summary import op_masses, policy_summary
 from augrad.policy_file.convert import document_of, policy_from_document
-from augrad.summaries import op_masses, policy_summary
 from augrad.types import PolicySample
 from ways import WAYS, by_definition, only
 
@@ -174,7 +174,7 @@ def test_a_partner_comes_from_the_batch_that_was_given(
 
 COMPILE = """
 import torch, augrad
-from augrad.initial import initial_policy
+from augrad.policy.initial import initial_policy
 from augrad.ops.space import make_space
 policy = initial_policy(make_space({name: {} for name in augrad.ops.names()}), subpolicies=3, stages=2)
 images = torch.rand(16, 3, 12, 14)

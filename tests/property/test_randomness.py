@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 import augrad
 from augrad import Policy, PolicySample, RelaxedSample
 from augrad.estimators.rebar import Rebar
-from augrad.initial import initial_policy
 from augrad.ops.space import make_space
-from augrad.relaxation import draw_branch_noise
+from augrad.policy.distributions import draw_branch_noise
+from augrad.policy.initial import initial_policy
 
 IMAGES = torch.rand(6, 3, 9, 11, generator=torch.Generator().manual_seed(0))
 
@@ -232,7 +232,7 @@ def test_workers_draw_apart_in_every_epoch_and_again_under_the_same_seed(
 WORKERS = """
 import sys, torch
 from torch.utils.data import DataLoader, Dataset
-from augrad.initial import initial_policy
+from augrad.policy.initial import initial_policy
 from augrad.ops.space import make_space
 
 class Views(Dataset):
@@ -308,7 +308,7 @@ def test_vmap_decides_whether_its_draws_differ(policy: Policy, randomness: str) 
 
 COMPILED = """
 import torch
-from augrad.initial import initial_policy
+from augrad.policy.initial import initial_policy
 from augrad.ops.space import make_space
 space = make_space({"rotate": None, "color": None, "cutout": None})
 one, two = (initial_policy(space, stages=2, probability=0.5) for _ in range(2))

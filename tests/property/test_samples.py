@@ -10,8 +10,8 @@ import torch
 
 from augrad import Policy, PolicySample, UserError
 from augrad.estimators.mixture import Mixture
-from augrad.initial import initial_policy
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy
 
 
 @pytest.fixture

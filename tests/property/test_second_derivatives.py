@@ -12,8 +12,8 @@ from torch.utils.checkpoint import checkpoint
 
 import augrad
 from augrad import Policy
-from augrad.initial import initial_policy
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy
 from augrad.types import PolicySample
 from ways import WAYS, only
 

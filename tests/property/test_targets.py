@@ -13,9 +13,9 @@ from torchvision.transforms.v2 import functional as reference
 
 import augrad
 from augrad import Policy, PolicySample, UserError
-from augrad.initial import initial_policy
 from augrad.ops.geometric import MATRICES
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy
 from pictures import magnitudes
 
 HEIGHT, WIDTH = 26, 34

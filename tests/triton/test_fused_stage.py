@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from augrad import Policy, UserError
-from augrad.initial import initial_policy, random_policy
 from augrad.ops import get, names
 from augrad.ops.apply import _selected, apply_hard
 from augrad.ops.engine import engine
@@ -18,6 +17,7 @@ from augrad.ops.fused.kinds import KINDS
 from augrad.ops.fused.stage import fused_stage
 from augrad.ops.space import make_space
 from augrad.ops.spec import Op
+from augrad.policy.initial import initial_policy, random_policy
 from augrad.types import PolicySample
 
 triton = pytest.importorskip("triton")

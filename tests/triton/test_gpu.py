@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from augrad import Policy, UserError
-from augrad.initial import initial_policy, random_policy
 from augrad.ops import names
 from augrad.ops.engine import engine, takes_kernels
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy, random_policy
 from augrad.types import PolicySample
 
 pytestmark = pytest.mark.gpu

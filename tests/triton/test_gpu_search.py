@@ -11,14 +11,14 @@ from augrad.data.batches import EpochBatches
 from augrad.data.types import Split, Splits
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.relax import Relax
-from augrad.graphs import Graphs, can_be_captured
 from augrad.hypergradients.one_step import OneStep
 from augrad.hypergradients.unrolled import Unrolled
-from augrad.initial import initial_policy
+from augrad.learning.cuda_graphs import Graphs, can_be_captured
 from augrad.models.small_conv import SmallConvNet
 from augrad.models.wide_resnet import WideResNet
 from augrad.objectives.bilevel import Bilevel
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy
 from augrad.search import SearchParts, new_state, search_step
 from augrad.settings import SearchSettings
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import cast
 
 from augrad import __version__
-from augrad.output import guarded_output, lost_output
+from augrad.terminal.output import guarded_output, lost_output
 
 _COMMANDS = {
     "search": ("augrad.cli.search", "learn a policy", "augrad search data=digits search.steps=500"),

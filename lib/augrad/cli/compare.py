@@ -8,18 +8,17 @@ from omegaconf import DictConfig, ListConfig
 from augrad.cli.comparison import recorder
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import require_shown, run_entry_point
+from augrad.cli.outcome import Attempts
 from augrad.cli.parts import checked_seed, data_and_device, plain, policy_arm, recipe_of, standard_of, tracker_of
 from augrad.cli.quoting import shell_quoted
 from augrad.cli.run_directory import new_run, output_directory
-from augrad.compare import always, compare_policies
-from augrad.console import say
 from augrad.errors import UserError
-from augrad.finish import Attempts
 from augrad.show.figures import comparison_figure
 from augrad.show.statistics import ComparisonRow
 from augrad.show.style import save_figure
 from augrad.show.table import comparison_table
-from augrad.train import check_recipe
+from augrad.terminal.console import say
+from augrad.train import always, check_recipe, compare_policies
 
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="compare")

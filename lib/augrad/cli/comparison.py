@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from augrad.atomic import write_text
-from augrad.console import say
 from augrad.runs.trackers import Tracker
+from augrad.terminal.console import say
 
 
 def recorder(

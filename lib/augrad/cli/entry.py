@@ -29,11 +29,11 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from augrad.cli import quoting
-from augrad.console import say
 from augrad.errors import UserError
-from augrad.output import guarded_output, lost_output
 from augrad.paths import expanded
 from augrad.runs.directory import RECORD, has_content, read_record
+from augrad.terminal.console import say
+from augrad.terminal.output import guarded_output, lost_output
 
 SUCCESS, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -75,7 +75,7 @@ def run_entry_point(
 def exit_status(run: Callable[[], Any], program: str) -> int:
     """Calls `run` and returns the exit status for how it ended, having told a failure or mistake on standard error.
 
-    Nothing that is printed in it raises an error (see `augrad.output.guarded_output`).
+    Nothing that is printed in it raises an error (see `augrad.terminal.output.guarded_output`).
     """
     with guarded_output():
         return _exit_status(run, program)

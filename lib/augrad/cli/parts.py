@@ -18,15 +18,15 @@ from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
 from augrad.devices import find_device
 from augrad.errors import UserError
-from augrad.heaviest import heaviest
-from augrad.initial import initial_policy, random_policy
-from augrad.output import writable
+from augrad.learning.step import ModelBuilder, OptimizerBuilder
 from augrad.policy import Policy
+from augrad.policy.heaviest import heaviest
+from augrad.policy.initial import initial_policy, random_policy
 from augrad.policy_file.convert import load_policy
 from augrad.regularizers.regularizer import Regularizer
 from augrad.runs.trackers import Guest, Tracker
 from augrad.settings import TrainSettings
-from augrad.training import ModelBuilder, OptimizerBuilder
+from augrad.terminal.output import writable
 
 
 def plain(config: Any) -> dict[str, Any]:

@@ -4,10 +4,10 @@ import argparse
 from difflib import unified_diff
 
 from augrad.cli.entry import exit_status, require_printed
-from augrad.console import say
 from augrad.policy_file import PolicyDocument, format_policy
 from augrad.policy_file.convert import load_policy, read_document
 from augrad.show.table import policy_table
+from augrad.terminal.console import say
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,8 +11,8 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString, Valu
 from hydra.errors import HydraException
 
 from augrad.errors import UserError
-from augrad.output import visible, writable
 from augrad.paths import expanded
+from augrad.terminal.output import visible, writable
 
 _PATHS = ("policy.file", "data.root", "data.path", "resume", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 _MADE_BY_HYDRA = ("hydra.run.dir", "hydra.sweep.dir")

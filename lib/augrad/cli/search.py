@@ -14,6 +14,7 @@ from augrad.cli.building import built, require_group
 from augrad.cli.comparison import recorder
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import require_shown, run_entry_point
+from augrad.cli.outcome import Attempts, write_figures, write_search_report
 from augrad.cli.parts import (
     checked_seed,
     data_and_device,
@@ -31,23 +32,21 @@ from augrad.cli.parts import (
 from augrad.cli.quoting import shell_quoted
 from augrad.cli.run_directory import output_directory, started_in
 from augrad.cli.search_run import Interrupted, SearchRun
-from augrad.compare import always, compare_policies
-from augrad.console import say
 from augrad.data.types import Splits
 from augrad.errors import UserError
-from augrad.finish import Attempts, write_figures, write_search_report
-from augrad.initial import random_policy
-from augrad.learnable import anything_learnable
+from augrad.learning.step import fitted
 from augrad.paths import expanded
 from augrad.policy import Policy
+from augrad.policy.initial import random_policy
+from augrad.policy.learnable import anything_learnable
 from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
 from augrad.search import SearchParts, new_state, run_search
 from augrad.settings import SearchSettings
 from augrad.show.statistics import ComparisonRow
 from augrad.show.table import comparison_table, policy_table
-from augrad.train import check_recipe
-from augrad.training import fitted
+from augrad.terminal.console import say
+from augrad.train import always, check_recipe, compare_policies
 
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="search")

@@ -16,6 +16,7 @@ from augrad.cli.parts import exported, plain, provenance
 from augrad.cli.quoting import command_line, override
 from augrad.cli.run_directory import new_run, resumed_run
 from augrad.errors import NonFiniteError, UserError
+from augrad.learning.step import evaluate
 from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument, write_policy
 from augrad.policy_file.convert import document_of
@@ -25,7 +26,6 @@ from augrad.runs.metrics import MetricsLog, read_metrics
 from augrad.runs.trackers import Tracker
 from augrad.search import Row, SearchParts, SearchState
 from augrad.show.progress import SearchProgress
-from augrad.training import evaluate
 
 _MAY_CHANGE = ("resume", "compare", "export", "tracker", "train", "device")
 """What a resumed run may be told anew: none of it changes the search, but for the rounding of another device."""

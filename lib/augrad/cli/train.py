@@ -18,12 +18,12 @@ from augrad.cli.parts import (
 )
 from augrad.cli.quoting import shell_quoted
 from augrad.cli.run_directory import new_run, output_directory
-from augrad.console import say
 from augrad.errors import UserError
+from augrad.learning.step import evaluate
 from augrad.runs.metrics import MetricsLog
 from augrad.show.progress import SearchProgress
+from augrad.terminal.console import say
 from augrad.train import Row, check_recipe, train_classifier
-from augrad.training import evaluate
 
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="train")

@@ -7,7 +7,7 @@ from augrad.data.divide import divided, require_fractions
 from augrad.data.npz import read_archive
 from augrad.data.planted import Planted, plant
 from augrad.data.types import Splits
-from augrad.output import writable
+from augrad.terminal.output import writable
 
 
 def load_arrays(

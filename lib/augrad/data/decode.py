@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from augrad.console import terminal
 from augrad.data.picture import Mode, fingerprint, read_picture, square, why_unreadable
 from augrad.errors import UserError
+from augrad.terminal.console import terminal
 
 _CHUNK = 32  # files that a thread reads in one go
 _GIB = 2**30

@@ -10,8 +10,8 @@ from augrad.data.reading import cut, read_sets
 from augrad.data.stratify import stratified_split
 from augrad.data.types import Splits
 from augrad.errors import UserError
-from augrad.output import writable
 from augrad.paths import expanded
+from augrad.terminal.output import writable
 
 
 def load_folder(

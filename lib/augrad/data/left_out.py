@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augrad.errors import UserError
-from augrad.output import visible, writable
+from augrad.terminal.output import visible, writable
 
 _NAMED = 5  # of each kind that a message names
 

@@ -55,8 +55,8 @@ class StandardAugmentation:
     than the image's is as long (Szegedy et al. 2015; torchvision draws such a box anew). crop_padding: pixels of black
     around the image, of which a part as large as the image is cut (He et al. 2016). flip: mirror every second image.
     cutout: side of a square in pixels, around any pixel, clipped at the border (DeVries and Taylor 2017).
-    fill [C]: the square's colour in [0, 1]; None: black. `augrad.training.fitted` sets the training images' mean: the
-    papers cut out after the standardisation, where the mean is zero.
+    fill [C]: the square's colour in [0, 1]; None: black. `augrad.learning.step.fitted` sets the training images' mean:
+    the papers cut out after the standardisation, where the mean is zero.
     The order is that of AutoAugment's and Fast AutoAugment's code: policy, crop, flip, cutout.
     Without any of them nothing is drawn, and a draw returns the images that it is given.
     Raises UserError for values out of range.

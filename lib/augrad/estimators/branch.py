@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from augrad.policy import Policy
-from augrad.relaxation import BranchNoise, HardNoise, gumbel, logistic
+from augrad.policy.distributions import BranchNoise, HardNoise, gumbel, logistic
 from augrad.types import PolicyParams, PolicySample, TensorFields
 
 _EDGE = 1e30  # an impossible candidate's logit: finite, so that its derivatives are numbers

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from augrad.estimators.estimate import Estimate, Estimator, Scalar
-from augrad.learnable import only_learnable
 from augrad.policy import Policy
+from augrad.policy.learnable import only_learnable
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from augrad.estimators.estimate import (
     require_pathwise,
 )
 from augrad.policy import Policy
-from augrad.relaxation import (
+from augrad.policy.distributions import (
     BranchNoise,
     conditional_gumbel,
     conditional_logistic,

@@ -9,7 +9,7 @@ from torch.nn.functional import one_hot
 from augrad.errors import UserError
 from augrad.estimators.estimate import Estimate, Scalar, geometric, gradients_of, require_pathwise
 from augrad.policy import Policy
-from augrad.relaxation import categorical
+from augrad.policy.distributions import categorical
 from augrad.types import RelaxedSample
 
 

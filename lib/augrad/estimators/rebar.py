@@ -12,7 +12,7 @@ from augrad.estimators.branch import chosen, finite_logits
 from augrad.estimators.control import Control
 from augrad.estimators.estimate import Estimate, Scalar, geometric, gradients_of, leave_one_out
 from augrad.policy import Policy
-from augrad.relaxation import (
+from augrad.policy.distributions import (
     BranchNoise,
     RelaxedNoise,
     conditional_gumbel,

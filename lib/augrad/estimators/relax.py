@@ -14,7 +14,7 @@ from augrad.estimators.control import Control
 from augrad.estimators.estimate import Estimate, Scalar, known_draw, leave_one_out
 from augrad.estimators.surrogate import Surrogate
 from augrad.policy import Policy
-from augrad.relaxation import (
+from augrad.policy.distributions import (
     BranchNoise,
     HardNoise,
     conditional_gumbel,

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from augrad.classifier import Weights, flatten, unflatten
 from augrad.hypergradients.curvature import Product, damped_hessian
 from augrad.hypergradients.hypergradient import (
     Link,
@@ -21,6 +20,7 @@ from augrad.hypergradients.hypergradient import (
     require_number,
     validation_pull,
 )
+from augrad.learning.classifier import Weights, flatten, unflatten
 
 
 class Solution(NamedTuple):

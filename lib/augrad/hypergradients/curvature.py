@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from augrad.classifier import Weights, flatten, unflatten
 from augrad.hypergradients.hypergradient import Loss, TwoLevels
+from augrad.learning.classifier import Weights, flatten, unflatten
 
 Product = Callable[[Float[Tensor, " P"]], Float[Tensor, " P"]]
 """A symmetric matrix, as what it makes of a vector."""

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from augrad.classifier import Weights
 from augrad.errors import UserError
-from augrad.update import PureOptimizer
+from augrad.learning.classifier import Weights
+from augrad.learning.pure_optimizer import PureOptimizer
 
 Loss = Callable[[Weights], Float[Tensor, ""]]
 """weights -> mean loss of a batch; differentiable twice."""

@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import torch
 
-from augrad.classifier import Weights, flatten, unflatten
 from augrad.hypergradients.curvature import damped_hessian
 from augrad.hypergradients.hypergradient import (
     Link,
@@ -19,6 +18,7 @@ from augrad.hypergradients.hypergradient import (
     require_number,
     validation_pull,
 )
+from augrad.learning.classifier import Weights, flatten, unflatten
 
 
 @dataclass(frozen=True)

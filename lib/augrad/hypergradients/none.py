@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from augrad.classifier import Weights
 from augrad.errors import UserError
 from augrad.hypergradients.hypergradient import Link, TwoLevels
+from augrad.learning.classifier import Weights
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import torch
 
-from augrad.classifier import Weights
 from augrad.hypergradients.hypergradient import Link, Term, TwoLevels, validation_pull
+from augrad.learning.classifier import Weights
 
 
 @dataclass(frozen=True)

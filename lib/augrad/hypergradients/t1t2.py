@@ -6,8 +6,8 @@ T1 - T2, Luketina et al. 2016, Scalable Gradient-Based Tuning of Continuous Regu
 from dataclasses import dataclass
 from typing import ClassVar
 
-from augrad.classifier import Weights
 from augrad.hypergradients.hypergradient import Link, Term, TwoLevels, validation_pull
+from augrad.learning.classifier import Weights
 
 
 @dataclass(frozen=True)

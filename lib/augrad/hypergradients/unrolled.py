@@ -10,7 +10,6 @@ from typing import ClassVar, NamedTuple
 
 import torch
 
-from augrad.classifier import Weights, flatten, unflatten
 from augrad.hypergradients.curvature import Product, expand
 from augrad.hypergradients.hypergradient import (
     Link,
@@ -20,7 +19,8 @@ from augrad.hypergradients.hypergradient import (
     require_count,
     validation_pull,
 )
-from augrad.update import OptimizerState
+from augrad.learning.classifier import Weights, flatten, unflatten
+from augrad.learning.pure_optimizer import OptimizerState
 
 
 class _Point(NamedTuple):

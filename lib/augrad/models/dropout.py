@@ -12,7 +12,7 @@ class SeededDropout(nn.Module):
     generator is not used, and `state_dict` has what a resumed run needs to go on with the same masks. The seed is drawn
     from torch's default generator when the module is made, as initial weights are. Source: Srivastava et al., Dropout,
     JMLR 2014. Passes that must share a mask (a finite difference) need `count` set back between them, as
-    `augrad.classifier.logits_with` does.
+    `augrad.learning.classifier.logits_with` does.
     """
 
     def __init__(self, rate: float) -> None:

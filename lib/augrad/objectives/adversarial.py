@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from augrad.classifier import logits_with, losses_of, weights_of
 from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
+from augrad.learning.classifier import logits_with, losses_of, weights_of
+from augrad.learning.step import ModelBuilder, backward_on, bfloat16_autocast, build_classifier
 from augrad.objectives.objective import Aim, Step, drawn_batch
 from augrad.policy import Policy
-from augrad.training import ModelBuilder, backward_on, bfloat16_autocast, build_classifier
 from augrad.types import PolicySample, RelaxedSample
 
 

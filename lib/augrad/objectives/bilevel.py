@@ -11,20 +11,20 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from augrad.classifier import Weights, accuracy_of, gradients_of_weights, logits_with, losses_of, weights_of
 from augrad.data.pixels import to_float
 from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
-from augrad.graphs import NO_GRAPHS, Graphs
 from augrad.hypergradients.hypergradient import Pull, Term, TwoLevels, pull_of
+from augrad.learning.classifier import Weights, accuracy_of, gradients_of_weights, logits_with, losses_of, weights_of
+from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
+from augrad.learning.pure_optimizer import pure_optimizer
+from augrad.learning.step import ModelBuilder, backward_on, bfloat16_autocast, build_classifier
 from augrad.models.dropout import SeededDropout
 from augrad.objectives.objective import Aim, Step, drawn_batch
 from augrad.policy import Policy
-from augrad.training import ModelBuilder, backward_on, bfloat16_autocast, build_classifier
 from augrad.types import PolicySample, RelaxedSample
-from augrad.update import pure_optimizer
 
 with warnings.catch_warnings():
     # PyTorch scripts some forward-mode formulas when it first needs them, and warns that scripting is deprecated:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from augrad.classifier import Weights, losses_of, untouched
+from augrad.learning.classifier import Weights, losses_of, untouched
 from augrad.models.normalized import Normalized
 
 

@@ -7,16 +7,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from augrad.classifier import accuracy_of, losses_of, weights_of
 from augrad.data.pixels import to_float
 from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
+from augrad.learning.classifier import accuracy_of, losses_of, weights_of
+from augrad.learning.step import ModelBuilder, bfloat16_autocast, build_classifier
 from augrad.objectives.critic import Critic, critic_loss
 from augrad.objectives.objective import Aim, Step
 from augrad.policy import Policy
-from augrad.training import ModelBuilder, bfloat16_autocast, build_classifier
 from augrad.types import PolicySample, RelaxedSample
 
 

@@ -8,17 +8,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from augrad.classifier import Weights, logits_with, losses_of
 from augrad.data.pixels import to_float
 from augrad.data.standard import StandardAugmentation
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
-from augrad.graphs import NO_GRAPHS, Graphs
 from augrad.hypergradients.hypergradient import Hypergradient, TrainingBatch
 from augrad.hypergradients.none import NoHypergradient
+from augrad.learning.classifier import Weights, logits_with, losses_of
+from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
+from augrad.learning.step import ModelBuilder, bfloat16_autocast
 from augrad.policy import Policy
-from augrad.training import ModelBuilder, bfloat16_autocast
 from augrad.types import PolicySample
 
 

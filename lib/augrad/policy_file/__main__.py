@@ -2,8 +2,8 @@
 
 import sys
 
-from augrad.output import guarded_output
 from augrad.policy_file.schema import json_schema
+from augrad.terminal.output import guarded_output
 
 with guarded_output():  # a reader may leave early
     sys.stdout.write(json_schema())

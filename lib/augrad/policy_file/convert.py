@@ -18,12 +18,12 @@ from augrad.ops.external import definitions_of, external_op
 from augrad.ops.spec import Op
 from augrad.paths import expanded
 from augrad.policy import Policy
+from augrad.policy.slots import Slot, grid_of
 from augrad.policy_file.files import read_policy, write_policy
 from augrad.policy_file.magnitude import LogitNormal, Magnitude, Uniform, UniformUpTo, Value
 from augrad.policy_file.model import Entry, PolicyDocument, SubPolicy
 from augrad.policy_file.numbers import rounded
 from augrad.policy_file.problems import LARGEST, TOLERANCE, describe, first_refusal, format_place
-from augrad.slots import Slot, grid_of
 from augrad.types import PolicyParams
 
 

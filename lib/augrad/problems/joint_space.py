@@ -9,9 +9,9 @@ from torch import Tensor
 
 from augrad.estimators.control import Control, estimate_with
 from augrad.estimators.estimate import Estimate, Estimator
-from augrad.initial import Learnable, initial_policy, random_policy
 from augrad.ops.space import make_space
 from augrad.policy import Policy
+from augrad.policy.initial import Learnable, initial_policy, random_policy
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
 
 S, L, K = 2, 2, 3

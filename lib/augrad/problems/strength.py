@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from augrad.classifier import Weights, gradients_of_weights, logits_with, losses_of, weights_of
 from augrad.data.batches import EpochBatches
 from augrad.data.digits import load_digits
 from augrad.data.pixels import to_float
@@ -23,15 +22,16 @@ from augrad.data.types import Split
 from augrad.estimators.estimate import Scalar
 from augrad.hypergradients.hypergradient import Term, TrainingBatch, TwoLevels
 from augrad.hypergradients.one_step import OneStep
-from augrad.initial import Magnitude, initial_policy
+from augrad.learning.classifier import Weights, gradients_of_weights, logits_with, losses_of, weights_of
+from augrad.learning.pure_optimizer import PureOptimizer, pure_optimizer
+from augrad.learning.step import backward_on, build_classifier
 from augrad.models.normalized import Normalized
 from augrad.models.small_conv import SmallConvNet
 from augrad.objectives.bilevel import Bilevel, directional_scores
 from augrad.ops import get
 from augrad.ops.space import make_space
 from augrad.policy import Policy
-from augrad.training import backward_on, build_classifier
-from augrad.update import PureOptimizer, pure_optimizer
+from augrad.policy.initial import Magnitude, initial_policy
 
 Batch = tuple[Tensor, Tensor]
 """Images [B, C, H, W] and labels [B]."""

@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from augrad.classifier import Weights, gradients_of_weights, logits_with, losses_of, weights_of
 from augrad.hypergradients.hypergradient import Link, TrainingBatch, TwoLevels
-from augrad.initial import initial_policy
+from augrad.learning.classifier import Weights, gradients_of_weights, logits_with, losses_of, weights_of
+from augrad.learning.pure_optimizer import pure_optimizer
+from augrad.learning.step import backward_on
 from augrad.models.dropout import SeededDropout
 from augrad.objectives.bilevel import Bilevel
 from augrad.ops.space import make_space
 from augrad.policy import Policy
-from augrad.training import backward_on
+from augrad.policy.initial import initial_policy
 from augrad.types import RelaxedSample
-from augrad.update import pure_optimizer
 
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
 

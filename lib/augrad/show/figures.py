@@ -13,10 +13,10 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from augrad.errors import UserError
-from augrad.output import visible, writable
 from augrad.show.statistics import ComparisonRow, mean_interval
 from augrad.show.style import COLORS, FAINT, INK, MUTED, label_ends, new_figure, save_figure, style
 from augrad.show.words import number, short_names
+from augrad.terminal.output import visible, writable
 
 __all__ = ["comparison_figure", "evolution_figure", "examples_figure", "save_figure"]
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from augrad.console import terminal
+from augrad.terminal.console import terminal
 
 _WINDOW = 100  # updates over which the speed is measured
 

@@ -12,12 +12,12 @@ from jinja2 import Environment, StrictUndefined
 
 from augrad.atomic import write_text
 from augrad.errors import UserError
-from augrad.output import writable
 from augrad.policy_file import PolicyDocument
 from augrad.show.progress import duration
 from augrad.show.statistics import ComparisonRow, difference, find_row, mean_interval, points
 from augrad.show.verdict import judge
 from augrad.show.words import number, operation_masses, policy_rows, share, short_names
+from augrad.terminal.output import writable
 
 _MOST_ROWS = 40
 """Operations that the table of the policy shows; the rest is in the policy file."""

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from augrad.console import Words
 from augrad.policy_file import PolicyDocument
 from augrad.show.statistics import ComparisonRow, Interval, difference, find_row, mean_interval, percent, points
 from augrad.show.words import policy_rows, share, short_names
+from augrad.terminal.console import Words
 
 
 def policy_table(document: PolicyDocument, limit: int | None = 40) -> Table:

@@ -6,10 +6,10 @@ import torch
 
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
-from augrad.policy import Policy
+from augrad.learning.step import ModelBuilder, OptimizerBuilder
+from augrad.policy.policy import Policy
 from augrad.settings import TrainSettings
-from augrad.train import train_classifier
-from augrad.training import ModelBuilder, OptimizerBuilder
+from augrad.train.loop import train_classifier
 
 Arm = Callable[[int], Policy | None]
 """seed -> the policy to train with (None: no augmentation)."""

@@ -18,7 +18,7 @@ from augrad.ops.numeric import check_images
 from augrad.ops.space import Interpolation, checked_resampling
 from augrad.ops.spec import Op
 from augrad.ops.targets import Augmented, check_targets, move_targets
-from augrad.relaxation import (
+from augrad.policy.distributions import (
     HardNoise,
     RelaxedNoise,
     categorical,
@@ -32,7 +32,7 @@ from augrad.relaxation import (
     relaxed_categorical,
     uniform_up_to_log_probability,
 )
-from augrad.slots import Slot, Slots, grid_of, largest_entropy, parameters_like, slots_layout
+from augrad.policy.slots import Slot, Slots, grid_of, largest_entropy, parameters_like, slots_layout
 from augrad.types import Drawn, PolicyParams, PolicySample, RelaxedSample
 
 __all__ = ["Policy", "ScoreTerms", "Slot", "Slots", "parameters_like"]

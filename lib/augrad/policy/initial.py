@@ -10,10 +10,10 @@ from typing import Literal, get_args
 import torch
 
 from augrad.errors import UserError
-from augrad.learnable import learnable
 from augrad.ops.space import Space
-from augrad.policy import Policy
-from augrad.slots import Slot, Slots, parameters_like
+from augrad.policy.learnable import learnable
+from augrad.policy.policy import Policy
+from augrad.policy.slots import Slot, Slots, parameters_like
 
 Learnable = Literal["subpolicies", "ops", "gates", "magnitudes", "magnitude_scales"]
 Magnitude = Literal["logit_normal", "uniform", "point"]

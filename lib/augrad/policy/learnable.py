@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from augrad.policy import Policy
+from augrad.policy.policy import Policy
 from augrad.types import PolicyParams
 
 

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from augrad.classifier import accuracy_of, losses_of
 from augrad.data.pixels import to_float
 from augrad.data.standard import StandardAugmentation
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
-from augrad.graphs import NO_GRAPHS, Graphs
+from augrad.learning.classifier import accuracy_of, losses_of
+from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.models.init import seeded
 from augrad.models.normalized import Normalized, channel_statistics
 

@@ -12,9 +12,7 @@ from augrad.data.seeding import local_generator
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
 from augrad.errors import NonFiniteError
-from augrad.policy import Policy
-from augrad.settings import TrainSettings, rate_at
-from augrad.training import (
+from augrad.learning.step import (
     ModelBuilder,
     OptimizerBuilder,
     backward_on,
@@ -24,6 +22,8 @@ from augrad.training import (
     fitted,
     set_rates,
 )
+from augrad.policy.policy import Policy
+from augrad.settings import TrainSettings, rate_at
 
 Row = dict[str, float | int | str | None]
 Report = Callable[[Row], None]

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from augrad.classifier import Weights, flatten, unflatten
 from augrad.errors import UserError
+from augrad.learning.classifier import Weights, flatten, unflatten
 
 OptimizerState = dict[str, dict[str, Tensor]]
 """What an optimiser remembers of each parameter, by the parameter's name."""

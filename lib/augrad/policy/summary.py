@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from augrad.policy import Policy
+from augrad.policy.policy import Policy
 
 
 @torch.no_grad()

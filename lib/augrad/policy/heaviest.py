@@ -3,7 +3,7 @@
 import torch
 
 from augrad.errors import UserError
-from augrad.policy import Policy
+from augrad.policy.policy import Policy
 from augrad.types import PolicyParams
 
 

@@ -9,7 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from augrad.output import guarded, visible, writable
+from augrad.terminal.output import guarded, visible, writable
 
 _USUAL, _NARROWEST, _WIDEST = 80, 60, 10_000
 """Columns: of a terminal without a size; the fewest and the most that a table is laid out for."""
@@ -18,7 +18,7 @@ _USUAL, _NARROWEST, _WIDEST = 80, 60, 10_000
 def say(what: str | Table, stderr: bool = False) -> None:
     """Print a text as it is, however long its lines, or a table; to standard error if `stderr`.
 
-    Nothing in it is markup, nothing is cut, and a stream that cannot take it does no harm (see `augrad.output`).
+    Nothing in it is markup, nothing is cut, and a stream that cannot take it does no harm (`augrad.terminal.output`).
     """
     if isinstance(what, str):
         print(visible(what), file=guarded(sys.stderr if stderr else sys.stdout), flush=True)

@@ -1,0 +1,122 @@
+"""A search from its present step on: what it measures, when it looks, when it stops."""
+
+import time
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from augrad.data.batches import EpochBatches
+from augrad.errors import NonFiniteError
+from augrad.learning.step import evaluate
+from augrad.search.state import SearchParts, SearchState
+from augrad.search.step import search_step
+from augrad.settings import rate_at, warmup_of
+
+Row = dict[str, float | int | str | None]
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """What a search tells while it runs."""
+
+    def rows(self, rows: list[Row]) -> None:
+        """Metrics rows of the steps since the last call, in order."""
+
+    def checkpoint(self, state: dict[str, Any]) -> None:
+        """Everything needed to go on from here."""
+
+    def interrupted(self) -> bool:
+        """Whether to stop after this step (a checkpoint is written first)."""
+        ...
+
+
+def run_search(state: SearchState, parts: SearchParts, observer: Observer, until: int | None = None) -> bool:
+    """Run from `state.step` to `until` (default: settings.steps); returns False when the observer interrupted it.
+
+    The state is left after a whole step, also on an interruption; a checkpoint is written then and at the end.
+    Metrics stay on the device and are fetched every `log_every` steps. Raises NonFiniteError, naming the first step
+    and quantity that are NaN or infinite, with the state's policy put back to the last one known to be finite.
+    """
+    settings = parts.settings
+    batches = EpochBatches(len(parts.data.train), settings.batch_size, parts.seed, parts.device)
+    rotation = EpochBatches(len(parts.data.validation), settings.validation_batch_size, parts.seed + 1, parts.device)
+    last = settings.steps if until is None else min(until, settings.steps)
+    pending: list[dict[str, Tensor]] = []
+    good = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
+    clock = time.perf_counter()
+    while state.step < last:
+        pending.append(search_step(state, parts, batches, rotation))
+        state.step += 1
+        stopping = observer.interrupted()
+        ending = state.step == last or stopping
+        look = state.step % settings.select_every == 0 or state.step == settings.steps
+        saving = state.step % settings.checkpoint_every == 0 or ending
+        if state.step % settings.log_every and not (look or saving):
+            continue
+        first = state.step - len(pending)
+        seconds = (time.perf_counter() - clock) / len(pending)
+        rows = _rows(pending, first, seconds, state, parts)
+        pending = []
+        _require_finite(rows, state, good)
+        if look:
+            rows[-1]["selection_loss"], rows[-1]["selection_accuracy"] = _look(state, parts)
+        good = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
+        observer.rows(rows)
+        if saving:
+            observer.checkpoint(state.state_dict())
+        if stopping:
+            return False
+        clock = time.perf_counter()
+    return True
+
+
+def _rows(
+    pending: list[dict[str, Tensor]], first: int, seconds: float, state: SearchState, parts: SearchParts
+) -> list[Row]:
+    names, settings = list(pending[0]), parts.settings
+    # One transfer for all steps and quantities: the loop itself never waits for the device.
+    peak = state.optimizer.param_groups[0]["peak_lr"]
+    table = torch.stack([torch.stack([row[name].to(torch.float64) for name in names]) for row in pending]).tolist()
+    return [
+        {
+            "step": first + index + 1,
+            **dict(zip(names, values, strict=True)),
+            "learning_rate": peak * rate_at(first + index, settings.steps, settings.schedule, settings.final_rate),
+            "hypergradient_passes": parts.hypergradient.passes,
+            "step_seconds": seconds,
+        }
+        for index, values in enumerate(table)
+    ]
+
+
+def _require_finite(rows: list[Row], state: SearchState, good: dict[str, Tensor]) -> None:
+    measured = ((row["step"], name, value) for row in rows for name, value in row.items() if isinstance(value, float))
+    wrong = [place for place in measured if not abs(place[2]) < float("inf")]
+    # The policy itself, too: its metrics do not show every number of it. Infinite ones are those that it fixes.
+    parameters = state.policy.named_parameters()
+    wrong += [(state.step, f"policy/{name}", float("nan")) for name, p in parameters if bool(p.isnan().any())]
+    if wrong:
+        with torch.no_grad():
+            for parameter_name, parameter in state.policy.named_parameters():
+                parameter.copy_(good[parameter_name])
+        step, name, value = wrong[0]
+        raise NonFiniteError(
+            f"step {step}: {name} is {value}; the last good policy is kept. If losses grew before, "
+            "lower the learning rate (search.optimizer.lr) or set search.clip_norm"
+        )
+
+
+def _look(state: SearchState, parts: SearchParts) -> tuple[float, float]:
+    """Loss and accuracy on the selection split; remembers the policy if the loss is the lowest since the warm-up.
+
+    Or in any case, where the latest policy is asked for, or the model's loss says nothing of it.
+    """
+    result = evaluate(state.model, parts.data.selection, parts.settings.autocast)
+    loss, accuracy = float(result.loss), float(result.accuracy)
+    learning = state.step > warmup_of(parts.settings)  # before, the policy is where it started
+    latest = parts.settings.select == "last" or not parts.objective.judges_policy
+    if learning and (latest or loss < state.best_loss):
+        state.best_loss, state.best_step = loss, state.step
+        state.best_params = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
+    return loss, accuracy

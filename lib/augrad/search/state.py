@@ -1,0 +1,177 @@
+"""What a search is made of, and the one thing that it changes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from augrad.data.seeding import local_generator
+from augrad.data.standard import NO_STANDARD, StandardAugmentation
+from augrad.data.types import Splits
+from augrad.errors import UserError
+from augrad.estimators.control import Control, initial_control
+from augrad.estimators.estimate import Estimator
+from augrad.hypergradients.hypergradient import Hypergradient
+from augrad.learning.classifier import Weights
+from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs, can_be_captured
+from augrad.learning.step import OptimizerBuilder, build_optimizer
+from augrad.objectives.objective import Objective, require_fitting
+from augrad.policy import Policy
+from augrad.regularizers.regularizer import Regularizer
+from augrad.runs.restore import require_like, require_optimizer
+from augrad.search.damping import Signal, no_signal
+from augrad.settings import SearchSettings
+from augrad.types import PolicyParams
+
+
+@dataclass(frozen=True)
+class SearchParts:
+    """The interchangeable parts of a search. data: on the device already. regularizers: added to the objective.
+
+    standard: what training images undergo after the policy (see `augrad.learning.step.fitted`); the others stay as they
+    are.
+    """
+
+    data: Splits
+    objective: Objective
+    estimator: Estimator
+    hypergradient: Hypergradient
+    settings: SearchSettings
+    seed: int
+    device: torch.device
+    regularizers: tuple[Regularizer, ...] = ()
+    standard: StandardAugmentation = NO_STANDARD
+
+
+@dataclass
+class SearchState:
+    """The one mutable thing, and exactly what a checkpoint holds. step: how many are done.
+
+    model: what the objective trains. companion: the network that it keeps beside it, if any. hypergradient_memory: what
+    the hypergradient method left for its next call. graphs: how the model's passes run; no part of a checkpoint.
+    """
+
+    model: nn.Module
+    policy: Policy
+    optimizer: torch.optim.Optimizer
+    policy_optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    signal: Signal
+    hypergradient_memory: Weights = field(default_factory=dict)
+    control: Control | None = None
+    companion: nn.Module | None = None
+    step: int = 0
+    best_loss: float = float("inf")
+    best_step: int = 0
+    best_params: dict[str, Tensor] = field(default_factory=dict)
+    graphs: Graphs = NO_GRAPHS
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "policy": self.policy.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "policy_optimizer": self.policy_optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "signal": vars(self.signal),
+            "hypergradient_memory": self.hypergradient_memory,
+            "control": None if self.control is None else self.control.state_dict(),
+            "companion": None if self.companion is None else self.companion.state_dict(),
+            "best_loss": self.best_loss,
+            "best_step": self.best_step,
+            "best_params": self.best_params,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Raises UserError, naming the place, where `saved` is of another search, lacks something or holds a NaN."""
+        self._require_fitting(saved)
+        self.model.load_state_dict(saved["model"])
+        self.policy.load_state_dict(saved["policy"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.policy_optimizer.load_state_dict(saved["policy_optimizer"])
+        self.generator.set_state(saved["generator"])
+        device = self.signal.peak.device
+        self.signal = Signal(**{name: tensor.to(device) for name, tensor in saved["signal"].items()})
+        if self.control is not None:
+            self.control.load_state_dict(saved["control"])
+        if self.companion is not None:
+            self.companion.load_state_dict(saved["companion"])
+        self.step, self.best_loss, self.best_step = saved["step"], saved["best_loss"], saved["best_step"]
+        memory = saved.get("hypergradient_memory", {})  # older checkpoints have none
+        self.hypergradient_memory = {name: part.to(device) for name, part in memory.items()}
+        self.best_params = {name: tensor.to(device) for name, tensor in saved["best_params"].items()}
+
+    def _require_fitting(self, saved: dict[str, Any]) -> None:
+        expected = self.state_dict()
+        if saved.get("best_params"):
+            expected["best_params"] = dict(self.policy.named_parameters())
+        if saved.get("hypergradient_memory"):
+            expected["hypergradient_memory"] = dict(self.model.named_parameters())
+        elif "hypergradient_memory" not in saved:  # older checkpoints have none
+            del expected["hypergradient_memory"]
+        optimizers = [("optimizer", self.optimizer), ("policy_optimizer", self.policy_optimizer)]
+        for name, _ in optimizers:
+            expected[name] = saved.get(name)
+        if self.control is not None and isinstance(saved.get("control"), dict):
+            expected["control"]["optimizer"] = saved["control"].get("optimizer")
+        require_like(saved, expected, "state")
+        step, best_step = saved["step"], saved["best_step"]
+        if not (isinstance(step, int) and isinstance(best_step, int) and 0 <= best_step <= step):
+            raise UserError(f"state: expected 0 <= best_step <= step, got {best_step} and {step}")
+        if (best_step > 0) != bool(saved["best_params"]):
+            raise UserError(f"state.best_params: expected those of step {best_step}, got {len(saved['best_params'])}")
+        for name, optimizer in optimizers:
+            require_optimizer(saved[name], optimizer, f"state.{name}", name == "optimizer" and step > 0)
+        if self.control is not None:
+            require_optimizer(saved["control"]["optimizer"], self.control.optimizer, "state.control.optimizer", False)
+
+    def best_policy(self) -> Policy:
+        """The policy that did best on the selection split so far (the present one before the first look)."""
+        if not self.best_params:
+            return self.policy
+        return self.policy.with_params(PolicyParams(**self.best_params))
+
+
+def new_state(
+    model: nn.Module,
+    policy: Policy,
+    optimizer: OptimizerBuilder,
+    policy_optimizer: OptimizerBuilder,
+    parts: SearchParts,
+) -> SearchState:
+    """The state before the first step. model (see `Objective.model`) and policy: on the device.
+
+    Raises UserError for an objective and a hypergradient method that do not go together.
+    """
+    require_fitting(parts.objective, parts.hypergradient)
+    settings = parts.settings
+    return SearchState(
+        model=model,
+        policy=policy,
+        optimizer=build_optimizer(optimizer, model.parameters(), "search.optimizer"),
+        policy_optimizer=_policy_optimizer(policy, policy_optimizer, settings.policy_rates),
+        generator=local_generator(parts.seed, "search draws"),
+        signal=no_signal(parts.device),
+        control=initial_control(parts.estimator, policy, local_generator(parts.seed, "control")),
+        companion=parts.objective.companion(model),
+        graphs=Graphs(can_be_captured(model) if settings.cuda_graphs is None else settings.cuda_graphs),
+    )
+
+
+def _policy_optimizer(policy: Policy, builder: OptimizerBuilder, rates: Mapping[str, float]) -> torch.optim.Optimizer:
+    unknown = set(rates) - set(PolicyParams.names())
+    if unknown:
+        raise UserError(
+            f"search.policy_rates: expected names among {', '.join(PolicyParams.names())}, "
+            f"got {', '.join(sorted(unknown))}"
+        )
+    learned = {name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}
+    if not learned:  # a control: the policy stays as it is
+        learned = {"": nn.Parameter(torch.zeros((), device=policy.low.device))}
+    optimizer = build_optimizer(builder, [{"params": [p]} for p in learned.values()], "search.policy_optimizer")
+    for group, name in zip(optimizer.param_groups, learned, strict=True):
+        group["lr"] *= rates.get(name, 1.0)
+    return optimizer

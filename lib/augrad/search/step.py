@@ -1,0 +1,86 @@
+"""One step of a search: the policy's, then the model's."""
+
+import torch
+from torch import Tensor, nn
+
+from augrad.data.batches import EpochBatches
+from augrad.estimators.control import estimate_with
+from augrad.learning.classifier import gradients_of_weights
+from augrad.learning.step import set_rates
+from augrad.objectives.objective import Step
+from augrad.policy.learnable import learnable
+from augrad.policy.summary import policy_summary
+from augrad.regularizers.regularizer import regularizer_gradient
+from augrad.search.damping import NormalizedScalar, damped_step
+from augrad.search.state import SearchParts, SearchState
+from augrad.settings import rate_at, warmup_of
+from augrad.types import PolicyParams
+
+
+def search_step(
+    state: SearchState, parts: SearchParts, batches: EpochBatches, rotation: EpochBatches
+) -> dict[str, Tensor]:
+    """One step of the policy and one of the model; returns the step's metrics, still on the device."""
+    settings, model, policy = parts.settings, state.model, state.policy
+    model.train()
+    factor = rate_at(state.step, settings.steps, settings.schedule, settings.final_rate)
+    set_rates(state.optimizer, factor)
+    set_rates(
+        state.policy_optimizer,
+        rate_at(state.step, settings.steps, settings.policy_schedule, settings.policy_final_rate),
+    )
+    aim = parts.objective(
+        Step(
+            model=model,
+            companion=state.companion,
+            policy=policy,
+            optimizer=state.optimizer,
+            generator=state.generator,
+            batch=lambda ahead: parts.data.train[batches.indices(state.step + ahead)],
+            validation=parts.data.validation[rotation.indices(state.step)],
+            hypergradient=parts.hypergradient,
+            memory=state.hypergradient_memory,
+            clip_norm=settings.clip_norm,
+            autocast=settings.autocast,
+            standard=parts.standard,
+            graphs=state.graphs,
+        )
+    )
+    state.hypergradient_memory = aim.memory
+
+    normalized = NormalizedScalar(aim.scalar)
+    progress = state.step / settings.steps
+    shown = normalized if settings.normalize else aim.scalar
+    estimate = estimate_with(state.control, parts.estimator, shown, policy, aim.draws, state.generator, progress)
+    if state.control is not None:
+        state.control.step(estimate.control_loss)
+    if state.step >= warmup_of(settings):
+        added = regularizer_gradient(policy, parts.regularizers)
+        for name, parameter in policy.named_parameters():
+            if parameter.requires_grad:
+                parameter.grad = getattr(estimate.grads, name) + getattr(added, name)
+        share = torch.ones_like(state.signal.peak)
+        if settings.normalize:
+            unit = factor if parts.hypergradient.follows_rate else 1.0
+            spread = normalized.spread / unit
+            state.signal = state.signal.after(spread)
+            share = state.signal.share(spread, settings.signal_floor)
+        moves = learnable(policy)
+        damped_step(state.policy_optimizer, share, {getattr(policy, name): mask for name, mask in moves.items()})
+
+    gradient_norm = _norm(list(gradients_of_weights(model).values()))
+    if settings.clip_norm is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+    state.optimizer.step()
+    return {
+        **aim.metrics,
+        "gradient_norm": gradient_norm,
+        **{f"policy_gradient_norm/{name}": _norm([getattr(estimate.grads, name)]) for name in PolicyParams.names()},
+        **policy_summary(policy),
+        **({"score_spread": normalized.spread} if settings.normalize else {}),
+        **({} if estimate.control_loss is None else {"control_loss": estimate.control_loss.detach()}),
+    }
+
+
+def _norm(tensors: list[Tensor]) -> Tensor:
+    return torch.nn.utils.get_total_norm(tensors)
