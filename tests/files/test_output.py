@@ -193,4 +193,4 @@ def test_there_is_one_way_to_the_terminal():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "Console")
     }
-    assert calls == {("console.py", "print"), ("console.py", "Console"), ("cli/__init__.py", "print")}
+    assert calls == {("terminal/console.py", "print"), ("terminal/console.py", "Console"), ("cli/__init__.py", "print")}

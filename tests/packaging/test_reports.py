@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
-def run(script: str, *arguments: object) -> str:
-    command = [sys.executable, SCRIPTS / script, *map(str, arguments)]
-    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+def run(*command: object) -> str:
+    """What it printed; the command as the pages show it: from the top of the repository, after `python`."""
+    outcome = subprocess.run(
+        [sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert outcome.returncode == 0, outcome.stderr
     return outcome.stdout
 
@@ -30,7 +32,7 @@ def rows_of(page: str, title: str) -> dict[str, list[str]]:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("docs") / "estimators.md"
     path.write_text("# Before\n\n<!-- measured: begin -->\nold\n<!-- measured: end -->\n\nAfter.\n")
-    run("estimator_report.py", "--page", path, "--small")
+    run("-m", "experiments.estimators.report", "--page", path, "--small")
     return path
 
 
@@ -43,7 +45,7 @@ def test_the_text_around_the_measured_part_is_kept(page: Path) -> None:
 
 def test_every_estimator_and_every_hypergradient_is_there(page: Path) -> None:
     text = page.read_text()
-    configs = SCRIPTS.parent / "configs"
+    configs = ROOT / "configs"
     bias = rows_of(text, "Bias along the exact gradient")
     assert {path.stem for path in (configs / "estimator").glob("*.yaml")} <= {name.split(",")[0] for name in bias}
     assert {f"reinforce, {kind}" for kind in ("none", "moving_average", "leave_one_out")} <= set(bias)
@@ -81,7 +83,9 @@ def test_the_figures_are_small_pictures_with_something_on_them(page: Path) -> No
 def test_the_cost_of_a_search_step_is_written_down(tmp_path: Path) -> None:
     """In a small network: the figures are there, and are numbers."""
     path = tmp_path / "search.json"
-    out = run("benchmark_search.py", "--json", path, "--runs", 2, "--depth", 10, "--widen", 1, "--batch", 4, "--parts")
+    out = run(
+        "scripts/benchmark_search.py", "--json", path, "--runs", 2, "--depth", 10, "--widen", 1, "--batch", 4, "--parts"
+    )
     found = json.loads(path.read_text())
     for key in ("time_ratio", "time_ratio_jvp", "time_ratio_finite_difference", "time_ratio_pathwise", "memory_ratio"):
         assert found[key] > 0, key
@@ -104,11 +108,11 @@ def test_the_strength_report_in_a_small_configuration(tmp_path: Path) -> None:
     """Both networks and every way are there; what should agree agrees, and the text around the marks is kept."""
     path = tmp_path / "strength.md"
     path.write_text("# Before\n\n<!-- measured: begin -->\nold\n<!-- measured: end -->\n\nAfter.\n")
-    run("strength_report.py", "--page", path, "--small", "--processes", 1)
+    run("-m", "experiments.strength.report", "--page", path, "--small", "--processes", 1)
     text = path.read_text()
     assert text.startswith("# Before\n\n<!-- measured: begin -->\n")
     assert text.endswith("<!-- measured: end -->\n\nAfter.\n")
-    assert "python scripts/strength_report.py" in text
+    assert "python -m experiments.strength.report" in text
     networks = ("ReLU, max pooling", "SiLU, average pooling")
     truth, bias = rows_of(text, "The truth"), rows_of(text, "Bias")
     assert [any(network in name for name in truth) for network in networks] == [True, True]
@@ -131,10 +135,11 @@ def test_the_rotation_range_of_a_way_and_a_network(tmp_path: Path) -> None:
     """Settings of the estimator and the network reach the searches; a best angle that is given needs no grid."""
     table = tmp_path / "table.md"
     run(
-        "rotation_range.py", "--out", tmp_path / "runs", "--table", table, "--seeds", 1, "--minimum", 45,
-        "--estimators", "gumbel,magnitude=pathwise", "--overrides", "model.activation=relu", "model.pool=max",
-        "search.steps=3", "search.warmup_steps=0", "data.train_size=200",
-    )  # fmt: skip
+        *("-m", "experiments.recovery.rotation_range", "--out", tmp_path / "runs", "--table", table),
+        *("--seeds", 1, "--minimum", 45, "--estimators", "gumbel,magnitude=pathwise"),
+        *("--overrides", "model.activation=relu", "model.pool=max"),
+        *("search.steps=3", "search.warmup_steps=0", "data.train_size=200"),
+    )
     (directory,) = (tmp_path / "runs").iterdir()
     config = (directory / ".hydra" / "config.yaml").read_text()
     for setting in ("magnitude: pathwise", "activation: relu", "pool: max"):
@@ -151,7 +156,20 @@ def test_the_table_of_what_becomes_of_the_recipes(tmp_path: Path) -> None:
     """A few steps of two recipes: one whose classifier is a result, and one whose policy is judged by a fresh one."""
     table = tmp_path / "table.md"
     arguments = (
-        *("stability.py", "--out", tmp_path / "runs", "--table", table, "--seeds", 1, "--jobs", 1, "--epochs", 1),
+        *(
+            "-m",
+            "experiments.stability.stability",
+            "--out",
+            tmp_path / "runs",
+            "--table",
+            table,
+            "--seeds",
+            1,
+            "--jobs",
+            1,
+            "--epochs",
+            1,
+        ),
         *("--plants", "invert", "--recipes", "faster_autoaugment", "online_unguarded"),
         *("--overrides", "search.steps=3", "search.batch_size=32", "search.warmup_steps=0", "data.train_size=200"),
     )

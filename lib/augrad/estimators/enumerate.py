@@ -78,7 +78,7 @@ class Enumerate:
     Exact and without noise for sub-policies, operations and gates, given the magnitudes, which are drawn anew for
     each image and outcome. magnitude: "score" learns them by the score function of their Gaussian, with the
     leave-one-out baseline over the images of an outcome: unbiased; "pathwise" differentiates through the operations,
-    biased where the scalar jumps (docs/strength.md: in a network with ReLU or max-pooling, not in a smooth one).
+    biased where the scalar jumps (experiments/strength: in a network with ReLU or max-pooling, not in a smooth one).
     Cost: N evaluations of the scalar (see `outcome_count`), each on the whole batch with the outcomes dealt in turn:
     every image meets every outcome once, and what couples the images of a batch (BatchNorm) sees a mixture.
     Raises UserError for another `magnitude`, and for a policy with more than `max_outcomes`.

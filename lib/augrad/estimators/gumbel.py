@@ -53,7 +53,7 @@ class Gumbel:
     magnitude: "score" learns magnitudes by the score function of their Gaussian, with the leave-one-out baseline;
       "pathwise" differentiates through the operations. The latter is biased where the scalar jumps: s_i is a function
       of a gradient, and the gradient of a network with ReLU or max-pooling jumps where a unit switches. With SiLU and
-      average pooling it has no bias. How much that is: docs/strength.md.
+      average pooling it has no bias. How much that is: experiments/strength.
     Raises UserError for other values.
     """
 

@@ -24,7 +24,7 @@ class Mixture:
     Biased: it is the derivative of the expected scalar of blends that are never deployed. At a low temperature the
     blend is nearly the likeliest candidate alone, and the gradient of the others' weights vanishes; where the scalar
     jumps (a network with ReLU or max-pooling under the bilevel objective) the derivative misses the jumps
-    (docs/strength.md). A critic's output, which density matching follows, does not jump.
+    (experiments/strength). A critic's output, which density matching follows, does not jump.
     Cost: one evaluation of the scalar with its derivative with respect to the images, and every candidate applied to
     every image; with "uniform", every candidate of the image's own sub-policy.
     temperature falls geometrically from `temperature` to `final_temperature` over the search.

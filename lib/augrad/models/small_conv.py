@@ -18,7 +18,7 @@ class SmallConvNet(nn.Module):
     The first convolution (5 x 5, stride 2) and a pooling bring the sides down to a quarter, and the two others (3 x 3)
     stay there. Channels: width / 2, width, 2 * width. An image's output does not depend on the batch it is in.
     activation="silu" with pool="average" makes a smooth function of images and weights, without the jumps in the
-    gradient that ReLU and max pooling have (what those do to a learned magnitude: docs/strength.md).
+    gradient that ReLU and max pooling have (what those do to a learned magnitude: experiments/strength).
     Initialised as in He et al., Delving Deep into Rectifiers, 2015.
     Raises UserError unless width is a multiple of 8 and activation and pool are among the names above.
     """

@@ -57,13 +57,15 @@ def measured(
     return options.page, report, words
 
 
-def command(script: str) -> str:
+def command() -> str:
     """The command as it was given, without what only says where numbers are kept."""
-    arguments = sys.argv[1:]
-    if "--measured" in arguments:
-        index = arguments.index("--measured")
-        arguments = arguments[:index] + arguments[index + 2 :]
-    return f"python scripts/{script} {' '.join(arguments)}"
+    arguments = list(sys.argv[1:])
+    for option in ("--measured", "--out", "--table"):
+        if option in arguments:
+            index = arguments.index(option)
+            del arguments[index : index + 2]
+    spec = sys.modules["__main__"].__spec__
+    return " ".join(["python", *(["-m", spec.name] if spec else sys.argv[:1]), *arguments])
 
 
 def write_page(

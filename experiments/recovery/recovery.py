@@ -1,6 +1,6 @@
 """Does the search find a planted transformation? Runs the recovery experiments and writes their table as Markdown.
 
-    python scripts/recovery.py --out runs/recovery --table experiments/recovery.md
+    python -m experiments.recovery.recovery --out runs/recovery --table experiments/recovery/README.md
 
 Every cell is a real `augrad search`; a run that is complete is not repeated. For each experiment, estimator and seed
 it searches with the experiment's number of steps and with twice as many, then trains fresh classifiers, same recipe
@@ -23,7 +23,7 @@ from augrad.policy import Policy
 from augrad.policy_file.convert import load_policy
 from augrad.show.statistics import mean_interval, percent
 from augrad.train import always, compare_policies
-from runs import one_operation, options_parser, provenance, search_once, write_table
+from experiments.shared.runs import one_operation, options_parser, provenance, search_once, write_table
 
 PLANTED = {
     "rotation": ("rotate", '"unit": "degree", "magnitude": {"low": 0.0, "high": 45.0}, "signed": true'),
@@ -100,7 +100,7 @@ def main() -> None:
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = dict(zip(jobs, pool.map(lambda job: search(options.out, *job), jobs), strict=True))
     lines = [
-        provenance("recovery.py", options.jobs),
+        provenance(options.jobs),
         "",
         "| planted | estimator | steps | found, of seeds | mass of the planted operation | largest other mass "
         "| search classifier, test accuracy |",

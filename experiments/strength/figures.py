@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from augrad.show.style import COLORS, FAINT, INK, MUTED, new_figure, style
-from strength_measures import BOTH, PATHWISE, RELAX, SCORE, WAYS, Cell, Curve, Place, Report
-from strength_tables import name_of
+from experiments.strength.measures import BOTH, PATHWISE, RELAX, SCORE, WAYS, Cell, Curve, Place, Report
+from experiments.strength.tables import name_of
 
 BLUE, RED, GREEN, PINK, SKY, ORANGE, PURPLE, BROWN = COLORS
 LOOKS = {PATHWISE: (RED, "o"), SCORE: (BLUE, "s"), RELAX: (GREEN, "D")}

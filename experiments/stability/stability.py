@@ -1,6 +1,6 @@
-"""What becomes of every recipe when a transformation is planted? Writes the table of docs/stability.md as Markdown.
+"""What becomes of every recipe when a transformation is planted? Writes the table of experiments/stability as Markdown.
 
-    python scripts/stability.py --out runs/stability --table table.md
+    python -m experiments.stability.stability --out runs/stability --table table.md
 
 Every cell is a real `augrad search experiment=RECIPE` on the planted data of the recovery experiments; a run that is
 complete is not repeated. Where the classifier that was trained along is not a result of the search, classifiers are
@@ -24,8 +24,8 @@ from augrad.cli.parts import data_and_device, policy_arm, recipe_of
 from augrad.policy_file.convert import load_policy
 from augrad.show.statistics import mean_interval, percent
 from augrad.train import train_classifier
-from recovery import PLANTED, last_row, true_policy
-from runs import options_parser, provenance, search_once, write_table
+from experiments.recovery.recovery import PLANTED, last_row, true_policy
+from experiments.shared.runs import options_parser, provenance, search_once, write_table
 
 PLANTS = {
     "rotation": "rotate,low:-45.0,high:45.0",
@@ -147,7 +147,13 @@ def main() -> None:
     seeds = list(range(options.seeds))
     jobs = [(p, r, s) for p in options.plants for r in options.recipes for s in seeds]
     with ThreadPoolExecutor(options.jobs) as pool:
-        runs = dict(zip(jobs, pool.map(lambda job: search(options.out, *job, options.overrides), jobs), strict=True))
+        runs = dict(
+            zip(
+                jobs,
+                pool.map(lambda job: search(options.out, job[0], job[1], job[2], options.overrides), jobs),
+                strict=True,
+            )
+        )
     with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
         fresh = {}
         for plant in options.plants:
@@ -159,7 +165,7 @@ def main() -> None:
                     fresh.setdefault((plant, name), []).append(job)
         accuracies = {cell: [job.result() for job in jobs] for cell, jobs in fresh.items()}
     lines = [
-        provenance("stability.py", options.jobs),
+        provenance(options.jobs),
         "",
         "| planted | recipe | found | share of the planted operation | largest other share | collapsed | test accuracy "
         "| processor seconds |",

@@ -1,12 +1,13 @@
 """Is the learned range of a rotation the one that minimises the validation loss? Prints a Markdown table.
 
-    python scripts/rotation_range.py --out runs/rotation_range --table experiments/rotation_range.md
+    python -m experiments.recovery.rotation_range --out runs/rotation_range --table table.md
 
 Trains classifiers under uniform rotations of up to each angle of a grid, fits a parabola through the lowest mean
 validation losses, and compares its minimum with what `augrad search experiment=rotation_range` learns. An estimator may
 bring settings of its own, as in `gumbel,magnitude=pathwise`; `--overrides` go to every training and every search:
 
-    python scripts/rotation_range.py --overrides model.activation=relu model.pool=max --estimators relax reinforce
+    python -m experiments.recovery.rotation_range --overrides model.activation=relu model.pool=max \
+        --estimators relax reinforce
 """
 
 import json
@@ -25,7 +26,7 @@ from augrad.learning.step import evaluate
 from augrad.policy import Policy
 from augrad.policy_file import UniformUpTo, read_policy
 from augrad.train import train_classifier
-from runs import one_operation, options_parser, provenance, search_once, write_table
+from experiments.shared.runs import one_operation, options_parser, provenance, search_once, write_table
 
 GRID = (15.0, 25.0, 35.0, 40.0, 45.0, 50.0, 55.0, 60.0, 70.0, 85.0)
 
@@ -112,7 +113,7 @@ def main() -> None:
     parser.add_argument("--minimum", type=float, help="the best angle, where it is known: there is no grid then")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    minimum, lines = options.minimum, [provenance("rotation_range.py", 1), ""]
+    minimum, lines = options.minimum, [provenance(1), ""]
     if minimum is None:
         minimum, table = grid_minimum(grid_losses(options.out, range(options.grid_seeds), options.overrides))
         lines += table

@@ -1,14 +1,14 @@
-"""The bias of each way of learning how strong an operation should be: tables and figures of docs/strength.md.
+"""The bias of each way of learning how strong an operation should be: tables and figures of experiments/strength.
 
-    python scripts/strength_report.py --page docs/strength.md
+    python -m experiments.strength.report --page experiments/strength/README.md
 
 Writes figures into `figures/` beside the page, and tables between two marks in it; the text around the marks is kept.
 """
 
-import strength_figures as figures
-from pages import measured, write_page
-from strength_measures import SMALL, Size, run
-from strength_tables import provenance, tables
+from experiments.shared.pages import measured, write_page
+from experiments.strength import figures
+from experiments.strength.measures import SMALL, Size, run
+from experiments.strength.tables import provenance, tables
 
 CAPTIONS = {
     "strength_jumps": "Scores against the angle after 200 steps (black), and the integral of their slope from the same "
@@ -23,7 +23,7 @@ def main() -> None:
     """Measure, draw, write."""
     page, report, note = measured(
         __doc__,
-        "docs/strength.md",
+        "experiments/strength",
         "a few draws at one place, to see that it works",
         lambda small, processes: run(SMALL if small else Size(), processes),
         provenance,

@@ -1,6 +1,6 @@
-"""Bias and variance of every estimator, and the hypergradients' errors: tables and figures of docs/estimators.md.
+"""Bias and variance of every estimator, and the hypergradients' errors: tables and figures of experiments/estimators.
 
-    python scripts/estimator_report.py --page docs/estimators.md
+    python -m experiments.estimators.report --page experiments/estimators/README.md
 
 Writes figures into `figures/` beside the page, and tables between two marks in it; the text around the marks is kept.
 Everything is measured where the truth is known (`augrad.problems`): estimators on a joint space that is summed over,
@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-import estimator_figures as figures
 from augrad.estimators.enumerate import outcome_count
 from augrad.problems.joint_space import JointSpace
-from estimator_measures import GROUPS, PLAIN, SMALL, Error, Report, Size, run
-from pages import command, markdown, measured, write_page
+from experiments.estimators import figures
+from experiments.estimators.measures import GROUPS, PLAIN, SMALL, Error, Report, Size, run
+from experiments.shared.pages import command, markdown, measured, write_page
 
 EVALUATIONS = {"rebar": "3, 2 differentiated"} | dict.fromkeys(
     ("gumbel, pathwise magnitudes", "gumbel, straight_through_pixels", "gumbel, soft", "mixture"), "1, differentiated"
@@ -79,7 +79,7 @@ def provenance(report: Report, seconds: float, processes: int) -> str:
     """The command that measured, on what, and how much."""
     size = report.size
     return (
-        f"Command: `{command('estimator_report.py')}`, {seconds:.0f} s of processor time "
+        f"Command: `{command()}`, {seconds:.0f} s of processor time "
         f"in {processes} processes of one thread; {platform.machine()}, {os.cpu_count()} CPU cores; torch "
         f"{torch.__version__}, float64. Tables and figure 1: n = {size.estimates} estimates of {size.batch} draws "
         f"each; figures 2 and 3: n = {size.sweep_estimates}; `enumerate`: a tenth of n. The controls of relax, rebar "
@@ -114,7 +114,7 @@ def main() -> None:
     """Measure, draw, write."""
     page, report, note = measured(
         __doc__,
-        "docs/estimators.md",
+        "experiments/estimators",
         "a few draws and settings, to see that it works",
         lambda small, processes: run(SMALL if small else Size(), processes),
         provenance,

@@ -15,6 +15,7 @@ from augrad.errors import UserError
 from augrad.policy import Policy
 from augrad.policy_file import parse_policy
 from augrad.policy_file.convert import policy_from_document
+from experiments.shared.pages import command
 
 
 def search_once(directory: Path, overrides: list[str]) -> Path:
@@ -65,17 +66,12 @@ def options_parser(description: str | None, out: str) -> argparse.ArgumentParser
     return parser
 
 
-def provenance(script: str, jobs: int) -> str:
+def provenance(jobs: int) -> str:
     """The command as it was given, and on what it ran."""
-    arguments = list(sys.argv[1:])
-    for option in ("--out", "--table"):
-        if option in arguments:
-            index = arguments.index(option)
-            del arguments[index : index + 2]
     threads = "one job of one thread" if jobs == 1 else f"{jobs} jobs of one thread"
     return (
-        f"Command: `{' '.join(['python', f'scripts/{script}', *arguments])}`; {platform.machine()}, "
-        f"{os.cpu_count()} CPU cores, {threads}; torch {torch.__version__}."
+        f"Command: `{command()}`; {platform.machine()}, {os.cpu_count()} CPU cores, {threads}; "
+        f"torch {torch.__version__}."
     )
 
 

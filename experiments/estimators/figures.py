@@ -164,6 +164,7 @@ def _sweep(
 ) -> None:
     above.axhline(0, color=FAINT, linewidth=3, zorder=1)
     below.axhline(1, color=FAINT, linewidth=3, zorder=1)
+    places = sorted({place for by_value in rows.values() for place in by_value})
     for index, (name, by_value) in enumerate(rows.items()):
         color, marker = LOOKS[name]
         # Moved apart a little, so that error bars do not hide each other.
@@ -187,7 +188,7 @@ def _sweep(
             below.plot(x, ratios, color=color, marker=marker, ms=4.5, linewidth=1.2)
     above.set_xscale("log")
     below.set_yscale("log")
-    below.set_xticks(list(by_value), [f"{value:g}" for value in by_value])
+    below.set_xticks(places, [f"{place:g}" for place in places])
     for panel in (above, below):
         panel.xaxis.set_minor_locator(NullLocator())
     _percent(above.yaxis, above.set_yscale)
@@ -201,6 +202,7 @@ def _finish_sweep(figure: Figure, panels: np.ndarray, plain: str) -> None:
 
 
 def _bands(panel: Axes, rows: Mapping[str, Mapping[int, Sequence[Error]]], quantity: str, least: float) -> None:
+    places = sorted({place for by_value in rows.values() for place in by_value})
     for name, by_value in rows.items():
         color, marker = LOOKS[name]
         values = [[max(getattr(error, quantity), least) for error in errors] for errors in by_value.values()]
@@ -209,7 +211,7 @@ def _bands(panel: Axes, rows: Mapping[str, Mapping[int, Sequence[Error]]], quant
         panel.fill_between(x, [min(row) for row in values], [max(row) for row in values], color=color, alpha=0.07, lw=0)
     panel.set_xscale("log")
     panel.set_yscale("log")
-    panel.set_xticks(x, [str(value) for value in x])
+    panel.set_xticks(places, [str(place) for place in places])
     panel.xaxis.set_minor_locator(NullLocator())
     panel.legend(frameon=False, fontsize=8.5, labelcolor=MUTED)
 

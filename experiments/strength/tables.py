@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import torch
 
-from pages import command, markdown
-from strength_measures import BOTH, PATHWISE, SCORE, WAYS, Cell, Estimated, Place, Report
+from experiments.shared.pages import command, markdown
+from experiments.strength.measures import BOTH, PATHWISE, SCORE, WAYS, Cell, Estimated, Place, Report
 
 UNITS = {"rotate": (90.0, "°"), "translate_x": (45.0, "%"), "brightness": (0.9, "")}
 """Full strength, and what is written after a magnitude."""
@@ -137,7 +137,7 @@ def provenance(report: Report, seconds: float, processes: int) -> str:
     """The command that measured, on what, and how much."""
     size = report.size
     return (
-        f"Command: `{command('strength_report.py')}`, {seconds:.0f} s of processor time in {processes} processes of "
+        f"Command: `{command()}`, {seconds:.0f} s of processor time in {processes} processes of "
         f"one thread; {platform.machine()}, {os.cpu_count()} CPU cores; torch {torch.__version__}, float64. Digits of "
         f"16 x 16, the network of `model=small_conv` with width {size.width}, batches of {size.batch_size}, 256 "
         f"validation images; seed {size.seed} of data, network, training and draws. u: the mean of {size.u_draws} "
