@@ -23,7 +23,7 @@ from augrad.policy_file.files import read_policy, write_policy
 from augrad.policy_file.magnitude import LogitNormal, Magnitude, Uniform, UniformUpTo, Value
 from augrad.policy_file.model import Entry, PolicyDocument, SubPolicy
 from augrad.policy_file.numbers import rounded
-from augrad.policy_file.problems import LARGEST, TOLERANCE, describe, first_refusal, format_place
+from augrad.policy_file.refusals import LARGEST, TOLERANCE, describe, first_refusal, format_place
 from augrad.types import PolicyParams
 
 

@@ -5,8 +5,8 @@ import re
 from typing import Any
 
 from augrad.errors import PolicyFileError
-from augrad.policy_file.problems import Place, describe, refusal
 from augrad.policy_file.provenance import DEEPEST, LONGEST_INTEGER
+from augrad.policy_file.refusals import Place, describe, refusal
 
 LARGEST_FILE = 16 * 2**20
 """Bytes."""

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BeforeValidator
 
 from augrad.ops.definition import LONGEST_NAME, OPTIONS, Definition, conflict, is_dotted
 from augrad.policy_file.magnitude import Magnitude
-from augrad.policy_file.problems import EXPECTED, MOST_OPS, Place, describe, problem, suggestion
 from augrad.policy_file.provenance import copy_provenance
+from augrad.policy_file.refusals import EXPECTED, MOST_OPS, Place, describe, problem, suggestion
 
 _TOLERANCE = 1e-9
 """Relative: a magnitude at the end of its range may be rounded past it."""

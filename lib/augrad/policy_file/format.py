@@ -6,7 +6,7 @@ from typing import Any
 from augrad.policy_file.decode import LARGEST_FILE
 from augrad.policy_file.model import VERSION, Entry, PolicyDocument, SubPolicy
 from augrad.policy_file.numbers import rounded
-from augrad.policy_file.problems import refusal
+from augrad.policy_file.refusals import refusal
 
 
 def format_policy(document: PolicyDocument) -> str:

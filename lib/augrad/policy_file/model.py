@@ -25,7 +25,8 @@ from augrad.ops.spec import Unit
 from augrad.policy_file.definitions import Definitions, check_entry
 from augrad.policy_file.magnitude import Magnitude, NonNegative, Record
 from augrad.policy_file.numbers import rounded
-from augrad.policy_file.problems import (
+from augrad.policy_file.provenance import copy_provenance
+from augrad.policy_file.refusals import (
     EXPECTED,
     LARGEST,
     MOST_EMPTY_PLACES,
@@ -38,7 +39,6 @@ from augrad.policy_file.problems import (
     known_names,
     problem,
 )
-from augrad.policy_file.provenance import copy_provenance
 
 VERSION = 1
 FROM_FILE = "from a file"

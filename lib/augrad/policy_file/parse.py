@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from augrad.policy_file.decode import decode
 from augrad.policy_file.model import FROM_FILE, VERSION, PolicyDocument
-from augrad.policy_file.problems import describe, first_refusal, refusal, suggestion
+from augrad.policy_file.refusals import describe, first_refusal, refusal, suggestion
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from augrad.policy_file.problems import describe, problem
+from augrad.policy_file.refusals import describe, problem
 
 DEEPEST = 64
 """Levels of nesting of a whole document; provenance is one level below."""
