@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import t as student_t
+from scipy.special import stdtrit  # scipy.stats would take a second to import
 
 from augrad.errors import UserError
 
@@ -41,7 +41,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     if n == 1:
         return Interval(mean, None, None, n)
     variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
-    half = float(student_t.ppf((1 + level) / 2, n - 1)) * math.sqrt(variance / n)
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * math.sqrt(variance / n)
     return Interval(mean, mean - half, mean + half, n)
 
 
