@@ -102,7 +102,7 @@ def allowed_modules(config: DictConfig) -> list[str]:
 
 def starting_policy(config: DictConfig, seed: int) -> Policy:
     """The policy at the start of a search: over the space, or the one in `policy.file`."""
-    if config.policy.get("file"):
+    if config.policy.get("file") is not None:
         return load_policy(config.policy.file, allowed_modules(config))
     if "_target_" not in config.policy:
         raise UserError("policy: expected policy.file=FILE beside policy=file, got none")

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from augrad.checks import checked
 from augrad.classifier import logits_with, losses_of, weights_of
 from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
@@ -22,6 +23,7 @@ from augrad.training import ModelBuilder, backward_on, bfloat16_autocast, build_
 from augrad.types import PolicySample, RelaxedSample
 
 
+@checked
 @dataclass(frozen=True)
 class Adversarial:
     """The policy maximises the classifier's training loss and minimises a teacher's:

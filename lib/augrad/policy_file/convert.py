@@ -54,14 +54,12 @@ def read_document(source: str | os.PathLike[str]) -> PolicyDocument:
 
     Raises PolicyFileError, with the place of the first problem, for a file that cannot be accepted.
     """
-    path = expanded(source)
-    if not _is_missing(path):
+    if source and not _is_missing(path := expanded(source)):
         return read_policy(path)
     if source in builtin_policies():
         return read_policy(str(files("augrad.policy_file") / "builtin" / f"{source}.json"))
-    raise PolicyFileError(
-        f"{os.fspath(source)}: no such policy file; give a path, or a built-in policy: {', '.join(builtin_policies())}"
-    )
+    what = f"{os.fspath(source)}: no such policy file" if source else "expected a policy file, got an empty name"
+    raise PolicyFileError(f"{what}; give a path, or a built-in policy: {', '.join(builtin_policies())}")
 
 
 def _is_missing(path: Path) -> bool:
@@ -127,7 +125,7 @@ def document_of(policy: Policy, provenance: Mapping[str, Any] | None = None) -> 
         common = {"op": op.name, "probability": rounded(probability), "weight": rounded(weight)}
         if not op.has_magnitude:
             return Entry(**common)
-        return Entry(**common, unit=op.unit, magnitude=_magnitude(slot, location, scale), signed=slot.signed)
+        return Entry(**common, unit=op.unit, magnitude=_magnitude(slot, location, scale), signed=bool(slot.signed))
 
     used = {slot.op for stages in policy.slots for candidates in stages for slot in candidates}
     try:
@@ -212,10 +210,11 @@ def _location_and_scale(magnitude: Magnitude | None) -> tuple[float, float]:
 
 
 def _magnitude(slot: Slot, location: float, scale: float) -> Magnitude:
+    low, high = float(slot.low), float(slot.high)
     if scale > 0:
         kind = UniformUpTo if slot.uniform else LogitNormal
         location, scale = min(max(location, -LARGEST), LARGEST), min(scale, LARGEST)
-        return kind(low=slot.low, high=slot.high, location=rounded(location), scale=rounded(scale))
+        return kind(low=low, high=high, location=rounded(location), scale=rounded(scale))
     fraction = 1 / (1 + math.exp(-location)) if location > -700 else 0.0
-    end = rounded(slot.low + (slot.high - slot.low) * fraction)
-    return Uniform(low=slot.low, high=end) if slot.uniform else Value(value=end)
+    end = rounded(low + (high - low) * fraction)
+    return Uniform(low=low, high=end) if slot.uniform else Value(value=end)
