@@ -94,9 +94,9 @@ def test_functions_and_classes_check_their_arguments() -> None:
     assert replace(Settings(3), count=4).count == 4
     assert doubled(2, named="a", anything=[1]) == 4
     for refused in (lambda: Settings("a"), lambda: replace(Settings(3), count=1.5), lambda: doubled(count=True)):  # type: ignore[arg-type]
-        with pytest.raises(UserError, match="^count: expected a whole number, got"):
+        with pytest.raises(UserError, match=r"^count: expected a whole number, got"):
             refused()
-    with pytest.raises(UserError, match="^named: expected text, got 3"):
+    with pytest.raises(UserError, match=r"^named: expected text, got 3"):
         doubled(2, named=3)  # type: ignore[arg-type]
     for wrong in (lambda: doubled(), lambda: doubled(1, more=2), lambda: Settings(1, 2.0, 3)):  # type: ignore[call-arg]
         with pytest.raises(TypeError, match=r"(doubled|__init__)\(\)"):  # as Python says it
@@ -121,14 +121,14 @@ def test_policies_of_numpy_numbers_are_files_as_well(tmp_path) -> None:
         texts.append((tmp_path / name).read_text())
     assert texts[0] == texts[1]
     for refused in ("a", 1.5, True, 2**70, -1):
-        with pytest.raises(UserError, match="^seed: expected"):
+        with pytest.raises(UserError, match=r"^seed: expected"):
             random_policy(policy, refused)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="expected finite numbers"):
         make_space({"rotate": {"high": np.bool_(True)}})
 
 
 def test_an_empty_name_is_no_policy_and_no_place_for_one() -> None:
-    with pytest.raises(UserError, match="^expected a policy file, got an empty name; give a path, or a built-in"):
+    with pytest.raises(UserError, match=r"^expected a policy file, got an empty name; give a path, or a built-in"):
         augrad.load_policy("")
-    with pytest.raises(UserError, match="^expected a path, got an empty name"):
+    with pytest.raises(UserError, match=r"^expected a path, got an empty name"):
         augrad.save_policy(augrad.load_policy("identity"), "")

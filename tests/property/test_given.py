@@ -59,7 +59,8 @@ COUNTED = {
 MEASURED = {
     Gumbel: ["temperature"], Mixture: ["gate_temperature"], Rebar: ["eta", "learning_rate"], Relax: ["temperature"],
     Reinforce: ["decay"], Neumann: ["step_size"], ConjugateGradients: ["damping"], Adversarial: ["teacher_decay"],
-    DensityMatching: ["class_weight"], SelectionEntropy: ["weight"], IdentityPrior: ["mass"], StrengthReward: ["weight"],
+    DensityMatching: ["class_weight"], SelectionEntropy: ["weight"], IdentityPrior: ["mass"],
+    StrengthReward: ["weight"],
     partial(load_arrays, "here"): ["test_fraction"], partial(initial_policy, space): ["level", "scale", "jitter"],
     partial(Planted, "rotate", high=1.0): ["low"],
 }
