@@ -59,8 +59,8 @@ def call_generator(generator: torch.Generator | None, device: torch.device) -> t
 
     Otherwise a fresh one on `device`, seeded with one number from PyTorch's global generator of the CPU: as with
     `torch.nn.Dropout`, draws follow `torch.manual_seed` and the saved state of that generator, and calls draw apart.
-    (PyTorch's generator of the CPU keeps 32 bits of a seed: of n calls some n^2 / 2^33 pairs share a stream.) The
-    number is read on the host: nothing waits for a GPU.
+    The number has 63 bits, and on a GPU all of them count. PyTorch's generator of the CPU keeps 32 bits of a seed: of n
+    calls some n^2 / 2^33 pairs share a stream. The number is read on the host: nothing waits for a GPU.
     None, which stands for the device's own global generator, inside `torch.compile` and while a CUDA graph is captured:
     no generator can be seeded there, and from that one every replay of the graph draws anew.
     None on the meta device, too, where nothing is drawn.

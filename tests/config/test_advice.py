@@ -20,7 +20,16 @@ WORD = re.compile(rf"(?<![\w.+~/$-])(?:\+{{0,2}}|~)(?:{GROUPS})(?:\.\w+)+(?:=(?:
 # The command, and what stands beside a word where it is advised.
 BESIDE = [
     *[("search", [word]) for word in ("seed=0", "data=folder", "data=imagenet", "data=cifar10", "data=arrays")],
-    *[("search", [word]) for word in ("policy=file", "objective=adversarial", "estimator=enumerate", "tracker=wandb")],
+    *[
+        ("search", [word])
+        for word in (
+            "space=trivialaugment_wide",
+            "policy=file",
+            "objective=adversarial",
+            "estimator=enumerate",
+            "tracker=wandb",
+        )
+    ],
     ("train", []),
 ]
 
@@ -36,10 +45,9 @@ def advised() -> set[str]:
         }[file.suffix]
         for piece in re.finditer(pieces, text, re.MULTILINE):
             for found in WORD.findall("".join(group or "" for group in piece.groups())):
+                # Templates and spaces of one's own aside.
                 is_override = "=" in found or found.startswith("~")
-                if is_override and not re.search(
-                    r"\.\.\.|'|\+space\.|=\{[^:]*$", found
-                ):  # templates; spaces of one's own
+                if is_override and not re.search(r"\.\.\.|'|\+space\.|=\{[^:]*$", found):
                     words.add(found.rstrip("."))
     return words
 

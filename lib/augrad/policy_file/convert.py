@@ -22,7 +22,16 @@ from augrad.policy_file.files import read_policy, write_policy
 from augrad.policy_file.magnitude import LogitNormal, Magnitude, Uniform, UniformUpTo, Value
 from augrad.policy_file.model import Entry, PolicyDocument, SubPolicy
 from augrad.policy_file.numbers import rounded
-from augrad.policy_file.problems import LARGEST, TOLERANCE, describe, first_refusal, format_place
+from augrad.policy_file.problems import (
+    EXPECTED,
+    LARGEST,
+    MOST_SUBPOLICIES,
+    TOLERANCE,
+    describe,
+    first_refusal,
+    format_place,
+    refusal,
+)
 from augrad.slots import Slot, grid_of
 from augrad.types import PolicyParams
 
@@ -112,6 +121,8 @@ def document_of(policy: Policy, provenance: Mapping[str, Any] | None = None) -> 
 
     Raises PolicyFileError for a policy that no document describes: too large, or not a number somewhere.
     """
+    if (count := len(policy.slots)) > MOST_SUBPOLICIES:  # before an entry is made for each of their candidates
+        raise refusal(("subpolicies",), EXPECTED["subpolicies"], f"a list of {count}")
     params = policy.params.map(lambda tensor: tensor.detach().to("cpu", torch.float64))
     weights = _weights(params.subpolicy_logits).tolist()
     op_weights = _weights(torch.where(policy.present.cpu(), params.op_logits, -math.inf))
