@@ -82,15 +82,15 @@ def check_value(value: Any, annotation: Any, place: str) -> Any:
     say how to make one.
     """
     value = plain(value)
-    is_tuple = get_origin(annotation) is tuple
-    problems = _problems(tuple(value) if is_tuple and isinstance(value, list) else value, annotation)
+    as_tuple = next((part for part in (annotation, *get_args(annotation)) if get_origin(part) is tuple), None)
+    problems = _problems(tuple(value) if as_tuple and isinstance(value, list) else value, annotation)
     if not problems:
         return value
     within = [problem for problem in problems if any(isinstance(step, int) for step in problem["loc"])][:1]
     plainer = [problem for problem in problems if problem["type"] != "is_instance_of"]
     words = " or ".join(dict.fromkeys(map(_worded, within or plainer or problems))).removesuffix(" or a whole number")
-    if is_tuple and not within:
-        words = f"a list of {len(get_args(annotation))}"
+    if as_tuple and not within:
+        words = f"a list of {len(get_args(as_tuple))}"
     for problem in within:
         place = f"{place}[{next(step for step in problem['loc'] if isinstance(step, int))}]"
         value = value if problem["type"] == "missing" else problem["input"]

@@ -97,7 +97,7 @@ def _candidates(places: Places) -> list[int]:
     return [index for stages in places for stage in stages for index in stage]
 
 
-def _worded(given: Range | None) -> str:
+def _worded(given: Sequence[Any] | None) -> str:
     if given is None:
         return "without a magnitude"
     low, high, signed, uniform = given

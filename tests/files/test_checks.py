@@ -36,6 +36,7 @@ Pair = tuple[float | torch.Tensor, float | torch.Tensor]
         ("c", Literal["a", "b"], "'a' or 'b', got 'c'"),
         ("a", float | torch.Tensor, "a number, got 'a'"),
         (3, Pair, "a list of 2, got 3"),
+        (3, Pair | None, "a list of 2, got 3"),
     ],
 )
 def test_what_does_not_fit_is_told(value: object, annotation: Any, words: str) -> None:
@@ -67,6 +68,7 @@ def test_an_item_is_told_by_its_number(value: object, annotation: Any, words: st
         (Fraction(1, 4), float, 0.25),
         (np.bool_(True), bool, True),
         ([np.float32(0.5), 1], Pair, [0.5, 1]),
+        ([1, 2], Pair | None, [1, 2]),
         ((1, 2), Sequence[int], (1, 2)),
         (None, int | None, None),
     ],

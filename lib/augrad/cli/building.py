@@ -50,9 +50,12 @@ def _check(node: Any, place: str) -> None:
 
 def _annotations(target: str) -> dict[str, Any]:
     """The types of the arguments that one of augrad's own, or an optimiser of PyTorch's, takes; none of others'."""
-    if not target.startswith(("augrad.", "torch.optim.")):
+    is_optimizer = target.startswith("torch.optim.")
+    if not is_optimizer and not target.startswith("augrad."):
         return {}
     try:
-        return annotations_of(get_object(target))
+        hints = annotations_of(get_object(target))
     except (HydraException, ImportError, AttributeError, ValueError):
         return {}  # what is wrong is said when it is built
+    # Of an optimiser what is null is left out (see `augrad.training.build_optimizer`).
+    return {name: hint | None for name, hint in hints.items()} if is_optimizer else hints
