@@ -42,8 +42,7 @@ def checked(made: Made) -> Made:
     """
     if inspect.isclass(made):
         made.__init__ = _checked(made.__init__)
-        return made
-    return cast(Made, _checked(made))
+    return cast(Made, made if inspect.isclass(made) else _checked(made))
 
 
 def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,7 +97,7 @@ def check_value(value: Any, annotation: Any, place: str) -> Any:
 
 
 def _worded(problem: Mapping[str, Any]) -> str:
-    return _WORDS.get(problem["type"], problem["msg"].removeprefix("Input should be "))
+    return _WORDS.get(problem["type"]) or problem["msg"].removeprefix("Input should be ")
 
 
 def plain(value: Any) -> Any:

@@ -50,6 +50,7 @@ class Drawn(TensorFields):
     the dataclass, which are tensors, all of them. kinds: what those are that are not floating point numbers.
     """
 
+    draw: Tensor
     layout: str
     kinds: ClassVar[dict[str, tuple[torch.dtype, ...]]]
     by_place: ClassVar[bool]
@@ -104,11 +105,12 @@ class Drawn(TensorFields):
                 "concatenate: expected samples with one number of stages and extra draws, got "
                 + " and ".join(sorted(sizes))
             )
-        joined = {
+        joined: dict[str, Any] = {
             field.name: torch.cat([getattr(sample, field.name) for sample in samples])
             for field in fields(cls)  # type: ignore[arg-type]
         }
-        return cls(**joined, layout=common_layout((sample.layout for sample in samples), cls.by_place))
+        joined["layout"] = common_layout((sample.layout for sample in samples), cls.by_place)
+        return cls(**joined)
 
 
 @dataclass(frozen=True)
