@@ -28,6 +28,12 @@ def test_without_resume_the_line_stays_as_it_is(arguments: list[str]):
     assert resolve_resume(arguments) == arguments
 
 
+@pytest.mark.parametrize("empty", ["resume=", "resume=''", '+resume=""'])
+def test_an_empty_name_is_no_run(empty: str):
+    with pytest.raises(UserError, match=r"^resume: expected the directory of a run, got an empty name; leave resume"):
+        resolve_resume(["seed=1", empty])
+
+
 @pytest.mark.parametrize("prefix", ["", "+", "++"])
 def test_recorded_overrides_come_first(make_run: MakeRun, prefix: str):
     run = make_run("seed=3", "search.steps=10", f"resume={Path('elsewhere')}", "+resume=older")
