@@ -8,10 +8,10 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
-from augrad import UserError
+from augrad import UserError, load_policy
 from augrad.cli.building import built, require_boolean
 from augrad.cli.configs import config_directory
-from augrad.cli.parts import policy_arm, starting_policy
+from augrad.cli.parts import exported, policy_arm, starting_policy
 from augrad.training import build_optimizer
 
 WRONG = ["null", "abc", "[1]", "inf", "2.5", "true"]
@@ -87,6 +87,13 @@ def test_an_optimiser_is_built_of_what_is_not_null() -> None:
 def test_an_empty_name_of_data_is_asked_for_by_its_key(overrides: tuple[str, ...], key: str) -> None:
     with pytest.raises(UserError, match=rf"^data\.{key}: expected a name that is not empty, got ''"):
         built(composed(*overrides).data, "data")
+
+
+@pytest.mark.parametrize("count", ["abc", "true", "1.5", "[1]", "0"])
+def test_what_is_exported_is_asked_for_by_its_key(count: str) -> None:
+    config = composed(f"export.subpolicies={count}")
+    with pytest.raises(UserError, match=r"^export\.subpolicies: expected a whole number"):
+        exported(load_policy("identity"), config)
 
 
 @pytest.mark.parametrize("use", [lambda config: policy_arm(config.policy.file, config, 0),

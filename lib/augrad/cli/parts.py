@@ -16,6 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 import augrad
 from augrad import __version__
 from augrad.atomic import write_bytes
+from augrad.checks import check_value
 from augrad.cli.building import built, require_boolean, require_group
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
@@ -118,7 +119,8 @@ def exported(policy: Policy, config: DictConfig) -> Policy:
     if config.get("export") is None:
         return policy
     given = require_group(config.export, "export")
-    return heaviest(policy, given.get("subpolicies"), require_boolean(given.get("uniform", False), "export.uniform"))
+    count = check_value(given.get("subpolicies"), int | None, "export.subpolicies")
+    return heaviest(policy, count, require_boolean(given.get("uniform", False), "export.uniform"))
 
 
 def policy_arm(source: str | None, config: DictConfig, seed: int) -> Policy | None:
