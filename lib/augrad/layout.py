@@ -1,19 +1,24 @@
-"""Which operations a policy's draws and parameters are over: text that travels with them."""
+"""Which operations, and ranges, a policy's draws and parameters are over: text that travels with them."""
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from augrad.errors import UserError
 
 Places = Sequence[Sequence[Sequence[int]]]
+Range = tuple[float, float, bool, bool]
+"""low, high, signed and uniform of a candidate, see `augrad.policy.slots.Slot`."""
 
 
-def layout_of(names: Sequence[str], places: Places) -> str:
+def layout_of(names: Sequence[str], places: Places, *ranges: Sequence[Range | None] | Places) -> str:
     """The layout of a policy, as JSON: its operations `names` in their order, and its candidates.
 
-    places: [S][L][K], the operation of each candidate as an index into `names`.
+    places: [S][L][K], the operation of each candidate as an index into `names`. ranges: nothing, as draws have it,
+    whose magnitudes are in absolute units; or, as parameters need it, the different ranges (None for operations without
+    a magnitude) and, [S][L][K], the range of each candidate as an index into them.
     """
-    return json.dumps([names, places], separators=(",", ":"), ensure_ascii=False)
+    return json.dumps([names, places, *ranges], separators=(",", ":"), ensure_ascii=False)
 
 
 def require_same_operations(layout: str, own: str, expected: str, advice: str) -> None:
@@ -24,7 +29,7 @@ def require_same_operations(layout: str, own: str, expected: str, advice: str) -
     """
     if layout in ("", own):
         return
-    (names, places), (own_names, _) = _read(layout, expected), json.loads(own)
+    (names, places, *_), (own_names, _) = _read(layout, expected), json.loads(own)
     used = {index for stages in places for stage in stages for index in stage}
     if any(names[index : index + 1] != own_names[index : index + 1] for index in used):
         raise UserError(f"{expected}, got {_difference(names, own_names)}; {advice}")
@@ -38,7 +43,7 @@ def require_same_places(layout: str, own: str, expected: str, advice: str) -> No
     """
     if layout in ("", own):
         return
-    (names, places), (own_names, own_places) = _read(layout, expected), json.loads(own)
+    (names, places, *_), (own_names, own_places) = _read(layout, expected), json.loads(own)
     if _named(names, places) != _named(own_names, own_places):
         different = _difference(names, own_names)
         if _shape(places) != _shape(own_places):
@@ -46,23 +51,58 @@ def require_same_places(layout: str, own: str, expected: str, advice: str) -> No
         raise UserError(f"{expected}, got {different}; {advice}")
 
 
-def common_layout(layouts: Iterable[str]) -> str:
-    """The layout of hard draws that are joined; empty, which is not known, where they do not have one and the same.
+def require_same_ranges(layout: str, own: str, expected: str, advice: str) -> None:
+    """Raise UserError unless each candidate of `layout` has the range that it has in `own`, a layout with ranges.
 
-    Raises UserError where their operations differ.
+    Both have the same places. A layout without ranges does not know them, and passes. expected, advice: what the
+    message begins and ends with.
     """
+    if layout in ("", own):
+        return
+    names, places, *theirs = _read(layout, expected)
+    _, _, own_ranges, own_indices = json.loads(own)
+    if not theirs:
+        return
+    ranges, indices = theirs
+    for place, index, own_index in zip(*map(_candidates, (places, indices, own_indices)), strict=True):
+        if ranges[index] != own_ranges[own_index]:
+            name, there, here = names[place], _worded(ranges[index]), _worded(own_ranges[own_index])
+            raise UserError(f"{expected}, got {name} {there} instead of {here}; {advice}")
+
+
+def common_layout(layouts: Iterable[str], by_place: bool = False) -> str:
+    """The layout of draws that are joined; empty, which is not known, where they do not have one and the same.
+
+    Raises UserError where their operations differ, of relaxed draws (`by_place`) those in a place.
+    """
+    require = require_same_places if by_place else require_same_operations
     first, *others = sorted(set(layouts), reverse=True)  # an empty one last
     for other in others:
-        require_same_operations(other, first, "concatenate: expected samples over the same operations", "join others")
+        require(other, first, "concatenate: expected samples over the same operations", "join others")
     return "" if others else first
 
 
-def _read(layout: str, expected: str) -> tuple[list[str], list[list[list[int]]]]:
+def _read(layout: str, expected: str) -> list[Any]:
+    """Names and places and, if they are there, ranges and their places."""
     try:
-        names, places = json.loads(layout)
+        parts = json.loads(layout)
     except ValueError:
-        raise UserError(f"{expected}, got {layout[:40]!r}, which names none; it is damaged") from None
-    return names, places
+        parts = None
+    if not isinstance(parts, list) or len(parts) not in (2, 4):
+        raise UserError(f"{expected}, got {layout[:40]!r}, which names none; it is damaged")
+    return parts
+
+
+def _candidates(places: Places) -> list[int]:
+    return [index for stages in places for stage in stages for index in stage]
+
+
+def _worded(given: Sequence[Any] | None) -> str:
+    if given is None:
+        return "without a magnitude"
+    low, high, signed, uniform = given
+    more = [word for word, holds in (("signed", signed), ("uniform", uniform)) if holds]
+    return f"from {low:g} to {high:g}" + (f" ({', '.join(more)})" if more else "")
 
 
 def _named(names: Sequence[str], places: Places) -> list[list[list[str]]]:

@@ -6,7 +6,7 @@ slots of a stage, O different operations, D extra uniform numbers that an operat
 
 from collections.abc import Callable, Iterable
 from dataclasses import InitVar, dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,6 +16,10 @@ from augrad.errors import UserError
 from augrad.layout import common_layout
 
 Value = TypeVar("Value", bound="TensorFields")
+Draw = TypeVar("Draw", bound="Drawn")
+
+_NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_INDICES = (torch.int64, torch.int32)
 
 
 class TensorFields:
@@ -43,13 +47,70 @@ class Drawn(TensorFields):
     """What was drawn, and over which operations.
 
     layout: the operations, see `augrad.layout.layout_of`; empty where they are not known. It is not among the fields of
-    the dataclass, which are tensors, all of them.
+    the dataclass, which are tensors, all of them. kinds: what those are that are not floating point numbers.
     """
 
+    draw: Tensor
     layout: str
+    kinds: ClassVar[dict[str, tuple[torch.dtype, ...]]]
+    by_place: ClassVar[bool]
+    """Whether what was drawn stands in the places of the policy's candidates."""
 
     def __post_init__(self, layout: str) -> None:
         object.__setattr__(self, "layout", layout)
+
+    def require_kinds(self) -> None:
+        """Raise UserError for tensors of types that cannot be replayed: indices and gates are no numbers."""
+        for field in fields(self):  # type: ignore[arg-type]
+            value, kinds = getattr(self, field.name), self.kinds.get(field.name, _NUMBERS)
+            if not isinstance(value, Tensor) or value.dtype not in kinds:
+                got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+                raise UserError(
+                    f"{type(self).__name__}: expected {field.name} as a tensor of {' or '.join(map(str, kinds))}, got "
+                    f"{got}; leave indices and gates as they are: "
+                    "sample.map(lambda t: t.half() if t.is_floating_point() else t)"
+                )
+
+    def __len__(self) -> int:
+        return self.draw.shape[0]
+
+    def __getitem__(self: Draw, index: slice | Tensor) -> Draw:
+        """The draws of some of the images, e.g. `sample[3:7]`, of one alone `sample[3:4]`.
+
+        Raises UserError for a number.
+        """
+        if not isinstance(index, slice | Tensor | list):
+            raise UserError(f"expected a slice or a tensor of indices, as in sample[3:7], got sample[{index!r}]")
+        return self.map(lambda tensor: tensor[index])
+
+    @property
+    def _size(self) -> str:
+        """What draws that are joined have in common, in words."""
+        raise NotImplementedError
+
+    @classmethod
+    def concatenate(cls: type[Draw], samples: Iterable[Draw]) -> Draw:
+        """The draws of several batches one after another, e.g. `PolicySample.concatenate([sample[:3], other[3:]])`.
+
+        Raises UserError without samples, for samples of another class, of policies with different numbers of stages or
+        extra draws (of relaxed ones, also of sub-policies or candidates), or over different operations.
+        """
+        samples = list(samples)
+        if not samples:
+            raise UserError("concatenate: expected at least one sample, got none")
+        if others := [type(sample).__name__ for sample in samples if not isinstance(sample, cls)]:
+            raise UserError(f"concatenate: expected only {cls.__name__}, got {others[0]}; draw them alike")
+        if len(sizes := {sample._size for sample in samples}) > 1:
+            raise UserError(
+                "concatenate: expected samples with one number of stages and extra draws, got "
+                + " and ".join(sorted(sizes))
+            )
+        joined: dict[str, Any] = {
+            field.name: torch.cat([getattr(sample, field.name) for sample in samples])
+            for field in fields(cls)  # type: ignore[arg-type]
+        }
+        joined["layout"] = common_layout((sample.layout for sample in samples), cls.by_place)
+        return cls(**joined)
 
 
 @dataclass(frozen=True)
@@ -98,38 +159,13 @@ class PolicySample(Drawn):
     sign: Float[Tensor, "B L"]
     draw: Float[Tensor, "B L D"]
     layout: InitVar[str] = ""
+    kinds: ClassVar = {"subpolicy": _INDICES, "slot": _INDICES, "op": _INDICES, "gate": (torch.bool,)}
+    by_place: ClassVar = False
 
-    def __len__(self) -> int:
-        return self.op.shape[0]
-
-    def __getitem__(self, index: slice | Tensor) -> "PolicySample":
-        """The draws of some of the images, e.g. `sample[3:7]`, of one alone `sample[3:4]`.
-
-        Raises UserError for a number.
-        """
-        if not isinstance(index, slice | Tensor | list):
-            raise UserError(f"expected a slice or a tensor of indices, as in sample[3:7], got sample[{index!r}]")
-        return self.map(lambda tensor: tensor[index])
-
-    @classmethod
-    def concatenate(cls, samples: Iterable["PolicySample"]) -> "PolicySample":
-        """The draws of several batches one after another, e.g. `PolicySample.concatenate([sample[:3], other[3:]])`.
-
-        Raises UserError without samples, and for samples of policies with different numbers of stages or extra draws,
-        or over different operations.
-        """
-        samples = list(samples)
-        if not samples:
-            raise UserError("concatenate: expected at least one sample, got none")
-        shapes = {tuple(sample.draw.shape[1:]) for sample in samples}
-        if len(shapes) > 1:
-            raise UserError(
-                "concatenate: expected samples with one number of stages and extra draws, got "
-                + " and ".join(f"{stages} stages with {extra} draws" for stages, extra in sorted(shapes))
-            )
-        joined = (torch.cat([getattr(sample, field.name) for sample in samples]) for field in fields(cls))
-        drawn: list[Drawn] = [*samples]
-        return cls(*joined, layout=common_layout(sample.layout for sample in drawn))
+    @property
+    def _size(self) -> str:
+        stages, extra = self.draw.shape[1:]
+        return f"{stages} stages with {extra} draws"
 
     def expand(self, batch_size: int) -> "PolicySample":
         """One draw repeated for a whole batch; needs a sample of one image."""
@@ -155,9 +191,12 @@ class RelaxedSample(Drawn):
     sign: Float[Tensor, "B S L K"]
     draw: Float[Tensor, "B L D"]
     layout: InitVar[str] = ""
+    kinds: ClassVar = {"subpolicy": (*_NUMBERS, torch.bool)}
+    by_place: ClassVar = True
 
-    def __len__(self) -> int:
-        return self.op.shape[0]
+    @property
+    def _size(self) -> str:
+        return f"{' x '.join(map(str, self.op.shape[1:]))} candidates with {self.draw.shape[2]} draws"
 
     def of_chosen(self) -> "RelaxedSample":
         """The draw with each image's own sub-policy as the only one, S = 1, of a subpolicy of booleans."""

@@ -1,12 +1,18 @@
 """Values of a configuration are held against what they are given to, before anything is built."""
 
+from collections.abc import Callable
+
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
+from omegaconf import DictConfig
 
-from augrad import UserError
+from augrad import UserError, load_policy
 from augrad.cli.building import built, require_boolean
 from augrad.cli.configs import config_directory
+from augrad.cli.parts import exported, policy_arm, starting_policy
+from augrad.learning.step import build_optimizer
 
 WRONG = ["null", "abc", "[1]", "inf", "2.5", "true"]
 PARTS = {
@@ -38,6 +44,63 @@ def test_a_number_is_asked_for_by_its_key(part: str, key: str, value: str) -> No
     config = composed(f"{part}.{key}={value}")
     with pytest.raises(UserError, match=rf"^{part}\.{key}: expected .*, got "):
         built(config[part], part)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("policy_optimizer.betas=3", "search.policy_optimizer.betas: expected a list of 2, got 3"),
+        ("policy_optimizer.betas=[0.5]", "search.policy_optimizer.betas[1]: expected one more number, got [0.5]"),
+        ("policy_optimizer.betas=[0.5,a]", "search.policy_optimizer.betas[1]: expected a number, got 'a'"),
+        ("policy_optimizer.lr=fast", "search.policy_optimizer.lr: expected a number, got 'fast'"),
+        ("optimizer.momentum=true", "search.optimizer.momentum: expected a number, got True"),
+        ("optimizer.nesterov=off", "search.optimizer.nesterov: expected true or false, got 'off'"),
+        ("optimizer.weight_decay=inf", "search.optimizer.weight_decay: expected a finite number, got inf"),
+    ],
+)
+def test_settings_of_an_optimiser_are_asked_for_by_their_keys(override: str, words: str) -> None:
+    search = composed(f"search.{override}").search
+    with pytest.raises(UserError) as refusal:
+        built(search[override.partition(".")[0]], f"search.{override.partition('.')[0]}")
+    assert str(refusal.value) == words
+
+
+def test_an_optimiser_is_built_of_what_is_not_null() -> None:
+    search = composed(
+        "search.optimizer={momentum: null, nesterov: null}", "search.policy_optimizer.betas=[0.5,0.9]"
+    ).search
+    weights = [torch.nn.Parameter(torch.zeros(2))]
+    assert build_optimizer(built(search.optimizer, "a"), weights, "a").defaults["momentum"] == 0
+    assert list(build_optimizer(built(search.policy_optimizer, "b"), weights, "b").defaults["betas"]) == [0.5, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (("data=arrays", "data.path=''"), "path"),
+        (("data=folder", "data.root=''"), "root"),
+        (("data=svhn", "data.root=''"), "root"),
+        (("data=fashion_mnist", "data.root=''"), "root"),
+        (("data=imagenet", "data.root=''"), "root"),
+    ],
+)
+def test_an_empty_name_of_data_is_asked_for_by_its_key(overrides: tuple[str, ...], key: str) -> None:
+    with pytest.raises(UserError, match=rf"^data\.{key}: expected a name that is not empty, got ''"):
+        built(composed(*overrides).data, "data")
+
+
+@pytest.mark.parametrize("count", ["abc", "true", "1.5", "[1]", "0"])
+def test_what_is_exported_is_asked_for_by_its_key(count: str) -> None:
+    config = composed(f"export.subpolicies={count}")
+    with pytest.raises(UserError, match=r"^export\.subpolicies: expected a whole number"):
+        exported(load_policy("identity"), config)
+
+
+@pytest.mark.parametrize("use", [lambda config: policy_arm(config.policy.file, config, 0),
+                                 lambda config: starting_policy(config, 0)])  # fmt: skip
+def test_an_empty_name_is_no_policy(use: Callable[[DictConfig], object]) -> None:
+    with pytest.raises(UserError, match="expected a policy file, got an empty name"):
+        use(composed("policy=file", "policy.file=''"))
 
 
 def test_what_fits_is_built() -> None:

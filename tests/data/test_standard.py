@@ -179,7 +179,7 @@ def test_draws_depend_on_the_generator_alone() -> None:
     ],
 )  # fmt: skip
 def test_wrong_values_are_refused(name: str, value: object) -> None:
-    with shapes_unchecked(), pytest.raises(UserError, match=f"standard.{name}: expected"):
+    with shapes_unchecked(), pytest.raises(UserError, match=f"{name}: expected"):
         StandardAugmentation(**{name: value})  # type: ignore[arg-type]
 
 

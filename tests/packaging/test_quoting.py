@@ -103,7 +103,7 @@ def test_no_advice_where_quotes_do_not_help(given: str):
 @pytest.mark.parametrize(
     "given",
     ["seed=3", "~model", "~model.width", "x='a,~b'", "x=a,b", "x=[a,b]", "x={a: 1}", "data.root=a,b", "x=1_000",
-     "data.root=null", "data.root=", "x=tag(log,interval(0.1,1))", "data.root=${x}", "data.root='~/x'", "x=a b"],
+     "data.root=null", "x=tag(log,interval(0.1,1))", "data.root=${x}", "data.root='~/x'", "x=a b"],
 )  # fmt: skip
 def test_what_hydra_reads_stays_as_it_is(given: str):
     assert understood(given) == given
@@ -127,6 +127,14 @@ def test_what_hydra_reads_stays_as_it_is(given: str):
 def test_home_folders_and_numbers(given: str, value: object, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", "HOME")
     assert read(understood(given)) == value
+
+
+@pytest.mark.parametrize("key", ["policy.file", "data.path", "data.root", "hydra.run.dir", "hydra.sweep.dir"])
+@pytest.mark.parametrize("empty", ["", "''", '""'])
+def test_an_empty_name_is_no_path(key: str, empty: str):
+    with pytest.raises(UserError, match=f"^{key}={empty}: expected a path, got an empty name"):
+        understood(f"{key}={empty}")
+    assert understood(f"wandb.name={empty}") == f"wandb.name={empty}"
 
 
 def test_interpolations_stay_interpolations(monkeypatch: pytest.MonkeyPatch):

@@ -23,9 +23,15 @@ def make_run(tmp_path: Path) -> MakeRun:
     return make
 
 
-@pytest.mark.parametrize("arguments", [[], ["seed=3", "--multirun"], ["resume=null"], ["seed=1", "resume="]])
+@pytest.mark.parametrize("arguments", [[], ["seed=3", "--multirun"], ["resume=null"]])
 def test_without_resume_the_line_stays_as_it_is(arguments: list[str]):
     assert resolve_resume(arguments) == arguments
+
+
+@pytest.mark.parametrize("empty", ["resume=", "resume=''", '+resume=""'])
+def test_an_empty_name_is_no_run(empty: str):
+    with pytest.raises(UserError, match=r"^resume: expected the directory of a run, got an empty name; leave resume"):
+        resolve_resume(["seed=1", empty])
 
 
 @pytest.mark.parametrize("prefix", ["", "+", "++"])

@@ -6,6 +6,7 @@ import os
 import resource
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from augrad import PolicyFileError, load_policy, save_policy
+from augrad import PolicyFileError, load_policy, ops, save_policy
 from augrad.ops.space import make_space
 from augrad.policy import Policy, Slot, parameters_like
 from augrad.policy_file import files, format_policy, parse_policy
@@ -100,6 +101,16 @@ def test_the_largest_policy_stays_within_the_number_of_objects() -> None:
     stage = json.dumps([{**INVERT, "weight": 1 / 256}] * 256, separators=(",", ":"))
     assert 16 * 2**20 / len(stage) * (256 + 1) < 1_000_000
     assert 10_000 * (2 + 16 * 2) < 1_000_000  # sub-policies of single operations, as many as there may be
+
+
+def test_a_policy_of_too_many_subpolicies_is_refused_before_its_entries_are_made() -> None:
+    slots = (((Slot(0),) * 16,),) * 10_001  # the entries would take many times as long as the policy
+    begin = time.process_time()
+    policy = Policy([ops.get("invert")], slots, parameters_like(slots))
+    made = time.process_time() - begin
+    with pytest.raises(PolicyFileError, match=r"^subpolicies: expected a list of 1 to 10000 .* got a list of 10001$"):
+        document_of(policy)
+    assert time.process_time() - begin < 2 * made
 
 
 def test_a_bad_file_is_refused_after_few_problems() -> None:

@@ -11,21 +11,59 @@ import torch
 import augrad
 from augrad import Policy
 from augrad.ops.space import make_space
-from augrad.policy.initial import initial_policy, pair_policy
 
 REFUSED = """
 import warnings
 from fractions import Fraction
 import numpy as np, torch, augrad
 from PIL import Image
+from functools import partial
+from augrad.data.arrays import load_arrays
+from augrad.data.digits import load_digits
+from augrad.data.folder import load_folder
+from augrad.data.planted import Planted
 from augrad.data.standard import StandardAugmentation
 from augrad.policy.initial import initial_policy, pair_policy
+from augrad.estimators.enumerate import Enumerate
+from augrad.estimators.gumbel import Gumbel
+from augrad.estimators.mixture import Mixture
+from augrad.estimators.rebar import Rebar
+from augrad.estimators.reinforce import Reinforce
+from augrad.estimators.relax import Relax
+from augrad.hypergradients.cg import ConjugateGradients
+from augrad.hypergradients.neumann import Neumann
+from augrad.hypergradients.unrolled import Unrolled
+from augrad.policy.initial import initial_policy, pair_policy, random_policy
+from augrad.models.small_conv import SmallConvNet
+from augrad.objectives.adversarial import Adversarial
+from augrad.objectives.bilevel import Bilevel
+from augrad.objectives.density_matching import DensityMatching
+from augrad.regularizers.identity_prior import IdentityPrior
+from augrad.regularizers.selection_entropy import SelectionEntropy
+from augrad.regularizers.strength_reward import StrengthReward
 from augrad.ops.space import make_space
 warnings.simplefilter("ignore")  # nested and sparse tensors are prototypes
 space = make_space({"rotate": None, "cutout": None})
 policy = initial_policy(space)
 images, picture = torch.rand(4, 3, 8, 8), Image.new("RGB", (8, 8))
 array, relaxed = np.zeros((8, 8, 3), "uint8"), policy.rsample(4)
+
+# Arguments that are whole numbers, and those that are numbers, of what is made in a training loop of one's own.
+COUNTED = {
+    Gumbel: ["draws"], Enumerate: ["max_outcomes"], Relax: ["hidden"], Bilevel: ["draws"], Neumann: ["terms"],
+    ConjugateGradients: ["iterations"], Unrolled: ["steps"], StandardAugmentation: ["cutout", "crop_padding"],
+    load_digits: ["size", "seed", "train_size"], partial(load_folder, "here"): ["size", "channels", "seed"],
+    partial(initial_policy, space): ["stages", "subpolicies", "seed"], partial(random_policy, policy): ["seed"],
+    partial(SmallConvNet, 3, 10): ["width"],
+}
+MEASURED = {
+    Gumbel: ["temperature"], Mixture: ["gate_temperature"], Rebar: ["eta", "learning_rate"], Relax: ["temperature"],
+    Reinforce: ["decay"], Neumann: ["step_size"], ConjugateGradients: ["damping"], Adversarial: ["teacher_decay"],
+    DensityMatching: ["class_weight"], SelectionEntropy: ["weight"], IdentityPrior: ["mass"],
+    StrengthReward: ["weight"],
+    partial(load_arrays, "here"): ["test_fraction"], partial(initial_policy, space): ["level", "scale", "jitter"],
+    partial(Planted, "rotate", high=1.0): ["low"],
+}
 
 def called_with(value, **options):
     return lambda: policy(value, **options)
@@ -91,8 +129,17 @@ cases = [
     (lambda: make_space(["rotate"]), "expected a mapping of operations to their options"),
     (lambda: initial_policy({"rotate": None}), "expected a Space, got {'rotate': None}; augrad.ops.space.make_space"),
     (lambda: StandardAugmentation(cutout=2, fill=[0.5, 0.5, 0.5]), "standard.fill: expected a tensor [C]"),
-    *[(lambda make=make, value=value: make(space, probability=value), "policy: expected probability")
-      for make in (initial_policy, pair_policy) for value in (-0.1, 1.1, float("nan"), None, True, "1")],
+    *[(lambda make=make, value=value: make(space, probability=value), "expected probability from 0 to 1")
+      for make in (initial_policy, pair_policy) for value in (-0.1, 1.1)],
+    *[(lambda make=make, value=value: make(space, probability=value), "probability: expected a")
+      for make in (initial_policy, pair_policy) for value in (float("nan"), None, True, "1")],
+    *[(lambda value=value: policy.rsample(4, temperature=value), "expected a temperature, a finite number above 0")
+      for value in ("a", 0, -1, float("nan"), float("inf"), True, None)],
+    *[(lambda make=make, name=name, value=value: make(**{name: value}), f"{name}: expected a")
+      for make, names in COUNTED.items() for name in names for value in ("a", 1.5, True, np.float64(1.0), [1], None)],
+    *[(lambda make=make, name=name, value=value: make(**{name: value}), f"{name}: expected a")
+      for make, names in MEASURED.items() for name in names
+      for value in ("a", True, [1.0], None, float("inf"), np.float32("nan"))],
 ]
 for number, (call, words) in enumerate(cases):
     try:
@@ -113,7 +160,7 @@ print(len(cases), "cases")
 def test_what_is_no_tensor_and_no_number_is_refused_in_words() -> None:
     # In a process of its own: here the checks of types would be the first to refuse.
     done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, check=False)
-    assert done.stdout == "98 cases\n", done.stdout[-3000:] + done.stderr[-2000:]
+    assert done.stdout == "333 cases\n", done.stdout[-3000:] + done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("make", [initial_policy, pair_policy])

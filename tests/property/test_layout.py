@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from augrad.layout import layout_of
 from augrad.ops.space import make_space
 from augrad.policy.heaviest import heaviest
 from augrad.policy.initial import initial_policy, pair_policy, random_policy
+from augrad.policy.slots import slots_layout, slots_ranges
 
 IMAGES = torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -89,6 +91,60 @@ def test_the_same_operations_in_other_places_take_hard_draws_only(use: dict) -> 
     other = Policy(turned.ops, slots, turned.params)
     with pytest.raises(UserError, match="got the same in other places"):
         other(IMAGES, params=turned.rsample(12))
+
+
+RANGES = {
+    "another end": (
+        {"rotate": {"high": 45.0}},
+        {},
+        r"rotate from 0 to 30 \(signed\) instead of from 0 to 45 \(signed\)",
+    ),
+    "one sign": ({"rotate": {"signed": False}}, {}, r"rotate from 0 to 30 \(signed\) instead of from 0 to 30;"),
+    "uniform": ({}, {"magnitude": "uniform"}, r"instead of from 0 to 30 \(signed, uniform\)"),
+    "of the last": ({"cutout": {"low": 0.1}}, {}, r"cutout from 0 to 0\.2 instead of from 0\.1 to 0\.2"),
+}
+
+
+@pytest.mark.parametrize("kind", RANGES)
+def test_parameters_say_nothing_of_other_ranges_and_draws_do(kind: str) -> None:
+    ops = {"rotate": {}, "invert": {}, "cutout": {}}
+    policy = initial_policy(make_space(ops), stages=2)
+    changes, options, words = RANGES[kind]
+    other = initial_policy(make_space({**ops, **changes}), stages=2, **options)
+    before = copy.deepcopy(other.state_dict())
+    state = {f"1.{key}": value for key, value in policy.state_dict().items()}
+    with pytest.raises(UserError, match=f"state_dict: expected .* this one's ranges, got .*{words}"):
+        nn.Sequential(nn.Identity(), other).load_state_dict(state)
+    assert all(torch.equal(value, before[key]) for key, value in other.state_dict().items())
+    sample, relaxed = policy.sample(12), policy.rsample(12)  # in absolute units
+    assert torch.equal(other(IMAGES, params=sample), policy(IMAGES, params=sample))
+    assert torch.equal(other(IMAGES, params=relaxed), policy(IMAGES, params=relaxed))
+    for layout in (
+        slots_layout(policy.ops, policy.slots),
+        slots_ranges(policy.ops, policy.slots),
+    ):  # older ones: without
+        numbers = torch.tensor(list(layout.encode()), dtype=torch.float64)
+        policy.load_state_dict({**policy.state_dict(), "_extra_state": numbers})
+    older = torch.tensor(list(policy.layout.encode()), dtype=torch.float64)
+    other.load_state_dict({**policy.state_dict(), "_extra_state": older})
+
+
+def test_ranges_that_do_nothing_and_whole_numbers_are_no_difference() -> None:
+    policy = initial_policy(make_space({"rotate": {"high": 20}, "invert": {}}))
+    slots = tuple(tuple(tuple(replace(slot, uniform=slot.op == 1) for slot in stage) for stage in stages)
+                  for stages in policy.slots)  # fmt: skip
+    Policy(policy.ops, slots, policy.params).load_state_dict(policy.state_dict())
+
+
+def test_the_layout_of_thousands_of_subpolicies_is_short() -> None:
+    policy = initial_policy(make_space({"rotate": {}, "cutout": {}}), subpolicies=2000, stages=2)
+    ranged = slots_ranges(policy.ops, policy.slots)
+    assert len(ranged) < 2.1 * len(policy.layout)  # each range once, and where it stands
+    begin = time.process_time()
+    for _ in range(100):
+        policy._require_own(policy_sample := policy.sample(2))
+    assert policy_sample.layout is policy.layout
+    assert time.process_time() - begin < 2.0  # without reading it: that alone would take longer
 
 
 def test_policies_alike_share_draws_and_parameters(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from augrad import Policy, PolicySample, UserError
+from augrad import Policy, PolicySample, RelaxedSample, UserError
 from augrad.estimators.mixture import Mixture
 from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy
@@ -53,6 +53,46 @@ def test_draws_of_other_policies_cannot_be_concatenated(policy: Policy) -> None:
     longer = initial_policy(make_space({"rotate": {}}), stages=3)
     with pytest.raises(UserError, match="got 2 stages with 2 draws and 3 stages with 0 draws"):
         PolicySample.concatenate([policy.sample(2), longer.sample(2)])
+
+
+def test_relaxed_draws_are_cut_and_joined_like_hard_ones(policy: Policy) -> None:
+    first, second = (policy.rsample(count, generator=generator(count)) for count in (5, 3))
+    both = RelaxedSample.concatenate([first, second])
+    assert len(both) == 8
+    assert_equal(both[:5], first)
+    assert_equal(RelaxedSample.concatenate(both[i : i + 1] for i in range(8)), both)
+    assert both.layout == policy.layout
+    images = torch.rand(8, 3, 9, 11, generator=generator())
+    parts = [policy(images[:5], params=both[:5]), policy(images[5:], params=both[torch.arange(5, 8)])]
+    torch.testing.assert_close(torch.cat(parts), torch.cat([policy(images[:5], params=first),
+                                                            policy(images[5:], params=second)]))  # fmt: skip
+    (gradient,) = torch.autograd.grad(both[3:7].magnitude.sum(), policy.magnitude_locations)
+    assert gradient.any()
+    longer = initial_policy(make_space({"rotate": {}}), stages=3)
+    with pytest.raises(UserError, match="concatenate: expected samples with one number of stages and extra draws"):
+        RelaxedSample.concatenate([first, longer.rsample(2)])
+    other = Policy(policy.ops[::-1], policy.slots, policy.params)
+    with pytest.raises(UserError, match="concatenate: expected samples over the same operations"):
+        RelaxedSample.concatenate([first, other.rsample(2)])
+
+
+def test_hard_and_relaxed_draws_are_not_joined(policy: Policy) -> None:
+    hard, relaxed = policy.sample(2), policy.rsample(2)
+    for kind, other in ((PolicySample, relaxed), (RelaxedSample, hard)):
+        with pytest.raises(UserError, match=f"concatenate: expected only {kind.__name__}, got {type(other).__name__}"):
+            kind.concatenate([other])
+
+
+@pytest.mark.parametrize("name", ["subpolicy", "op", "slot", "gate"])
+def test_indices_and_gates_are_no_numbers(policy: Policy, name: str) -> None:
+    images = torch.rand(4, 3, 9, 11, generator=generator())
+    sample = policy.sample(4)
+    halved = sample.map(lambda tensor: tensor.half() if tensor.is_floating_point() else tensor)
+    assert policy(images, params=halved).shape == images.shape
+    object.__setattr__(sample, name, getattr(sample, name).half())  # as sample.map(lambda t: t.half()) makes them
+    for use in (lambda: policy(images, params=sample), lambda: policy.score_terms(sample)):
+        with pytest.raises(UserError, match=rf"PolicySample: expected {name} as a tensor of .*, got torch\.float16"):
+            use()
 
 
 LOAD = """

@@ -1,15 +1,12 @@
 """From a part of the configuration to what it names, its values held against what that takes."""
 
-import inspect
-import json
-from typing import Any, get_type_hints
+from typing import Any
 
 from hydra.errors import HydraException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
+from augrad.checks import annotations_of, check_value
 from augrad.errors import UserError
 
 
@@ -48,33 +45,17 @@ def _check(node: Any, place: str) -> None:
         if isinstance(value, dict) and "_target_" in value:
             _check(value, inner)
         elif key in hints and value != "???":
-            _check_value(value, hints[key], inner)
+            check_value(value, hints[key], inner)
 
 
 def _annotations(target: str) -> dict[str, Any]:
-    """The types of the arguments that one of augrad's own takes, by name; none of others'."""
-    if not target.startswith("augrad."):
+    """The types of the arguments that one of augrad's own, or an optimiser of PyTorch's, takes; none of others'."""
+    is_optimizer = target.startswith("torch.optim.")
+    if not is_optimizer and not target.startswith("augrad."):
         return {}
     try:
-        made = get_object(target)
-        names = inspect.signature(made).parameters
-        hints = get_type_hints(made.__init__ if inspect.isclass(made) else made, include_extras=True)
-    except (HydraException, ImportError, AttributeError, TypeError, NameError, ValueError):
+        hints = annotations_of(get_object(target))
+    except (HydraException, ImportError, AttributeError, ValueError):
         return {}  # what is wrong is said when it is built
-    return {name: hints[name] for name in names if name in hints}
-
-
-def _check_value(value: Any, annotation: Any, place: str) -> None:
-    try:
-        adapter = TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False))
-    except (PydanticSchemaGenerationError, PydanticUserError):
-        return  # no type that a configuration could write down
-    try:
-        # As JSON: there a list may be a tuple and a whole number a float, but a word is no number, and true is not 1.
-        adapter.validate_json(json.dumps(value), strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        words = first["msg"].replace("Input should be", "expected")
-        raise UserError(f"{place}: {words[0].lower()}{words[1:]}, got {value!r}") from None
-    except TypeError:
-        return
+    # Of an optimiser what is null is left out (see `augrad.learning.step.build_optimizer`).
+    return {name: hint | None for name, hint in hints.items()} if is_optimizer else hints

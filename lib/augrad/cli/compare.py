@@ -26,7 +26,7 @@ def _compare(config: DictConfig) -> None:
     """Train every policy on every seed, write comparison.json and its figure."""
     first, directory = checked_seed(config), output_directory()
     names = list(config.policies) if isinstance(config.policies, ListConfig) else []
-    if names and config.policy.get("file"):
+    if names and config.policy.get("file") is not None:
         names.append(config.policy.file)
     if not names or len(set(names)) < len(names):
         raise UserError(f"policies: expected a list of different names or files, [none,a.json], got {config.policies}")

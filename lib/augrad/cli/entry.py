@@ -192,7 +192,7 @@ def _is_wrong_call(error: TypeError) -> bool:
         r"|missing (\d+|a) required .*argument|takes no (keyword )?arguments"
     )
     # Such a call fails where it is made: in Hydra, or in a wrapper that checks types. Deeper down it is a defect.
-    callers = ("hydra", "inspect", "jaxtyping", "beartype")
+    callers = ("hydra", "inspect", "augrad.checks", "jaxtyping", "beartype")
     return re.search(pattern, str(error)) is not None and _raised_in(error, callers)
 
 
@@ -326,6 +326,8 @@ def resolve_resume(arguments: list[str]) -> list[str]:
         return arguments
     if options.multirun:
         raise UserError("resume=DIR takes up one run and cannot be used with --multirun: leave one of them out")
+    if not directories[-1]:
+        raise UserError("resume: expected the directory of a run, got an empty name; leave resume out for a new run")
     directory = expanded(directories[-1])
     if directory.name == "checkpoint.pt" and directory.is_file():
         directory = directory.parent
@@ -370,7 +372,7 @@ def _value_of(override: str) -> str | None:
         value = OverridesParser.create().parse_override(override).value()
     except HydraException:
         return typed
-    if value is None or value == "":
+    if value is None:
         return None
     if not isinstance(value, str):
         return typed

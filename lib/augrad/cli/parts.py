@@ -2,7 +2,9 @@
 
 import io
 import math
+import os
 import subprocess
+import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +13,10 @@ from typing import Any, cast
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+import augrad
 from augrad import __version__
 from augrad.atomic import write_bytes
+from augrad.checks import check_value
 from augrad.cli.building import built, require_boolean, require_group
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
@@ -102,7 +106,7 @@ def allowed_modules(config: DictConfig) -> list[str]:
 
 def starting_policy(config: DictConfig, seed: int) -> Policy:
     """The policy at the start of a search: over the space, or the one in `policy.file`."""
-    if config.policy.get("file"):
+    if config.policy.get("file") is not None:
         return load_policy(config.policy.file, allowed_modules(config))
     if "_target_" not in config.policy:
         raise UserError("policy: expected policy.file=FILE beside policy=file, got none")
@@ -115,7 +119,8 @@ def exported(policy: Policy, config: DictConfig) -> Policy:
     if config.get("export") is None:
         return policy
     given = require_group(config.export, "export")
-    return heaviest(policy, given.get("subpolicies"), require_boolean(given.get("uniform", False), "export.uniform"))
+    count = check_value(given.get("subpolicies"), int | None, "export.subpolicies")
+    return heaviest(policy, count, require_boolean(given.get("uniform", False), "export.uniform"))
 
 
 def policy_arm(source: str | None, config: DictConfig, seed: int) -> Policy | None:
@@ -166,9 +171,21 @@ def _unicode(value: Any) -> Any:
 
 
 def _git_revision() -> str | None:
-    """The revision of the checkout that the code runs from, None for an installed copy."""
-    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
+    """The revision of augrad's own checkout, if the code runs from it; None for a copy, whatever is around it."""
+    return own_revision(Path(augrad.__file__).resolve().parent)
+
+
+def own_revision(package: Path) -> str | None:
+    """The revision of the repository of which `package` is lib/augrad, and that says it is augrad's; None otherwise."""
+    checkout = package.parents[1]
+    # GIT_DIR and the like, which hooks set, speak of another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(checkout), "rev-parse", "--show-toplevel", "HEAD"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10, env=environment)
+        top, revision = told.stdout.splitlines()
+        project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         return None
+    is_own = package == checkout / "lib" / "augrad" and project == "augrad" and os.path.realpath(top) == str(checkout)
+    return revision if is_own else None

@@ -60,7 +60,8 @@ def understood(given: str) -> str:
     """An override in Hydra's grammar: as it was given, or with quotes around what can mean only one thing.
 
     That is a `~` (the user's home) at the beginning of a value or of an item of a list, and a number or the like where
-    a path stands. Raises UserError, with the override to type, for what Hydra cannot read, or reads as several paths.
+    a path stands. Raises UserError, with the override to type, for what Hydra cannot read, or reads as several paths;
+    and for an empty path.
     """
     read = _read(given)
     if not isinstance(read, Override):
@@ -80,6 +81,8 @@ def understood(given: str) -> str:
     value = read.value()
     if isinstance(value, list | dict):
         raise UserError(f"{given}: expected one path; quote what is its name: {shell_quoted(_quoted(given) or given)}")
+    if value == "":
+        raise UserError(f"{given}: expected a path, got an empty name; the current folder is .")
     if isinstance(value, int | float):  # bool, too
         return f"{key}={hydra_quoted(typed)}"
     if read.key_or_group in _MADE_BY_HYDRA and isinstance(value, str) and value.startswith("~"):

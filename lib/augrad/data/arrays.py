@@ -1,8 +1,8 @@
 """A user's own images, from one .npz file."""
 
-import os
 from pathlib import Path
 
+from augrad.checks import PathName, checked
 from augrad.data.divide import divided, require_fractions
 from augrad.data.npz import read_archive
 from augrad.data.planted import Planted, plant
@@ -10,8 +10,9 @@ from augrad.data.types import Splits
 from augrad.terminal.output import writable
 
 
+@checked
 def load_arrays(
-    path: str | os.PathLike[str],
+    path: PathName,
     validation_fraction: float = 0.25,
     selection_fraction: float = 0.1,
     test_fraction: float = 0.2,

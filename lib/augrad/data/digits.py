@@ -6,12 +6,14 @@ import torch
 from sklearn import datasets
 from torch.nn.functional import interpolate
 
+from augrad.checks import checked
 from augrad.data.planted import Planted, plant
 from augrad.data.stratify import stratified_split
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
 
 
+@checked
 def load_digits(
     size: int = 16,
     train_size: int = 1000,

@@ -13,7 +13,7 @@ from augrad.errors import UserError
 def require_fractions(fractions: Mapping[str, float]) -> None:
     """Raises UserError for what is no number in (0, 1)."""
     for name, fraction in fractions.items():
-        if not isinstance(fraction, float | int) or not 0 < fraction < 1:
+        if not 0 < fraction < 1:
             raise UserError(f"{name}_fraction: expected a number between 0 and 1, got {fraction}; choose, say, 0.2")
 
 

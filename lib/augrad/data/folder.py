@@ -1,7 +1,6 @@
 """A user's own images, in folders."""
 
-import os
-
+from augrad.checks import PathName, checked
 from augrad.data.divide import divided, require_fractions
 from augrad.data.left_out import few, one_line, telling
 from augrad.data.listing import find_sets, list_images, require_same_classes
@@ -14,8 +13,9 @@ from augrad.paths import expanded
 from augrad.terminal.output import writable
 
 
+@checked
 def load_folder(
-    root: str | os.PathLike[str],
+    root: PathName,
     size: int = 32,
     channels: int = 3,
     reduced: int | None = None,
@@ -53,7 +53,7 @@ def load_folder(
         require_same_classes(listing, train, sets[name].name, folder)
         beside += listing.left_out
     if reduced is not None and reduced != len(train.files):
-        if not isinstance(reduced, int) or not 0 < reduced < len(train.files):
+        if not 0 < reduced < len(train.files):
             raise UserError(f"data.reduced: expected 1 to {len(train.files)} of the train images, got {reduced}")
         sizes = {"reduced": reduced}
         kept = stratified_split(train.labels, sizes, "left out", seed, f"{folder}: train", train.classes)

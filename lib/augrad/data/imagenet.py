@@ -1,11 +1,11 @@
 """ImageNet (ILSVRC 2012), whole or the subset on which papers search, from a folder on this machine."""
 
-import os
 import unicodedata
 from collections.abc import Sequence
 
 import torch
 
+from augrad.checks import PathName, checked
 from augrad.data.left_out import few, one_line, telling
 from augrad.data.listing import Listing, find_sets, list_images, require_same_classes
 from augrad.data.planted import Planted, plant
@@ -17,8 +17,9 @@ from augrad.errors import UserError
 from augrad.paths import expanded
 
 
+@checked
 def load_imagenet(
-    root: str | os.PathLike[str],
+    root: PathName,
     reduced: int | None = None,
     classes: int | Sequence[str | int] | None = None,
     size: int = 224,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from augrad import ops
+from augrad.checks import checked
 from augrad.data.pixels import to_float, to_uint8
 from augrad.data.seeding import local_generator
 from augrad.data.types import Split, Splits
@@ -14,6 +15,7 @@ from augrad.errors import UserError
 _CHUNK = 1024  # images at a time, to bound the memory of their float copies
 
 
+@checked
 @dataclass(frozen=True)
 class Planted:
     """An operation that validation, selection and test images have undergone, and training images have not.

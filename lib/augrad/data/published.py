@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from jaxtyping import Int64
 from torch import Tensor
 from torchvision import datasets
 
+from augrad.checks import PathName, checked
 from augrad.data.divide import require_fractions
 from augrad.data.idx import find_idx, read_idx
 from augrad.data.planted import Planted, plant
@@ -23,9 +24,10 @@ Name = Literal["cifar10", "cifar100", "svhn", "fashion_mnist"]
 _CLASSES = {"cifar10": 10, "cifar100": 100, "svhn": 10, "fashion_mnist": 10}
 
 
+@checked
 def load_published(
     name: Name,
-    root: str | os.PathLike[str],
+    root: PathName,
     reduced: int | None = None,
     validation_fraction: float = 0.1,
     selection_size: int = 1000,
@@ -43,8 +45,6 @@ def load_published(
     is that of all images' and labels' bytes, training before test. SVHN is taken without its "extra" images.
     Raises UserError for files that are not there or damaged, and sizes that do not fit.
     """
-    if name not in get_args(Name):
-        raise UserError(f"data.name: expected {', '.join(get_args(Name))}, got {name!r}")
     pool, test = (_read(name, root, train, download) for train in (True, False))
     parts = published_parts(pool.labels, reduced, validation_fraction, selection_size, seed, source=name)
     digest = hashlib.sha256()
@@ -70,9 +70,6 @@ def published_parts(
     classes: their names, for an error.
     """
     require_fractions({"validation": validation_fraction})
-    for key, value in (("selection_size", selection_size), ("reduced", reduced)):
-        if not isinstance(value, int) and (key != "reduced" or value is not None):
-            raise UserError(f"data.{key}: expected a whole number of images, got {value!r}")
     most = len(labels) - selection_size
     size = most if reduced is None else reduced
     if not 0 < size <= most:

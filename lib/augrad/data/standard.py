@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from augrad.checks import checked
 from augrad.errors import UserError
 
 _RATIO = 4 / 3  # of a resized crop's sides, at most
@@ -46,6 +47,7 @@ class StandardDraw:
         return images
 
 
+@checked
 @dataclass(frozen=True)
 class StandardAugmentation:
     """Random crop, horizontal flip and cutout, for training images and after the policy; each image has its own draws.
@@ -71,12 +73,9 @@ class StandardAugmentation:
     def __post_init__(self) -> None:
         for name in ("crop_padding", "cutout"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            if value < 0:
                 raise UserError(f"standard.{name}: expected a whole number of pixels, 0 for none, got {value!r}")
-        if not isinstance(self.flip, bool):
-            raise UserError(f"standard.flip: expected true or false, got {self.flip!r}")
-        area = self.smallest_area
-        if not isinstance(area, int | float) or isinstance(area, bool) or not 0 < area <= 1:
+        if not 0 < (area := self.smallest_area) <= 1:
             raise UserError(f"standard.smallest_area: expected a share above 0, 1 for no such crop, got {area!r}")
         if self.fill is not None and not (isinstance(self.fill, Tensor) and self.fill.ndim == 1):
             raise UserError(

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.estimators.estimate import Estimate, Scalar, gradients_of, leave_one_out, require_pathwise
 from augrad.policy import Policy
@@ -67,6 +68,7 @@ def outcome_probabilities(policy: Policy, outcomes: Outcomes) -> Float[Tensor, "
     return policy.subpolicy_probabilities()[outcomes.subpolicy] * of_stage.prod(-1)
 
 
+@checked
 @dataclass(frozen=True)
 class Enumerate:
     """g = grad sum_o P(o) mean_i s_i(o), over every outcome o of selection and gates.
@@ -90,8 +92,6 @@ class Enumerate:
     def __post_init__(self) -> None:
         if not self.max_outcomes >= 1:
             raise UserError(f"expected max_outcomes of at least 1, got {self.max_outcomes}")
-        if self.magnitude not in ("score", "pathwise"):
-            raise UserError(f"expected magnitude score or pathwise, got {self.magnitude!r}")
 
     def __call__(
         self, scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None, progress: float

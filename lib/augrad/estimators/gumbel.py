@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.estimators.branch import chosen
 from augrad.estimators.estimate import (
@@ -32,6 +33,7 @@ from augrad.types import PolicySample, RelaxedSample
 Relaxation = Literal["straight_through", "straight_through_pixels", "soft"]
 
 
+@checked
 @dataclass(frozen=True)
 class Gumbel:
     """Selection and gates are learned through a Gumbel-softmax draw b~ with temperature tau.
@@ -66,10 +68,6 @@ class Gumbel:
     def __post_init__(self) -> None:
         if not (self.temperature > 0 and self.final_temperature > 0):
             raise UserError(f"expected temperatures above 0, got {self.temperature} and {self.final_temperature}")
-        if self.relaxation not in get_args(Relaxation):
-            raise UserError(f"expected relaxation {', '.join(get_args(Relaxation))}, got {self.relaxation!r}")
-        if self.magnitude not in ("score", "pathwise"):
-            raise UserError(f"expected magnitude score or pathwise, got {self.magnitude!r}")
         if self.draws < 1:
             raise UserError(f"expected draws to be at least 1, got {self.draws}")
 

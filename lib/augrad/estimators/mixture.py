@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch.nn.functional import one_hot
 
+from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.estimators.estimate import Estimate, Scalar, geometric, gradients_of, require_pathwise
 from augrad.policy import Policy
@@ -13,6 +14,7 @@ from augrad.policy.distributions import categorical
 from augrad.types import RelaxedSample
 
 
+@checked
 @dataclass(frozen=True)
 class Mixture:
     """Every image is a blend: a stage is sum_k softmax(w / temperature)_k op_k(x) (Hataya et al. 2020, section 3.2),
@@ -40,8 +42,6 @@ class Mixture:
         for name in ("temperature", "final_temperature", "gate_temperature"):
             if not getattr(self, name) > 0:
                 raise UserError(f"expected {name} above 0, got {getattr(self, name)}")
-        if self.subpolicy not in ("weight", "uniform"):
-            raise UserError(f"expected subpolicy weight or uniform, got {self.subpolicy!r}")
 
     def __call__(
         self, scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None, progress: float

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, one_hot
 
+from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.estimators.branch import chosen, finite_logits
 from augrad.estimators.control import Control
@@ -43,6 +44,7 @@ class Weights(nn.Module):
         self.eta = nn.ParameterDict({name: torch.tensor(eta, dtype=torch.float64) for name in _RELAXED})
 
 
+@checked
 @dataclass(frozen=True)
 class Rebar:
     """g = mean_i (f(b) - eta f(z~)) grad log P(b) + eta grad f(z) - eta grad f(z~) (Tucker et al. 2017, section 3).

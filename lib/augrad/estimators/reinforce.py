@@ -1,12 +1,13 @@
 """Score function (REINFORCE, Williams 1992, section 4), with a leave-one-out or a moving-average baseline."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.estimators.control import Control
 from augrad.estimators.estimate import Estimate, Scalar, gradients_of, hard_draw, leave_one_out
@@ -29,6 +30,7 @@ class MovingAverage(nn.Module):
         return 0.5 * (value - self.mean) ** 2
 
 
+@checked
 @dataclass(frozen=True)
 class Reinforce:
     """g = mean_i (s_i - baseline_i) grad log p(b_i), for selection, gates and magnitudes alike.
@@ -45,8 +47,6 @@ class Reinforce:
     decay: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.baseline not in get_args(Baseline):
-            raise UserError(f"expected baseline {', '.join(get_args(Baseline))}, got {self.baseline!r}")
         if not 0 <= self.decay < 1:
             raise UserError(f"expected a decay of at least 0 and below 1, got {self.decay}")
 

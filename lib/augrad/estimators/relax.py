@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.estimators.branch import Branch, branch_of, chosen, draw_branch, mean_gradient, one_hots
 from augrad.estimators.control import Control
@@ -28,6 +29,7 @@ from augrad.policy.distributions import (
 from augrad.types import PolicySample
 
 
+@checked
 @dataclass(frozen=True)
 class Relax:
     """A draw is made in four steps: sub-policy, candidates, gates, magnitudes. Each block b_j, given what was drawn

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from augrad.checks import checked
 from augrad.hypergradients.curvature import Product, damped_hessian
 from augrad.hypergradients.hypergradient import (
     Link,
@@ -66,6 +67,7 @@ def conjugate_gradients(
     return Solution(x, square.sqrt() / torch.where(norm > 0, norm, 1.0))
 
 
+@checked
 @dataclass(frozen=True)
 class ConjugateGradients:
     """u = - A^-1 grad L_val(w), by a fixed number of conjugate gradient iterations.

@@ -1,6 +1,5 @@
 """What a hypergradient method takes and returns."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
@@ -108,16 +107,15 @@ def validation_pull(levels: TwoLevels, weights: Weights) -> Pull:
     return pull_of(levels.validate, weights) if levels.pull is None else levels.pull(weights)
 
 
-def require_count(name: str, value: object, at_least: int) -> None:
-    """Raises UserError unless the setting is a whole number of at least that."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+def require_count(name: str, value: int, at_least: int) -> None:
+    """Raises UserError unless the setting is at least that."""
+    if value < at_least:
         raise UserError(f"hypergradient.{name}: expected a whole number of at least {at_least}, got {value!r}")
 
 
-def require_number(name: str, value: object, zero: bool) -> None:
-    """Raises UserError unless the setting is a finite number above 0, or with `zero` at least 0."""
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not fits or not (value > 0 or (zero and value == 0)):  # type: ignore[operator]
+def require_number(name: str, value: float, zero: bool) -> None:
+    """Raises UserError unless the setting is a number above 0, or with `zero` at least 0."""
+    if not (value > 0 or (zero and value == 0)):
         raise UserError(
             f"hypergradient.{name}: expected a number {'of at least' if zero else 'above'} 0, got {value!r}"
         )

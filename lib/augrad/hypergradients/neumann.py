@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 
+from augrad.checks import checked
 from augrad.hypergradients.curvature import damped_hessian
 from augrad.hypergradients.hypergradient import (
     Link,
@@ -21,6 +22,7 @@ from augrad.hypergradients.hypergradient import (
 from augrad.learning.classifier import Weights, flatten, unflatten
 
 
+@checked
 @dataclass(frozen=True)
 class Neumann:
     """u = - eta sum_{j = 0 .. terms} (I - eta A)^j grad L_val(w), which tends to - A^-1 grad L_val(w).

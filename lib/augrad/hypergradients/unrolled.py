@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 
 import torch
 
+from augrad.checks import checked
 from augrad.hypergradients.curvature import Product, expand
 from augrad.hypergradients.hypergradient import (
     Link,
@@ -33,6 +34,7 @@ class _Point(NamedTuple):
     product: Product | None
 
 
+@checked
 @dataclass(frozen=True)
 class Unrolled:
     """d L_val(w_T) / d theta through T = steps real optimiser steps: w_{t+1}, o_{t+1} = Phi(w_t, o_t, g_t).

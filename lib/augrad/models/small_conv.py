@@ -6,12 +6,14 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from augrad.checks import checked
 from augrad.errors import UserError
 
 _ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
 _POOLS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 
 
+@checked
 class SmallConvNet(nn.Module):
     """Three convolutions with GroupNorm, global average pooling, a linear layer; meant for 16 x 16 to 32 x 32 pixels.
 

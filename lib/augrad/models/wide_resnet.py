@@ -4,11 +4,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.models.batch_norm import BatchNorm2d
 from augrad.models.dropout import SeededDropout
 
 
+@checked
 class WideResNet(nn.Module):
     """WRN-d-k: a 3 x 3 convolution to 16 channels, three groups of (d - 4) / 6 pre-activation blocks, a linear layer.
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from augrad.checks import checked
 from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
@@ -22,6 +23,7 @@ from augrad.policy import Policy
 from augrad.types import PolicySample, RelaxedSample
 
 
+@checked
 @dataclass(frozen=True)
 class Adversarial:
     """The policy maximises the classifier's training loss and minimises a teacher's:

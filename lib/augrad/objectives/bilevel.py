@@ -4,13 +4,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from augrad.checks import checked
 from augrad.data.pixels import to_float
 from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
@@ -111,6 +112,7 @@ class SharedDraw:
         return self.there() if sample is self.draw else self.elsewhere(sample)
 
 
+@checked
 @dataclass(frozen=True)
 class Bilevel:
     """derivative: how s_i is computed.
@@ -135,8 +137,6 @@ class Bilevel:
     def __post_init__(self) -> None:
         if self.draws < 1:
             raise UserError(f"expected draws to be at least 1, got {self.draws}")
-        if self.derivative not in get_args(Derivative):
-            raise UserError(f"expected derivative {', '.join(get_args(Derivative))}, got {self.derivative!r}")
         if self.derivative == "shared_difference" and self.draws > 1:
             raise UserError(
                 f"objective.derivative=shared_difference has the one draw of the classifier's step, got "

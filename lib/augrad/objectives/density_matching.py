@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from augrad.checks import checked
 from augrad.data.pixels import to_float
 from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
@@ -20,6 +21,7 @@ from augrad.policy import Policy
 from augrad.types import PolicySample, RelaxedSample
 
 
+@checked
 @dataclass(frozen=True)
 class DensityMatching:
     """A critic D with a classification head learns to tell real images from augmented ones, the policy to deceive it.

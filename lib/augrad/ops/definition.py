@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
 
+from augrad.checks import plain
 from augrad.errors import UserError
 from augrad.ops.meaning import LARGEST
 from augrad.ops.spec import MagnitudeGradient, Unit
@@ -163,4 +164,4 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(item) for item in value]
-    return value
+    return plain(value)

@@ -18,6 +18,7 @@ A warning says so once in a process.
 
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial, wraps
 from itertools import count
 from typing import Any
@@ -95,6 +96,13 @@ def check_images(images: Tensor) -> None:
     _look_at_range(images)
 
 
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Full precision on `device` (the meta device has no autocast)."""
+    if device.type == "meta" or not torch.is_autocast_enabled(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
 def in_own_dtype(
     kernel: Callable[..., Tensor],
     meaning: Meaning | None = None,
@@ -153,10 +161,8 @@ def in_own_dtype(
         def compute(images: Tensor) -> Tensor:
             return way(images, magnitude, *arguments, **options)
 
-        if torch.is_autocast_enabled(images.device.type):  # half precision would move pixels by whole rows
-            with torch.autocast(images.device.type, enabled=False):
-                return in_own_memory(compute, images)
-        return in_own_memory(compute, images)
+        with without_autocast(images.device):  # half precision would move pixels by whole rows
+            return in_own_memory(compute, images)
 
     operation.meaning = meaning  # type: ignore[attr-defined]
     return operation

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from augrad.checks import checked, plain
 from augrad.errors import UserError
 from augrad.ops import get, names
 from augrad.ops.definition import OPTIONS
@@ -15,6 +16,7 @@ from augrad.ops.spec import Op
 Interpolation = Literal["bilinear", "nearest"]
 
 
+@checked
 @dataclass(frozen=True)
 class Candidate:
     """An operation with the range its magnitude is drawn from; low and high are None for operations without one."""
@@ -25,6 +27,7 @@ class Candidate:
     signed: bool
 
 
+@checked
 @dataclass(frozen=True)
 class Space:
     """Ordered candidates, and the settings of resampling. Ranges belong to the space, not to the operation."""
@@ -51,7 +54,7 @@ def make_candidate(name: str, options: Any = None) -> Candidate:
     op = get(name)
     if options is not None and not isinstance(options, Mapping):
         raise UserError(f"space: {name}: expected low, high or signed, as in {name}: {{high: 0.5}}, got {options!r}")
-    options = dict(options or {})
+    options = plain(dict(options or {}))
     unknown = set(options) - {"low", "high", "signed"}
     if unknown:
         raise UserError(

@@ -1,6 +1,7 @@
 """What an operation is: a pure function of images and one magnitude per image, its range and its gradient contract."""
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -68,7 +69,7 @@ class Op:
         something, and are numbers that a policy file holds."""
         least, most = self.meaning.within(LARGEST, signed)
         for bound in (low, high):
-            if isinstance(bound, bool) or not isinstance(bound, int | float) or not least <= bound <= most:
+            if isinstance(bound, bool) or not isinstance(bound, Real) or not least <= float(bound) <= most:
                 signs = " and of both signs (signed: false draws one alone)" if signed else ""
                 raise UserError(
                     f"{self.name}: expected finite numbers from {least:g} to {most:g} as low and high, in {self.unit}"

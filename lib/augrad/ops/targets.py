@@ -9,7 +9,7 @@ from torch import Tensor
 
 from augrad.errors import UserError
 from augrad.ops.geometric import MATRICES, Matrices, read_nearest
-from augrad.ops.numeric import constant
+from augrad.ops.numeric import constant, without_autocast
 from augrad.ops.spec import Op
 from augrad.types import PolicySample
 
@@ -86,7 +86,7 @@ def move_targets(given: Augmented, output: Tensor, ops: Sequence[Op], sample: Po
     went; one with a coordinate that is NaN becomes NaN. Key points: they may leave the image, and come back.
     """
     height, width = output.shape[-2:]
-    with torch.autocast(output.device.type, enabled=False):
+    with without_autocast(output.device):
         count = sample.op.shape[1] if any(op.name in MATRICES for op in ops) else 0
         stages = [_stage_matrices(ops, sample, stage, height, width) for stage in range(count)]
         masks, boxes, keypoints = given.masks, given.boxes, given.keypoints

@@ -59,10 +59,11 @@ def call_generator(generator: torch.Generator | None, device: torch.device) -> t
 
     Otherwise a fresh one on `device`, seeded with one number from PyTorch's global generator of the CPU: as with
     `torch.nn.Dropout`, draws follow `torch.manual_seed` and the saved state of that generator, and calls draw apart.
-    (PyTorch's generator of the CPU keeps 32 bits of a seed: of n calls some n^2 / 2^33 pairs share a stream.) The
-    number is read on the host: nothing waits for a GPU.
+    The number has 63 bits, and on a GPU all of them count. PyTorch's generator of the CPU keeps 32 bits of a seed: of n
+    calls some n^2 / 2^33 pairs share a stream. The number is read on the host: nothing waits for a GPU.
     None, which stands for the device's own global generator, inside `torch.compile` and while a CUDA graph is captured:
     no generator can be seeded there, and from that one every replay of the graph draws anew.
+    None on the meta device, too, where nothing is drawn.
     Raises UserError for a `generator` that is none, and for one of the CPU while a CUDA graph is captured.
     """
     capturing = device.type == "cuda" and not torch.compiler.is_compiling() and torch.cuda.is_current_stream_capturing()
@@ -78,7 +79,7 @@ def call_generator(generator: torch.Generator | None, device: torch.device) -> t
                 "every replay would repeat; register a GPU's with the graph, or give none"
             )
         return generator
-    if capturing or torch.compiler.is_compiling():
+    if capturing or torch.compiler.is_compiling() or device.type == "meta":
         return None
     if torch._C._are_functorch_transforms_active():  # vmap's `randomness` is about the draws; the seed is one number
         with torch._C._DisableFuncTorch():

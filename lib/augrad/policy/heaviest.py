@@ -2,12 +2,14 @@
 
 import torch
 
+from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.policy.policy import Policy
 from augrad.types import PolicyParams
 
 
 @torch.no_grad()
+@checked
 def heaviest(policy: Policy, count: int | None, uniform: bool = False) -> Policy:
     """The `count` sub-policies of the largest weights, heaviest first (None: all, in their order).
 
@@ -15,7 +17,7 @@ def heaviest(policy: Policy, count: int | None, uniform: bool = False) -> Policy
     otherwise by their weights, made to sum to 1 again. A count beyond the number of sub-policies takes all. Raises
     UserError for a count below 1.
     """
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+    if count is not None and count < 1:
         raise UserError(f"export.subpolicies: expected a whole number of at least 1, or null for all, got {count!r}")
     chosen = torch.arange(policy.shape[0])
     if count is not None:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
-from numbers import Real
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
+from augrad.checks import Seed, checked
 from augrad.errors import UserError
 from augrad.ops.space import Space
 from augrad.policy.learnable import learnable
@@ -26,6 +26,7 @@ _PARAMETER = {
 }
 
 
+@checked
 def initial_policy(
     space: Space,
     subpolicies: int = 1,
@@ -36,7 +37,7 @@ def initial_policy(
     scale: float = 1.0,
     learn: Sequence[Learnable] = ("subpolicies", "ops", "gates", "magnitudes"),
     jitter: float = 0.1,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Policy:
     """A policy that chooses evenly among all operations of `space` in every stage.
 
@@ -48,13 +49,14 @@ def initial_policy(
     Raises UserError for values outside these ranges.
     """
     for name, count in (("subpolicies", subpolicies), ("stages", stages)):
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        if count < 1:
             raise UserError(f"policy: expected {name} to be a whole number of at least 1, got {count!r}")
     stage = _slots_of(space, magnitude)
     slots = ((stage,) * stages,) * subpolicies
     return _started(space, slots, probability, magnitude, level, scale, learn, jitter if subpolicies > 1 else 0.0, seed)
 
 
+@checked
 def pair_policy(
     space: Space,
     probability: float = 0.5,
@@ -62,7 +64,7 @@ def pair_policy(
     level: float = 0.5,
     scale: float = 1.0,
     learn: Sequence[Learnable] = ("subpolicies", "gates", "magnitudes"),
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Policy:
     """A policy with one sub-policy for each pair of different operations of `space`, evenly weighted (DADA, Li et al.
     2020): K (K - 1) / 2 of them, the two in the order of the space, each a stage without a choice.
@@ -103,25 +105,13 @@ def _started(
     jitter: float,
     seed: int,
 ) -> Policy:
-    for name, value in (("probability", probability), ("level", level), ("scale", scale), ("jitter", jitter)):
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise UserError(f"policy: expected {name} to be a number, got {value!r}")
     if not 0 <= probability <= 1:
         raise UserError(f"policy: expected probability from 0 to 1, got {probability}")
     if not 0 < level < 1:
         raise UserError(f"policy: expected level strictly between 0 and 1, got {level}")
-    if magnitude not in get_args(Magnitude):
-        raise UserError(f"policy: expected magnitude logit_normal, uniform or point, got {magnitude!r}")
-    if not math.isfinite(jitter):
-        raise UserError(f"policy: expected a finite jitter, got {jitter}")
-    if not 0 < scale < math.inf:
+    if not scale > 0:
         raise UserError(
             f"policy: expected scale above 0 and finite, got {scale}; for fixed magnitudes use magnitude=point"
-        )
-    unknown = set(learn) - set(get_args(Learnable))
-    if unknown:
-        raise UserError(
-            f"policy: cannot learn {', '.join(sorted(unknown))}; choose from {', '.join(get_args(Learnable))}"
         )
     params = parameters_like(slots)
     generator = torch.Generator().manual_seed(seed)
@@ -147,7 +137,8 @@ def _logit(probability: float) -> float:
     return math.log(probability / (1 - probability))
 
 
-def random_policy(policy: Policy, seed: int) -> Policy:
+@checked
+def random_policy(policy: Policy, seed: Seed) -> Policy:
     """A policy over the same candidates drawn at random.
 
     Weights are flat on the simplex, probabilities and levels uniform in (0, 1); what `policy` fixes stays as it is.

@@ -10,8 +10,9 @@ import torch.utils.data
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from augrad.checks import require_number
 from augrad.errors import UserError
-from augrad.layout import require_same_operations, require_same_places
+from augrad.layout import require_same_operations, require_same_places, require_same_ranges
 from augrad.ops.apply import apply_hard, apply_relaxed, check_magnitudes, limits_of
 from augrad.ops.families import arrangement
 from augrad.ops.numeric import check_images
@@ -32,7 +33,7 @@ from augrad.policy.distributions import (
     relaxed_categorical,
     uniform_up_to_log_probability,
 )
-from augrad.policy.slots import Slot, Slots, grid_of, largest_entropy, parameters_like, slots_layout
+from augrad.policy.slots import Slot, Slots, grid_of, largest_entropy, parameters_like, slots_layout, slots_ranges
 from augrad.types import Drawn, PolicyParams, PolicySample, RelaxedSample
 
 __all__ = ["Policy", "ScoreTerms", "Slot", "Slots", "parameters_like"]
@@ -103,7 +104,7 @@ class Policy(nn.Module):
         self._arrangement = arrangement(self.ops)
         self._limits = limits_of(self.ops)
         self.layout = slots_layout(self.ops, slots)
-        """Which operation is where: what a draw that is replayed, and a state_dict, must agree with."""
+        """Which operation is where: what a draw that is replayed must agree with."""
         self._slot_table = [[[slot.op for slot in stage] for stage in subpolicy] for subpolicy in slots]
 
         def table(read: Any, dtype: torch.dtype) -> Tensor:
@@ -173,16 +174,22 @@ class Policy(nn.Module):
         return super()._apply(moved, recurse)
 
     def get_extra_state(self) -> Tensor:
-        """The layout as UTF-8, for the state_dict; in float64 like the rest, so that one can average them all."""
-        return torch.tensor(list(self.layout.encode()), dtype=torch.float64, device="cpu")
+        """The layout with its ranges as UTF-8, for the state_dict; in float64 like the rest, so that one can average
+        them all."""
+        layout = slots_ranges(self.ops, self.slots)
+        return torch.tensor(list(layout.encode()), dtype=torch.float64, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Raise UserError if `state` is the layout of a policy with other operations, or with others in a place."""
+        """Raise UserError if `state` is the layout of a policy with other operations, or with another one, or another
+        range, in a place."""
         if not isinstance(state, Tensor):
             raise UserError(f"state_dict: expected _extra_state to be the layout of a policy, got {state!r:.60}")
         layout = bytes(state.round().to(torch.uint8).tolist()).decode(errors="replace")
         expected = "state_dict: expected parameters of a policy over this one's operations"
         require_same_places(layout, self.layout, expected, "load it into a policy over the same operations")
+        expected = "state_dict: expected parameters of a policy over this one's ranges"
+        own = slots_ranges(self.ops, self.slots)
+        require_same_ranges(layout, own, expected, "load it into a policy over the same ranges")
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         layout = state_dict.setdefault(f"{prefix}_extra_state", self.get_extra_state())  # older ones have none
@@ -293,8 +300,7 @@ class Policy(nn.Module):
         temperature > 0: towards 0 draws become one-hot and gradients wild. hard: straight-through, one-hot in the
         forward pass.
         """
-        if not temperature > 0:
-            raise UserError(f"expected a temperature above 0, got {temperature}")
+        require_number(temperature, "a temperature", above=0.0)
         _require_count(batch_size)
         return self.rsample_from(self.draw_relaxed_noise(batch_size, generator), temperature, hard)
 
@@ -362,8 +368,9 @@ class Policy(nn.Module):
                 f"params: expected a PolicySample or RelaxedSample, got {type(draw).__name__}; "
                 "policy.sample, policy.rsample and return_params=True give one"
             )
+        draw.require_kinds()
         relaxed = isinstance(draw, RelaxedSample)
-        require = require_same_places if relaxed or by_place else require_same_operations
+        require = require_same_places if draw.by_place or by_place else require_same_operations
         advice = "draw with this policy, or replay on the one that drew"
         require(draw.layout, self.layout, "params: expected a draw over this policy's operations", advice)
         if relaxed and draw.op.shape[1:] != self.op_index.shape:
@@ -429,6 +436,11 @@ class Policy(nn.Module):
             raise UserError(f"params hold {len(sample)} draws, the batch {len(images)} images; slice or redraw")
         if isinstance(params, PolicySample):
             check_magnitudes(self.ops, self._limits, params, images.dtype == torch.uint8)
+        if sample.op.device.type == "meta" and images.device.type != "meta":
+            raise UserError(
+                "expected a draw of numbers, got one of the meta device, which has none; make or load the policy anew "
+                "outside of torch.device('meta')"
+            )
         sample = sample.to(images.device)
         if isinstance(sample, RelaxedSample):
             if not images.is_floating_point():

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
-from augrad.layout import layout_of
+from augrad.layout import Range, layout_of
 from augrad.ops.spec import Op
 from augrad.types import PolicyParams
 
@@ -98,6 +98,19 @@ def grid_of(slots: Slots) -> Grid:
 def slots_layout(ops: Sequence[Op], slots: Slots) -> str:
     """Which operation is where, see `augrad.layout.layout_of`."""
     return layout_of([op.name for op in ops], [[[slot.op for slot in stage] for stage in stages] for stages in slots])
+
+
+def slots_ranges(ops: Sequence[Op], slots: Slots) -> str:
+    """The same with the ranges, without which parameters say nothing of magnitudes."""
+    found: dict[Range | None, int] = {}
+
+    def index_of(slot: Slot) -> int:
+        own = (slot.low, slot.high, bool(slot.signed), bool(slot.uniform)) if ops[slot.op].has_magnitude else None
+        return found.setdefault(own, len(found))
+
+    places = [[[slot.op for slot in stage] for stage in stages] for stages in slots]
+    indices = [[[index_of(slot) for slot in stage] for stage in stages] for stages in slots]
+    return layout_of([op.name for op in ops], places, list(found), indices)
 
 
 def parameters_like(slots: Slots) -> PolicyParams:

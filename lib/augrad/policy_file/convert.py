@@ -23,7 +23,16 @@ from augrad.policy_file.files import read_policy, write_policy
 from augrad.policy_file.magnitude import LogitNormal, Magnitude, Uniform, UniformUpTo, Value
 from augrad.policy_file.model import Entry, PolicyDocument, SubPolicy
 from augrad.policy_file.numbers import rounded
-from augrad.policy_file.refusals import LARGEST, TOLERANCE, describe, first_refusal, format_place
+from augrad.policy_file.refusals import (
+    EXPECTED,
+    LARGEST,
+    MOST_SUBPOLICIES,
+    TOLERANCE,
+    describe,
+    first_refusal,
+    format_place,
+    refusal,
+)
 from augrad.types import PolicyParams
 
 
@@ -54,14 +63,12 @@ def read_document(source: str | os.PathLike[str]) -> PolicyDocument:
 
     Raises PolicyFileError, with the place of the first problem, for a file that cannot be accepted.
     """
-    path = expanded(source)
-    if not _is_missing(path):
+    if source and not _is_missing(path := expanded(source)):
         return read_policy(path)
     if source in builtin_policies():
         return read_policy(str(files("augrad.policy_file") / "builtin" / f"{source}.json"))
-    raise PolicyFileError(
-        f"{os.fspath(source)}: no such policy file; give a path, or a built-in policy: {', '.join(builtin_policies())}"
-    )
+    what = f"{os.fspath(source)}: no such policy file" if source else "expected a policy file, got an empty name"
+    raise PolicyFileError(f"{what}; give a path, or a built-in policy: {', '.join(builtin_policies())}")
 
 
 def _is_missing(path: Path) -> bool:
@@ -114,6 +121,8 @@ def document_of(policy: Policy, provenance: Mapping[str, Any] | None = None) -> 
 
     Raises PolicyFileError for a policy that no document describes: too large, or not a number somewhere.
     """
+    if (count := len(policy.slots)) > MOST_SUBPOLICIES:  # before an entry is made for each of their candidates
+        raise refusal(("subpolicies",), EXPECTED["subpolicies"], f"a list of {count}")
     params = policy.params.map(lambda tensor: tensor.detach().to("cpu", torch.float64))
     weights = _weights(params.subpolicy_logits).tolist()
     op_weights = _weights(torch.where(policy.present.cpu(), params.op_logits, -math.inf))
@@ -127,7 +136,7 @@ def document_of(policy: Policy, provenance: Mapping[str, Any] | None = None) -> 
         common = {"op": op.name, "probability": rounded(probability), "weight": rounded(weight)}
         if not op.has_magnitude:
             return Entry(**common)
-        return Entry(**common, unit=op.unit, magnitude=_magnitude(slot, location, scale), signed=slot.signed)
+        return Entry(**common, unit=op.unit, magnitude=_magnitude(slot, location, scale), signed=bool(slot.signed))
 
     used = {slot.op for stages in policy.slots for candidates in stages for slot in candidates}
     try:
@@ -212,10 +221,11 @@ def _location_and_scale(magnitude: Magnitude | None) -> tuple[float, float]:
 
 
 def _magnitude(slot: Slot, location: float, scale: float) -> Magnitude:
+    low, high = float(slot.low), float(slot.high)
     if scale > 0:
         kind = UniformUpTo if slot.uniform else LogitNormal
         location, scale = min(max(location, -LARGEST), LARGEST), min(scale, LARGEST)
-        return kind(low=slot.low, high=slot.high, location=rounded(location), scale=rounded(scale))
+        return kind(low=low, high=high, location=rounded(location), scale=rounded(scale))
     fraction = 1 / (1 + math.exp(-location)) if location > -700 else 0.0
-    end = rounded(slot.low + (slot.high - slot.low) * fraction)
-    return Uniform(low=slot.low, high=end) if slot.uniform else Value(value=end)
+    end = rounded(low + (high - low) * fraction)
+    return Uniform(low=low, high=end) if slot.uniform else Value(value=end)

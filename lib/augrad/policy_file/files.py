@@ -22,6 +22,8 @@ def read_policy(path: str | os.PathLike[str]) -> PolicyDocument:
     """
     try:
         text = _start_of(expanded(path))
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         raise PolicyFileError(f"{os.fspath(path)}: expected a policy file, got none: {_reason(error)}") from None
     try:

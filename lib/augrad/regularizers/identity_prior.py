@@ -7,10 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from augrad.checks import checked
 from augrad.policy import Policy
 from augrad.regularizers.regularizer import require_share, require_weight
 
 
+@checked
 @dataclass(frozen=True)
 class IdentityPrior:
     """weight * KL(Bernoulli(mass) || Bernoulli(m)), m the probability that a stage does nothing.

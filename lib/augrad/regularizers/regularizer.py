@@ -1,6 +1,5 @@
 """What a regulariser takes and returns, and the gradient of several together."""
 
-import math
 from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
@@ -33,15 +32,15 @@ def regularizer_gradient(policy: Policy, regularizers: Iterable[Regularizer]) ->
     return gradients_of(total, policy)
 
 
-def require_weight(name: str, value: object) -> None:
-    """Raises UserError unless the weight is a finite number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value >= 0):
+def require_weight(name: str, value: float) -> None:
+    """Raises UserError unless the weight is at least 0."""
+    if not value >= 0:
         raise UserError(f"regularizers: {name}: expected a weight of at least 0, got {value!r}")
 
 
-def require_share(name: str, value: object, inside: bool = False) -> None:
-    """Raises UserError unless the value is a number from 0 to 1 (strictly between them with `inside`)."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+def require_share(name: str, value: float, inside: bool = False) -> None:
+    """Raises UserError unless the value is from 0 to 1 (strictly between them with `inside`)."""
+    if not 0 <= value <= 1:
         raise UserError(f"regularizers: {name}: expected a number from 0 to 1, got {value!r}")
     if inside and value in (0, 1):
         raise UserError(f"regularizers: {name}: expected a number strictly between 0 and 1, got {value!r}")

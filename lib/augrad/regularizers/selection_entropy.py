@@ -6,10 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from augrad.checks import checked
 from augrad.policy import Policy
 from augrad.regularizers.regularizer import require_share, require_weight
 
 
+@checked
 @dataclass(frozen=True)
 class SelectionEntropy:
     """weight * max(0, floor - H / H_max), H the entropy of what is selected (`Policy.selection_entropy`).

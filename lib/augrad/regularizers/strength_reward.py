@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from augrad.checks import checked
 from augrad.policy import Policy
 from augrad.regularizers.regularizer import require_weight
 
 
+@checked
 @dataclass(frozen=True)
 class StrengthReward:
     """- weight * mean strength, where a candidate's strength is sigmoid(location).

@@ -1,0 +1,148 @@
+"""Values held against the types of what takes them: one check for calls from Python and for configurations."""
+
+import inspect
+import math
+import os
+from collections.abc import Callable, Mapping
+from functools import lru_cache, wraps
+from numbers import Integral, Real
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+import numpy as np
+from jaxtyping import AbstractArray
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+from augrad.errors import UserError
+
+Made = TypeVar("Made", bound=Callable[..., Any])
+
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
+"""Of a `torch.Generator`."""
+PathName = Annotated[str, Field(min_length=1)] | os.PathLike[str]
+
+_VALUES = (bool, int, float, str)
+_WORDS = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "sequence_str": "a list",
+    "missing": "one more number",
+    "string_too_short": "a name that is not empty",
+}
+"""For what pydantic calls by these names."""
+
+
+def checked(made: Made) -> Made:
+    """A function or a class whose arguments are held against its annotations at every call.
+
+    Numbers of other libraries, such as NumPy's scalars, arrive as Python's. What `check_value` refuses is refused
+    with the argument's name.
+    """
+    if inspect.isclass(made):
+        made.__init__ = _checked(made.__init__)
+    return cast(Made, made if inspect.isclass(made) else _checked(made))
+
+
+def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def call(*positional: Any, **named: Any) -> Any:
+        try:
+            bound = signature.bind(*positional, **named)
+        except TypeError:
+            return function(*positional, **named)  # Python says what is wrong with such a call
+        types = annotations_of(function)
+        for name, value in bound.arguments.items():
+            bound.arguments[name] = check_value(value, types[name], name) if name in types else value
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+@lru_cache(maxsize=1024)
+def annotations_of(made: Callable[..., Any]) -> dict[str, Any]:
+    """The types of the arguments that a function or a class takes, by name; empty where they cannot be told."""
+    try:
+        hints = get_type_hints(made.__init__ if inspect.isclass(made) else made, include_extras=True)
+        names = inspect.signature(made).parameters
+    except (AttributeError, TypeError, NameError, ValueError):
+        return {}
+    return {name: hints[name] for name in names if name in hints}
+
+
+def check_value(value: Any, annotation: Any, place: str) -> Any:
+    """The value, numbers in it as Python's. Raises UserError, which begins with `place`, for one of another type.
+
+    A whole number may stand for any number and a list for a tuple, but a word is no number, true is not 1, and numbers
+    are finite. An annotation that is one class, or an array of a shape, says nothing here: who takes such an object can
+    say how to make one.
+    """
+    value = plain(value)
+    as_tuple = next((part for part in (annotation, *get_args(annotation)) if get_origin(part) is tuple), None)
+    problems = _problems(tuple(value) if as_tuple and isinstance(value, list) else value, annotation)
+    if not problems:
+        return value
+    within = [problem for problem in problems if any(isinstance(step, int) for step in problem["loc"])][:1]
+    plainer = [problem for problem in problems if problem["type"] != "is_instance_of"]
+    words = " or ".join(dict.fromkeys(map(_worded, within or plainer or problems))).removesuffix(" or a whole number")
+    if as_tuple and not within:
+        words = f"a list of {len(get_args(as_tuple))}"
+    for problem in within:
+        place = f"{place}[{next(step for step in problem['loc'] if isinstance(step, int))}]"
+        value = value if problem["type"] == "missing" else problem["input"]
+    raise UserError(f"{place}: expected {words}, got {value!r}")
+
+
+def _worded(problem: Mapping[str, Any]) -> str:
+    return _WORDS.get(problem["type"]) or problem["msg"].removeprefix("Input should be ")
+
+
+def plain(value: Any) -> Any:
+    """Numbers, alone and in lists, tuples and dictionaries, as Python's own; everything else as it is."""
+    match value:
+        case bool() | str() | None:
+            return value
+        case np.bool_():
+            return bool(value)
+        case Integral():
+            return int(value)
+        case Real():
+            return float(value)
+    if type(value) in (list, tuple):
+        return type(value)(map(plain, value))
+    return {key: plain(item) for key, item in value.items()} if type(value) is dict else value
+
+
+def require_number(value: object, name: str, above: float = -math.inf) -> None:
+    """Raise UserError unless `value` is a finite number, larger than `above`."""
+    fits = isinstance(value, Real) and not isinstance(value, bool)
+    if not fits or not above < float(value) < math.inf:  # type: ignore[arg-type]
+        bound = f" above {above:g}" if above > -math.inf else ""
+        raise UserError(f"expected {name}, a finite number{bound}, got {value!r}")
+
+
+def _problems(value: Any, annotation: Any) -> Any:
+    """Those that pydantic finds."""
+    adapter = _adapter(annotation)
+    try:
+        if adapter is not None:
+            adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        return error.errors(include_url=False)
+    return []
+
+
+@lru_cache(maxsize=1024)
+def _adapter(annotation: Any) -> Any:
+    parts = get_args(annotation)
+    if inspect.isclass(annotation) and annotation not in _VALUES:
+        return None
+    if any(inspect.isclass(part) and issubclass(part, AbstractArray) for part in parts):
+        return None
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True))
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        return None  # no type that a value can be held against

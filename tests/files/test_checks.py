@@ -1,0 +1,136 @@
+"""One check of values against annotations, for calls from Python and for configurations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+
+import augrad
+from augrad import UserError
+from augrad.checks import PathName, Seed, check_value, checked
+from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy, random_policy
+
+Pair = tuple[float | torch.Tensor, float | torch.Tensor]
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "words"),
+    [
+        ("a", int, "a whole number, got 'a'"),
+        (True, int, "a whole number, got True"),
+        (np.float64(3.0), int, "a whole number, got 3.0"),
+        (True, float, "a number, got True"),
+        (np.bool_(True), float, "a number, got True"),
+        (np.float32("inf"), float, "a finite number, got inf"),
+        (1, bool, "true or false, got 1"),
+        (2**64, Seed, f"less than {2**64}, got {2**64}"),
+        (-1, Seed, "greater than or equal to 0, got -1"),
+        ("", PathName, "a name that is not empty, got ''"),
+        (3, PathName, "text, got 3"),
+        ("a", int | Sequence[str] | None, "a whole number or a list, got 'a'"),
+        ("c", Literal["a", "b"], "'a' or 'b', got 'c'"),
+        ("a", float | torch.Tensor, "a number, got 'a'"),
+        (3, Pair, "a list of 2, got 3"),
+        (3, Pair | None, "a list of 2, got 3"),
+    ],
+)
+def test_what_does_not_fit_is_told(value: object, annotation: Any, words: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        check_value(value, annotation, "place")
+    assert str(refusal.value) == f"place: expected {words}"
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "words"),
+    [
+        (["a", "c"], Sequence[Literal["a", "b"]], "place[1]: expected 'a' or 'b', got 'c'"),
+        ([0.9, "b"], Pair, "place[1]: expected a number, got 'b'"),
+        ([0.9], Pair, "place[1]: expected one more number, got [0.9]"),
+    ],
+)
+def test_an_item_is_told_by_its_number(value: object, annotation: Any, words: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        check_value(value, annotation, "place")
+    assert str(refusal.value) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "plain"),
+    [
+        (np.int64(3), int, 3),
+        (np.int8(3), float, 3),
+        (np.float32(0.5), float, 0.5),
+        (Fraction(1, 4), float, 0.25),
+        (np.bool_(True), bool, True),
+        ([np.float32(0.5), 1], Pair, [0.5, 1]),
+        ([1, 2], Pair | None, [1, 2]),
+        ((1, 2), Sequence[int], (1, 2)),
+        (None, int | None, None),
+    ],
+)
+def test_numbers_of_others_become_pythons(value: object, annotation: Any, plain: object) -> None:
+    found = check_value(value, annotation, "place")
+    assert found == plain
+    assert type(found) is type(plain)
+
+
+@checked
+@dataclass(frozen=True)
+class Settings:
+    count: int
+    share: float = 0.5
+
+
+@checked
+def doubled(count: int, *, named: str | None = None, anything: object = None) -> int:
+    return 2 * count
+
+
+def test_functions_and_classes_check_their_arguments() -> None:
+    assert Settings(np.int64(3), share=np.float32(0.25)) == Settings(3, 0.25)  # type: ignore[arg-type]
+    assert replace(Settings(3), count=4).count == 4
+    assert doubled(2, named="a", anything=[1]) == 4
+    for refused in (lambda: Settings("a"), lambda: replace(Settings(3), count=1.5), lambda: doubled(count=True)):  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=r"^count: expected a whole number, got"):
+            refused()
+    with pytest.raises(UserError, match=r"^named: expected text, got 3"):
+        doubled(2, named=3)  # type: ignore[arg-type]
+    for wrong in (lambda: doubled(), lambda: doubled(1, more=2), lambda: Settings(1, 2.0, 3)):  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match=r"(doubled|__init__)\(\)"):  # as Python says it
+            wrong()
+
+
+def test_policies_of_numpy_numbers_are_files_as_well(tmp_path) -> None:
+    ranges = {"rotate": {"low": np.int64(0), "high": np.float32(20)}, "cutout": {"high": np.float64(0.25)}}
+    policy = initial_policy(
+        make_space(ranges, fill=0.5),
+        stages=np.int64(2),
+        probability=np.float32(0.5),
+        level=np.float64(0.25),
+        seed=np.uint8(3),
+    )
+    same = initial_policy(
+        make_space({"rotate": {"high": 20.0}, "cutout": {"high": 0.25}}, fill=0.5), 1, 2, 0.5, level=0.25, seed=3
+    )
+    texts = []
+    for name, made in (("numpy", policy), ("python", same)):
+        augrad.save_policy(made, tmp_path / name)
+        texts.append((tmp_path / name).read_text())
+    assert texts[0] == texts[1]
+    for refused in ("a", 1.5, True, 2**70, -1):
+        with pytest.raises(UserError, match=r"^seed: expected"):
+            random_policy(policy, refused)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="expected finite numbers"):
+        make_space({"rotate": {"high": np.bool_(True)}})
+
+
+def test_an_empty_name_is_no_policy_and_no_place_for_one() -> None:
+    with pytest.raises(UserError, match=r"^expected a policy file, got an empty name; give a path, or a built-in"):
+        augrad.load_policy("")
+    with pytest.raises(UserError, match=r"^expected a path, got an empty name"):
+        augrad.save_policy(augrad.load_policy("identity"), "")

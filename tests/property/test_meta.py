@@ -1,0 +1,43 @@
+"""On the meta device, where tensors have shapes and no numbers: what is computed has the right shapes."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+
+import augrad
+from augrad import Policy, UserError
+from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy
+
+META = torch.device("meta")
+POLICY = initial_policy(make_space({name: {} for name in augrad.ops.names()}), stages=2)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.uint8])
+@pytest.mark.parametrize("name", augrad.ops.names())
+def test_every_operation_says_what_shape_comes_out(name: str, kind: torch.dtype) -> None:
+    images = torch.empty(4, 3, 8, 8, device=META, dtype=kind)
+    output = augrad.ops.get(name).apply(images, torch.empty(4, device=META))
+    assert (output.shape, output.dtype, output.device) == (images.shape, kind, META)
+
+
+@pytest.mark.parametrize("policy", [POLICY, deepcopy(POLICY).to(META)], ids=["cpu", "meta"])
+def test_a_policy_takes_such_images_wherever_it_is(policy: Policy) -> None:
+    images = torch.empty(4, 3, 8, 8, device=META)
+    before = torch.get_rng_state()
+    output, sample = policy(images, return_params=True)
+    assert (output.shape, output.device, sample.op.device) == (images.shape, META, META)
+    assert torch.equal(before, torch.get_rng_state()) == (policy is not POLICY)  # nothing is drawn there
+    for replayed in (sample, policy.rsample(4), policy.sample(4, generator=torch.Generator())):
+        assert policy(images, params=replayed).device == META
+    assert policy((images * 255).to(torch.uint8), same_on_batch=True).dtype == torch.uint8
+    moved = initial_policy(make_space({"rotate": {}}))(
+        images, masks=images, boxes=torch.empty(4, 2, 4, device=META), keypoints=torch.empty(4, 5, 2, device=META)
+    )
+    assert [tuple(part.shape) for part in moved] == [(4, 3, 8, 8), (4, 3, 8, 8), (4, 2, 4), (4, 5, 2)]
+
+
+def test_numbers_that_are_nowhere_do_not_augment() -> None:
+    with pytest.raises(UserError, match="meta"):
+        deepcopy(POLICY).to(META)(torch.rand(4, 3, 8, 8))
