@@ -71,7 +71,8 @@ def test_relaxed_draws_are_cut_and_joined_like_hard_ones(policy: Policy) -> None
     longer = initial_policy(make_space({"rotate": {}}), stages=3)
     with pytest.raises(UserError, match="concatenate: expected samples with one number of stages and extra draws"):
         RelaxedSample.concatenate([first, longer.rsample(2)])
-    other = Policy(policy.ops[::-1], policy.slots, policy.params)
+    slots = tuple(tuple(stage[::-1] for stage in stages) for stages in policy.slots)
+    other = Policy(policy.ops, slots, policy.params)  # the same in other places
     with pytest.raises(UserError, match="concatenate: expected samples over the same operations"):
         RelaxedSample.concatenate([first, other.rsample(2)])
 
