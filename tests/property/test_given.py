@@ -11,6 +11,7 @@ import torch
 import augrad
 from augrad import Policy
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy, pair_policy
 
 REFUSED = """
 import warnings
@@ -23,7 +24,6 @@ from augrad.data.digits import load_digits
 from augrad.data.folder import load_folder
 from augrad.data.planted import Planted
 from augrad.data.standard import StandardAugmentation
-from augrad.policy.initial import initial_policy, pair_policy
 from augrad.estimators.enumerate import Enumerate
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.mixture import Mixture
