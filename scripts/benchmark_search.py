@@ -30,7 +30,7 @@ from augrad.data.pixels import to_float
 from augrad.data.types import Split, Splits
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.reinforce import Reinforce
-from augrad.hypergradients.hypergradient import TrainingBatch, TwoLevels, validation_pull
+from augrad.hypergradients.hypergradient import TrainingBatch, TwoLevels, validation_pass
 from augrad.hypergradients.one_step import OneStep
 from augrad.learning.classifier import gradients_of_weights, logits_with, losses_of, weights_of
 from augrad.learning.pure_optimizer import pure_optimizer
@@ -173,7 +173,7 @@ def parts_of_a_step(setting: Setting) -> dict[str, Call]:
         "training pass": lambda: backward_on(model, images, labels, autocast=False),
         "optimiser step": optimizer.step,
         "hypergradient (validation pass and pure optimiser step)": lambda: OneStep()(levels, {}),
-        "of it the validation pass": lambda: validation_pull(levels, weights),
+        "of it the validation pass": lambda: validation_pass(levels, weights),
         "scores, jvp": score(directional_scores),
         "scores, finite difference": score(difference_scores),
         "scores, shared difference": score(partial(ahead_scores, losses=known)),

@@ -11,12 +11,13 @@ from torch import Tensor
 from augrad.data.standard import NO_STANDARD, StandardAugmentation, StandardDraw
 from augrad.data.types import Split, Splits
 from augrad.estimators.reinforce import Reinforce
-from augrad.hypergradients.hypergradient import Hypergradient
+from augrad.hypergradients.hypergradient import Hypergradient, Link, TwoLevels
 from augrad.hypergradients.neumann import Neumann
 from augrad.hypergradients.none import NoHypergradient
 from augrad.hypergradients.one_step import OneStep
 from augrad.hypergradients.t1t2 import T1T2
 from augrad.hypergradients.unrolled import Unrolled
+from augrad.learning.classifier import Weights
 from augrad.models.small_conv import SmallConvNet
 from augrad.objectives.adversarial import Adversarial
 from augrad.objectives.bilevel import Bilevel
@@ -65,6 +66,20 @@ def data() -> Splits:
         return Split(images.to(torch.uint8), torch.arange(count) % 3)
 
     return Splits("even levels", 3, split(24), split(12), split(6), split(6), "")
+
+
+class Noted:
+    """A hypergradient method that keeps what it returned."""
+
+    follows_rate = True
+    passes = 2
+
+    def __init__(self) -> None:
+        self.links: list[Link] = []
+
+    def __call__(self, levels: TwoLevels, memory: Weights) -> Link:
+        self.links.append(Unrolled(steps=2)(levels, memory))
+        return self.links[-1]
 
 
 class Rows:
@@ -150,12 +165,44 @@ def first_aim(state: SearchState, parts: SearchParts) -> Aim:
 def test_evaluations_of_a_steps_scalar_share_its_draws(objective: Objective, method: Hypergradient) -> None:
     state, parts = started(objective, method, StandardAugmentation(2, True, 3, 0.5), data())
     aim = first_aim(state, parts)
-    sample, before = state.policy.sample(aim.draws, torch.Generator().manual_seed(1)), state.generator.get_state()
+    sample, before = state.policy.sample(aim.batch_size, torch.Generator().manual_seed(1)), state.generator.get_state()
     first, again = aim.scalar(sample), aim.scalar(sample)
     other = first_aim(state, parts).scalar(sample)  # another step's
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert not torch.equal(state.generator.get_state(), before)
+
+
+@pytest.mark.parametrize(("objective", "method"), PARAMETERS)
+def test_an_objective_returns_gradients_and_leaves_the_parameters_alone(
+    objective: Objective, method: Hypergradient
+) -> None:
+    """The gradients are those of what the model minimises; nothing of it is in the model after the call."""
+    state, parts = started(objective, method, NO_STANDARD, data())
+    before = {name: parameter.detach().clone() for name, parameter in state.model.named_parameters()}
+    aim = first_aim(state, parts)
+    assert all(parameter.grad is None for parameter in state.model.parameters())
+    assert all(torch.equal(parameter, before[name]) for name, parameter in state.model.named_parameters())
+    assert set(aim.gradients) == set(before)
+    assert all(gradient.shape == before[name].shape for name, gradient in aim.gradients.items())
+    assert any(gradient.any() for gradient in aim.gradients.values())
+
+
+def test_a_frozen_parameter_stays_and_has_no_part_in_the_hypergradient() -> None:
+    """As where only the head of a trained network learns. Without momentum, weight decay alone would move it."""
+    method = Noted()
+    state, parts = started(Bilevel(), method, NO_STANDARD, data())
+    frozen, trained = (list(state.model.parameters())[place] for place in (0, -1))
+    frozen.requires_grad_(False)
+    decay = partial(torch.optim.SGD, lr=0.1, weight_decay=0.5)
+    state = new_state(state.model, state.policy, decay, partial(torch.optim.Adam, lr=0.1), parts)
+    before, moved = frozen.clone(), trained.detach().clone()
+    assert run_search(state, parts, Rows())
+    assert torch.equal(frozen, before)
+    assert not torch.equal(trained, moved)
+    for link in method.links:
+        names = {name for name, parameter in state.model.named_parameters() if parameter is not frozen}
+        assert [set(term.u) for term in link.terms] == [names, names]
 
 
 def test_repeated_draws_of_an_image_have_draws_of_their_own() -> None:
@@ -171,4 +218,4 @@ def test_repeated_draws_of_an_image_have_draws_of_their_own() -> None:
     state, parts = started(Bilevel(draws=3), Unrolled(steps=2), Counting(crop_padding=2), data())
     aim = first_aim(state, parts)
     assert counted == [8, 8, 24, 24]  # this step's batch, the next one's, and three draws for each
-    assert aim.draws == 48
+    assert aim.batch_size == 48

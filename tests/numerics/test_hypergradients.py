@@ -14,14 +14,14 @@ from augrad import Policy
 from augrad.errors import UserError
 from augrad.estimators.reinforce import Reinforce
 from augrad.hypergradients.cg import ConjugateGradients
-from augrad.hypergradients.hypergradient import Hypergradient, TrainingBatch, TwoLevels, validation_pull
+from augrad.hypergradients.hypergradient import Hypergradient, TrainingBatch, TwoLevels, validation_pass
 from augrad.hypergradients.neumann import Neumann
 from augrad.hypergradients.one_step import OneStep
 from augrad.hypergradients.t1t2 import T1T2
 from augrad.hypergradients.unrolled import Unrolled
 from augrad.learning.classifier import Weights, gradients_of_weights, logits_with, losses_of, weights_of
 from augrad.learning.pure_optimizer import pure_optimizer
-from augrad.objectives.bilevel import Bilevel, draws_of
+from augrad.objectives.bilevel import Bilevel, image_count
 from augrad.ops.space import make_space
 from augrad.policy import Slot, parameters_like
 from augrad.types import PolicySample
@@ -58,7 +58,7 @@ def test_a_method_leaves_no_trace(name: str) -> None:
         link = method(levels, memory)
         memory = link.memory
         scores = Bilevel().scalar(model, link.terms, training.policy)
-        scores(training.policy.rsample(draws_of(link.terms), generator=torch.Generator())).mean().backward()
+        scores(training.policy.rsample(image_count(link.terms), generator=torch.Generator())).mean().backward()
     after = (model.state_dict(), optimizer.state_dict(), gradients_of_weights(model))
     assert modes == [(module.training, getattr(module, "track_running_stats", None)) for module in model.modules()]
     assert torch.equal(random_state, torch.get_rng_state())
@@ -206,7 +206,7 @@ class Mixture(Training):
         link = method(self.levels(), {})
         scalar = Bilevel().scalar(self.model, link.terms, self.policy)
         with torch.no_grad():
-            means = torch.stack([scalar(sample).mean() for sample in self.every(draws_of(link.terms))])
+            means = torch.stack([scalar(sample).mean() for sample in self.every(image_count(link.terms))])
         value = self.policy.subpolicy_probabilities() @ means
         return torch.autograd.grad(value, self.policy.subpolicy_logits)[0]
 
@@ -232,7 +232,7 @@ def test_enumeration_ddas_and_finite_differences_agree(method: Hypergradient, op
     if optimiser == "sgd" and steps == 1:  # DDAS: d L_val(w') / d p_i = - eta <grad L_val(w'), g_i>
         levels = mixture.levels()
         stepped = {name: weight - RATE * levels.gradients[name] for name, weight in levels.weights.items()}
-        pull = validation_pull(levels, stepped).gradients
+        pull = validation_pass(levels, stepped).gradients
         rows = torch.func.jacrev(lambda weights: mixture.losses(0, mixture.model, weights))(levels.weights)
         by_probability = -RATE * sum(
             rows[name].flatten(1) @ pull[name].flatten()
@@ -249,7 +249,7 @@ def test_an_estimator_finds_the_sum_over_the_terms(repeats: int) -> None:
     exact = mixture.enumerated(method)
     link = method(mixture.levels(), {})
     scalar = Bilevel(draws=repeats).scalar(mixture.model, link.terms, mixture.policy)
-    count, generator = repeats * draws_of(link.terms), torch.Generator().manual_seed(1)
+    count, generator = repeats * image_count(link.terms), torch.Generator().manual_seed(1)
     draws = torch.stack(
         [Reinforce()(scalar, mixture.policy, count, generator, 0.0).grads.subpolicy_logits for _ in range(100)]
     )

@@ -21,6 +21,7 @@ from augrad.hypergradients.hypergradient import Hypergradient
 from augrad.hypergradients.one_step import OneStep
 from augrad.hypergradients.unrolled import Unrolled
 from augrad.learning.classifier import losses_of
+from augrad.learning.step import set_gradients
 from augrad.models.normalized import Normalized
 from augrad.models.wide_resnet import WideResNet
 from augrad.objectives.bilevel import Bilevel, SharedDraw
@@ -217,7 +218,9 @@ def test_next_to_the_true_derivative_it_is_better_than_a_fresh_draw(monkeypatch:
         model.load_state_dict(start)
         optimizer = sgd(model)
         monkeypatch.setattr(policy, "sample", lambda *_, ops=ops: joint(ops))
-        scalar = shared(step_of(model, policy, train, validation, optimizer))
+        aim = Bilevel("shared_difference")(step_of(model, policy, train, validation, optimizer))
+        scalar = aim.scalar
+        assert isinstance(scalar, SharedDraw)
         scores = scalar(scalar.draw)
         drawn, probability = torch.tensor(ops), log_probability[list(ops)].sum().exp()
         expected["own"] += probability * (scores[:, None] * score(drawn)).mean(0)
@@ -225,6 +228,7 @@ def test_next_to_the_true_derivative_it_is_better_than_a_fresh_draw(monkeypatch:
         for op in range(3):
             fresh = scalar.elsewhere(joint((op, op, op))).mean()
             expected["fresh"] += probability * log_probability[op].exp() * fresh * score(torch.tensor(op))
+        set_gradients(model, aim.gradients)
         optimizer.step()
         with torch.no_grad():
             losses[ops] = losses_of(model(to_float(validation.images).double()), validation.labels).mean()

@@ -19,7 +19,7 @@ from augrad.hypergradients.hypergradient import (
     TwoLevels,
     require_count,
     require_number,
-    validation_pull,
+    validation_pass,
 )
 from augrad.learning.classifier import Weights, flatten, unflatten
 
@@ -102,11 +102,11 @@ class ConjugateGradients:
         return 4 + 2 * self.iterations + 2 * self.warm_start
 
     def __call__(self, levels: TwoLevels, memory: Weights) -> Link:
-        pull = validation_pull(levels, levels.weights)
+        held_out = validation_pass(levels, levels.weights)
         start = flatten(memory) if self.warm_start and memory else None
         found = conjugate_gradients(
             damped_hessian(levels, self.damping),
-            flatten(pull.gradients),
+            flatten(held_out.gradients),
             start,
             self.iterations,
             least_curvature=0.5 * self.damping,
@@ -114,8 +114,8 @@ class ConjugateGradients:
         solution = unflatten(found.x, levels.weights)
         return Link(
             (Term(levels.weights, {name: -part for name, part in solution.items()}, levels.batch),),
-            pull.loss,
-            pull.logits,
+            held_out.loss,
+            held_out.logits,
             memory=solution if self.warm_start else {},
             metrics={"hypergradient_residual": found.residual},
         )

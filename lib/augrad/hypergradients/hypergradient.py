@@ -30,12 +30,15 @@ class TrainingBatch:
 
 @dataclass(frozen=True)
 class TwoLevels:
-    """All that a method may use: the training step that is about to be taken, what would come after it, and the
-    validation loss. Pure but for the draws: nothing here changes the classifier, its buffers or its optimiser.
+    """What a method is given: the training step about to be taken, the batches after it, and the validation loss.
 
-    weights: where the step starts. batch: what it is taken on. gradients: of `batch.loss` there. optimizer: the
-    step's pure twin. validate: weights -> mean validation loss and its logits. upcoming: the batch of the step that
-    many steps later (1, 2, ...), each call with a fresh draw.
+    Nothing here changes the classifier, its buffers or its optimiser; only `upcoming` uses random numbers.
+
+    weights: the classifier's weights before the step. batch: the training batch of the step. gradients: of
+    `batch.loss` at `weights`. optimizer: the optimiser's step as a pure function. validate: weights -> mean validation
+    loss, and the logits. upcoming: k -> the training batch of the step k steps later (1, 2, ...), with a fresh draw of
+    the policy at each call. differentiate: weights -> `ValidationPass`, a faster way to `forward_and_backward` of
+    `validate`; None: there is none.
     """
 
     weights: Weights
@@ -44,7 +47,7 @@ class TwoLevels:
     optimizer: PureOptimizer
     validate: Callable[[Weights], tuple[Tensor, Tensor]]
     upcoming: Callable[[int], TrainingBatch]
-    pull: "Callable[[Weights], Pull] | None" = None
+    differentiate: "Callable[[Weights], ValidationPass] | None" = None
 
 
 class Term(NamedTuple):
@@ -85,26 +88,28 @@ class Hypergradient(Protocol):
     def __call__(self, levels: TwoLevels, memory: Weights) -> Link: ...
 
 
-class Pull(NamedTuple):
-    """grad L_val at some weights, with the loss and the logits."""
+class ValidationPass(NamedTuple):
+    """The gradients of the mean validation loss at some weights, the loss itself, and the logits."""
 
     gradients: Weights
     loss: Float[Tensor, ""]
     logits: Float[Tensor, "V K"]
 
 
-def pull_of(validate: Callable[[Weights], tuple[Tensor, Tensor]], weights: Weights) -> Pull:
-    """One forward and one backward pass of a loss with its logits."""
+def forward_and_backward(validate: Callable[[Weights], tuple[Tensor, Tensor]], weights: Weights) -> ValidationPass:
+    """The loss, its gradients at `weights` and the logits, by one forward and one backward pass of `validate`."""
     leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
     with torch.enable_grad():
         loss, logits = validate(leaves)
         found = torch.autograd.grad(loss, list(leaves.values()))
-    return Pull(dict(zip(leaves, found, strict=True)), loss.detach(), logits.detach())
+    return ValidationPass(dict(zip(leaves, found, strict=True)), loss.detach(), logits.detach())
 
 
-def validation_pull(levels: TwoLevels, weights: Weights) -> Pull:
-    """One forward and one backward pass on the validation batch."""
-    return pull_of(levels.validate, weights) if levels.pull is None else levels.pull(weights)
+def validation_pass(levels: TwoLevels, weights: Weights) -> ValidationPass:
+    """One forward and one backward pass on the validation batch at `weights`."""
+    if levels.differentiate is not None:
+        return levels.differentiate(weights)
+    return forward_and_backward(levels.validate, weights)
 
 
 def require_count(name: str, value: int, at_least: int) -> None:

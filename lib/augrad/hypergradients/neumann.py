@@ -17,7 +17,7 @@ from augrad.hypergradients.hypergradient import (
     TwoLevels,
     require_count,
     require_number,
-    validation_pull,
+    validation_pass,
 )
 from augrad.learning.classifier import Weights, flatten, unflatten
 
@@ -57,8 +57,8 @@ class Neumann:
         return 2 + (2 + 2 * self.terms if self.terms else 0)
 
     def __call__(self, levels: TwoLevels, memory: Weights) -> Link:
-        pull = validation_pull(levels, levels.weights)
-        first = term = total = flatten(pull.gradients)
+        held_out = validation_pass(levels, levels.weights)
+        first = term = total = flatten(held_out.gradients)
         if self.terms:
             product = damped_hessian(levels, self.damping)
             for _ in range(self.terms):
@@ -69,7 +69,7 @@ class Neumann:
         residual = torch.linalg.vector_norm(term) / torch.where(norm > 0, norm, 1.0)
         return Link(
             (Term(levels.weights, u, levels.batch),),
-            pull.loss,
-            pull.logits,
+            held_out.loss,
+            held_out.logits,
             metrics={"hypergradient_residual": residual},
         )

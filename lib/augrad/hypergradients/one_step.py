@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from augrad.hypergradients.hypergradient import Link, Term, TwoLevels, validation_pull
+from augrad.hypergradients.hypergradient import Link, Term, TwoLevels, validation_pass
 from augrad.learning.classifier import Weights
 
 
@@ -37,6 +37,6 @@ class OneStep:
             return optimizer.step(levels.weights, optimizer.state, gradients)[0]
 
         stepped, pull_back, *_ = torch.func.vjp(update, levels.gradients)
-        pull = validation_pull(levels, stepped)
-        (u,) = pull_back(pull.gradients)
-        return Link((Term(levels.weights, u, levels.batch),), pull.loss, pull.logits)
+        held_out = validation_pass(levels, stepped)
+        (u,) = pull_back(held_out.gradients)
+        return Link((Term(levels.weights, u, levels.batch),), held_out.loss, held_out.logits)

@@ -6,7 +6,7 @@ T1 - T2, Luketina et al. 2016, Scalable Gradient-Based Tuning of Continuous Regu
 from dataclasses import dataclass
 from typing import ClassVar
 
-from augrad.hypergradients.hypergradient import Link, Term, TwoLevels, validation_pull
+from augrad.hypergradients.hypergradient import Link, Term, TwoLevels, validation_pass
 from augrad.learning.classifier import Weights
 
 
@@ -28,6 +28,6 @@ class T1T2:
         return 2
 
     def __call__(self, levels: TwoLevels, memory: Weights) -> Link:
-        pull = validation_pull(levels, levels.weights)
-        u = {name: -gradient for name, gradient in pull.gradients.items()}
-        return Link((Term(levels.weights, u, levels.batch),), pull.loss, pull.logits)
+        held_out = validation_pass(levels, levels.weights)
+        u = {name: -gradient for name, gradient in held_out.gradients.items()}
+        return Link((Term(levels.weights, u, levels.batch),), held_out.loss, held_out.logits)

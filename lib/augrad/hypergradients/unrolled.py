@@ -18,7 +18,7 @@ from augrad.hypergradients.hypergradient import (
     TrainingBatch,
     TwoLevels,
     require_count,
-    validation_pull,
+    validation_pass,
 )
 from augrad.learning.classifier import Weights, flatten, unflatten
 from augrad.learning.pure_optimizer import OptimizerState
@@ -89,8 +89,8 @@ class Unrolled:
         with torch.no_grad():
             end, remembered = optimizer.step(last.weights, last.state, last.gradients, self.steps - 1)
 
-        pull = validation_pull(levels, end)
-        on_weights = pull.gradients
+        held_out = validation_pass(levels, end)
+        on_weights = held_out.gradients
         on_state = {
             name: {key: torch.zeros_like(value) for key, value in own.items()} for name, own in remembered.items()
         }
@@ -110,7 +110,7 @@ class Unrolled:
                 product = point.product or expand(point.batch.loss, point.weights).product
                 through = unflatten(product(flatten(u)), u)
                 on_weights = {name: direct + through[name] for name, direct in on_weights.items()}
-        return Link(tuple(reversed(terms)), pull.loss, pull.logits)
+        return Link(tuple(reversed(terms)), held_out.loss, held_out.logits)
 
     def _point(self, weights: Weights, state: OptimizerState, batch: TrainingBatch) -> _Point:
         if not self.checkpoint:

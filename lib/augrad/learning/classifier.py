@@ -18,16 +18,26 @@ Weights = dict[str, Tensor]
 """Parameters by name, as `torch.func.functional_call` takes them."""
 
 
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The model's parameters by name, without the frozen ones (`requires_grad` False)."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
 def weights_of(model: nn.Module) -> Weights:
-    """The model's parameters, detached (the same memory)."""
-    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+    """The values of the trainable parameters, detached (the same memory)."""
+    return {name: parameter.detach() for name, parameter in trainable(model).items()}
 
 
 def gradients_of_weights(model: nn.Module) -> Weights:
-    """The gradients that a backward pass left (zeros where it left none)."""
+    """The gradients that are in the trainable parameters, zeros where there is none."""
+    kept = {name: parameter.grad for name, parameter in trainable(model).items() if parameter.grad is not None}
+    return with_zeros(kept, weights_of(model))
+
+
+def with_zeros(gradients: Weights, weights: Weights) -> Weights:
+    """A gradient for each of the weights, in their order: zeros where `gradients` has none."""
     return {
-        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        for name, parameter in model.named_parameters()
+        name: gradients[name] if name in gradients else torch.zeros_like(weight) for name, weight in weights.items()
     }
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from augrad.errors import UserError
-from augrad.learning.classifier import Weights, flatten, unflatten
+from augrad.learning.classifier import Weights, flatten, trainable, unflatten
 
 OptimizerState = dict[str, dict[str, Tensor]]
 """What an optimiser remembers of each parameter, by the parameter's name."""
@@ -98,10 +98,16 @@ class PureOptimizer:
 
 
 def pure_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float | None = None) -> PureOptimizer:
-    """The optimiser's present settings and state, by the names of the model's parameters."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
+    """The optimiser's present settings and state, by the names of the model's trainable parameters.
+
+    A frozen parameter has no gradient, and an optimiser leaves it as it is: it is in none of the groups.
+    """
+    names = {parameter: name for name, parameter in trainable(model).items()}
     groups = tuple(
-        ({key: value for key, value in group.items() if key != "params"}, tuple(names[p] for p in group["params"]))
+        (
+            {key: value for key, value in group.items() if key != "params"},
+            tuple(names[parameter] for parameter in group["params"] if parameter in names),
+        )
         for group in optimizer.param_groups
     )
     state: OptimizerState = {}

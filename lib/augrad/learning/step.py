@@ -14,7 +14,7 @@ from augrad.data.pixels import to_float
 from augrad.data.standard import StandardAugmentation
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
-from augrad.learning.classifier import accuracy_of, losses_of
+from augrad.learning.classifier import Weights, accuracy_of, losses_of, trainable
 from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.models.init import seeded
 from augrad.models.normalized import Normalized, channel_statistics
@@ -66,29 +66,62 @@ class StepResult(NamedTuple):
     losses: Float[Tensor, " B"]
 
 
-def backward_on(
+class TrainingPass(NamedTuple):
+    """Mean loss and accuracy of a batch, each image's loss, and the gradients of the mean loss by parameter name.
+
+    A parameter that the loss does not depend on has no gradient here. All stay on the device. Where the pass runs as a
+    CUDA graph, the next pass of the same model overwrites `losses` and `gradients`.
+    """
+
+    loss: Float[Tensor, ""]
+    accuracy: Float[Tensor, ""]
+    losses: Float[Tensor, " B"]
+    gradients: Weights
+
+
+def training_pass(
     model: nn.Module,
     images: Float[Tensor, "B C H W"],
     labels: Int[Tensor, " B"],
     autocast: bool,
     graphs: Graphs = NO_GRAPHS,
-) -> StepResult:
-    """Leave the gradients of the mean loss in the parameters."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+) -> TrainingPass:
+    """One forward and one backward pass in the model's present mode.
 
-    def training_pass(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    The gradients are returned; the parameters' own `.grad` stays as it is. BatchNorm's running statistics move.
+    """
+    parameters = trainable(model)
+
+    def forward_and_backward(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         with torch.enable_grad(), bfloat16_autocast(autocast, images.device):
             logits = model(images)
         losses = losses_of(logits, labels)
         loss = losses.mean()
-        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         accuracy = accuracy_of(logits.detach(), labels)
         return loss.detach(), accuracy, losses.detach(), *found
 
-    loss, accuracy, losses, *gradients = graphs("training pass", training_pass, images, labels)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    return StepResult(loss.clone(), accuracy.clone(), losses)
+    loss, accuracy, losses, *found = graphs("training pass", forward_and_backward, images, labels)
+    gradients = {name: gradient for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
+    return TrainingPass(loss.clone(), accuracy.clone(), losses, gradients)
+
+
+def set_gradients(model: nn.Module, gradients: Weights) -> None:
+    """Make each gradient the `.grad` of the parameter of that name, without a copy; the other parameters get None."""
+    for name, parameter in model.named_parameters():
+        parameter.grad = gradients.get(name)
+
+
+def backward_on(
+    model: nn.Module,
+    images: Float[Tensor, "B C H W"],
+    labels: Int[Tensor, " B"],
+    autocast: bool,
+) -> StepResult:
+    """A `training_pass` that leaves its gradients in the parameters, where `optimizer.step()` finds them."""
+    found = training_pass(model, images, labels, autocast)
+    set_gradients(model, found.gradients)
+    return StepResult(found.loss, found.accuracy, found.losses)
 
 
 @torch.no_grad()

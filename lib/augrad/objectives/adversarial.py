@@ -17,7 +17,7 @@ from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
 from augrad.learning.classifier import logits_with, losses_of, weights_of
-from augrad.learning.step import ModelBuilder, backward_on, bfloat16_autocast, build_classifier
+from augrad.learning.step import ModelBuilder, bfloat16_autocast, build_classifier, training_pass
 from augrad.objectives.objective import Aim, Step, drawn_batch
 from augrad.policy import Policy
 from augrad.types import PolicySample, RelaxedSample
@@ -67,10 +67,11 @@ class Adversarial:
         if step.companion is not None:
             follow(step.companion, step.model, self.teacher_decay)
         batch, augmented, _ = drawn_batch(step)
-        trained = backward_on(step.model, augmented, batch.labels, step.autocast, step.graphs)
+        trained = training_pass(step.model, augmented, batch.labels, step.autocast, step.graphs)
         after = step.standard.draw(batch.images, step.generator)
         scalar = self.scalar(step.model, step.companion, batch.images, batch.labels, step.policy, step.autocast, after)
-        return Aim(scalar, len(batch.labels), {"train_loss": trained.loss, "train_accuracy": trained.accuracy})
+        metrics = {"train_loss": trained.loss, "train_accuracy": trained.accuracy}
+        return Aim(scalar, len(batch.labels), trained.gradients, metrics)
 
     def scalar(
         self,

@@ -17,11 +17,11 @@ from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
-from augrad.hypergradients.hypergradient import Pull, Term, TwoLevels, pull_of
-from augrad.learning.classifier import Weights, accuracy_of, gradients_of_weights, logits_with, losses_of, weights_of
+from augrad.hypergradients.hypergradient import Term, TwoLevels, ValidationPass, forward_and_backward
+from augrad.learning.classifier import Weights, accuracy_of, logits_with, losses_of, weights_of, with_zeros
 from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.learning.pure_optimizer import pure_optimizer
-from augrad.learning.step import ModelBuilder, backward_on, bfloat16_autocast, build_classifier
+from augrad.learning.step import ModelBuilder, bfloat16_autocast, build_classifier, training_pass
 from augrad.models.dropout import SeededDropout
 from augrad.objectives.objective import Aim, Step, drawn_batch
 from augrad.policy import Policy
@@ -160,7 +160,7 @@ class Bilevel:
     def __call__(self, step: Step) -> Aim:
         model = step.model
         batch, augmented, sample = drawn_batch(step)
-        trained = backward_on(model, augmented, batch.labels, step.autocast, step.graphs)
+        trained = training_pass(model, augmented, batch.labels, step.autocast, step.graphs)
         held_out = step.validation
 
         def validate(
@@ -172,23 +172,24 @@ class Bilevel:
 
         def validation_pass(values: Sequence[Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
             weights = dict(zip(names, values, strict=True))
-            pull = pull_of(lambda weights: validate(weights, images, labels), weights)
-            return pull.loss, pull.logits, *pull.gradients.values()
+            found = forward_and_backward(lambda weights: validate(weights, images, labels), weights)
+            return found.loss, found.logits, *found.gradients.values()
 
-        def pull(weights: Weights) -> Pull:
+        def differentiate(weights: Weights) -> ValidationPass:
             given = (list(weights.values()), held_out.images, held_out.labels)
             loss, logits, *gradients = step.graphs("validation pass", validation_pass, *given)
-            return Pull(dict(zip(names, gradients, strict=True)), loss.clone(), logits)
+            return ValidationPass(dict(zip(names, gradients, strict=True)), loss.clone(), logits)
 
-        names = list(weights_of(model))
+        before = weights_of(model)
+        names = list(before)
         levels = TwoLevels(
-            weights_of(model),
-            gradients_of_weights(model),
+            before,
+            with_zeros(trained.gradients, before),
             batch,
             pure_optimizer(model, step.optimizer, step.clip_norm),
             validate,
             lambda ahead: drawn_batch(step, ahead)[0],
-            pull,
+            differentiate,
         )
         link = step.hypergradient(levels, step.memory)
         metrics = {
@@ -198,14 +199,13 @@ class Bilevel:
             "val_accuracy": accuracy_of(link.validation_logits, step.validation.labels),
             **link.metrics,
         }
-        draws = self.draws * draws_of(link.terms)
         after = tuple(step.standard.draw(self._repeated(term.batch.images), step.generator) for term in link.terms)
         scalar = self.scalar(model, link.terms, step.policy, after, step.graphs)
         if self.derivative == "shared_difference":
             (term,) = self._require_shared(link.terms, levels, step.autocast)
             there = partial(ahead_scores, model, term.weights, term.u, augmented, batch.labels, trained.losses)
             scalar = SharedDraw(sample, there, scalar)
-        return Aim(scalar, draws, metrics, link.memory)
+        return Aim(scalar, self.draws * image_count(link.terms), trained.gradients, metrics, link.memory)
 
     def _require_shared(self, terms: tuple[Term, ...], levels: TwoLevels, autocast: bool) -> tuple[Term, ...]:
         if autocast:
@@ -235,12 +235,12 @@ class Bilevel:
         """sample -> s_i [B], for the images of all `terms` of the hypergradient method, one batch after another.
 
         Of each term first every image's first draw, then every image's second, and so on. B = draws *
-        `draws_of(terms)`. Scaled so that the mean over all images is the sum of the terms' means.
+        `image_count(terms)`. Scaled so that the mean over all images is the sum of the terms' means.
         after: what each term's images undergo after the policy, alike in every call (None: nothing).
         graphs: what passes without a gradient to the images may run as.
         """
         scores = directional_scores if self.derivative == "jvp" else difference_scores
-        total = self.draws * draws_of(terms)
+        total = self.draws * image_count(terms)
         after = tuple(StandardDraw() for _ in terms) if after is None else after
 
         def scores_of(term: Term, then: StandardDraw, sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
@@ -281,6 +281,6 @@ def _drops(module: nn.Module) -> bool:
     return (isinstance(module, SeededDropout) and module.rate > 0) or (isinstance(module, _DropoutNd) and module.p > 0)
 
 
-def draws_of(terms: tuple[Term, ...]) -> int:
+def image_count(terms: tuple[Term, ...]) -> int:
     """One for each image of each term."""
     return sum(len(term.batch.labels) for term in terms)

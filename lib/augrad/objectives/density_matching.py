@@ -13,7 +13,7 @@ from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
-from augrad.learning.classifier import accuracy_of, losses_of, weights_of
+from augrad.learning.classifier import accuracy_of, losses_of, trainable, weights_of
 from augrad.learning.step import ModelBuilder, bfloat16_autocast, build_classifier
 from augrad.objectives.critic import Critic, critic_loss
 from augrad.objectives.objective import Aim, Step
@@ -78,8 +78,9 @@ class DensityMatching:
         mix = torch.rand(half, generator=step.generator).to(images.device, non_blocking=True)
         with bfloat16_autocast(step.autocast, images.device):
             loss = critic_loss(critic, real, augmented, labels[:half], mix, self.penalty_weight, self.class_weight)
-        critic.zero_grad(set_to_none=True)
-        loss.total.backward()
+        parameters = trainable(critic)
+        found = torch.autograd.grad(loss.total, list(parameters.values()), allow_unused=True)
+        gradients = {name: gradient for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
         metrics = {
             "train_loss": loss.cross_entropy.detach(),
             "train_accuracy": accuracy_of(loss.logits.detach(), labels[:half]),
@@ -88,7 +89,8 @@ class DensityMatching:
             "gradient_penalty": loss.penalty.detach(),
         }
         after = step.standard.draw(other, step.generator)
-        return Aim(self.scalar(critic, real, other, labels[half:], step.policy, step.autocast, after), half, metrics)
+        scalar = self.scalar(critic, real, other, labels[half:], step.policy, step.autocast, after)
+        return Aim(scalar, half, gradients, metrics)
 
     def scalar(
         self,

@@ -49,26 +49,32 @@ class Step:
 
 @dataclass(frozen=True)
 class Aim:
-    """What the policy is to minimise at this step: the expectation of `scalar` over its draws.
+    """What a step of the search is taken with: the policy's by `scalar`, the model's by `gradients`.
 
-    draws: how many the scalar takes. metrics: for the log, by name; train_loss and train_accuracy are among them.
-    memory: what the hypergradient method wants to be given at the next step.
+    scalar: the policy minimises its expectation over the policy's own draws. batch_size: how many images the scalar
+    is for, which is how many draws it takes. gradients: of what the model minimises, by parameter name; a parameter
+    that is not there keeps its value. The next step may overwrite them. metrics: for the log, by name; train_loss and
+    train_accuracy are among them. memory: what the hypergradient method wants to be given at the next step.
     """
 
     scalar: Scalar
-    draws: int
+    batch_size: int
+    gradients: Weights
     metrics: dict[str, Tensor]
     memory: Weights = field(default_factory=dict)
 
 
 @runtime_checkable
 class Objective(Protocol):
-    """Called once a step, it leaves in the parameters of the model the gradients of what the model learns from, and
-    returns what the policy minimises. The search takes both steps afterwards.
+    """What the policy and the model minimise. It is called once a step, before either of them has moved.
 
-    two_levels: whether it follows a loss through the model's training, and so needs a hypergradient method.
-    judges_policy: whether the model learns from augmented images, so that its loss on other images says what the policy
-    is worth; where it does not, the latest policy is the one to keep.
+    A call returns what the policy minimises and the gradients of what the model minimises (see `Aim`); the search takes
+    both steps with them. A call changes no parameter of the model and no `.grad`; it may move the model's buffers, as
+    a pass in training mode does, and the companion.
+
+    two_levels: whether the objective follows a loss through the model's training, and so needs a hypergradient method.
+    judges_policy: whether the model learns from augmented images. If so, its loss on other images says what the policy
+    is worth, and the policy with the lowest one is kept; otherwise the latest policy is kept.
     """
 
     two_levels: ClassVar[bool]

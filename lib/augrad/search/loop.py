@@ -39,14 +39,14 @@ def run_search(state: SearchState, parts: SearchParts, observer: Observer, until
     and quantity that are NaN or infinite, with the state's policy put back to the last one known to be finite.
     """
     settings = parts.settings
-    batches = EpochBatches(len(parts.data.train), settings.batch_size, parts.seed, parts.device)
-    rotation = EpochBatches(len(parts.data.validation), settings.validation_batch_size, parts.seed + 1, parts.device)
+    training = EpochBatches(len(parts.data.train), settings.batch_size, parts.seed, parts.device)
+    validation = EpochBatches(len(parts.data.validation), settings.validation_batch_size, parts.seed + 1, parts.device)
     last = settings.steps if until is None else min(until, settings.steps)
     pending: list[dict[str, Tensor]] = []
     good = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
     clock = time.perf_counter()
     while state.step < last:
-        pending.append(search_step(state, parts, batches, rotation))
+        pending.append(search_step(state, parts, training, validation))
         state.step += 1
         stopping = observer.interrupted()
         ending = state.step == last or stopping

@@ -14,7 +14,7 @@ from augrad.errors import UserError
 from augrad.estimators.control import Control, initial_control
 from augrad.estimators.estimate import Estimator
 from augrad.hypergradients.hypergradient import Hypergradient
-from augrad.learning.classifier import Weights
+from augrad.learning.classifier import Weights, trainable, weights_of
 from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs, can_be_captured
 from augrad.learning.step import OptimizerBuilder, build_optimizer
 from augrad.objectives.objective import Objective, require_fitting
@@ -109,7 +109,7 @@ class SearchState:
         if saved.get("best_params"):
             expected["best_params"] = dict(self.policy.named_parameters())
         if saved.get("hypergradient_memory"):
-            expected["hypergradient_memory"] = dict(self.model.named_parameters())
+            expected["hypergradient_memory"] = weights_of(self.model)
         elif "hypergradient_memory" not in saved:  # older checkpoints have none
             del expected["hypergradient_memory"]
         optimizers = [("optimizer", self.optimizer), ("policy_optimizer", self.policy_optimizer)]
@@ -151,7 +151,7 @@ def new_state(
     return SearchState(
         model=model,
         policy=policy,
-        optimizer=build_optimizer(optimizer, model.parameters(), "search.optimizer"),
+        optimizer=build_optimizer(optimizer, trainable(model).values(), "search.optimizer"),
         policy_optimizer=_policy_optimizer(policy, policy_optimizer, settings.policy_rates),
         generator=local_generator(parts.seed, "search draws"),
         signal=no_signal(parts.device),

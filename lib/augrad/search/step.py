@@ -5,8 +5,7 @@ from torch import Tensor, nn
 
 from augrad.data.batches import EpochBatches
 from augrad.estimators.control import estimate_with
-from augrad.learning.classifier import gradients_of_weights
-from augrad.learning.step import set_rates
+from augrad.learning.step import set_gradients, set_rates
 from augrad.objectives.objective import Step
 from augrad.policy.learnable import learnable
 from augrad.policy.summary import policy_summary
@@ -18,9 +17,12 @@ from augrad.types import PolicyParams
 
 
 def search_step(
-    state: SearchState, parts: SearchParts, batches: EpochBatches, rotation: EpochBatches
+    state: SearchState, parts: SearchParts, training: EpochBatches, validation: EpochBatches
 ) -> dict[str, Tensor]:
-    """One step of the policy and one of the model; returns the step's metrics, still on the device."""
+    """One step of the policy and one of the model; returns the step's metrics, still on the device.
+
+    training, validation: which images of their splits the step uses.
+    """
     settings, model, policy = parts.settings, state.model, state.policy
     model.train()
     factor = rate_at(state.step, settings.steps, settings.schedule, settings.final_rate)
@@ -36,8 +38,8 @@ def search_step(
             policy=policy,
             optimizer=state.optimizer,
             generator=state.generator,
-            batch=lambda ahead: parts.data.train[batches.indices(state.step + ahead)],
-            validation=parts.data.validation[rotation.indices(state.step)],
+            batch=lambda ahead: parts.data.train[training.indices(state.step + ahead)],
+            validation=parts.data.validation[validation.indices(state.step)],
             hypergradient=parts.hypergradient,
             memory=state.hypergradient_memory,
             clip_norm=settings.clip_norm,
@@ -51,7 +53,7 @@ def search_step(
     normalized = NormalizedScalar(aim.scalar)
     progress = state.step / settings.steps
     shown = normalized if settings.normalize else aim.scalar
-    estimate = estimate_with(state.control, parts.estimator, shown, policy, aim.draws, state.generator, progress)
+    estimate = estimate_with(state.control, parts.estimator, shown, policy, aim.batch_size, state.generator, progress)
     if state.control is not None:
         state.control.step(estimate.control_loss)
     if state.step >= warmup_of(settings):
@@ -68,10 +70,12 @@ def search_step(
         moves = learnable(policy)
         damped_step(state.policy_optimizer, share, {getattr(policy, name): mask for name, mask in moves.items()})
 
-    gradient_norm = _norm(list(gradients_of_weights(model).values()))
+    set_gradients(model, aim.gradients)
+    gradient_norm = _norm(list(aim.gradients.values()))
     if settings.clip_norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
     state.optimizer.step()
+    set_gradients(model, {})  # the memory is free for the next step's
     return {
         **aim.metrics,
         "gradient_norm": gradient_norm,
