@@ -28,13 +28,12 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from augrad.cli.configs import config_directory
-from augrad.cli.parts import regularizers_of, settings_of, standard_of, starting_policy
+from augrad.cli.parts import search_arguments
 from augrad.data.batches import EpochBatches
 from augrad.data.pixels import to_float
 from augrad.data.types import Split, Splits
-from augrad.learning.step import backward_on, fitted
-from augrad.search import Row, SearchParts, SearchState, new_state, run_search, search_step
-from augrad.settings import SearchSettings
+from augrad.learning.step import backward_on
+from augrad.search import Row, SearchParts, SearchState, begin_search, run_search, search_step
 
 RECIPES: dict[str, list[str]] = {
     "dada": ["experiment=dada"],
@@ -66,27 +65,7 @@ def begun(overrides: list[str], device: torch.device, data: Splits | None = None
     """The search that the command with these overrides would begin, on `data` or those it names."""
     with initialize_config_dir(config_directory(), version_base="1.3"):
         config = compose("search", overrides)
-    seed = config.seed
-    data = (instantiate(config.data) if data is None else data).to(device)
-    parts = SearchParts(
-        data=data,
-        objective=instantiate(config.objective),
-        estimator=instantiate(config.estimator),
-        hypergradient=instantiate(config.hypergradient),
-        settings=SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer", "regularizers")),
-        seed=seed,
-        device=device,
-        regularizers=regularizers_of(config),
-        standard=fitted(standard_of(config), data.train),
-    )
-    state = new_state(
-        parts.objective.model(instantiate(config.model), data, seed, device),
-        starting_policy(config, seed).to(device),
-        instantiate(config.search.optimizer),
-        instantiate(config.search.policy_optimizer),
-        parts,
-    )
-    return state, parts
+    return begin_search(instantiate(config.data) if data is None else data, device=device, **search_arguments(config))
 
 
 def random_images(count: int) -> Splits:

@@ -1,5 +1,7 @@
 """The errors that a user's input can cause. Everything else is a defect and keeps its traceback."""
 
+from typing import Any
+
 
 class UserError(ValueError):
     """What came is not what was expected; the message says both, and what to do. The command line exits with 2.
@@ -23,7 +25,12 @@ class PolicyFileError(UserError):
 
 
 class NonFiniteError(RuntimeError):
-    """A loss or gradient became NaN or infinite during a run; the message names the step and the quantity."""
+    """A loss or gradient became NaN or infinite during a run; the message names the step and the quantity.
+
+    result: where `augrad.learn` raised it, the `augrad.SearchResult` of what was learned before; otherwise None.
+    """
+
+    result: Any = None
 
 
 class ImageRangeWarning(UserWarning):

@@ -1,4 +1,4 @@
-"""Paths as users write them."""
+"""Paths as users write them, and where the configuration files are."""
 
 import os
 from pathlib import Path
@@ -22,3 +22,17 @@ def expanded(path: Any) -> Path:
     if not given:
         raise UserError("expected a path, got an empty name; the current folder is .")
     return Path(os.path.expanduser(given))
+
+
+def config_directory() -> str:
+    """The absolute path of the folder that holds search.yaml, train.yaml, compare.yaml and the groups.
+
+    It is `configs` in the installed package; in a clone, at the top of the repository. Raises FileNotFoundError where
+    there is none, that is, where augrad was copied without its configuration.
+    """
+    package = Path(__file__).resolve().parent
+    places = package / "configs", package.parents[1] / "configs"
+    for place in places:
+        if (place / "search.yaml").is_file():
+            return str(place)
+    raise FileNotFoundError(f"augrad is not whole: its configuration is neither in {places[0]} nor in {places[1]}")

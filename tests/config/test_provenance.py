@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from augrad.cli.parts import own_revision
+from augrad.search.provenance import own_revision
 
 
 def repository(place: Path, project: str) -> str:

@@ -8,22 +8,20 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
 import augrad as library
 from augrad import Policy
 from augrad.cli.configs import config_directory
-from augrad.cli.parts import regularizers_of, settings_of, starting_policy
+from augrad.cli.parts import search_arguments
 from augrad.data.digits import load_digits
 from augrad.data.types import Splits
 from augrad.errors import NonFiniteError
 from augrad.policy.learnable import learnable
 from augrad.policy_file.convert import document_of
 from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
-from augrad.search import Row, SearchParts, SearchState, new_state, run_search
-from augrad.settings import SearchSettings
+from augrad.search import Row, SearchParts, SearchState, begin_search, run_search
 from odd_policies import ODD, brightness, document, invert, policy_of, rotate
 
 DECAY = "+search.policy_optimizer.weight_decay=0.1"
@@ -87,20 +85,9 @@ def composed(*overrides: str) -> DictConfig:
 
 def started(policy: Policy | None, *overrides: str) -> tuple[SearchState, SearchParts]:
     """A search from `policy`, or from the one that the overrides make."""
-    config = composed(*overrides)
-    parts = SearchParts(
-        data=digits(),
-        objective=instantiate(config.objective),
-        estimator=instantiate(config.estimator),
-        hypergradient=instantiate(config.hypergradient),
-        settings=SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer", "regularizers")),
-        seed=0,
-        device=torch.device("cpu"),
-        regularizers=regularizers_of(config),
-    )
-    model = parts.objective.model(instantiate(config.model), parts.data, 0, parts.device)
-    optimizers = instantiate(config.search.optimizer), instantiate(config.search.policy_optimizer)
-    return new_state(model, policy or starting_policy(config, 0), *optimizers, parts), parts
+    arguments = search_arguments(composed(*overrides))
+    start = {} if policy is None else {"policy": policy}
+    return begin_search(digits(), device=torch.device("cpu"), **{**arguments, **start})
 
 
 def values(policy: Policy) -> dict[str, Tensor]:

@@ -14,13 +14,12 @@ from torch import Tensor
 
 from augrad import UserError
 from augrad.cli.configs import config_directory
-from augrad.cli.parts import regularizers_of, settings_of, starting_policy
+from augrad.cli.parts import search_arguments
 from augrad.data.digits import load_digits
 from augrad.data.types import Splits
 from augrad.hypergradients.none import NoHypergradient
 from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
-from augrad.search import Row, SearchParts, SearchState, new_state, run_search
-from augrad.settings import SearchSettings
+from augrad.search import Row, SearchParts, SearchState, begin_search, run_search
 
 pytestmark = pytest.mark.slow
 
@@ -82,20 +81,11 @@ def composed(*overrides: str) -> DictConfig:
 def begun(objective: str, hypergradient: str, estimator: str, *more: str) -> tuple[SearchState, SearchParts]:
     """A search before its first step. Each argument is an override."""
     config = composed(objective, *more)
-    parts = SearchParts(
-        data=digits(),
-        objective=instantiate(config.objective),
-        estimator=instantiate(composed(estimator).estimator),
-        hypergradient=instantiate(composed(hypergradient).hypergradient),
-        settings=SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer", "regularizers")),
-        seed=0,
-        device=torch.device("cpu"),
-        regularizers=regularizers_of(config),
-    )
-    policy = starting_policy(config, 0)
-    model = parts.objective.model(instantiate(config.model), parts.data, 0, parts.device)
-    optimizers = instantiate(config.search.optimizer), instantiate(config.search.policy_optimizer)
-    return new_state(model, policy, *optimizers, parts), parts
+    others = {
+        "estimator": instantiate(composed(estimator).estimator),
+        "hypergradient": instantiate(composed(hypergradient).hypergradient),
+    }
+    return begin_search(digits(), device=torch.device("cpu"), **{**search_arguments(config), **others})
 
 
 def searched(

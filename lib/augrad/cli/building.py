@@ -1,5 +1,7 @@
 """From a part of the configuration to what it names, its values held against what that takes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from hydra.errors import HydraException
@@ -8,6 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from augrad.checks import annotations_of, check_value
 from augrad.errors import UserError
+
+_OF_THE_GROUP = ("optimizer", "policy_optimizer", "policy_rates")
+"""Arguments whose values are checked where they are used; the others are checked where they are read."""
 
 
 def built(node: Any, place: str) -> Any:
@@ -20,6 +25,18 @@ def built(node: Any, place: str) -> Any:
         raise UserError(f"{place}: expected a part with a _target_, as the options of this group have, got {node!r}")
     _check(OmegaConf.to_container(node, resolve=True, throw_on_missing=False), place)
     return instantiate(node)
+
+
+@contextmanager
+def keys_added(group: str) -> Iterator[None]:
+    """Adds the group to a UserError that begins with the name of one of its settings."""
+    try:
+        yield
+    except UserError as error:
+        name = str(error).partition(":")[0]
+        if name in _OF_THE_GROUP:
+            raise UserError(f"{group}.{error}") from error.__cause__
+        raise
 
 
 def require_group(node: Any, place: str) -> DictConfig:

@@ -9,9 +9,10 @@ from augrad.cli.comparison import recorder
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import require_shown, run_entry_point
 from augrad.cli.outcome import Attempts
-from augrad.cli.parts import checked_seed, data_and_device, plain, policy_arm, recipe_of, standard_of, tracker_of
+from augrad.cli.parts import data_and_device, plain, policy_arm, recipe_of, standard_of, tracker_of
 from augrad.cli.quoting import shell_quoted
 from augrad.cli.run_directory import new_run, output_directory
+from augrad.data.seeding import checked_seed
 from augrad.errors import UserError
 from augrad.show.figures import comparison_figure
 from augrad.show.statistics import ComparisonRow
@@ -24,7 +25,7 @@ from augrad.train import always, check_recipe, compare_policies
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="compare")
 def _compare(config: DictConfig) -> None:
     """Train every policy on every seed, write comparison.json and its figure."""
-    first, directory = checked_seed(config), output_directory()
+    first, directory = checked_seed(config.seed), output_directory()
     names = list(config.policies) if isinstance(config.policies, ListConfig) else []
     if names and config.policy.get("file") is not None:
         names.append(config.policy.file)

@@ -1,23 +1,17 @@
 """From a composed configuration to the parts of a run. Configuration reaches code as named arguments only."""
 
 import io
-import math
-import os
-import subprocess
-import tomllib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-import augrad
-from augrad import __version__
 from augrad.atomic import write_bytes
 from augrad.checks import check_value
 from augrad.cli.building import built, require_boolean, require_group
+from augrad.data.seeding import checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
 from augrad.devices import find_device
@@ -29,8 +23,8 @@ from augrad.policy.initial import initial_policy, random_policy
 from augrad.policy_file.convert import load_policy
 from augrad.regularizers.regularizer import Regularizer
 from augrad.runs.trackers import Guest, Tracker
-from augrad.settings import TrainSettings
-from augrad.terminal.output import writable
+from augrad.search.provenance import search_provenance
+from augrad.settings import SearchSettings, TrainSettings
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -38,17 +32,28 @@ def plain(config: Any) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
-def checked_seed(config: DictConfig) -> int:
-    """The run's seed. Raises UserError unless it is a whole number of at least 0."""
-    seed = config.seed
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise UserError(f"seed: expected a whole number from 0 to 2**32 - 1, got {seed!r}")
-    return seed
-
-
 def settings_of(group: DictConfig, *parts: str) -> dict[str, Any]:
     """The plain values of a group, without its sub-configurations `parts`."""
     return {key: value for key, value in plain(group).items() if key not in parts}
+
+
+def search_arguments(config: DictConfig) -> dict[str, Any]:
+    """The arguments of `augrad.search.begin_search` that the configuration decides: all but the data and the device."""
+    seed = checked_seed(config.seed)
+    search = require_group(config.search, "search")
+    return {
+        "model": built(config.model, "model"),
+        "policy": starting_policy(config, seed),
+        "objective": built(config.objective, "objective"),
+        "estimator": built(config.estimator, "estimator"),
+        "hypergradient": built(config.hypergradient, "hypergradient"),
+        "regularizers": regularizers_of(config),
+        "optimizer": built(search.optimizer, "search.optimizer"),
+        "policy_optimizer": built(search.policy_optimizer, "search.policy_optimizer"),
+        "standard": standard_of(config),
+        "settings": SearchSettings(**settings_of(search, "optimizer", "policy_optimizer", "regularizers")),
+        "seed": seed,
+    }
 
 
 def recipe_of(config: DictConfig) -> tuple[ModelBuilder, OptimizerBuilder, TrainSettings]:
@@ -143,49 +148,4 @@ def save_model(model: torch.nn.Module, path: Path) -> None:
 
 def provenance(config: DictConfig, data: Splits, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """What a policy file says of its origin."""
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "augrad": __version__,
-        "torch": torch.__version__,
-        "git": _git_revision(),
-        "seed": config.seed,
-        "config": _unicode(plain(config)),
-        "data": {"name": _unicode(data.name), "sha256": data.sha256},
-        "metrics": dict(metrics),
-    }
-
-
-def _unicode(value: Any) -> Any:
-    """The same with bytes of file names that are no UTF-8 escaped, and infinity and NaN as words: a policy file is
-    Unicode text, and JSON."""
-    match value:
-        case float() if not math.isfinite(value):
-            return str(value)
-        case str():
-            return writable(value)
-        case list():
-            return [_unicode(item) for item in value]
-        case dict():
-            return {_unicode(key): _unicode(item) for key, item in value.items()}
-    return value
-
-
-def _git_revision() -> str | None:
-    """The revision of augrad's own checkout, if the code runs from it; None for a copy, whatever is around it."""
-    return own_revision(Path(augrad.__file__).resolve().parent)
-
-
-def own_revision(package: Path) -> str | None:
-    """The revision of the repository of which `package` is lib/augrad, and that says it is augrad's; None otherwise."""
-    checkout = package.parents[1]
-    # GIT_DIR and the like, which hooks set, speak of another repository.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    command = ["git", "-C", str(checkout), "rev-parse", "--show-toplevel", "HEAD"]
-    try:
-        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10, env=environment)
-        top, revision = told.stdout.splitlines()
-        project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
-        return None
-    is_own = package == checkout / "lib" / "augrad" and project == "augrad" and os.path.realpath(top) == str(checkout)
-    return revision if is_own else None
+    return search_provenance(config.seed, plain(config), data, metrics)

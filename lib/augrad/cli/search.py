@@ -2,7 +2,6 @@
 
 import os
 from contextlib import chdir
-from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,23 +9,20 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from augrad.cli.building import built, require_group
+from augrad.cli.building import keys_added
 from augrad.cli.comparison import recorder
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import require_shown, run_entry_point
 from augrad.cli.outcome import Attempts, write_figures, write_search_report
 from augrad.cli.parts import (
-    checked_seed,
     data_and_device,
     exported,
     plain,
     provenance,
     recipe_of,
-    regularizers_of,
     save_model,
-    settings_of,
+    search_arguments,
     standard_of,
-    starting_policy,
     tracker_of,
 )
 from augrad.cli.quoting import shell_quoted
@@ -34,15 +30,13 @@ from augrad.cli.run_directory import output_directory, started_in
 from augrad.cli.search_run import Interrupted, SearchRun
 from augrad.data.types import Splits
 from augrad.errors import UserError
-from augrad.learning.step import fitted
 from augrad.paths import expanded
 from augrad.policy import Policy
 from augrad.policy.initial import random_policy
 from augrad.policy.learnable import anything_learnable
 from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
-from augrad.search import SearchParts, new_state, run_search
-from augrad.settings import SearchSettings
+from augrad.search import begin_search, run_search
 from augrad.show.statistics import ComparisonRow
 from augrad.show.table import comparison_table, policy_table
 from augrad.terminal.console import say
@@ -71,41 +65,18 @@ def resumed_from(config: DictConfig, directory: Path) -> Path:
 
 
 def _search_in(config: DictConfig, directory: Path) -> float:
-    seed = checked_seed(config)
     compared_seeds(config)
-    recipe = recipe_of(config)
-    settings = SearchSettings(
-        **settings_of(require_group(config.search, "search"), "optimizer", "policy_optimizer", "regularizers")
-    )
-    regularizers, standard = regularizers_of(config), standard_of(config)
+    recipe, arguments = recipe_of(config), search_arguments(config)
     data, device = data_and_device(config)
-    check_recipe(data, *recipe, device, standard)  # what comes after the search is checked before it
-    parts = SearchParts(
-        data=data,
-        objective=built(config.objective, "objective"),
-        estimator=built(config.estimator, "estimator"),
-        hypergradient=built(config.hypergradient, "hypergradient"),
-        settings=settings,
-        seed=seed,
-        device=device,
-        regularizers=regularizers,
-        standard=fitted(standard, data.train),
-    )
-    model = built(config.model, "model")
-    start = starting_policy(config, seed)
+    check_recipe(data, *recipe, device, arguments["standard"])  # what comes after the search is checked before it
+    start = arguments["policy"]
     format_policy(document_of(exported(start, config), provenance(config, data, {})))  # so is what comes of it
     if not anything_learnable(start):
         words = "search: nothing of this policy can be learned: its weights, probabilities and magnitudes are fixed, "
         words += "or not among policy.learn; the classifier is trained with the policy as it is"
         say(words, stderr=True)
-    state = new_state(
-        parts.objective.model(model, data, seed, device),
-        start.to(device),
-        built(config.search.optimizer, "search.optimizer"),
-        built(config.search.policy_optimizer, "search.policy_optimizer"),
-        parts,
-    )
-    random_over = deepcopy(start).cpu()
+    with keys_added("search"):
+        state, parts = begin_search(data, device=device, **arguments)
     with SearchRun(directory, config, state, parts, tracker_of(config)) as run:
         run_search(state, parts, run)
         run.end()
@@ -113,9 +84,9 @@ def _search_in(config: DictConfig, directory: Path) -> float:
             raise Interrupted(directory, state.step)
         policy = exported(state.best_policy(), config)
         run.write_policy()
-        if settings.keep_model:
+        if parts.settings.keep_model:
             save_model(state.model, directory / "model.pt")
-        comparison = _compare(config, directory, data, random_over, policy) if config.compare is not None else None
+        comparison = _compare(config, directory, data, start, policy) if config.compare is not None else None
         _show(config, directory, run, data, policy, comparison)
     return state.best_loss
 

@@ -7,7 +7,6 @@ from omegaconf import DictConfig
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import run_entry_point
 from augrad.cli.parts import (
-    checked_seed,
     data_and_device,
     plain,
     policy_arm,
@@ -18,6 +17,7 @@ from augrad.cli.parts import (
 )
 from augrad.cli.quoting import shell_quoted
 from augrad.cli.run_directory import new_run, output_directory
+from augrad.data.seeding import checked_seed
 from augrad.errors import UserError
 from augrad.learning.step import evaluate
 from augrad.runs.metrics import MetricsLog
@@ -29,7 +29,7 @@ from augrad.train import Row, check_recipe, train_classifier
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="train")
 def _train(config: DictConfig) -> float:
     """Train, write metrics.jsonl and model.pt; returns the validation error after the last epoch, for sweeps."""
-    seed, directory = checked_seed(config), output_directory()
+    seed, directory = checked_seed(config.seed), output_directory()
     asked = [given for given in HydraConfig.get().overrides.task if given.startswith("policy=")]
     if asked and "_target_" in config.policy:  # a recipe brings one too: that is the search's
         raise UserError(f"policy: expected policy.file=FILE, a policy to train with, got {asked[-1]}")

@@ -1,12 +1,22 @@
-"""A user's own images, from one .npz file."""
+"""A user's own images: from arrays and tensors, from data sets of PyTorch, from one .npz file."""
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
 
 from augrad.checks import PathName, checked
 from augrad.data.divide import divided, require_fractions
+from augrad.data.labelled import Given, labelled_sets
 from augrad.data.npz import read_archive
 from augrad.data.planted import Planted, plant
-from augrad.data.types import Splits
+from augrad.data.types import Split, Splits
+from augrad.errors import UserError
 from augrad.terminal.output import writable
 
 
@@ -31,11 +41,112 @@ def load_arrays(
     require_fractions(fractions)
     archive = read_archive(path)
     given = {"train": archive.train, "val": archive.val, "test": archive.test}
-    labels = {name: None if part is None else part.labels for name, part in given.items()}
-    parts = {}
-    for name, (source, indices) in divided(labels, fractions, seed, str(path)).items():
-        part = given[source]
-        assert part is not None
-        parts[name] = part if len(indices) == len(part) else part[indices]
+    parts = _parts(given, fractions, seed, str(path))
     splits = Splits(writable(Path(path).stem), archive.class_count, **parts, sha256=archive.sha256)
     return splits if planted is None else plant(splits, planted, seed)
+
+
+def splits_from_arrays(
+    images: Any,
+    labels: Any,
+    validation: tuple[Any, Any] | None,
+    test: tuple[Any, Any] | None,
+    fractions: Mapping[str, float],
+    seed: int,
+    name: str,
+) -> Splits:
+    """See `augrad.Splits.from_arrays`. fractions: of validation, selection and test."""
+    require_fractions(fractions)
+    given = {"train": (images, labels), "val": validation, "test": test}
+    before = {"train": "", "val": "validation ", "test": "test "}
+    sets = {}
+    for key, pair in given.items():
+        if pair is not None:
+            if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+                raise UserError(f"{before[key]}set: expected a pair (images, labels), got {type(pair).__name__}")
+            image_name, label_name = f"{before[key]}images", f"{before[key]}labels"
+            sets[key] = Given(_image_array(pair[0], image_name), _array(pair[1], label_name), image_name, label_name)
+    splits, class_count = labelled_sets(sets, name)
+    digest = hashlib.sha256()
+    for split in splits.values():
+        digest.update(split.images.numpy().tobytes())
+        digest.update(split.labels.numpy().tobytes())
+    parts = _parts({key: splits.get(key) for key in given}, fractions, seed, name)
+    return Splits(name, class_count, **parts, sha256=digest.hexdigest())
+
+
+def splits_from_datasets(
+    train: Any, validation: Any, test: Any, fractions: Mapping[str, float], seed: int, name: str
+) -> Splits:
+    """See `augrad.Splits.from_datasets`. fractions: of validation, selection and test."""
+    given = {"train": train, "validation": validation, "test": test}
+    read = {key: _read(dataset, key) for key, dataset in given.items() if dataset is not None}
+    return splits_from_arrays(*read["train"], read.get("validation"), read.get("test"), fractions, seed, name)
+
+
+def _parts(
+    given: Mapping[str, Split | None], fractions: Mapping[str, float], seed: int, source: str
+) -> dict[str, Split]:
+    """train, validation, selection and test from the given sets train, val and test (see `divided`)."""
+    labels = {name: None if part is None else part.labels for name, part in given.items()}
+    parts = {}
+    for name, (of, indices) in divided(labels, fractions, seed, source).items():
+        part = given[of]
+        assert part is not None
+        parts[name] = part if len(indices) == len(part) else part[indices]
+    return parts
+
+
+def _image_array(images: Any, name: str) -> np.ndarray:
+    """As [N, H, W, C] or [N, H, W]; tensors come as [N, C, H, W] or [N, H, W]."""
+    if isinstance(images, Tensor) and images.ndim == 4:
+        if images.shape[1] not in (1, 3):
+            hint = "permute(0, 3, 1, 2) makes it so" if images.shape[3] in (1, 3) else "convert them to grey or RGB"
+            raise UserError(
+                f"{name}: expected a tensor [N, C, H, W] with C = 1 or 3, got shape {tuple(images.shape)}; {hint}"
+            )
+        images = images.permute(0, 2, 3, 1)
+    return _array(images, name)
+
+
+def _array(values: Any, name: str) -> np.ndarray:
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        values = values.to(torch.float32) if values.is_floating_point() else values  # NumPy has no bfloat16
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise UserError(f"{name}: expected an array or a tensor, got a list of several shapes ({error})") from error
+
+
+def _read(dataset: Any, argument: str) -> tuple[np.ndarray, np.ndarray]:
+    """All images and labels of a data set whose items are (image, label)."""
+    if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+        raise UserError(f"{argument}: expected a data set with a length and items, got {type(dataset).__name__}")
+    images, labels = [], []
+    for index in range(len(dataset)):
+        item = dataset[index]
+        if not isinstance(item, Sequence | np.ndarray) or len(item) != 2:
+            raise UserError(f"{argument}[{index}]: expected (image, label), got {type(item).__name__}")
+        image, label = item
+        if isinstance(image, Tensor):
+            image = image.permute(1, 2, 0) if image.ndim == 3 else image
+        elif not isinstance(image, Image.Image | np.ndarray):
+            raise UserError(
+                f"{argument}[{index}]: expected a picture, a tensor [C, H, W] or an array [H, W, C], got "
+                f"{type(image).__name__}"
+            )
+        images.append(_array(image, argument))
+        if images[-1].shape != images[0].shape or images[-1].dtype != images[0].dtype:
+            raise UserError(
+                f"{argument}[{index}]: expected an image like the first, {images[0].dtype} of shape "
+                f"{images[0].shape}, got {images[-1].dtype} of shape {images[-1].shape}; give the data set a transform "
+                "that makes them alike, such as torchvision.transforms.v2.Resize"
+            )
+        try:
+            labels.append(int(label))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{argument}[{index}]: expected a whole number as label, got {label!r:.60}") from error
+    if not images:
+        raise UserError(f"{argument}: expected at least one image, got an empty data set")
+    return np.stack(images), np.asarray(labels)

@@ -4,6 +4,8 @@ import hashlib
 
 import torch
 
+from augrad.errors import UserError
+
 
 def local_generator(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     """A CPU generator that depends on all three arguments and on nothing else.
@@ -12,3 +14,10 @@ def local_generator(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     """
     digest = hashlib.sha256(f"{seed}/{purpose}/{index}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
+
+
+def checked_seed(seed: object) -> int:
+    """The seed of a run. Raises UserError unless it is a whole number from 0 to 2**32 - 1."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise UserError(f"seed: expected a whole number from 0 to 2**32 - 1, got {seed!r}")
+    return seed

@@ -1,6 +1,7 @@
 """What every loader returns: a data set in four disjoint splits."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Int64, UInt8
@@ -28,7 +29,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set, each split with a purpose of its own.
+    """A data set in four splits, each with a purpose of its own. `from_arrays` and `from_datasets` make one.
 
     train: what the classifier learns from. validation: drives the policy's gradient. selection: held out from both,
     picks the policy that is exported. test: for reporting only. sha256: of the data as they came, before splitting.
@@ -41,6 +42,56 @@ class Splits:
     selection: Split
     test: Split
     sha256: str
+
+    @staticmethod
+    def from_arrays(
+        images: Any,
+        labels: Any,
+        validation: tuple[Any, Any] | None = None,
+        test: tuple[Any, Any] | None = None,
+        validation_fraction: float = 0.25,
+        selection_fraction: float = 0.1,
+        test_fraction: float = 0.2,
+        seed: int = 0,
+        name: str = "arrays",
+    ) -> "Splits":
+        """A data set from arrays or tensors; what is not given is split off `images`, stratified by class.
+
+        images: an array [N, H, W, C] or [N, H, W], or a tensor [N, C, H, W] or [N, H, W], with C = 1 or 3 and 8 or more
+        pixels on a side; uint8, or floating point in [0, 1], which is rounded to 8 bits. labels: integers [N], the
+        classes 0 .. n - 1. validation, test: pairs (images, labels) of the same kind. A given validation set is divided
+        into the validation and the selection split, a given test set is used whole.
+        validation_fraction, selection_fraction, test_fraction: what each split is of the images; it gets at least one
+        image of each class. seed: of the splitting. name: what messages and policy files call the data.
+        Raises UserError for images or labels that are not as described, fractions outside (0, 1) or too large together,
+        and a class with too few images to be in every split.
+        """
+        from augrad.data.arrays import splits_from_arrays
+
+        fractions = {"validation": validation_fraction, "selection": selection_fraction, "test": test_fraction}
+        return splits_from_arrays(images, labels, validation, test, fractions, seed, name)
+
+    @staticmethod
+    def from_datasets(
+        train: Any,
+        validation: Any = None,
+        test: Any = None,
+        validation_fraction: float = 0.25,
+        selection_fraction: float = 0.1,
+        test_fraction: float = 0.2,
+        seed: int = 0,
+        name: str = "datasets",
+    ) -> "Splits":
+        """A data set from PyTorch or torchvision data sets, whose items are (image, label); all of it goes into memory.
+
+        An image is a picture of PIL (grey or RGB), a tensor [C, H, W] or an array [H, W, C], alike in size and type for
+        all items; give the data sets no random transform, which would be drawn once and for good. The other arguments
+        are those of `from_arrays`. Raises UserError for items that are not so, and for what `from_arrays` refuses.
+        """
+        from augrad.data.arrays import splits_from_datasets
+
+        fractions = {"validation": validation_fraction, "selection": selection_fraction, "test": test_fraction}
+        return splits_from_datasets(train, validation, test, fractions, seed, name)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -1,5 +1,6 @@
 """One classifier step and one look at a split: what search and train share."""
 
+import copy
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -25,7 +26,18 @@ OptimizerBuilder = Callable[..., torch.optim.Optimizer]
 """(parameters) -> optimiser."""
 
 
-def build_classifier(model: ModelBuilder, splits: Splits, seed: int, device: torch.device) -> Normalized:
+def build_classifier(model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
+    """The classifier, on `device`: it takes images in [0, 1].
+
+    A module is copied and used as it is. What a builder makes stands behind the standardisation of the training images,
+    and the seed decides its weights (see `build_normalized`).
+    """
+    if isinstance(model, nn.Module):
+        return copy.deepcopy(model).to(device)
+    return build_normalized(model, splits, seed, device)
+
+
+def build_normalized(model: ModelBuilder, splits: Splits, seed: int, device: torch.device) -> Normalized:
     """A fresh network behind the standardisation of the training images, on `device`; the seed decides its weights."""
     mean, deviation = channel_statistics(splits.train.images)
     channels, _, _ = splits.image_shape

@@ -55,9 +55,9 @@ class Adversarial:
         if not 0 <= self.teacher_decay < 1:
             raise UserError(f"objective.teacher_decay: expected at least 0 and below 1, got {self.teacher_decay}")
 
-    def model(self, builder: ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
+    def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
         """The classifier."""
-        return build_classifier(builder, splits, seed, device)
+        return build_classifier(model, splits, seed, device)
 
     def companion(self, model: nn.Module) -> nn.Module | None:
         """The teacher, which starts as the classifier; None where it has no weight."""

@@ -143,16 +143,16 @@ class Bilevel:
                 f"objective.draws={self.draws}; take objective.derivative=jvp for more"
             )
 
-    def model(self, builder: ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
+    def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
         """The classifier. Raises UserError for one with dropout where passes on one draw must agree."""
-        model = build_classifier(builder, splits, seed, device)
-        dropout = [name for name, module in model.named_modules() if _drops(module)]
+        classifier = build_classifier(model, splits, seed, device)
+        dropout = [name for name, module in classifier.named_modules() if _drops(module)]
         if self.derivative == "shared_difference" and dropout:
             raise UserError(
                 f"objective.derivative=shared_difference compares a pass with the classifier's step, which had another "
                 f"dropout mask ({dropout[0]}); set the rate to 0, or take objective.derivative=jvp"
             )
-        return model
+        return classifier
 
     def companion(self, model: nn.Module) -> None:
         """None."""

@@ -14,7 +14,7 @@ from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
 from augrad.learning.classifier import accuracy_of, losses_of, trainable, weights_of
-from augrad.learning.step import ModelBuilder, bfloat16_autocast, build_classifier
+from augrad.learning.step import ModelBuilder, bfloat16_autocast, build_normalized
 from augrad.objectives.critic import Critic, critic_loss
 from augrad.objectives.objective import Aim, Step
 from augrad.policy import Policy
@@ -49,13 +49,18 @@ class DensityMatching:
             if not getattr(self, name) >= 0:
                 raise UserError(f"objective.{name}: expected a number of at least 0, got {getattr(self, name)}")
 
-    def model(self, builder: ModelBuilder, splits: Splits, seed: int, device: torch.device) -> Critic:
-        """The critic: the network of the model group with one output more."""
+    def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> Critic:
+        """The critic: the network that the builder makes for one class more. Raises UserError for a finished module."""
+        if isinstance(model, nn.Module):
+            raise UserError(
+                "model: DensityMatching trains a network with one output more than there are classes, got a finished "
+                "module; give what builds one when called as model(in_channels=..., class_count=...)"
+            )
 
         def wider(in_channels: int, class_count: int) -> nn.Module:
-            return builder(in_channels=in_channels, class_count=class_count + 1)
+            return model(in_channels=in_channels, class_count=class_count + 1)
 
-        return Critic(build_classifier(wider, splits, seed, device))
+        return Critic(build_normalized(wider, splits, seed, device))
 
     def companion(self, model: nn.Module) -> None:
         """None."""

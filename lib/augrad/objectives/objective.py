@@ -80,8 +80,11 @@ class Objective(Protocol):
     two_levels: ClassVar[bool]
     judges_policy: ClassVar[bool]
 
-    def model(self, builder: ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
-        """The fresh network that the search trains; it takes images in [0, 1] and returns logits of the classes."""
+    def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
+        """The network that the search trains: a copy of a module, or what a builder makes by the seed.
+
+        It takes images in [0, 1] and returns logits of the classes.
+        """
         ...
 
     def companion(self, model: nn.Module) -> nn.Module | None:

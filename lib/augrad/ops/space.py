@@ -3,7 +3,10 @@
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
+
+import yaml
 
 from augrad.checks import checked, plain
 from augrad.errors import UserError
@@ -12,6 +15,7 @@ from augrad.ops.definition import OPTIONS
 from augrad.ops.external import external_op
 from augrad.ops.given import check_interpolation, checked_fill
 from augrad.ops.spec import Op
+from augrad.paths import config_directory
 
 Interpolation = Literal["bilinear", "nearest"]
 
@@ -139,3 +143,16 @@ def _by_dotted_name(ops: Mapping[str, Any], before: str = "") -> Iterator[tuple[
 def _is_value(option: object) -> bool:
     """Whether it can only be the value of an option, not the options of an operation."""
     return not isinstance(option, Mapping) and option is not None and option is not False
+
+
+def published_space(name: str) -> Space:
+    """The space of the configuration file `configs/space/<name>.yaml`, e.g. "default" or "randaugment".
+
+    Raises UserError for a name that is none of them.
+    """
+    folder = Path(config_directory()) / "space"
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in names:
+        raise UserError(f"space: expected one of {', '.join(names)}, got {name!r}")
+    settings = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    return make_space(**{key: value for key, value in settings.items() if not key.startswith("_")})

@@ -1,22 +1,20 @@
 """Where a search starts, and the random policies that a learned one must beat."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Literal
+from typing import Any
 
 import torch
 
 from augrad.checks import Seed, checked
 from augrad.errors import UserError
-from augrad.ops.space import Space
+from augrad.ops.space import Interpolation, Space, checked_resampling, make_space
 from augrad.policy.learnable import learnable
 from augrad.policy.policy import Policy
-from augrad.policy.slots import Slot, Slots, parameters_like
+from augrad.policy.slots import Learnable, Magnitude, Slot, Slots, parameters_like
 
-Learnable = Literal["subpolicies", "ops", "gates", "magnitudes", "magnitude_scales"]
-Magnitude = Literal["logit_normal", "uniform", "point"]
 _PARAMETER = {
     "subpolicies": "subpolicy_logits",
     "ops": "op_logits",
@@ -79,9 +77,38 @@ def pair_policy(
     return _started(space, slots, probability, magnitude, level, scale, learn, 0.0, seed)
 
 
+def space_of(given: Any, interpolation: Interpolation | None = None, fill: float | None = None) -> Space:
+    """A space, from a space, a mapping of operations to their options, or the names of operations.
+
+    interpolation, fill: of the space that comes back; None: as `given` says. Raises UserError for anything else, and
+    for a name that comes twice.
+    """
+    space = given
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        if len(set(map(repr, given))) < len(given):
+            raise UserError(f"space: expected each operation once, got {', '.join(map(str, given))}")
+        if strange := [name for name in given if not isinstance(name, str)]:
+            raise UserError(f"space: expected names of operations, got {strange[0]!r}")
+        space = make_space(dict.fromkeys(given))
+    elif isinstance(given, Mapping):
+        space = make_space(given)
+    if not isinstance(space, Space):
+        raise UserError(
+            f"space: expected a Space, a mapping such as {{'rotate': {{'high': 20.0}}}} or names of operations, "
+            f"got {given!r:.200}"
+        )
+    interpolation = space.interpolation if interpolation is None else interpolation
+    fill = space.fill if fill is None else fill
+    try:
+        interpolation, fill = checked_resampling(interpolation, fill)
+    except UserError as error:
+        raise UserError(f"space: {error}") from None
+    return replace(space, interpolation=interpolation, fill=fill)
+
+
 def _slots_of(space: Space, magnitude: Magnitude) -> tuple[Slot, ...]:
     if not isinstance(space, Space):
-        raise UserError(f"policy: expected a Space, got {space!r}; augrad.ops.space.make_space makes one")
+        raise UserError(f"policy: expected a Space, got {space!r}; augrad.Policy.over takes names and mappings, too")
     return tuple(
         Slot(
             index,

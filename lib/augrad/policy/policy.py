@@ -1,6 +1,6 @@
 """The policy: the one module that owns policy parameters; it draws, applies, and scores its own draws."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from augrad.layout import require_same_operations, require_same_places, require_
 from augrad.ops.apply import apply_hard, apply_relaxed, check_magnitudes, limits_of
 from augrad.ops.families import arrangement
 from augrad.ops.numeric import check_images
-from augrad.ops.space import Interpolation, checked_resampling
+from augrad.ops.space import Interpolation, Space, checked_resampling
 from augrad.ops.spec import Op
 from augrad.ops.targets import Augmented, check_targets, move_targets
 from augrad.policy.distributions import (
@@ -33,7 +33,17 @@ from augrad.policy.distributions import (
     relaxed_categorical,
     uniform_up_to_log_probability,
 )
-from augrad.policy.slots import Slot, Slots, grid_of, largest_entropy, parameters_like, slots_layout, slots_ranges
+from augrad.policy.slots import (
+    Learnable,
+    Magnitude,
+    Slot,
+    Slots,
+    grid_of,
+    largest_entropy,
+    parameters_like,
+    slots_layout,
+    slots_ranges,
+)
 from augrad.types import Drawn, PolicyParams, PolicySample, RelaxedSample
 
 __all__ = ["Policy", "ScoreTerms", "Slot", "Slots", "parameters_like"]
@@ -136,6 +146,42 @@ class Policy(nn.Module):
         possible = [~grid.values(self.op_logits).isneginf(), ~self.subpolicy_logits.isneginf()]
         self.max_selection_entropy = largest_entropy(grid, *possible)
         """The largest value of `selection_entropy`, with weights that are not fixed at 0."""
+
+    @staticmethod
+    def over(
+        space: Space | Mapping[str, Any] | Sequence[str],
+        *,
+        subpolicies: int = 1,
+        stages: int = 1,
+        probability: float = 0.75,
+        magnitude: Magnitude = "logit_normal",
+        level: float = 0.5,
+        scale: float = 1.0,
+        learn: Sequence[Learnable] = ("subpolicies", "ops", "gates", "magnitudes"),
+        jitter: float = 0.1,
+        seed: int = 0,
+        interpolation: Interpolation | None = None,
+        fill: float | None = None,
+    ) -> "Policy":
+        """A policy that chooses evenly among the operations of a space: an augmentation as it is, or a search's start.
+
+        space: an `augrad.Space`; the names of operations; or a mapping of names to what is changed of an operation's
+        range, as in `{"rotate": {"high": 20.0}, "color": None}` (see `augrad.ops.space.make_space`).
+        subpolicies: how many there are, of which one is drawn for each image. stages: how many operations an image
+        undergoes, one after another. probability: that a chosen operation is applied, from 0 to 1.
+        magnitude: "logit_normal", the magnitude is low + (high - low) * sigmoid(n), n normal with standard deviation
+        `scale` around the point where that is `level` of the range; "uniform", it is uniform from low up to such a
+        point; "point", it is always the point at `level`. level: in (0, 1). scale: above 0.
+        learn: which groups of parameters a search changes. jitter: standard deviation of the operations' first logits
+        in each sub-policy, without which all sub-policies would stay alike; unused with one. seed: of the jitter.
+        interpolation ("bilinear" or "nearest"), fill (in [0, 1]): how resampling interpolates, and the value of pixels
+        from outside the image; None: as the space says, which is bilinear and 0 unless it says otherwise.
+        Raises UserError for unknown operations and for values out of range.
+        """
+        from augrad.policy.initial import initial_policy, space_of
+
+        found = space_of(space, interpolation, fill)
+        return initial_policy(found, subpolicies, stages, probability, magnitude, level, scale, learn, jitter, seed)
 
     @property
     def shape(self) -> tuple[int, int, int]:

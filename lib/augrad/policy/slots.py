@@ -5,7 +5,7 @@ import math
 import mmap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Int, Shaped
@@ -14,6 +14,11 @@ from torch import Tensor
 from augrad.layout import Range, layout_of
 from augrad.ops.spec import Op
 from augrad.types import PolicyParams
+
+Learnable = Literal["subpolicies", "ops", "gates", "magnitudes", "magnitude_scales"]
+"""Groups of a policy's parameters that a search may change."""
+Magnitude = Literal["logit_normal", "uniform", "point"]
+"""How magnitudes are distributed at the start, see `augrad.Policy.over`."""
 
 
 @dataclass(frozen=True)

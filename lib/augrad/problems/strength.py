@@ -24,7 +24,7 @@ from augrad.hypergradients.hypergradient import Term, TrainingBatch, TwoLevels
 from augrad.hypergradients.one_step import OneStep
 from augrad.learning.classifier import Weights, gradients_of_weights, logits_with, losses_of, weights_of
 from augrad.learning.pure_optimizer import PureOptimizer, pure_optimizer
-from augrad.learning.step import backward_on, build_classifier
+from augrad.learning.step import backward_on, build_normalized
 from augrad.models.normalized import Normalized
 from augrad.models.small_conv import SmallConvNet
 from augrad.objectives.bilevel import Bilevel, directional_scores
@@ -236,7 +236,7 @@ def strength_problem(
     """
     data = load_digits(planted=OPERATIONS[operation].planted, seed=seed)
     builder: Callable[..., SmallConvNet] = lambda **sizes: SmallConvNet(**sizes, width=width, **NETWORKS[network])  # noqa: E731
-    model = build_classifier(builder, data, seed, torch.device("cpu")).double()
+    model = build_normalized(builder, data, seed, torch.device("cpu")).double()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.001)
     policy, generator = strength_policy(operation, 0.0, 1.0, "logit_normal"), torch.Generator().manual_seed(seed)
     batches = EpochBatches(len(data.train), batch_size, seed)

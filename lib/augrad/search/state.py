@@ -151,7 +151,7 @@ def new_state(
     return SearchState(
         model=model,
         policy=policy,
-        optimizer=build_optimizer(optimizer, trainable(model).values(), "search.optimizer"),
+        optimizer=build_optimizer(optimizer, trainable(model).values(), "optimizer"),
         policy_optimizer=_policy_optimizer(policy, policy_optimizer, settings.policy_rates),
         generator=local_generator(parts.seed, "search draws"),
         signal=no_signal(parts.device),
@@ -165,13 +165,12 @@ def _policy_optimizer(policy: Policy, builder: OptimizerBuilder, rates: Mapping[
     unknown = set(rates) - set(PolicyParams.names())
     if unknown:
         raise UserError(
-            f"search.policy_rates: expected names among {', '.join(PolicyParams.names())}, "
-            f"got {', '.join(sorted(unknown))}"
+            f"policy_rates: expected names among {', '.join(PolicyParams.names())}, got {', '.join(sorted(unknown))}"
         )
     learned = {name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}
     if not learned:  # a control: the policy stays as it is
         learned = {"": nn.Parameter(torch.zeros((), device=policy.low.device))}
-    optimizer = build_optimizer(builder, [{"params": [p]} for p in learned.values()], "search.policy_optimizer")
+    optimizer = build_optimizer(builder, [{"params": [p]} for p in learned.values()], "policy_optimizer")
     for group, name in zip(optimizer.param_groups, learned, strict=True):
         group["lr"] *= rates.get(name, 1.0)
     return optimizer

@@ -1,0 +1,55 @@
+"""From the parts of a search to the search before its first step: what the command and `augrad.learn` both begin."""
+
+from collections.abc import Iterable
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+from augrad.data.standard import StandardAugmentation
+from augrad.data.types import Splits
+from augrad.estimators.estimate import Estimator
+from augrad.hypergradients.hypergradient import Hypergradient
+from augrad.learning.step import ModelBuilder, OptimizerBuilder, fitted
+from augrad.objectives.objective import Objective
+from augrad.policy import Policy
+from augrad.regularizers.regularizer import Regularizer
+from augrad.search.state import SearchParts, SearchState, new_state
+from augrad.settings import SearchSettings
+
+
+def begin_search(
+    data: Splits,
+    model: nn.Module | ModelBuilder,
+    *,
+    policy: Policy,
+    objective: Objective,
+    estimator: Estimator,
+    hypergradient: Hypergradient,
+    regularizers: Iterable[Regularizer],
+    optimizer: OptimizerBuilder,
+    policy_optimizer: OptimizerBuilder,
+    standard: StandardAugmentation,
+    settings: SearchSettings,
+    seed: int,
+    device: torch.device,
+) -> tuple[SearchState, SearchParts]:
+    """The state before the first step, on `device`, and the parts. The arguments are those of `augrad.learn`.
+
+    `policy`, and a `model` that is a module, are copied: the search changes neither. Raises UserError for parts that
+    do not go together.
+    """
+    data = data.to(device)
+    parts = SearchParts(
+        data=data,
+        objective=objective,
+        estimator=estimator,
+        hypergradient=hypergradient,
+        settings=settings,
+        seed=seed,
+        device=device,
+        regularizers=tuple(regularizers),
+        standard=fitted(standard, data.train),
+    )
+    network = objective.model(model, data, seed, device)
+    return new_state(network, deepcopy(policy).to(device), optimizer, policy_optimizer, parts), parts

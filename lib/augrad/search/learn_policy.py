@@ -1,0 +1,327 @@
+"""`augrad.learn`: a search as one call."""
+
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from augrad.data.pixels import to_float
+from augrad.data.seeding import checked_seed
+from augrad.data.standard import NO_STANDARD, StandardAugmentation
+from augrad.data.types import Splits
+from augrad.devices import find_device
+from augrad.errors import NonFiniteError, UserError
+from augrad.estimators.estimate import Estimator
+from augrad.estimators.gumbel import Gumbel
+from augrad.hypergradients.hypergradient import Hypergradient
+from augrad.hypergradients.none import NoHypergradient
+from augrad.hypergradients.one_step import OneStep
+from augrad.learning.step import ModelBuilder, OptimizerBuilder, evaluate
+from augrad.models.small_conv import SmallConvNet
+from augrad.objectives.bilevel import Bilevel
+from augrad.objectives.objective import Objective
+from augrad.ops.space import published_space
+from augrad.paths import expanded
+from augrad.policy import Policy
+from augrad.regularizers.regularizer import Regularizer
+from augrad.regularizers.selection_entropy import SelectionEntropy
+from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
+from augrad.search.begin import begin_search
+from augrad.search.loop import Row, run_search
+from augrad.search.provenance import search_provenance
+from augrad.search.resume import origin_of, require_same, take_up
+from augrad.search.state import SearchParts, SearchState
+from augrad.search.stopping import StopRequest
+from augrad.settings import SearchSettings
+from augrad.show.progress import SearchProgress
+from augrad.terminal.console import terminal
+
+OPTIMIZER: OptimizerBuilder = partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.001)
+"""The classifier's optimiser, unless another one is asked for."""
+POLICY_OPTIMIZER: OptimizerBuilder = partial(torch.optim.Adam, lr=0.1, betas=(0.9, 0.999))
+"""The policy's optimiser, unless another one is asked for."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search has learned.
+
+    policy: with the lowest loss on the selection split, or the latest one where the settings or the objective say so;
+    it is on the device of the search. final_policy: after the last step. model: the classifier that was trained along,
+    after the last step. metrics: one row for each step, in order: the losses, the policy in numbers, the seconds.
+    steps: how many were done. finished: whether these are all; False after Ctrl-C, or where `callback` said so.
+    best_step: the step that `policy` is from, 0 where none was chosen yet. best_loss: its loss on the selection split,
+    infinite where none was chosen yet. test_accuracy: of `model` on the test split, from 0 to 1.
+    """
+
+    policy: Policy
+    final_policy: Policy
+    model: nn.Module
+    metrics: list[Row]
+    steps: int
+    finished: bool
+    best_step: int
+    best_loss: float
+    test_accuracy: float
+
+
+def learn(
+    data: Splits,
+    model: nn.Module | ModelBuilder = SmallConvNet,
+    *,
+    policy: Policy | None = None,
+    objective: Objective = Bilevel(),  # noqa: B008 (frozen)
+    estimator: Estimator = Gumbel(),  # noqa: B008
+    hypergradient: Hypergradient | None = None,
+    regularizers: Sequence[Regularizer] = (SelectionEntropy(),),
+    optimizer: OptimizerBuilder = OPTIMIZER,
+    policy_optimizer: OptimizerBuilder = POLICY_OPTIMIZER,
+    standard: StandardAugmentation = NO_STANDARD,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    progress: bool | None = None,
+    callback: Callable[[Row], object] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    settings: SearchSettings = SearchSettings(),  # noqa: B008
+    **changes: Any,
+) -> SearchResult:
+    """Learn an augmentation policy, while a classifier is trained with it: what `augrad search` does, as one call.
+
+    With the same arguments the result is that of the command, bit for bit. No random number comes from PyTorch's global
+    generators, and neither `policy` nor `model` is changed: the result has copies.
+
+    data: made by `augrad.Splits.from_arrays` or `from_datasets`, or by a loader in `augrad.data`.
+    model: a classifier, a module that takes images [B, C, H, W] in [0, 1] and returns logits [B, classes]. It is used
+    as it is, from its present weights on; parameters with `requires_grad` False stay. Or what builds one when called as
+    `model(in_channels=..., class_count=...)`: that network sees standardised images, and the seed decides its weights.
+    policy: where the search starts. None: `augrad.Policy.over` all operations that do something to such images.
+    objective, estimator, hypergradient, regularizers: see `augrad.objectives`, `augrad.estimators`,
+    `augrad.hypergradients` and `augrad.regularizers`. hypergradient None: `OneStep`, or none for an objective that
+    does not look through the training.
+    optimizer, policy_optimizer: what makes the optimisers of classifier and policy, called with the parameters.
+    standard: what training images undergo after the policy: random crops, flips, a cutout.
+    seed: of everything that is drawn. device: "auto", "cpu", "cuda" or a device.
+    progress: True shows the losses and the time left on standard error, False shows nothing; None: a moving bar where
+    standard error is a terminal, else nothing.
+    callback: is called with each row of the metrics; the search ends after the next step where it returns True.
+    checkpoint: a file that is written every `checkpoint_every` steps and at the end. Where it exists, the search goes
+    on from it, bit for bit, and the earlier rows are among the result's.
+    settings, changes: an `augrad.SearchSettings`, or any of its values by name, such as steps=1000 or batch_size=64.
+
+    Ctrl-C ends the search after the step in hand, and what was learned until then is returned; a second one is a
+    KeyboardInterrupt. Raises UserError for arguments that cannot be, and NonFiniteError when a loss or a gradient is no
+    finite number any more; the error's `result` is what was learned before.
+    """
+    settings = _settings(settings, changes)
+    if hypergradient is None:
+        hypergradient = OneStep() if getattr(objective, "two_levels", True) else NoHypergradient()
+    _require_parts(
+        {
+            "data": (data, Splits, "augrad.Splits.from_arrays(images, labels) makes one"),
+            "policy": (policy, Policy | None, "augrad.Policy.over and augrad.load_policy give one"),
+            "objective": (objective, Objective, "augrad.objectives has some, as in augrad.objectives.Bilevel()"),
+            "estimator": (estimator, Estimator, "augrad.estimators has some, as in augrad.estimators.Gumbel()"),
+            "hypergradient": (hypergradient, Hypergradient, "augrad.hypergradients has some, as in OneStep()"),
+            "standard": (standard, StandardAugmentation, "augrad.data.standard.StandardAugmentation makes one"),
+        }
+    )
+    if not isinstance(regularizers, Sequence):
+        raise UserError(f"regularizers: expected a sequence of terms, as in [term], got {regularizers!r:.200}")
+    for index, regularizer in enumerate(regularizers):
+        _require_parts({f"regularizers[{index}]": (regularizer, Regularizer, "augrad.regularizers has some")})
+    seed, where = checked_seed(seed), find_device(str(device))
+    _require_classifier(model, data, where)
+    if policy is None:
+        policy = Policy.over(published_space("gray" if data.image_shape[0] == 1 else "default"), seed=seed)
+    told = {
+        "objective": objective,
+        "estimator": estimator,
+        "hypergradient": hypergradient,
+        "regularizers": list(regularizers),
+        "standard": standard,
+        "optimizer": optimizer,
+        "policy_optimizer": policy_optimizer,
+    }
+    state, parts = begin_search(
+        data, model, policy=policy, settings=settings, seed=seed, device=where, **told
+    )  # fmt: skip
+    run = _Run(state, parts, {"seed": seed, "settings": asdict(settings), **_described(told)}, callback, checkpoint)
+    with ExitStack() as stack:
+        run.stop = stack.enter_context(StopRequest())
+        shown = terminal(stderr=True).is_interactive if progress is None else progress
+        run.progress = stack.enter_context(SearchProgress(settings.steps, state.step, disable=not shown))
+        try:
+            finished = run_search(state, parts, run)
+        except NonFiniteError as error:
+            error.result = run.result(finished=False)
+            raise
+    return run.result(finished)
+
+
+class _Run:
+    """Observes a search: keeps its rows, shows them, writes the checkpoint."""
+
+    stop: StopRequest
+    progress: SearchProgress
+
+    def __init__(
+        self,
+        state: SearchState,
+        parts: SearchParts,
+        told: dict[str, Any],
+        callback: Callable[[Row], object] | None,
+        checkpoint: str | os.PathLike[str] | None,
+    ) -> None:
+        self.state, self.parts, self.told, self.callback = state, parts, told, callback
+        self.kept: list[Row] = []
+        self.enough = False
+        self.file = None if checkpoint is None else expanded(checkpoint)
+        if self.file is not None and self.file.exists():
+            self._take_up(self.file)
+        elif self.file is not None:
+            self.checkpoint(state.state_dict())  # what cannot be written is found out now
+
+    def _take_up(self, file: Path) -> None:
+        saved, start = load_checkpoint(file), f"checkpoint: {file}: the search"
+        kinds = {"told": dict, "state": dict, "rows": list}
+        if any(not isinstance(saved.get(key), kind) for key, kind in kinds.items()):
+            raise UserError(f"checkpoint: {file}: not one of augrad.learn; give another path, or remove the file")
+        require_same(saved["told"], self.told, start)
+        take_up(self.state, self.parts, saved, start, f"checkpoint: {file}")
+        self.kept = list(saved["rows"])
+
+    def rows(self, rows: list[Row]) -> None:
+        self.kept += rows
+        last = rows[-1]
+        train, held_out = (loss if isinstance(loss := last.get(f"{name}_loss"), float) else None for name in _LOSSES)
+        self.progress.update(int(last["step"] or 0), train, held_out)
+        if self.callback is not None:
+            for row in rows:
+                self.enough = self.callback(row) is True or self.enough
+
+    def checkpoint(self, state: dict[str, Any]) -> None:
+        if self.file is not None:
+            origin = origin_of(self.state, self.parts)
+            save_checkpoint(self.file, {"told": self.told, "origin": origin, "state": state, "rows": self.kept})
+
+    def interrupted(self) -> bool:
+        return self.stop.came or self.enough
+
+    def result(self, finished: bool) -> SearchResult:
+        state, data = self.state, self.parts.data
+        found = evaluate(state.model, data.test, self.parts.settings.autocast)
+        metrics = {
+            "steps": state.step,
+            "policy_from_step": state.best_step,
+            "selection_loss": state.best_loss if state.best_step else None,
+            "search_classifier_test_accuracy": float(found.accuracy),
+        }
+        best = state.best_policy()
+        for policy in (best, state.policy):
+            policy.provenance = search_provenance(self.parts.seed, self.told, data, metrics)
+        return SearchResult(
+            policy=best,
+            final_policy=state.policy,
+            model=state.model,
+            metrics=self.kept,
+            steps=state.step,
+            finished=finished,
+            best_step=state.best_step,
+            best_loss=state.best_loss,
+            test_accuracy=float(found.accuracy),
+        )
+
+
+_LOSSES = ("train", "val")
+
+
+def _settings(settings: SearchSettings, changes: Mapping[str, Any]) -> SearchSettings:
+    """The settings with these changes. Raises UserError for a name that is none, and for a value that cannot be."""
+    if not isinstance(settings, SearchSettings):
+        raise UserError(f"settings: expected an augrad.SearchSettings, got {settings!r:.200}")
+    names = [field.name for field in fields(SearchSettings)]
+    for name in changes:
+        if name not in names:
+            arguments = [argument for argument in inspect.signature(learn).parameters if argument != "changes"]
+            raise UserError(f"{name}: no such argument; there are {', '.join([*arguments, *names])}")
+    try:
+        return replace(settings, **changes)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place, words = ".".join(map(str, first["loc"])), first["msg"].replace("Input should be", "expected")
+        raise UserError(f"{place}: {words[0].lower()}{words[1:]}, got {first['input']!r:.80}") from None
+
+
+def _require_parts(given: Mapping[str, tuple[object, Any, str]]) -> None:
+    """Raises UserError for a part that is not of its kind. given: the part, its kind and what to do, by argument."""
+    for argument, (part, kind, advice) in given.items():
+        if inspect.isclass(part) or not isinstance(part, kind):
+            name = getattr(kind, "__name__", "Policy")
+            got = f"the class {part.__name__}; write {part.__name__}()" if inspect.isclass(part) else f"{part!r:.200}"
+            raise UserError(f"{argument}: expected {'an' if name[0] in 'EO' else 'a'} {name}, got {got}; {advice}")
+
+
+@torch.no_grad()
+def _require_classifier(model: object, data: Splits, device: torch.device) -> None:
+    """Raises UserError for what is neither a module that gives logits of the data's classes nor builds one."""
+    channels, height, width = data.image_shape
+    if not isinstance(model, nn.Module):
+        try:
+            inspect.signature(model).bind(in_channels=channels, class_count=data.class_count)  # type: ignore[arg-type]
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                "model: expected a torch.nn.Module, or what builds one when called as "
+                f"model(in_channels={channels}, class_count={data.class_count}), got {model!r:.200} ({error})"
+            ) from None
+        return
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError("model: expected parameters to train, got a module all of whose parameters are frozen")
+    like = next(model.parameters())
+    was_training = {module: module.training for module in model.modules()}
+    try:
+        logits = model.eval()(to_float(data.train.images[:2].to(like.device)))
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"model: cannot take a batch of this data's images, [2, {channels}, {height}, {width}] in [0, 1]: "
+            f"{type(error).__name__}: {reason}"
+        ) from error
+    finally:
+        for module, training in was_training.items():
+            module.training = training
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < data.class_count:
+        got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        raise UserError(
+            f"model: expected logits [B, {data.class_count}], one for each class, got {got}; give the network as many "
+            "outputs as there are classes, and let it return the logits alone"
+        )
+
+
+def _described(value: Any) -> Any:
+    """A part as plain values, alike for parts that are alike: for a checkpoint, and for a policy's provenance."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case dict():
+            return {str(key): _described(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_described(item) for item in value]
+        case Tensor():
+            return _described(value.tolist())
+        case partial():
+            return {"_target_": _name(value.func), **_described(value.keywords)}
+    own = {field.name: _described(getattr(value, field.name)) for field in fields(value)} if is_dataclass(value) else {}
+    return {"_target_": _name(value), **own}
+
+
+def _name(value: Any) -> str:
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
