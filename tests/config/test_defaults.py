@@ -10,6 +10,11 @@ import pytest
 import yaml
 from hydra.utils import get_object
 
+from augrad import Policy, Splits, learn
+from augrad.data.arrays import load_arrays
+from augrad.hypergradients import OneStep
+from augrad.ops.space import published_space
+from augrad.policy.initial import initial_policy
 from augrad.settings import SearchSettings, TrainSettings
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -59,3 +64,60 @@ def test_settings_have_the_defaults_of_their_file(settings: type, file: str, gro
     written = yaml.safe_load((CONFIGS / file).read_text())[group]
     defaults = dataclasses.asdict(settings())
     assert {key: written.get(key, "missing") for key in defaults} == defaults
+
+
+def built_by(node: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """What a part names, and the arguments that it gives."""
+    return get_object(node["_target_"]), {key: value for key, value in node.items() if not key.startswith("_")}
+
+
+def group(name: str, option: str) -> dict[str, Any]:
+    return yaml.safe_load((CONFIGS / name / f"{option}.yaml").read_text())
+
+
+def test_learn_has_the_defaults_of_the_command() -> None:
+    """Its parts are the options that the command takes, with the values of their files (see the first test)."""
+    default = {name: parameter.default for name, parameter in inspect.signature(learn).parameters.items()}
+    shared = yaml.safe_load((CONFIGS / "parts.yaml").read_text())
+    chosen = {name: option for entry in shared["defaults"] if isinstance(entry, dict) for name, option in entry.items()}
+    for name in ("objective", "estimator"):
+        node = group(name, chosen[name])
+        assert type(default[name]) is built_by(node.get(name, node))[0]
+        assert default[name] == type(default[name])()
+    assert default["model"] is built_by(group("model", chosen["model"]))[0]
+    # None: as the objective needs, which is this one here.
+    assert (default["hypergradient"], built_by(group("hypergradient", chosen["hypergradient"]))[0]) == (None, OneStep)
+    assert (default["seed"], default["device"]) == (shared["seed"], shared["device"])
+    kind, values = built_by(shared["standard"])
+    assert default["standard"] == kind(**values)
+
+    search = yaml.safe_load((CONFIGS / "search.yaml").read_text())["search"]
+    assert default["settings"] == SearchSettings()
+    for name in ("optimizer", "policy_optimizer"):
+        kind, values = built_by(search[name])
+        found = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in default[name].keywords.items()
+        }
+        assert (default[name].func, found) == (kind, values)
+    terms = [built_by(term) for term in search["regularizers"].values()]
+    assert list(default["regularizers"]) == [kind(**values) for kind, values in terms if values["weight"]]
+    assert (default["policy"], chosen["policy"], chosen["space"]) == (None, "default", "gray")
+
+
+def test_a_policy_over_a_space_has_the_defaults_of_a_searchs_start() -> None:
+    defaults = {name: one.default for name, one in inspect.signature(initial_policy).parameters.items()}
+    own = {name: one.default for name, one in inspect.signature(Policy.over).parameters.items()}
+    assert own == {**defaults, "interpolation": None, "fill": None}
+
+
+@pytest.mark.parametrize("make", [Splits.from_arrays, Splits.from_datasets])
+def test_splits_have_the_fractions_of_a_file(make: Any) -> None:
+    of_a_file, own = (inspect.signature(one).parameters for one in (load_arrays, make))
+    for name in ("validation_fraction", "selection_fraction", "test_fraction", "seed"):
+        assert own[name].default == of_a_file[name].default, name
+
+
+def test_a_published_space_is_that_of_its_file() -> None:
+    for path in (CONFIGS / "space").glob("*.yaml"):
+        kind, values = built_by(yaml.safe_load(path.read_text()))
+        assert published_space(path.stem) == kind(**values)

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
@@ -31,6 +32,7 @@ from augrad.objectives.objective import Objective
 from augrad.ops.space import published_space
 from augrad.paths import expanded
 from augrad.policy import Policy
+from augrad.policy.learnable import anything_learnable
 from augrad.regularizers.regularizer import Regularizer
 from augrad.regularizers.selection_entropy import SelectionEntropy
 from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
@@ -153,6 +155,12 @@ def learn(
     state, parts = begin_search(
         data, model, policy=policy, settings=settings, seed=seed, device=where, **told
     )  # fmt: skip
+    if not anything_learnable(policy):
+        warnings.warn(
+            "policy: nothing of it can be learned: its weights, probabilities and magnitudes are fixed, or have "
+            "requires_grad False; the classifier is trained with the policy as it is",
+            stacklevel=2,
+        )
     run = _Run(state, parts, {"seed": seed, "settings": asdict(settings), **_described(told)}, callback, checkpoint)
     with ExitStack() as stack:
         run.stop = stack.enter_context(StopRequest())

@@ -1,0 +1,273 @@
+"""augrad.learn: a search from Python. It is the command's search, and leaves what it is given as it was."""
+
+import json
+import re
+import signal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+import augrad as library
+from augrad import Splits, UserError
+from augrad.data.digits import load_digits
+from augrad.data.standard import StandardAugmentation
+from augrad.models.small_conv import SmallConvNet
+from augrad.policy_file import format_policy
+from augrad.policy_file.convert import document_of
+from problems import shapes_unchecked
+
+STEPS = {"steps": 6, "batch_size": 32, "validation_batch_size": 32, "select_every": 2, "warmup_steps": 0}
+STEPS |= {"checkpoint_every": 3, "log_every": 2}
+SMALL = partial(SmallConvNet, width=16)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Splits:
+    """Those of the command's small runs (`small_runs.SMALL`)."""
+    return load_digits(train_size=200, validation_size=60, selection_size=60)
+
+
+def plain_model(outputs: int = 10) -> nn.Module:
+    """A network of a user's, with weights of its own."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return nn.Sequential(nn.Flatten(), nn.Linear(256, 16), nn.BatchNorm1d(16), nn.SiLU(), nn.Linear(16, outputs))
+
+
+def few_ops() -> library.Policy:
+    return library.Policy.over({"rotate": {"high": 40.0}, "invert": None, "identity": None}, stages=2)
+
+
+def learned(data: Splits, model: Any = SMALL, **arguments: Any) -> library.SearchResult:
+    return library.learn(data, model, device="cpu", **{**STEPS, **arguments})
+
+
+def policy_text(policy: library.Policy) -> str:
+    return format_policy(document_of(policy, {}))
+
+
+def without_clock(rows: list[Any]) -> list[Any]:
+    return [{key: value for key, value in row.items() if key != "step_seconds"} for row in rows]
+
+
+def same_tensors(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+OTHER = {
+    "objective": library.objectives.Adversarial(teacher_weight=0.5),
+    "estimator": library.estimators.Reinforce(baseline="moving_average"),
+    "regularizers": [library.regularizers.SelectionEntropy(), library.regularizers.IdentityPrior(0.1)],
+    "standard": StandardAugmentation(crop_padding=2, flip=True),
+    "policy_optimizer": partial(torch.optim.SGD, lr=0.05),
+    "seed": 3,
+    "clip_norm": 1.0,
+}
+AS_OVERRIDES = [
+    *("objective=adversarial", "objective.teacher_weight=0.5", "estimator=reinforce", "seed=3", "search.clip_norm=1.0"),
+    *("estimator.baseline=moving_average", "search.regularizers.identity_prior.weight=0.1", "standard.flip=true"),
+    *("standard.crop_padding=2", "search.policy_optimizer._target_=torch.optim.SGD", "search.policy_optimizer.lr=0.05"),
+    "~search.policy_optimizer.betas",
+]
+
+
+@pytest.mark.parametrize(("arguments", "overrides"), [({}, []), (OTHER, AS_OVERRIDES)], ids=["defaults", "others"])
+def test_it_is_the_search_of_the_command(
+    augrad, small, digits: Splits, tmp_path: Path, arguments: dict[str, Any], overrides: list[str]
+) -> None:
+    """Bit for bit: the policy file, every row of the metrics, the classifier."""
+    done = augrad("search", *small, *overrides, "device=cpu", "compare=null", "hydra.run.dir=out")
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    result = learned(digits, **arguments)
+    of_the_command = library.load_policy(out / "policy.json")
+    assert policy_text(result.policy) == policy_text(of_the_command)
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert without_clock(result.metrics) == without_clock(rows)
+    state = torch.load(out / "checkpoint.pt", weights_only=True)["state"]["state"]
+    assert same_tensors(result.model.state_dict(), state["model"])
+    assert same_tensors(result.final_policy.state_dict(), state["policy"])
+    metrics = of_the_command.provenance["metrics"]
+    assert result.test_accuracy == pytest.approx(metrics["search_classifier_test_accuracy"])  # rounded in the file
+    assert result.best_loss == pytest.approx(metrics["selection_loss"])
+    assert result.best_step == metrics["policy_from_step"]
+    assert (result.steps, result.finished) == (6, True)
+
+
+def test_what_it_is_given_stays_as_it_was(digits: Splits, capsys: pytest.CaptureFixture[str]) -> None:
+    """Policy, model, its modes, and the random numbers of the process: two calls give the same."""
+    policy, model = few_ops(), plain_model().eval()
+    before = [{name: t.clone() for name, t in module.state_dict().items()} for module in (policy, model)]
+    state = torch.get_rng_state()
+    first, again = (learned(digits, model, policy=policy) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    for module, tensors in zip((policy, model), before, strict=True):
+        assert same_tensors(module.state_dict(), tensors)
+    assert not any(module.training for module in model.modules())
+    assert type(first.model) is type(model)
+    assert not same_tensors(first.model.state_dict(), before[1])
+    assert same_tensors(first.model.state_dict(), again.model.state_dict())
+    assert policy_text(first.policy) == policy_text(again.policy) != policy_text(policy)
+    assert capsys.readouterr() == ("", "")  # nothing is shown where nothing is asked for, and this is no terminal
+
+
+def test_a_model_of_ones_own_learns(digits: Splits) -> None:
+    """As it is, on images in [0, 1]; with the policy from the result in a file that tells where it comes from."""
+    model = plain_model()
+    result = learned(digits, model, policy=few_ops(), steps=60)
+    test, loss = digits.test, []
+    for module in (model, result.model):
+        with torch.no_grad():
+            loss.append(float(cross_entropy(module.eval()(test.images / 255), test.labels)))
+    assert loss[1] < 0.8 * loss[0]
+    assert result.test_accuracy > 0.5
+    provenance = result.policy.provenance
+    assert provenance["data"] == {"name": "digits", "sha256": digits.sha256}
+    assert provenance["config"]["settings"]["steps"] == 60
+    assert provenance["config"]["estimator"]["_target_"] == "augrad.estimators.gumbel.Gumbel"
+    assert "provenance" in format_policy(document_of(result.policy))
+
+
+def test_only_the_head_learns_where_the_rest_is_frozen(digits: Splits) -> None:
+    model = plain_model()
+    model[1].requires_grad_(False)
+    result = learned(digits, model, policy=few_ops(), hypergradient=library.hypergradients.Unrolled(steps=2))
+    assert same_tensors(result.model[1].state_dict(), model[1].state_dict())
+    assert not same_tensors(result.model[4].state_dict(), model[4].state_dict())
+
+
+def test_the_policy_is_over_what_acts_on_such_images_where_none_is_given(digits: Splits) -> None:
+    grey = learned(digits, steps=2).policy
+    coloured = Splits.from_arrays(torch.randint(0, 256, (60, 3, 16, 16), dtype=torch.uint8), torch.arange(60) % 3)
+    assert {op.name for op in learned(coloured, steps=2).policy.ops} - {op.name for op in grey.ops} == {"color"}
+
+
+def test_control_c_returns_what_was_learned(digits: Splits) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    result = learned(digits, callback=lambda row: row["step"] == 2 and signal.raise_signal(signal.SIGINT))
+    assert (result.steps, result.finished) == (3, False)
+    assert [row["step"] for row in result.metrics] == [1, 2, 3]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_callback_sees_every_row_and_may_end_it(digits: Splits) -> None:
+    seen: list[Any] = []
+    result = learned(digits, callback=lambda row: seen.append(row) or row["step"] == 4)
+    assert seen == result.metrics
+    assert (result.steps, result.finished) == (5, False)
+
+
+def test_it_goes_on_from_its_checkpoint_bit_for_bit(digits: Splits, tmp_path: Path) -> None:
+    whole, file = learned(digits, policy=few_ops()), tmp_path / "search.pt"
+    cut = learned(digits, policy=few_ops(), checkpoint=file, callback=lambda row: row["step"] == 2)
+    assert cut.steps == 3
+    result = learned(digits, policy=few_ops(), checkpoint=file)
+    assert without_clock(result.metrics) == without_clock(whole.metrics)
+    assert policy_text(result.policy) == policy_text(whole.policy)
+    assert same_tensors(result.model.state_dict(), whole.model.state_dict())
+    again = learned(digits, policy=few_ops(), checkpoint=file)  # it is done already
+    assert (again.steps, again.finished, again.metrics) == (6, True, result.metrics)
+
+
+def test_a_checkpoint_of_another_search_is_refused_and_kept(digits: Splits, tmp_path: Path) -> None:
+    file = tmp_path / "search.pt"
+    learned(digits, policy=few_ops(), steps=2, checkpoint=file)
+    kept = file.read_bytes()
+    others: list[tuple[dict[str, Any], str]] = [
+        ({"steps": 7}, r"settings.steps=2, got 7"),
+        ({"steps": 2, "seed": 1}, "seed=0, got 1"),
+        ({"steps": 2, "estimator": library.estimators.Gumbel(temperature=2.0)}, "estimator.temperature=1.0, got 2.0"),
+        ({"steps": 2, "policy": library.Policy.over(["rotate"], stages=2)}, "content of its policy"),
+        ({"steps": 2, "model": partial(SmallConvNet, width=8)}, "does not fit"),
+        ({"steps": 2, "optimizer": partial(torch.optim.SGD, lr=0.2)}, "optimizer"),
+    ]
+    for changed, words in others:
+        with pytest.raises(UserError, match=words):
+            learned(digits, **{"policy": few_ops(), "checkpoint": file, **changed})
+        assert file.read_bytes() == kept
+    file.write_text("my notes")
+    with pytest.raises(UserError, match="no checkpoint"):
+        learned(digits, policy=few_ops(), checkpoint=file)
+    assert file.read_text() == "my notes"
+
+
+def test_a_loss_that_explodes_leaves_what_was_learned_before(digits: Splits) -> None:
+    with pytest.raises(library.NonFiniteError) as caught:
+        learned(digits, optimizer=partial(torch.optim.SGD, lr=1e30), steps=20)
+    result = caught.value.result
+    assert isinstance(result, library.SearchResult)
+    assert all(parameter.isfinite().all() for parameter in result.policy.parameters())
+    assert not result.finished
+
+
+def test_progress_is_shown_where_it_is_asked_for(digits: Splits, capsys: pytest.CaptureFixture[str]) -> None:
+    learned(digits, plain_model(), policy=few_ops(), progress=True)
+    assert "search 6/6  train " in capsys.readouterr().err
+
+
+MISTAKES: dict[str, tuple[Callable[[Splits], Any], str]] = {
+    "no data": (lambda data: library.learn("digits"), r"data: expected a Splits, got 'digits'; .*from_arrays"),  # type: ignore[arg-type]
+    "no such setting": (lambda data: learned(data, stpes=3), r"stpes: no such argument; .* steps"),
+    "a setting's value": (lambda data: learned(data, steps=0), r"steps: expected .*greater than 0, got 0"),
+    "a setting's type": (lambda data: learned(data, batch_size="many"), r"batch_size: .*got 'many'"),
+    "a class": (lambda data: learned(data, estimator=library.estimators.Gumbel), r"estimator: .* write Gumbel\(\)"),
+    "no estimator": (lambda data: learned(data, estimator="gumbel"), r"estimator: expected an Estimator, got 'gumbel'"),
+    "no policy": (lambda data: learned(data, policy="identity"), r"policy: expected a Policy.*load_policy"),
+    "one regulariser": (
+        lambda data: learned(data, regularizers=library.regularizers.IdentityPrior()),
+        "regularizers: expected a sequence",
+    ),
+    "no regulariser": (lambda data: learned(data, regularizers=[3]), r"regularizers\[0\]: expected a Regularizer"),
+    "no network": (lambda data: learned(data, 3), r"model: expected a torch.nn.Module, or what builds one"),
+    "a builder of nothing": (lambda data: learned(data, plain_model), r"model: .*in_channels=1, class_count=10"),
+    "too few outputs": (lambda data: learned(data, plain_model(7)), r"model: expected logits \[B, 10\].*\(2, 7\)"),
+    "another size": (lambda data: learned(data, nn.Linear(3, 10)), r"model: cannot take .* \[2, 1, 16, 16\]"),
+    "all frozen": (lambda data: learned(data, plain_model().requires_grad_(False)), "model: .*frozen"),
+    "an optimiser's value": (
+        lambda data: learned(data, optimizer=partial(torch.optim.SGD, lr=-1.0)),
+        "^optimizer: Invalid learning rate",
+    ),
+    "a group of parameters": (lambda data: learned(data, policy_rates={"ops": 2.0}), "^policy_rates: .*got ops"),
+    "objective and method": (
+        lambda data: learned(
+            data, objective=library.objectives.Adversarial(), hypergradient=library.hypergradients.OneStep()
+        ),
+        "no training between",
+    ),
+    "a critic's network": (
+        lambda data: learned(data, plain_model(), objective=library.objectives.DensityMatching()),
+        "model: DensityMatching",
+    ),
+    "seed": (lambda data: learned(data, seed=-1), "seed: expected a whole number"),
+    "device": (lambda data: library.learn(data, device="tpu"), "device: expected auto, cpu or cuda"),
+    "a folder that is not there": (lambda data: learned(data, checkpoint="/dev/null/search.pt"), "/dev/null"),
+    "standard": (lambda data: learned(data, standard=None), "standard: expected a StandardAugmentation"),
+    "a crop larger than the image": (
+        lambda data: learned(data, standard=StandardAugmentation(crop_padding=16)),
+        "crop_padding: expected fewer pixels",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_with_the_argument(digits: Splits, mistake: str) -> None:
+    call, words = MISTAKES[mistake]
+    with shapes_unchecked(), pytest.raises(UserError, match=words):
+        call(digits)
+
+
+def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (block,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "augrad.learn(" in block)
+    assert block.count("steps=300") == 1
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block.replace("steps=300", "steps=3"), names)
+    assert len(names["result"].metrics) == 3
+    assert policy_text(library.load_policy("policy.json")) == policy_text(names["result"].policy)
