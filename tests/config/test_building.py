@@ -6,10 +6,10 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from augrad import UserError, load_policy
-from augrad.cli.building import built, require_boolean
+from augrad.cli.building import built, keys_added, require_boolean
 from augrad.cli.configs import config_directory
 from augrad.cli.parts import exported, policy_arm, starting_policy
 from augrad.learning.step import build_optimizer
@@ -101,6 +101,34 @@ def test_what_is_exported_is_asked_for_by_its_key(count: str) -> None:
 def test_an_empty_name_is_no_policy(use: Callable[[DictConfig], object]) -> None:
     with pytest.raises(UserError, match="expected a policy file, got an empty name"):
         use(composed("policy=file", "policy.file=''"))
+
+
+@pytest.mark.parametrize(
+    ("place", "overrides", "words"),
+    [
+        (
+            "objective.teacher_weight",
+            ["objective=adversarial", "objective.teacher_weight=-1.0"],
+            "a number of at least 0",
+        ),
+        ("hypergradient.terms", ["hypergradient=neumann", "hypergradient.terms=-1"], "a whole number of at least 0"),
+        ("estimator.final_temperature", ["estimator.final_temperature=0.0"], "a number above 0"),
+        ("search.regularizers.identity_prior.weight", ["search.regularizers.identity_prior.weight=-1.0"], "a weight"),
+        ("standard.cutout", ["standard.cutout=-1"], "a whole number of pixels"),
+    ],
+)
+def test_what_a_part_refuses_is_told_by_its_key(place: str, overrides: list[str], words: str) -> None:
+    """The part says the argument's name, as from Python; the key of the part comes before it."""
+    part = place.rpartition(".")[0]
+    with pytest.raises(UserError, match=rf"^{place}: expected {words}"):
+        built(OmegaConf.select(composed(*overrides), part), part)
+
+
+def test_what_is_refused_later_is_told_by_its_key() -> None:
+    with pytest.raises(UserError, match=r"^search\.optimizer: Invalid"), keys_added():
+        raise UserError("optimizer: Invalid learning rate")
+    with pytest.raises(UserError, match=r"^model: cannot"), keys_added():
+        raise UserError("model: cannot")
 
 
 def test_what_fits_is_built() -> None:

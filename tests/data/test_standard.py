@@ -179,7 +179,7 @@ def test_draws_depend_on_the_generator_alone() -> None:
     ],
 )  # fmt: skip
 def test_wrong_values_are_refused(name: str, value: object) -> None:
-    with shapes_unchecked(), pytest.raises(UserError, match=f"{name}: expected"):
+    with shapes_unchecked(), pytest.raises(UserError, match=f"^{name}: expected"):
         StandardAugmentation(**{name: value})  # type: ignore[arg-type]
 
 
@@ -191,13 +191,13 @@ def test_the_cutout_takes_the_mean_colour_and_sizes_are_checked() -> None:
     given = StandardAugmentation(cutout=4, fill=FILL)
     assert fitted(given, split) is given
     assert fitted(NO_STANDARD, split) is NO_STANDARD
-    with pytest.raises(UserError, match=r"standard.crop_padding: expected fewer pixels .* 9, got 9"):
+    with pytest.raises(UserError, match=r"^crop_padding: expected fewer pixels .* 9, got 9"):
         fitted(replace(given, crop_padding=9), split)
-    with pytest.raises(UserError, match=r"standard.cutout: expected at most .* 9 pixels, got 10"):
+    with pytest.raises(UserError, match=r"^cutout: expected at most .* 9 pixels, got 10"):
         fitted(replace(given, cutout=10), split)
 
 
 def test_a_fill_has_a_number_for_each_channel() -> None:
     augmentation = StandardAugmentation(cutout=4, fill=torch.tensor([0.1, 0.2, 0.3]))
-    with pytest.raises(UserError, match=r"standard.fill: expected 1 numbers, one for each channel, got 3"):
+    with pytest.raises(UserError, match=r"^fill: expected 1 numbers, one for each channel, got 3"):
         augmentation.draw(torch.zeros(2, 1, 9, 9), torch.Generator())

@@ -256,7 +256,7 @@ def test_it_looks_at_no_other_step() -> None:
 
 
 def test_it_needs_every_digit() -> None:
-    with pytest.raises(UserError, match=r"bfloat16.*search.autocast=false"):
+    with pytest.raises(UserError, match=r"bfloat16.*set autocast to false"):
         Bilevel("shared_difference")(wide_step(autocast=True))
 
 

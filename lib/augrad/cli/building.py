@@ -4,15 +4,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from augrad.checks import annotations_of, check_value
 from augrad.errors import UserError
 
-_OF_THE_GROUP = ("optimizer", "policy_optimizer", "policy_rates")
-"""Arguments whose values are checked where they are used; the others are checked where they are read."""
+_KEYS = {
+    **{name: f"search.{name}" for name in ("optimizer", "policy_optimizer", "policy_rates", "batch_size")},
+    **{name: f"standard.{name}" for name in ("crop_padding", "cutout")},
+    "derivative": "objective.derivative",
+    "max_outcomes": "estimator.max_outcomes",
+}
+"""Where the configuration has the arguments whose values are checked when they are used, not when they are read."""
 
 
 def built(node: Any, place: str) -> Any:
@@ -24,18 +29,25 @@ def built(node: Any, place: str) -> Any:
     if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
         raise UserError(f"{place}: expected a part with a _target_, as the options of this group have, got {node!r}")
     _check(OmegaConf.to_container(node, resolve=True, throw_on_missing=False), place)
-    return instantiate(node)
+    try:
+        return instantiate(node)
+    except InstantiationException as error:
+        # A message that begins with an argument's name gets the key of the part before it.
+        name = str(error.__cause__).partition(":")[0]
+        if isinstance(error.__cause__, UserError) and name in node:
+            raise UserError(f"{place}.{error.__cause__}") from error
+        raise
 
 
 @contextmanager
-def keys_added(group: str) -> Iterator[None]:
-    """Adds the group to a UserError that begins with the name of one of its settings."""
+def keys_added() -> Iterator[None]:
+    """Writes the key in place of the argument's name at the beginning of a UserError."""
     try:
         yield
     except UserError as error:
-        name = str(error).partition(":")[0]
-        if name in _OF_THE_GROUP:
-            raise UserError(f"{group}.{error}") from error.__cause__
+        name, colon, words = str(error).partition(":")
+        if name in _KEYS:
+            raise UserError(f"{_KEYS[name]}{colon}{words}") from error
         raise
 
 

@@ -5,6 +5,7 @@ from functools import partial
 import hydra
 from omegaconf import DictConfig, ListConfig
 
+from augrad.cli.building import keys_added
 from augrad.cli.comparison import recorder
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import require_shown, run_entry_point
@@ -44,7 +45,8 @@ def _compare(config: DictConfig) -> None:
     model, optimizer, settings = recipe_of(config)
     data, device = data_and_device(config)
     standard = standard_of(config)
-    check_recipe(data, model, optimizer, settings, device, standard)
+    with keys_added():
+        check_recipe(data, model, optimizer, settings, device, standard)
     tracker = tracker_of(config)
     seeds = range(first, first + config.seeds)
     attempt, figures = Attempts(), {}

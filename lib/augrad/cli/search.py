@@ -68,17 +68,19 @@ def _search_in(config: DictConfig, directory: Path) -> float:
     compared_seeds(config)
     recipe, arguments = recipe_of(config), search_arguments(config)
     data, device = data_and_device(config)
-    check_recipe(data, *recipe, device, arguments["standard"])  # what comes after the search is checked before it
+    with keys_added():
+        check_recipe(data, *recipe, device, arguments["standard"])  # what comes after the search is checked before it
     start = arguments["policy"]
     format_policy(document_of(exported(start, config), provenance(config, data, {})))  # so is what comes of it
     if not anything_learnable(start):
         words = "search: nothing of this policy can be learned: its weights, probabilities and magnitudes are fixed, "
         words += "or not among policy.learn; the classifier is trained with the policy as it is"
         say(words, stderr=True)
-    with keys_added("search"):
+    with keys_added():
         state, parts = begin_search(data, device=device, **arguments)
     with SearchRun(directory, config, state, parts, tracker_of(config)) as run:
-        run_search(state, parts, run)
+        with keys_added():
+            run_search(state, parts, run)
         run.end()
         if run.interrupted():
             raise Interrupted(directory, state.step)

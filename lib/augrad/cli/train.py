@@ -4,6 +4,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from augrad.cli.building import keys_added
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import run_entry_point
 from augrad.cli.parts import (
@@ -37,7 +38,8 @@ def _train(config: DictConfig) -> float:
     model, optimizer, settings = recipe_of(config)
     standard = standard_of(config)
     data, device = data_and_device(config)
-    check_recipe(data, model, optimizer, settings, device, standard)
+    with keys_added():
+        check_recipe(data, model, optimizer, settings, device, standard)
     tracker = tracker_of(config)
     total = settings.epochs * max(len(data.train) // settings.batch_size, 1)
     with (

@@ -74,12 +74,12 @@ class StandardAugmentation:
         for name in ("crop_padding", "cutout"):
             value = getattr(self, name)
             if value < 0:
-                raise UserError(f"standard.{name}: expected a whole number of pixels, 0 for none, got {value!r}")
+                raise UserError(f"{name}: expected a whole number of pixels, 0 for none, got {value!r}")
         if not 0 < (area := self.smallest_area) <= 1:
-            raise UserError(f"standard.smallest_area: expected a share above 0, 1 for no such crop, got {area!r}")
+            raise UserError(f"smallest_area: expected a share above 0, 1 for no such crop, got {area!r}")
         if self.fill is not None and not (isinstance(self.fill, Tensor) and self.fill.ndim == 1):
             raise UserError(
-                f"standard.fill: expected a tensor [C], a number for each channel, or None for black, got {self.fill!r}"
+                f"fill: expected a tensor [C], a number for each channel, or None for black, got {self.fill!r}"
             )
 
     def draw(self, images: Shaped[Tensor, "B C H W"], generator: torch.Generator) -> StandardDraw:
@@ -89,7 +89,7 @@ class StandardAugmentation:
         """
         batch, channels, height, width = images.shape
         if self.fill is not None and len(self.fill) != channels:
-            raise UserError(f"standard.fill: expected {channels} numbers, one for each channel, got {len(self.fill)}")
+            raise UserError(f"fill: expected {channels} numbers, one for each channel, got {len(self.fill)}")
         device = images.device
         box = shift = flip = centre = None
         if self.smallest_area < 1:

@@ -91,7 +91,7 @@ class Enumerate:
 
     def __post_init__(self) -> None:
         if not self.max_outcomes >= 1:
-            raise UserError(f"expected max_outcomes of at least 1, got {self.max_outcomes}")
+            raise UserError(f"max_outcomes: expected at least 1, got {self.max_outcomes}")
 
     def __call__(
         self, scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None, progress: float
@@ -137,9 +137,9 @@ class Enumerate:
         count = outcome_count(policy)
         if count > self.max_outcomes:
             raise UserError(
-                f"estimator=enumerate: an image has {count} possible outcomes under this policy, more than "
-                f"estimator.max_outcomes={self.max_outcomes}, and each costs one evaluation; take fewer operations, "
-                "stages or sub-policies, raise max_outcomes, or take another estimator"
+                f"max_outcomes: an image has {count} possible outcomes under this policy, more than "
+                f"{self.max_outcomes}, and each costs one evaluation; take fewer operations, stages or sub-policies, "
+                "raise max_outcomes, or take another estimator"
             )
         return outcomes_of(policy)
 

@@ -66,10 +66,11 @@ class Gumbel:
     draws: int = 16
 
     def __post_init__(self) -> None:
-        if not (self.temperature > 0 and self.final_temperature > 0):
-            raise UserError(f"expected temperatures above 0, got {self.temperature} and {self.final_temperature}")
+        for name in ("temperature", "final_temperature"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name}: expected a number above 0, got {getattr(self, name)}")
         if self.draws < 1:
-            raise UserError(f"expected draws to be at least 1, got {self.draws}")
+            raise UserError(f"draws: expected at least 1, got {self.draws}")
 
     def temperature_at(self, progress: float) -> float:
         """The schedule: geometric between the two temperatures."""

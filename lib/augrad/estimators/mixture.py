@@ -41,7 +41,7 @@ class Mixture:
     def __post_init__(self) -> None:
         for name in ("temperature", "final_temperature", "gate_temperature"):
             if not getattr(self, name) > 0:
-                raise UserError(f"expected {name} above 0, got {getattr(self, name)}")
+                raise UserError(f"{name}: expected a number above 0, got {getattr(self, name)}")
 
     def __call__(
         self, scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None, progress: float

@@ -74,7 +74,7 @@ class Rebar:
     def __post_init__(self) -> None:
         for name in ("temperature", "final_temperature", "learning_rate"):
             if not getattr(self, name) > 0:
-                raise UserError(f"expected {name} above 0, got {getattr(self, name)}")
+                raise UserError(f"{name}: expected a number above 0, got {getattr(self, name)}")
 
     def initial_control(self, policy: Policy, generator: torch.Generator) -> Control:
         """The weights eta and their optimiser."""

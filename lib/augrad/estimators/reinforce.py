@@ -48,7 +48,7 @@ class Reinforce:
 
     def __post_init__(self) -> None:
         if not 0 <= self.decay < 1:
-            raise UserError(f"expected a decay of at least 0 and below 1, got {self.decay}")
+            raise UserError(f"decay: expected at least 0 and below 1, got {self.decay}")
 
     def initial_control(self, policy: Policy, generator: torch.Generator) -> Control | None:
         """The moving average, for the baseline of that name."""

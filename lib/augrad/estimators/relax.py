@@ -64,7 +64,7 @@ class Relax:
     def __post_init__(self) -> None:
         for name in ("temperature", "hidden", "learning_rate"):
             if not getattr(self, name) > 0:
-                raise UserError(f"expected {name} above 0, got {getattr(self, name)}")
+                raise UserError(f"{name}: expected a number above 0, got {getattr(self, name)}")
 
     def _surrogate(self, policy: Policy, generator: torch.Generator) -> Surrogate:
         return Surrogate(policy.shape, self.hidden, self.temperature, generator).to(policy.low.device)

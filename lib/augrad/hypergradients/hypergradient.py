@@ -115,12 +115,10 @@ def validation_pass(levels: TwoLevels, weights: Weights) -> ValidationPass:
 def require_count(name: str, value: int, at_least: int) -> None:
     """Raises UserError unless the setting is at least that."""
     if value < at_least:
-        raise UserError(f"hypergradient.{name}: expected a whole number of at least {at_least}, got {value!r}")
+        raise UserError(f"{name}: expected a whole number of at least {at_least}, got {value!r}")
 
 
 def require_number(name: str, value: float, zero: bool) -> None:
     """Raises UserError unless the setting is a number above 0, or with `zero` at least 0."""
     if not (value > 0 or (zero and value == 0)):
-        raise UserError(
-            f"hypergradient.{name}: expected a number {'of at least' if zero else 'above'} 0, got {value!r}"
-        )
+        raise UserError(f"{name}: expected a number {'of at least' if zero else 'above'} 0, got {value!r}")

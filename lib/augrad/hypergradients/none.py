@@ -20,4 +20,4 @@ class NoHypergradient:
         return 0
 
     def __call__(self, levels: TwoLevels, memory: Weights) -> Link:
-        raise UserError("hypergradient=none cannot follow the validation loss; take one_step or another method")
+        raise UserError("NoHypergradient cannot follow the validation loss; take one_step or another method")

@@ -53,12 +53,12 @@ def fitted(standard: StandardAugmentation, train: Split) -> StandardAugmentation
     sides = train.images.shape[2:]
     if not standard.crop_padding < min(sides):
         raise UserError(
-            f"standard.crop_padding: expected fewer pixels than the images' shorter side, {min(sides)}, got "
+            f"crop_padding: expected fewer pixels than the images' shorter side, {min(sides)}, got "
             f"{standard.crop_padding}; nothing of an image might be left"
         )
     if standard.cutout > min(sides):
         raise UserError(
-            f"standard.cutout: expected at most the images' shorter side, {min(sides)} pixels, got {standard.cutout}"
+            f"cutout: expected at most the images' shorter side, {min(sides)} pixels, got {standard.cutout}"
         )
     if not standard.cutout or standard.fill is not None:
         return standard

@@ -34,7 +34,7 @@ class Adversarial:
     of the classifier's weights (TeachAugment), pays for those, because it cannot read them either; what is left is
     hard for the classifier and can be read. It holds only as far as it reads better than the classifier: early in a
     training it lags behind, and a teacher_weight above 1 is safer there. With teacher_weight = 0 (Adversarial
-    AutoAugment) something else must bound the policy: an entropy term (`search.regularizers.selection_entropy`), or
+    AutoAugment) something else must bound the policy: an entropy term (`SelectionEntropy`), or
     ranges that harm nothing.
     The classifier minimises its loss on fresh draws. Its weights count as fixed in s_i: the policy looks at the present
     loss and not through the training, so there is no hypergradient.
@@ -51,9 +51,9 @@ class Adversarial:
 
     def __post_init__(self) -> None:
         if not self.teacher_weight >= 0:
-            raise UserError(f"objective.teacher_weight: expected a number of at least 0, got {self.teacher_weight}")
+            raise UserError(f"teacher_weight: expected a number of at least 0, got {self.teacher_weight}")
         if not 0 <= self.teacher_decay < 1:
-            raise UserError(f"objective.teacher_decay: expected at least 0 and below 1, got {self.teacher_decay}")
+            raise UserError(f"teacher_decay: expected at least 0 and below 1, got {self.teacher_decay}")
 
     def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
         """The classifier."""

@@ -136,11 +136,11 @@ class Bilevel:
 
     def __post_init__(self) -> None:
         if self.draws < 1:
-            raise UserError(f"expected draws to be at least 1, got {self.draws}")
+            raise UserError(f"draws: expected at least 1, got {self.draws}")
         if self.derivative == "shared_difference" and self.draws > 1:
             raise UserError(
-                f"objective.derivative=shared_difference has the one draw of the classifier's step, got "
-                f"objective.draws={self.draws}; take objective.derivative=jvp for more"
+                "derivative: shared_difference has the one draw of the classifier's step, got "
+                f"draws={self.draws}; take jvp for more"
             )
 
     def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
@@ -149,8 +149,8 @@ class Bilevel:
         dropout = [name for name, module in classifier.named_modules() if _drops(module)]
         if self.derivative == "shared_difference" and dropout:
             raise UserError(
-                f"objective.derivative=shared_difference compares a pass with the classifier's step, which had another "
-                f"dropout mask ({dropout[0]}); set the rate to 0, or take objective.derivative=jvp"
+                f"derivative: shared_difference compares a pass with the classifier's step, which had another "
+                f"dropout mask ({dropout[0]}); set the rate to 0, or take jvp"
             )
         return classifier
 
@@ -210,14 +210,13 @@ class Bilevel:
     def _require_shared(self, terms: tuple[Term, ...], levels: TwoLevels, autocast: bool) -> tuple[Term, ...]:
         if autocast:
             raise UserError(
-                "objective.derivative=shared_difference takes the difference of nearly equal losses, which bfloat16 "
-                "does not tell apart; set search.autocast=false, or take objective.derivative=jvp"
+                "derivative: shared_difference takes the difference of nearly equal losses, which bfloat16 "
+                "does not tell apart; set autocast to false, or take jvp"
             )
         if len(terms) != 1 or terms[0].weights is not levels.weights or terms[0].batch is not levels.batch:
             raise UserError(
-                "objective.derivative=shared_difference has the losses of the classifier's own step only, and this "
-                "hypergradient method looks at others; take hypergradient=one_step, neumann, cg or t1t2, or "
-                "objective.derivative=jvp"
+                "derivative: shared_difference has the losses of the classifier's own step only, and this "
+                "hypergradient method looks at others; take one_step, neumann, cg or t1t2, or jvp for the derivative"
             )
         return terms
 
@@ -248,8 +247,8 @@ class Bilevel:
             augmented = then(policy(images, params=sample))
             if self.derivative != "jvp" and torch.is_grad_enabled() and augmented.requires_grad:
                 raise UserError(
-                    f"objective.derivative={self.derivative} has no gradient with respect to the images, which this "
-                    "estimator asks for; use objective.derivative=jvp, or an estimator that does not differentiate"
+                    f"derivative: {self.derivative} has no gradient with respect to the images, which this "
+                    "estimator asks for; take jvp, or an estimator that does not differentiate"
                 )
             share = len(sample) / total
             if augmented.requires_grad and torch.is_grad_enabled():

@@ -47,7 +47,7 @@ class DensityMatching:
     def __post_init__(self) -> None:
         for name in ("penalty_weight", "class_weight"):
             if not getattr(self, name) >= 0:
-                raise UserError(f"objective.{name}: expected a number of at least 0, got {getattr(self, name)}")
+                raise UserError(f"{name}: expected a number of at least 0, got {getattr(self, name)}")
 
     def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> Critic:
         """The critic: the network that the builder makes for one class more. Raises UserError for a finished module."""
@@ -71,8 +71,8 @@ class DensityMatching:
         half = len(batch) // 2
         if half < 1:
             raise UserError(
-                f"objective=density_matching: expected batches of at least two images, one real and one to augment, "
-                f"got {len(batch)}; raise search.batch_size"
+                "batch_size: DensityMatching needs batches of at least two images, one real and one to augment, "
+                f"got {len(batch)}; raise it"
             )
         images, labels = to_float(batch.images[: 2 * half]), batch.labels[: 2 * half]
         real, other = images.split(half)

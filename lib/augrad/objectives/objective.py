@@ -102,12 +102,13 @@ def require_fitting(objective: Objective, hypergradient: Hypergradient) -> None:
     if objective.two_levels and not given:
         raise UserError(
             f"{name} follows the validation loss through the training, which takes a hypergradient method, got "
-            "hypergradient=none; take one_step or another one, or an objective of a single level"
+            "none; take one_step or another one, or an objective of a single level"
         )
     if given and not objective.two_levels:
         raise UserError(
             f"{name} is a function of the policy's own draws, with no training between: there is nothing that a "
-            f"hypergradient method could follow, got {type(hypergradient).__name__}; set hypergradient=none"
+            f"hypergradient method could follow, got {type(hypergradient).__name__}; set hypergradient=none (in Python "
+            "NoHypergradient())"
         )
 
 

@@ -27,8 +27,8 @@ class IdentityPrior:
     mass: float = 0.5
 
     def __post_init__(self) -> None:
-        require_weight("identity_prior.weight", self.weight)
-        require_share("identity_prior.mass", self.mass, inside=True)
+        require_weight("weight", self.weight)
+        require_share("mass", self.mass, inside=True)
 
     def __call__(self, policy: Policy) -> Float[Tensor, ""]:
         acting = policy.op_probabilities() * policy.gate_probabilities() * policy.scored_gate

@@ -17,7 +17,7 @@ from augrad.types import PolicyParams
 class Regularizer(Protocol):
     """policy -> what is added to what it minimises, differentiable in its parameters.
 
-    With `search.normalize` the scores are divided by their standard deviation: a weight is in units of that.
+    With `SearchSettings.normalize` the scores are divided by their standard deviation: a weight is in units of that.
     """
 
     def __call__(self, policy: Policy) -> Float[Tensor, ""]: ...
@@ -35,12 +35,12 @@ def regularizer_gradient(policy: Policy, regularizers: Iterable[Regularizer]) ->
 def require_weight(name: str, value: float) -> None:
     """Raises UserError unless the weight is at least 0."""
     if not value >= 0:
-        raise UserError(f"regularizers: {name}: expected a weight of at least 0, got {value!r}")
+        raise UserError(f"{name}: expected a weight of at least 0, got {value!r}")
 
 
 def require_share(name: str, value: float, inside: bool = False) -> None:
     """Raises UserError unless the value is from 0 to 1 (strictly between them with `inside`)."""
     if not 0 <= value <= 1:
-        raise UserError(f"regularizers: {name}: expected a number from 0 to 1, got {value!r}")
+        raise UserError(f"{name}: expected a number from 0 to 1, got {value!r}")
     if inside and value in (0, 1):
-        raise UserError(f"regularizers: {name}: expected a number strictly between 0 and 1, got {value!r}")
+        raise UserError(f"{name}: expected a number strictly between 0 and 1, got {value!r}")

@@ -24,8 +24,8 @@ class SelectionEntropy:
     floor: float = 1.0
 
     def __post_init__(self) -> None:
-        require_weight("selection_entropy.weight", self.weight)
-        require_share("selection_entropy.floor", self.floor)
+        require_weight("weight", self.weight)
+        require_share("floor", self.floor)
 
     def __call__(self, policy: Policy) -> Float[Tensor, ""]:
         largest = policy.max_selection_entropy

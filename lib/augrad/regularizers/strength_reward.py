@@ -24,7 +24,7 @@ class StrengthReward:
     weight: float = 0.01
 
     def __post_init__(self) -> None:
-        require_weight("strength_reward.weight", self.weight)
+        require_weight("weight", self.weight)
 
     def __call__(self, policy: Policy) -> Float[Tensor, ""]:
         weights = policy.subpolicy_probabilities()[:, None, None] * policy.op_probabilities() / policy.shape[1]

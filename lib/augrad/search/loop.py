@@ -103,7 +103,7 @@ def _require_finite(rows: list[Row], state: SearchState, good: dict[str, Tensor]
         step, name, value = wrong[0]
         raise NonFiniteError(
             f"step {step}: {name} is {value}; the last good policy is kept. If losses grew before, "
-            "lower the learning rate (search.optimizer.lr) or set search.clip_norm"
+            "lower the learning rate of the optimizer, or set clip_norm"
         )
 
 
