@@ -64,7 +64,7 @@ def test_how_it_resamples() -> None:
         (OPS, {"interpolation": "cubic"}, "space: .*cubic"),
         (OPS, {"probability": 1.5}, "probability from 0 to 1"),
         (OPS, {"stages": 0}, "stages to be a whole number"),
-        (OPS, {"magnitude": "normal"}, "magnitude logit_normal, uniform or point"),
+        (OPS, {"magnitude": "normal"}, "magnitude: expected 'logit_normal', 'uniform' or 'point'"),
     ],
 )
 def test_a_mistake_is_told(space: Any, options: dict[str, Any], words: str) -> None:

@@ -4,6 +4,7 @@ import hashlib
 
 import torch
 
+from augrad.checks import plain
 from augrad.errors import UserError
 
 
@@ -17,7 +18,8 @@ def local_generator(seed: int, purpose: str, index: int = 0) -> torch.Generator:
 
 
 def checked_seed(seed: object) -> int:
-    """The seed of a run. Raises UserError unless it is a whole number from 0 to 2**32 - 1."""
+    """The seed of a run, as Python's int. Raises UserError unless it is a whole number from 0 to 2**32 - 1."""
+    seed = plain(seed)
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise UserError(f"seed: expected a whole number from 0 to 2**32 - 1, got {seed!r}")
     return seed

@@ -1,7 +1,9 @@
-"""Estimators: each differentiates the expectation of a per-image scalar with respect to the policy.
+"""Estimators: each estimates the gradient of an expectation over the policy's draws.
 
-An estimator is called with the scalar, the policy and a generator, and returns an `Estimate`; it never hears of two
-levels. A new one is a file with one callable frozen dataclass, and one YAML file that names it.
+The objective gives a scalar s_i(b), one number for each image as a function of what the policy drew for it. An
+estimator returns an `Estimate` of the gradient of E_b mean_i s_i(b_i) with respect to the policy's parameters. It knows
+nothing of training, validation or images. A new one is a file with one callable frozen dataclass that satisfies
+`Estimator`, and one YAML file that names it.
 """
 
 from augrad.estimators.enumerate import Enumerate

@@ -1,4 +1,4 @@
-"""One draw of each image as the way it was made: sub-policy, its candidates, their gates, their magnitudes."""
+"""The parameters along the branch of each image's draw: sub-policy, its candidates, their gates, their magnitudes."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,10 @@ _EDGE = 1e30  # an impossible candidate's logit: finite, so that its derivatives
 
 @dataclass(frozen=True)
 class Branch(TensorFields):
-    """The parameters along each image's own way, a copy for each image, so that each has its own gradient.
+    """The parameters that each image's draw was made with, a copy for each image, so that each has its own gradient.
 
-    Candidates of the drawn sub-policy, gates and magnitudes of the drawn candidates: nothing of what was not drawn.
+    These are the sub-policies' logits, the logits of the drawn sub-policy's candidates, and the drawn candidates' gates
+    and magnitudes; nothing of what was not drawn.
     """
 
     subpolicy_logits: Float[Tensor, "B S"]
@@ -29,7 +30,7 @@ class Branch(TensorFields):
 
 
 def finite_logits(policy: Policy) -> PolicyParams:
-    """The parameters, detached, with logits of plus or minus infinity (certainties) made large and finite."""
+    """The parameters, detached. Logits of plus or minus infinity, which stand for certainty, become large numbers."""
     params = policy.params.detach()
     op = torch.where(policy.present, params.op_logits, -_EDGE)
     return PolicyParams(
@@ -42,7 +43,7 @@ def finite_logits(policy: Policy) -> PolicyParams:
 
 
 def chosen(table: Shaped[Tensor, "S L K"], sample: PolicySample) -> Shaped[Tensor, "B L"]:
-    """The entries of what was drawn."""
+    """The table's entries at the candidates that were drawn."""
     return table[sample.subpolicy].gather(-1, sample.slot[..., None])[..., 0]
 
 
@@ -57,7 +58,7 @@ def draw_branch(policy: Policy, choices: BranchNoise, rest: HardNoise) -> Policy
 
 
 def branch_of(policy: Policy, sample: PolicySample) -> Branch:
-    """The branch of each image's draw, ready to be differentiated with respect to."""
+    """The branch of each image's draw, as leaves that can be differentiated with respect to."""
     params = finite_logits(policy)
     branch = Branch(
         params.subpolicy_logits.expand(len(sample), -1),
@@ -70,9 +71,9 @@ def branch_of(policy: Policy, sample: PolicySample) -> Branch:
 
 
 def mean_gradient(policy: Policy, sample: PolicySample, found: dict[str, Tensor]) -> PolicyParams:
-    """Each image's gradient with respect to its branch, put back in its place and averaged over the batch.
+    """The mean over the batch of each image's gradient, with the entries of its branch at their places in the policy.
 
-    found: by the names of `Branch`; groups that are missing get zeros.
+    found: gradients by the names of `Branch`; a group that is missing gets zeros.
     """
     subpolicy, slot = one_hots(policy, sample)
     grads = vars(policy.params.map(torch.zeros_like))
@@ -88,7 +89,7 @@ def mean_gradient(policy: Policy, sample: PolicySample, found: dict[str, Tensor]
 
 
 def one_hots(policy: Policy, sample: PolicySample) -> tuple[Float[Tensor, "B S"], Float[Tensor, "B L K"]]:
-    """What was drawn as one-hot vectors: sub-policy and candidates."""
+    """The drawn sub-policy and candidates as one-hot vectors."""
     subpolicies, _, width = policy.shape
     return (
         one_hot(sample.subpolicy, subpolicies).to(torch.float64),

@@ -1,4 +1,4 @@
-"""What some estimators learn for themselves: a control, trained beside the policy and kept in the checkpoint."""
+"""Controls: baselines and control variates that some estimators train beside the policy. Checkpoints keep them."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
@@ -14,13 +14,13 @@ from augrad.policy.learnable import only_learnable
 
 @dataclass(frozen=True)
 class Control:
-    """A baseline or control variate with the optimiser that trains it. It never moves an estimate's expectation."""
+    """A baseline or control variate, and the optimiser that trains it. It does not change an estimate's expectation."""
 
     module: nn.Module
     optimizer: torch.optim.Optimizer
 
     def step(self, loss: Float[Tensor, ""] | None) -> None:
-        """One step of the optimiser on `loss`; none where nothing depends on the module (all groups are frozen)."""
+        """One step of the optimiser on `loss`; no step where `loss` does not depend on the module."""
         if loss is None or not loss.requires_grad:
             return
         parameters = list(self.module.parameters())
@@ -39,10 +39,10 @@ class Control:
 
 @runtime_checkable
 class ControlledEstimator(Protocol):
-    """An estimator with a control: an argument like the draws, so that an estimate is a function of its arguments."""
+    """An estimator with a control, which a call takes as an argument: an estimate is a function of its arguments."""
 
     def initial_control(self, policy: Policy, generator: torch.Generator) -> Control | None:
-        """The control before the first step, on the policy's device; None where the settings need none."""
+        """The control before the first step, on the policy's device; None where the settings need no control."""
 
     def __call__(
         self,
@@ -56,7 +56,7 @@ class ControlledEstimator(Protocol):
 
 
 def initial_control(estimator: Estimator, policy: Policy, generator: torch.Generator) -> Control | None:
-    """The estimator's control, None for one that learns nothing for itself."""
+    """The estimator's control before the first step; None for an estimator that has none."""
     return estimator.initial_control(policy, generator) if isinstance(estimator, ControlledEstimator) else None
 
 
@@ -69,7 +69,7 @@ def estimate_with(
     generator: torch.Generator | None,
     progress: float,
 ) -> Estimate:
-    """The estimate, with `control` for an estimator that has one; zero for what the policy fixes (`learnable`)."""
+    """The estimate of `estimator`, which is given `control` if it takes one; zero for fixed entries (`learnable`)."""
     if control is not None and isinstance(estimator, ControlledEstimator):
         found = estimator(scalar, policy, batch_size, generator, progress, control.module)
     else:

@@ -18,8 +18,10 @@ from augrad.types import PolicyParams, PolicySample, TensorFields
 
 @dataclass(frozen=True)
 class Outcomes(TensorFields):
-    """Everything that can happen to an image, N outcomes: which sub-policy, and what is applied in each stage, if
-    anything. A closed gate, the identity and a missing stage are one and the same: nothing."""
+    """All N outcomes that are possible for an image: the sub-policy, and what is applied in each stage, if anything.
+
+    A closed gate, the identity and a missing stage have the same outcome: nothing is applied.
+    """
 
     subpolicy: Int[Tensor, " N"]
     slot: Int[Tensor, "N L"]
@@ -30,7 +32,7 @@ class Outcomes(TensorFields):
 
 
 def _acting(policy: Policy) -> list[list[list[int]]]:
-    """[S][L]: the candidates that do something. Read from the structure, not from the device."""
+    """[S][L]: the candidates that change an image. It reads `policy.slots`, not tensors: nothing waits for a GPU."""
     _, stages, _ = policy.shape
     acting = [
         [[k for k, slot in enumerate(stage) if policy.ops[slot.op].kind != "identity"] for stage in subpolicy]
@@ -40,12 +42,12 @@ def _acting(policy: Policy) -> list[list[list[int]]]:
 
 
 def outcome_count(policy: Policy) -> int:
-    """N: over sub-policies, the product over stages of 1 + the number of candidates that do something."""
+    """N: the sum over sub-policies of the product over stages of 1 + the number of candidates that change an image."""
     return sum(math.prod(1 + len(stage) for stage in subpolicy) for subpolicy in _acting(policy))
 
 
 def outcomes_of(policy: Policy) -> Outcomes:
-    """Every outcome, sub-policy by sub-policy."""
+    """All outcomes, those of the first sub-policy first."""
     rows = [
         (index, choice)
         for index, subpolicy in enumerate(_acting(policy))
@@ -57,7 +59,7 @@ def outcomes_of(policy: Policy) -> Outcomes:
 
 
 def outcome_probabilities(policy: Policy, outcomes: Outcomes) -> Float[Tensor, " N"]:
-    """The probability of each, differentiable in the logits; they sum to 1."""
+    """The probability of each outcome, differentiable in the logits. They sum to 1."""
     applied = policy.op_probabilities() * policy.gate_probabilities() * policy.scored_gate
     nothing = 1 - applied.sum(-1)
     of_stage = torch.where(
@@ -71,18 +73,19 @@ def outcome_probabilities(policy: Policy, outcomes: Outcomes) -> Float[Tensor, "
 @checked
 @dataclass(frozen=True)
 class Enumerate:
-    """g = grad sum_o P(o) mean_i s_i(o), over every outcome o of selection and gates.
+    """g = grad sum_o P(o) mean_i s_i(o), the sum over every outcome o of choosing and applying operations.
 
-    With the bilevel objective and one unrolled step, mean_i s_i(o) = < u, grad_w L_o > is the derivative of the
-    validation loss with respect to P(o): the inner product that DDAS follows, - eta < grad L_val(w'), grad_w L_o >.
-    `inner_products` gives them.
+    With the bilevel objective and `OneStep`, mean_i s_i(o) = < u, grad_w L_o > is the derivative of the validation loss
+    with respect to P(o). It is the inner product of DDAS, - eta < grad L_val(w'), grad_w L_o >; the method
+    `inner_products` returns these numbers.
 
-    Exact and without noise for sub-policies, operations and gates, given the magnitudes, which are drawn anew for
-    each image and outcome. magnitude: "score" learns them by the score function of their Gaussian, with the
-    leave-one-out baseline over the images of an outcome: unbiased; "pathwise" differentiates through the operations,
-    biased where the scalar jumps (experiments/strength: in a network with ReLU or max-pooling, not in a smooth one).
-    Cost: N evaluations of the scalar (see `outcome_count`), each on the whole batch with the outcomes dealt in turn:
-    every image meets every outcome once, and what couples the images of a batch (BatchNorm) sees a mixture.
+    For sub-policies, operations and gates the gradient is exact and has no noise, given the magnitudes. These are drawn
+    anew for each image and outcome. magnitude: "score" learns them by the score function of their Gaussian, unbiased,
+    with the leave-one-out baseline over the images of an outcome; "pathwise" differentiates through the operations, and
+    is biased where the scalar jumps (experiments/strength: in a network with ReLU or max-pooling, not in a smooth one).
+    max_outcomes: the largest N that is accepted.
+    Cost: N evaluations of the scalar (see `outcome_count`), each on the whole batch. In each of them the images have
+    different outcomes in turn, so that every image has every outcome once and BatchNorm sees a mixture of them.
     Raises UserError for another `magnitude`, and for a policy with more than `max_outcomes`.
     """
 
@@ -124,7 +127,7 @@ class Enumerate:
     def inner_products(
         self, scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None = None
     ) -> tuple[Outcomes, Float[Tensor, " N"]]:
-        """Every outcome, and the mean over the batch of the scalar there: d E / d P(o)."""
+        """All outcomes, and the scalar's mean over the batch at each of them, which is d E / d P(o)."""
         outcomes = self._outcomes(policy)
         with torch.no_grad():
             scores = [

@@ -13,14 +13,17 @@ from augrad.policy import Policy
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
 
 Scalar = Callable[[PolicySample | RelaxedSample], Float[Tensor, " B"]]
-"""One number per image as a function of what was drawn for it; differentiable in relaxed draws and in magnitudes."""
+"""draws of a policy -> one number for each image; differentiable with respect to relaxed draws and magnitudes."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """grads: derivative of the scalar's expected batch mean for each parameter group (zero where a group is frozen).
-    value: the batch mean at the draw. control_loss: what the estimator's control (see `augrad.estimators.control`)
-    minimises, None without one."""
+    """An estimate of the gradient of the scalar's expected mean over the batch.
+
+    grads: for each group of the policy's parameters; zero for a frozen group. value: the scalar's mean over the batch
+    at the draw. control_loss: what the estimator's control minimises (see `augrad.estimators.control`); None without a
+    control.
+    """
 
     grads: PolicyParams
     value: Float[Tensor, ""]
@@ -29,7 +32,11 @@ class Estimate:
 
 @runtime_checkable
 class Estimator(Protocol):
-    """batch_size: how many draws the scalar takes. progress: from 0 to 1 over the search (for schedules)."""
+    """A way of estimating the gradient of E_b mean_i s_i(b_i).
+
+    A call is given the scalar s; the policy; batch_size, how many draws the scalar takes; generator, of all random
+    numbers; and progress, the share of the search that is done, from 0 to 1, for schedules.
+    """
 
     def __call__(
         self, scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None, progress: float
@@ -37,7 +44,10 @@ class Estimator(Protocol):
 
 
 def gradients_of(value: Float[Tensor, ""], policy: Policy) -> PolicyParams:
-    """d value / d parameters; zeros for groups that are frozen or did not take part."""
+    """The gradient of `value` with respect to the policy's parameters.
+
+    It is zero for groups that are frozen and for those that `value` does not depend on.
+    """
     parameters = policy.params.tensors()
     learned = [parameter for parameter in parameters if parameter.requires_grad]
     found = iter(
@@ -52,23 +62,26 @@ def gradients_of(value: Float[Tensor, ""], policy: Policy) -> PolicyParams:
 
 
 def hard_draw(scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None) -> PolicySample:
-    """A hard draw to evaluate the scalar at: where it is known already, or a fresh one.
+    """A hard draw to evaluate the scalar at: the draw at which the scalar is cheap, if there is one, or a fresh one.
 
-    A scalar that is cheaper at one draw than elsewhere has it as its attribute `draw`: one of `policy`, for each of the
-    `batch_size` images, and independent of what `generator` gives.
+    A scalar that costs less at one draw has that draw as its attribute `draw`. It is a draw of `policy` for each of the
+    `batch_size` images, and independent of `generator`.
     """
     known = known_draw(scalar)
     return policy.sample(batch_size, generator) if known is None else known
 
 
 def known_draw(scalar: Scalar) -> PolicySample | None:
-    """The draw at which the scalar is cheaper than elsewhere, if it has one."""
+    """The draw at which the scalar costs less than at others; None if there is no such draw."""
     known = getattr(scalar, "draw", None)
     return known if isinstance(known, PolicySample) else None
 
 
 def require_pathwise(policy: Policy) -> None:
-    """Raise UserError if magnitudes are learned and an operation gives its magnitude no derivative: it would stay."""
+    """Raise UserError if magnitudes are learned and an operation has no derivative with respect to its magnitude.
+
+    An estimator that differentiates through the operations would leave that magnitude as it is.
+    """
     if not (policy.magnitude_locations.requires_grad or policy.magnitude_log_scales.requires_grad):
         return
     silent = [op.name for op in policy.ops if op.has_magnitude and op.magnitude_grad == "none"]
@@ -80,14 +93,14 @@ def require_pathwise(policy: Policy) -> None:
 
 
 def geometric(start: float, end: float, progress: float) -> float:
-    """A schedule: from `start` to `end` by equal factors."""
+    """The value at `progress` of a schedule that falls from `start` to `end` by equal factors in equal times."""
     return start * (end / start) ** progress
 
 
 def leave_one_out(scores: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
-    """Each score minus the mean of the others.
+    """Each score minus the mean of the other images' scores.
 
-    Unbiased in a score-function estimate, because the others' draws are independent.
+    As a baseline that mean leaves a score-function estimate unbiased, because the others' draws are independent.
     """
     count = len(scores)
     return (scores - scores.mean()) * (count / (count - 1)) if count > 1 else scores

@@ -36,26 +36,27 @@ Relaxation = Literal["straight_through", "straight_through_pixels", "soft"]
 @checked
 @dataclass(frozen=True)
 class Gumbel:
-    """Selection and gates are learned through a Gumbel-softmax draw b~ with temperature tau.
+    """Sub-policies, operations and gates are learned through a Gumbel-softmax draw b~ at a temperature.
 
     relaxation: what is relaxed.
-      "straight_through": every image undergoes its hard draw b. As a function of the one-hot vectors the scalar is
-        linear in each, with the scores of the candidates as coefficients: the drawn candidate's is measured, the
-        others' are taken to be the baseline, the mean score of the other images. Backward, b~ stands in for b:
-        g = mean_i (s_i - baseline_i) sum_groups grad E[b~_i[b_i] | b_i], the expectation over b~ whose argmax is b_i
-        (Gumbel-Rao, Paulus et al. 2021, eq. 7) by `draws` of them. Never differentiates the scalar, so its jumps do
-        no harm; biased by the temperature only: a little in direction, and shorter than the exact gradient. Cost: one
-        evaluation of the scalar.
+      "straight_through": every image undergoes a hard draw b, and its score s_i is measured. Written with one-hot
+        vectors, s_i is a linear function of the choice between candidates, whose coefficients are the scores of the
+        candidates. The drawn candidate's score is known; the others' are set to the baseline, the mean score of the
+        other images. In the derivative b~ stands in for b:
+        g = mean_i (s_i - baseline_i) sum_groups grad E[b~_i[b_i] | b_i], where the expectation is over all b~ whose
+        largest entry is b_i (Gumbel-Rao, Paulus et al. 2021, eq. 7), and is the mean of `draws` of them. The scalar is
+        never differentiated, so its jumps do no harm. The temperature makes the estimate biased: it is shorter than the
+        exact gradient, and its direction is slightly off. Cost: one evaluation of the scalar.
       "soft": every image is the blend of all candidates with weights b~, and the scalar is differentiated through it.
-      "straight_through_pixels": the hard draw forward, the blend's derivative backward.
-        Both follow the scalar's slope in the pixels, which tells little about a step as large as an operation's, and
-        nothing about the jumps of a network's units. Cost: one evaluation of the scalar with its derivative
-        with respect to the images, and every candidate applied to every image.
-    temperature falls geometrically from `temperature` to `final_temperature` over the search.
-    magnitude: "score" learns magnitudes by the score function of their Gaussian, with the leave-one-out baseline;
-      "pathwise" differentiates through the operations. The latter is biased where the scalar jumps: s_i is a function
-      of a gradient, and the gradient of a network with ReLU or max-pooling jumps where a unit switches. With SiLU and
-      average pooling it has no bias. How much that is: experiments/strength.
+      "straight_through_pixels": the hard draw in the forward pass, the derivative of the blend in the backward pass.
+        These two follow the derivative of the scalar with respect to the pixels. It says little about a change as large
+        as an operation's, and nothing about the jumps where a unit of the network switches. Cost: one evaluation of the
+        scalar and its derivative with respect to the images, and every candidate applied to every image.
+    temperature, final_temperature: at the start and at the end of the search; the temperature falls by equal factors.
+    magnitude: how magnitudes are learned. "score": by the score function of their Gaussian, with the leave-one-out
+      baseline. "pathwise": by differentiating through the operations. The latter is biased where the scalar jumps: s_i
+      depends on a gradient of the network, and with ReLU or max-pooling that gradient jumps where a unit switches. With
+      SiLU and average pooling it has no bias. For the size of the bias see experiments/strength.
     Raises UserError for other values.
     """
 
@@ -73,7 +74,7 @@ class Gumbel:
             raise UserError(f"draws: expected at least 1, got {self.draws}")
 
     def temperature_at(self, progress: float) -> float:
-        """The schedule: geometric between the two temperatures."""
+        """The temperature at that progress of the search."""
         return geometric(self.temperature, self.final_temperature, progress)
 
     def __call__(
@@ -118,9 +119,10 @@ class Gumbel:
 
 
 def drawn_weights(policy: Policy, sample: PolicySample, noise: BranchNoise, temperature: float) -> Float[Tensor, " B"]:
-    """The sum of the relaxed weights of what was drawn: sub-policy, and candidate and gate of each of its stages.
+    """The sum of the relaxed weights of what was drawn: the sub-policy, and each stage's candidate and gate.
 
-    Each is the mean over relaxed draws that harden to `sample`, as a function of the parameters with the noise fixed.
+    Each weight is the mean over those relaxed draws whose hard draw is `sample`; it is a function of the parameters,
+    with the noise held fixed.
     """
     params, count = policy.params, len(noise.gate)
 

@@ -17,19 +17,21 @@ from augrad.types import RelaxedSample
 @checked
 @dataclass(frozen=True)
 class Mixture:
-    """Every image is a blend: a stage is sum_k softmax(w / temperature)_k op_k(x) (Hataya et al. 2020, section 3.2),
-    without noise in the weights; op_k(x) is gate_k T_k(x) + (1 - gate_k) x with gate_k a relaxed Bernoulli draw at
-    `gate_temperature`. The scalar is differentiated through the blend, magnitudes through the operations.
+    """Every image is a blend of all candidates, and the scalar is differentiated through the blend.
 
-    subpolicy: "weight" blends the sub-policies with their weights softmax(w), which are learned; "uniform" sends each
-    image through one of them drawn evenly, as in the paper, and leaves their weights alone.
-    Biased: it is the derivative of the expected scalar of blends that are never deployed. At a low temperature the
-    blend is nearly the likeliest candidate alone, and the gradient of the others' weights vanishes; where the scalar
-    jumps (a network with ReLU or max-pooling under the bilevel objective) the derivative misses the jumps
-    (experiments/strength). A critic's output, which density matching follows, does not jump.
-    Cost: one evaluation of the scalar with its derivative with respect to the images, and every candidate applied to
+    A stage is x -> sum_k softmax(w / temperature)_k op_k(x) (Hataya et al. 2020, section 3.2), with no noise in the
+    weights. op_k(x) is gate_k T_k(x) + (1 - gate_k) x, where gate_k is a relaxed Bernoulli draw at `gate_temperature`.
+    Magnitudes are learned through the operations.
+
+    subpolicy: "weight" blends the sub-policies with their weights softmax(w), which are learned. "uniform" sends each
+    image through one sub-policy that is drawn evenly, as in the paper; their weights are not learned.
+    The estimate is biased: it is the gradient for blended images, which the finished policy never makes. At a low
+    temperature the blend is nearly the likeliest candidate alone, and the gradient of the others' weights is nearly 0.
+    Where the scalar jumps (a network with ReLU or max-pooling under the bilevel objective) the gradient misses the
+    jumps (experiments/strength). A critic's output, which density matching follows, does not jump.
+    temperature, final_temperature: at the start and at the end of the search; the temperature falls by equal factors.
+    Cost: one evaluation of the scalar and its derivative with respect to the images, and every candidate applied to
     every image; with "uniform", every candidate of the image's own sub-policy.
-    temperature falls geometrically from `temperature` to `final_temperature` over the search.
     Raises UserError for temperatures that are not above 0, and another `subpolicy`.
     """
 

@@ -29,7 +29,7 @@ _RELAXED = ("subpolicy_logits", "op_logits", "gate_logits")
 
 @dataclass(frozen=True)
 class Choices(TensorFields):
-    """Logits of what is chosen between, or z: logits plus noise. One of the policy, or one for each image."""
+    """The logits of all choices, or z, which is the logits plus noise; of the policy, or one copy for each image."""
 
     subpolicy_logits: Float[Tensor, "*B S"]
     op_logits: Float[Tensor, "*B S L K"]
@@ -37,7 +37,7 @@ class Choices(TensorFields):
 
 
 class Weights(nn.Module):
-    """eta, how much of the control variate is taken, for each group that has one."""
+    """The factor eta of the control variate, one for each group of logits."""
 
     def __init__(self, eta: float) -> None:
         super().__init__()
@@ -49,20 +49,21 @@ class Weights(nn.Module):
 class Rebar:
     """g = mean_i (f(b) - eta f(z~)) grad log P(b) + eta grad f(z) - eta grad f(z~) (Tucker et al. 2017, section 3).
 
-    z is the relaxed draw at a temperature, b = H(z) the hard one, z~ a relaxed draw given b; f of a relaxed draw is the
-    scalar of the blend of all candidates. What was not drawn (candidates of other sub-policies, gates of other
-    candidates) is independent of b and the same in z and z~; it has no score, but its gradient through f is not zero,
-    only its mean is. Magnitudes enter f as constants here and are learned by the score of their Gaussian. The baseline
-    is the mean of the other images' f(b) - eta f(z~).
+    z is a relaxed draw at a temperature, b = H(z) its hard draw, and z~ another relaxed draw with the same hard draw b.
+    f of a hard draw is the scalar; f of a relaxed draw is the scalar for the blend of all candidates. What b does not
+    tell anything about (candidates of other sub-policies, gates of candidates that were not drawn) is the same in z and
+    in z~. Its log-probability is not part of log P(b); its gradient through f has mean zero, but adds noise. Magnitudes
+    are constants in f, and are learned by the score function of their Gaussian. The baseline is the mean of
+    f(b) - eta f(z~) over the other images.
 
-    Unbiased for every eta where the scalar is a continuous function of the blended image. Biased where it jumps,
-    because the derivative of f misses the jumps: so it is with the bilevel objective in a network with ReLU or
-    max-pooling. `Relax`, which differentiates nothing but its own networks, has no such bias.
-    eta: where the weights start, one for each group; they minimise the mean over images of |g_i|^2, in which they are
-    quadratic. From 0, the score function, they grow as far as the control variate pays. learning_rate: of Adam on them.
-    temperature falls geometrically from `temperature` to `final_temperature` over the search; it is not learned,
-    because its gradient needs a second derivative through the operations, which resampling does not have.
-    Cost: three evaluations of the scalar, two of them with their derivative and with every candidate applied to every
+    The estimate is unbiased for every eta if the scalar is a continuous function of the blended image. It is biased
+    where the scalar jumps, because the derivative of f misses the jumps: with the bilevel objective, in a network with
+    ReLU or max-pooling. `Relax` differentiates nothing but its own networks, and has no such bias.
+    eta: its first value, for each group of logits. It is learned: it minimises the mean over images of |g_i|^2, which
+    is quadratic in eta. With 0 the estimate is that of the score function. learning_rate: of Adam on eta.
+    temperature, final_temperature: at the start and at the end of the search; the temperature falls by equal factors.
+    It is not learned: that would need second derivatives through the operations, which resampling does not have.
+    Cost: three evaluations of the scalar, two of them with a derivative and with every candidate applied to every
     image. Raises UserError for temperatures or a learning rate that are not above 0.
     """
 
@@ -77,7 +78,7 @@ class Rebar:
                 raise UserError(f"{name}: expected a number above 0, got {getattr(self, name)}")
 
     def initial_control(self, policy: Policy, generator: torch.Generator) -> Control:
-        """The weights eta and their optimiser."""
+        """The factors eta and their optimiser."""
         weights = Weights(self.eta).to(policy.low.device)
         return Control(weights, torch.optim.Adam(weights.parameters(), lr=self.learning_rate))
 
@@ -90,7 +91,7 @@ class Rebar:
         progress: float,
         control: Weights | None = None,
     ) -> Estimate:
-        """control: the weights; without them `eta` for each."""
+        """control: the factors; None: `eta` for each group."""
         weights = Weights(self.eta).to(policy.low.device) if control is None else control
         temperature = geometric(self.temperature, self.final_temperature, progress)
         noise = policy.draw_relaxed_noise(batch_size, generator)

@@ -17,7 +17,7 @@ Baseline = Literal["leave_one_out", "moving_average", "none"]
 
 
 class MovingAverage(nn.Module):
-    """A running mean of the scores, from 0 on."""
+    """A running mean of the scores, which starts at 0."""
 
     mean: nn.Parameter
 
@@ -26,20 +26,24 @@ class MovingAverage(nn.Module):
         self.mean = nn.Parameter(torch.zeros((), dtype=torch.float64))
 
     def loss(self, value: Float[Tensor, ""]) -> Float[Tensor, ""]:
-        """A gradient step of length 1 - decay on this is mean <- decay * mean + (1 - decay) * value."""
+        """Half the squared error of the mean.
+
+        A step of gradient descent on it with learning rate 1 - decay is mean <- decay * mean + (1 - decay) * value.
+        """
         return 0.5 * (value - self.mean) ** 2
 
 
 @checked
 @dataclass(frozen=True)
 class Reinforce:
-    """g = mean_i (s_i - baseline_i) grad log p(b_i), for selection, gates and magnitudes alike.
+    """g = mean_i (s_i - baseline_i) grad log p(b_i), for sub-policies, operations, gates and magnitudes alike.
 
-    Unbiased, also where the scalar jumps (ReLU switches, max-pooling, thresholds), because it never differentiates
-    the scalar. Only what acted is scored. Cost: one evaluation of the scalar.
-    baseline: "leave_one_out", the mean of the other images' scores; "moving_average", that of the earlier steps, with
-    weights that fall by `decay` a step (it starts at 0 and takes 1 / (1 - decay) steps to arrive); "none".
-    Unbiased with each, because the baseline does not depend on the image's own draw.
+    It is unbiased, also for a scalar that jumps (ReLU units that switch, max-pooling, thresholds), because the scalar
+    is not differentiated. log p has terms only for what acted on the image. Cost: one evaluation of the scalar.
+    baseline: "leave_one_out", the mean of the other images' scores; "moving_average", the mean of the earlier steps'
+    scores, with weights that fall by the factor `decay` from step to step (it starts at 0, and takes some
+    1 / (1 - decay) steps to reach the scores); "none", 0. The estimate is unbiased with each of them, because none
+    depends on the image's own draw.
     Raises UserError for another baseline, or a decay outside [0, 1).
     """
 
@@ -51,7 +55,7 @@ class Reinforce:
             raise UserError(f"decay: expected at least 0 and below 1, got {self.decay}")
 
     def initial_control(self, policy: Policy, generator: torch.Generator) -> Control | None:
-        """The moving average, for the baseline of that name."""
+        """The moving average where it is the baseline; None otherwise."""
         if self.baseline != "moving_average":
             return None
         average = MovingAverage().to(policy.low.device)
@@ -66,7 +70,7 @@ class Reinforce:
         progress: float,
         control: MovingAverage | None = None,
     ) -> Estimate:
-        """control: the moving average; without one its baseline is 0."""
+        """control: the moving average; None: the baseline is 0."""
         with torch.no_grad():
             sample = hard_draw(scalar, policy, batch_size, generator)
             scores = scalar(sample).to(torch.float64)

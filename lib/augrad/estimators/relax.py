@@ -32,29 +32,34 @@ from augrad.types import PolicySample
 @checked
 @dataclass(frozen=True)
 class Relax:
-    """A draw is made in four steps: sub-policy, candidates, gates, magnitudes. Each block b_j, given what was drawn
-    before it (pa_j), has its own control variate c_j, and the estimate for the block's parameters is
+    """The score function with learned control variates, one for each kind of choice.
+
+    A draw is made in four blocks, one after another: sub-policy, candidates, gates, magnitudes. With b_j what is drawn
+    in block j, and pa_j what was drawn before it, the block has a control variate c_j, and the estimate for its
+    parameters is
 
         g_j = mean_i (f(b) - c_j(z~_j)) grad log P(b_j | pa_j) + grad c_j(z_j) - grad c_j(z~_j),
 
-    RELAX (Grathwohl et al. 2018, section 3): z_j = logits + Gumbel or logistic noise, b_j = H(z_j) its argmax or
-    sign, z~_j drawn from p(z_j | b_j, pa_j) (their appendix B). The Gaussian behind the magnitudes is continuous; for
-    it g_j = mean_i (f(b) - c_j(m)) grad log p(m | pa_j) + grad c_j(m) with m = location + scale * n (LAX, same
-    section). Magnitudes are therefore reparameterised through c_j alone, never through the operations.
+    (RELAX, Grathwohl et al. 2018, section 3). f is the scalar; z_j are the logits plus Gumbel or logistic noise;
+    b_j = H(z_j) is their argmax or their sign; z~_j is drawn from p(z_j | b_j, pa_j) (appendix B). The Gaussian behind
+    the magnitudes is continuous, and its block has g_j = mean_i (f(b) - c_j(m)) grad log p(m | pa_j) + grad c_j(m),
+    with m = location + scale * n (LAX, same section). So magnitudes are differentiated through c_j, never through the
+    operations.
 
-    Given pa_j the terms with c_j have expectation zero, whatever c_j: unbiased, also for a scalar that jumps, since
-    only c_j, which is smooth, is differentiated. Why a control variate for each block: a single one on all relaxed
-    variables has gradients, of mean zero and nothing but noise, for the candidates of sub-policies that were not drawn
-    and the gates of candidates that were not; and a single one that looks only at what was drawn jumps with the
-    draw, which biases its gradient. Here what was not drawn gets exactly zero.
-    The baseline is the mean of f - c_j(z~_j) over the other images, which does not depend on the image's own draw.
+    Given pa_j, the terms with c_j have expectation zero for every c_j, so the estimate is unbiased. This holds for a
+    scalar that jumps, too, because only c_j is differentiated, which is smooth. Each block has a control variate of its
+    own for two reasons. A single one on all relaxed variables would have gradients, of mean zero and nothing but noise,
+    for candidates of sub-policies and for gates of candidates that were not drawn; here these get exactly zero. A
+    single one on the variables that were drawn would jump from draw to draw, which makes its gradient biased.
+    The baseline is the mean of f - c_j(z~_j) over the other images; it does not depend on the image's own draw.
 
-    c_j is a small network (see `Surrogate`) that starts at zero, where the estimate is REINFORCE with leave-one-out.
-    It minimises the mean over images of |g_ji|^2, by its gradient through g (section 3): as the expectation of g
-    does not depend on c, that is its variance.
-    Cost: one evaluation of the scalar, no derivative of it; a few passes through tiny networks.
-    temperature: where that of the relaxed inputs of c starts; it is learned with c. hidden: units of each network.
-    learning_rate: of Adam on the networks. Raises UserError unless all are above 0.
+    c_j is a small network (see `Surrogate`) that is zero at first; the estimate is then `Reinforce` with leave-one-out.
+    It learns to minimise the mean over images of |g_ji|^2 (section 3). As the expectation of g does not depend on c,
+    this minimises the variance.
+    temperature: of the relaxed inputs of the networks, at first; it is learned with them. hidden: units of each
+    network. learning_rate: of Adam on the networks.
+    Cost: one evaluation of the scalar without its derivative, and a few passes through the networks.
+    Raises UserError unless all three are above 0.
     """
 
     temperature: float = 1.0
@@ -103,7 +108,7 @@ class Relax:
 
 @dataclass(frozen=True)
 class _Noise:
-    """What z is beside the parameters: Gumbel and logistic noise of the choices, normal noise of the magnitudes."""
+    """The noise in z: Gumbel and logistic noise of the choices, normal noise of the magnitudes."""
 
     subpolicy: Float[Tensor, "B S"]
     op: Float[Tensor, "B L K"]
@@ -112,13 +117,13 @@ class _Noise:
 
 
 def _noise_before(free: BranchNoise, rest: HardNoise) -> _Noise:
-    """The noise that a draw is made of."""
+    """The noise that a fresh draw is made with."""
     return _Noise(gumbel(free.subpolicy), gumbel(free.op), logistic(free.gate), rest.normal.to(torch.float64))
 
 
 @torch.no_grad()
 def _noise_behind(policy: Policy, sample: PolicySample, free: BranchNoise) -> _Noise:
-    """The noise of a draw that is there already, from p(z | b): with b ~ P(b), that is p(z)."""
+    """Noise that leads to a given draw b, from p(z | b). With b drawn from P(b), z has the distribution p(z)."""
     at = branch_of(policy, sample).detach()
     deviation = (sample.latent - at.magnitude_locations) * (-at.magnitude_log_scales).exp()
     return _Noise(
@@ -137,7 +142,7 @@ def _gradients(
     tied: BranchNoise,
     surrogate: Surrogate,
 ) -> dict[str, Tensor]:
-    """Each image's estimate for each learned group of its branch, differentiable in the surrogate's parameters."""
+    """Each image's estimate for each learned group of its `Branch`, differentiable in the surrogate's parameters."""
     branch = branch_of(policy, sample)
     subpolicy, slot = one_hots(policy, sample)
     blocks: dict[tuple[str, ...], tuple[Tensor, Tensor, Tensor]] = {}  # log-probability, c(z), c(z given b)

@@ -1,4 +1,4 @@
-"""The control variates of RELAX: small smooth networks on the relaxed choices of one draw."""
+"""The control variates of `Relax`: small smooth networks on the relaxed choices of one draw."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Network(nn.Module):
-    """x -> a . x + w . tanh(W x + v) + e, zero at the start; inputs are weights and fractions in [0, 1]."""
+    """x -> a . x + w . tanh(W x + v) + e, zero at first. The inputs x [B, N] are weights and fractions in [0, 1]."""
 
     def __init__(self, inputs: int, hidden: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Network(nn.Module):
 
 
 class Surrogate(nn.Module):
-    """One network for each block of choices: what is relaxed in it, beside what was chosen before it.
+    """One network for each block of choices. Its inputs are the block's relaxed choices, and those drawn before it.
 
     The relaxed weights are softmax(z / temperature) and sigmoid(z / temperature), with learned temperatures.
     """
@@ -33,7 +33,7 @@ class Surrogate(nn.Module):
     def __init__(
         self, shape: tuple[int, int, int], hidden: int, temperature: float, generator: torch.Generator
     ) -> None:
-        """shape: of the policy (S, L, K). hidden: units of each network. generator: draws their first layers."""
+        """shape: (S, L, K) of the policy. hidden: units of each network. generator: draws the first layers' weights."""
         super().__init__()
         subpolicies, stages, width = shape
         self.log_temperatures = nn.Parameter(torch.full((3,), math.log(temperature), dtype=torch.float64))

@@ -1,12 +1,14 @@
-"""Hypergradient methods: each follows the validation loss through the classifier's training.
+"""Hypergradient methods: each differentiates the validation loss through the classifier's training.
 
-Every method returns vectors u at points w of the training. With them, the derivative of the validation loss is the
-policy gradient of
+A method returns terms. Each has weights w and a vector u of their shape, and with w and u held fixed the derivative of
+the validation loss with respect to the policy is the derivative of
 
-    sum over the terms of  E_b mean_i s_i(b_i),      s_i(b) = <u, grad_w l_i(w; T(x_i; b))>,      w and u held fixed.
+    sum over the terms of  E_b mean_i s_i(b_i),      s_i(b) = <u, grad_w l_i(w; T(x_i; b))>,
 
-One term for `one_step` and for the implicit methods (`t1t2`, `neumann`, `cg`), T for `unrolled`. A new method is a file
-with one callable frozen dataclass that satisfies `Hypergradient`, and one YAML file that names it.
+where b_i is what the policy draws for image x_i, T(x_i; b) the augmented image, and l_i the classifier's loss on it.
+`OneStep` and the implicit methods (`T1T2`, `Neumann`, `ConjugateGradients`) have one term; `Unrolled` has one for each
+step. A new method is a file with one callable frozen dataclass that satisfies `Hypergradient`, and one YAML file that
+names it.
 """
 
 from augrad.hypergradients.cg import ConjugateGradients

@@ -1,4 +1,4 @@
-"""Implicit differentiation, the inverse hessian by conjugate gradients.
+"""Implicit differentiation with the inverse hessian's product by conjugate gradients.
 
 Hestenes and Stiefel 1952; as a hypergradient, Pedregosa 2016, Hyperparameter Optimization with Approximate Gradient,
 algorithm 1; warm starts, Grazzi et al. 2020, On the Iteration Complexity of Hypergradient Computation.
@@ -25,7 +25,7 @@ from augrad.learning.classifier import Weights, flatten, unflatten
 
 
 class Solution(NamedTuple):
-    """x, and what is left: |right - A x| / |right|."""
+    """An approximate solution x of A x = right, and its relative residual |right - A x| / |right|."""
 
     x: Float[Tensor, " P"]
     residual: Float[Tensor, ""]
@@ -38,12 +38,12 @@ def conjugate_gradients(
     iterations: int,
     least_curvature: float = 0.0,
 ) -> Solution:
-    """x with A x = right, after a fixed number of iterations from `start` (None: zero).
+    """Solves A x = right approximately, with a fixed number of iterations from `start` (None: from zero).
 
-    Minimises x'Ax/2 - x'right over ever larger subspaces. A start that leaves more of `right` than zero does is
-    dropped. Where d'Ad is not above least_curvature * d'd for the next direction d, x stays as it is from there on
-    (truncation, Steihaug 1983), as it does once it is exact. Never waits for the device. Cost: one product an
-    iteration, and one for a start.
+    product: v -> A v. Iteration k minimises x'Ax/2 - x'right over a subspace of k dimensions. A start whose residual is
+    larger than that of zero is replaced by zero. Where the next direction d has too little curvature, d'Ad at most
+    least_curvature * d'd, x keeps its value from there on (Steihaug 1983), as it does once it is exact. The host never
+    waits for the device. Cost: one product for each iteration, and one for a start.
     """
     x, rest = torch.zeros_like(right), right
     if start is not None:
@@ -72,19 +72,22 @@ def conjugate_gradients(
 class ConjugateGradients:
     """u = - A^-1 grad L_val(w), by a fixed number of conjugate gradient iterations.
 
-    A = H + weight decay + damping, H the hessian of the training loss on the present batch and draw, at the present
-    weights. That u is the exact one (for damping 0) where the training has converged: the implicit function theorem
-    at grad L = 0. Before, it stands for the trained network nearby.
-    iterations: where A has k different eigenvalues, k are exact; otherwise large eigenvalues come first. damping:
-    steadies flat directions, along which one batch says little. An untrained network's loss also bends downwards: along
-    a direction that has less than half the damping's curvature left, the iteration stops with what it has.
-    warm_start: begin at the last call's solution, which the search's checkpoint keeps, if it is better than zero.
-    Batches differ from call to call, and so does H: the start carries what they share.
-    The metric hypergradient_residual, |grad L_val + A u| / |grad L_val|, is 0 for an exact solution and 1 for
-    u = 0. On the way it may rise above 1: raise damping or iterations where it stays there.
-    Cost: a forward and backward pass on the validation batch, one on the training batch, and for each iteration, and
-    for the warm start, a derivative of its backward pass. Any optimiser.
-    Raises UserError unless iterations >= 1, damping >= 0.
+    w are the weights before the step, and A = H + weight decay + damping, where H is the hessian of the training loss
+    on the step's batch and draw. By the implicit function theorem u (with damping 0) is the exact hypergradient where
+    the training has converged, that is, where the gradient of the training loss is zero. Earlier in a training it is an
+    approximation.
+
+    iterations: as many as A has different eigenvalues give the exact solution; with fewer, the directions of large
+    eigenvalues are right first. damping: is added to every eigenvalue, which keeps u short along flat directions, about
+    which a single batch says little. The loss of an untrained network has negative curvature, too: the iteration ends
+    early where the next direction's curvature, damping included, is below half the damping.
+    warm_start: begin at the last call's solution, if that is better than zero. Batches differ from call to call, and H
+    with them; the start carries over what they have in common. The search's checkpoint keeps it.
+    The metric hypergradient_residual is |grad L_val + A u| / |grad L_val|: 0 for an exact solution, 1 for u = 0. It may
+    be above 1 after a few iterations; where it stays there, raise damping or iterations.
+    Cost: a forward and backward pass on the validation batch, one on the training batch, and a derivative of the latter
+    for each iteration and for the warm start. It does not depend on the optimiser.
+    Raises UserError unless iterations >= 1 and damping >= 0.
     """
 
     iterations: int = 5
@@ -98,7 +101,7 @@ class ConjugateGradients:
 
     @property
     def passes(self) -> int:
-        """Four, two for each iteration, and two for the warm start (not at the first call)."""
+        """Four, two for each iteration, and two for the warm start, which the first call lacks."""
         return 4 + 2 * self.iterations + 2 * self.warm_start
 
     def __call__(self, levels: TwoLevels, memory: Weights) -> Link:

@@ -1,4 +1,4 @@
-"""The hessian of the training loss, by what it makes of vectors."""
+"""Products of the training loss's hessian with vectors; the matrix itself is never made."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,28 +11,32 @@ from augrad.hypergradients.hypergradient import Loss, TwoLevels
 from augrad.learning.classifier import Weights, flatten, unflatten
 
 Product = Callable[[Float[Tensor, " P"]], Float[Tensor, " P"]]
-"""A symmetric matrix, as what it makes of a vector."""
+"""A matrix-vector product v -> A v with a symmetric matrix A; v and A v are flat vectors over all P weights."""
 
 
 class Expansion(NamedTuple):
-    """A loss around some weights: its gradient, and v -> H v with its hessian H."""
+    """The first two derivatives of a loss at some weights.
+
+    gradients: by the weights' names. product: the matrix-vector product v -> H v with the loss's hessian H.
+    """
 
     gradients: Weights
     product: Product
 
 
 def expand(loss: Loss, weights: Weights) -> Expansion:
-    """Gradient and hessian of `loss` at `weights`; H v is the derivative of <gradient, v> (Pearlmutter 1994).
+    """The gradient of `loss` at `weights`, and the product with its hessian H.
 
-    Cost: one forward and one backward pass whose graph is kept as long as the product is, and for each v a backward
-    pass through both.
+    H v is the derivative of <gradient, v> with v held fixed (Pearlmutter 1994).
+    Cost: one forward and one backward pass, whose graph stays in memory as long as the product does. Each call of the
+    product differentiates both of them once more.
     """
     leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
     with torch.enable_grad():
         found = torch.autograd.grad(
             loss(leaves), list(leaves.values()), create_graph=True, allow_unused=True, materialize_grads=True
         )
-    # A loss that is linear in some weights has a gradient there that depends on nothing.
+    # Where a loss is linear in some weights, its gradient there is a constant, which cannot be differentiated.
     curved = [(index, gradient) for index, gradient in enumerate(found) if gradient.requires_grad]
 
     def product(vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
@@ -53,9 +57,10 @@ def expand(loss: Loss, weights: Weights) -> Expansion:
 
 
 def damped_hessian(levels: TwoLevels, damping: float) -> Product:
-    """v -> (H + D + damping) v at the present weights, D the optimiser's weight decay (the objective's own curvature).
+    """The product v -> (H + D + damping I) v at the weights before the step.
 
-    The hessian is that of the present batch on the present draw.
+    H is the hessian of the training loss on the step's batch, augmented with the step's draw. D is the diagonal matrix
+    of the optimiser's weight decay: what the decay minimises, half of it times |w|^2, has this hessian.
     """
     product = expand(levels.batch.loss, levels.weights).product
     decay = levels.optimizer.decay

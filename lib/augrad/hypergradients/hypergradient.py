@@ -13,14 +13,14 @@ from augrad.learning.classifier import Weights
 from augrad.learning.pure_optimizer import PureOptimizer
 
 Loss = Callable[[Weights], Float[Tensor, ""]]
-"""weights -> mean loss of a batch; differentiable twice."""
+"""weights -> the mean loss of a batch, twice differentiable."""
 
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """A batch of the training split, and one draw of the policy on it.
+    """A training batch with one draw of the policy.
 
-    images, labels: not augmented. loss: of the weights, on the augmented batch, without weight decay.
+    images, labels: before augmentation. loss: weights -> the mean loss on the augmented batch, without weight decay.
     """
 
     images: Float[Tensor, "B C H W"]
@@ -51,7 +51,10 @@ class TwoLevels:
 
 
 class Term(NamedTuple):
-    """One point of the training at which the policy acts on the validation loss: s_i = <u, grad_w l_i> at `weights`."""
+    """One training step through which the policy acts on the validation loss.
+
+    The score of image i of `batch` is s_i = <u, grad_w l_i(w)>, at w = `weights`.
+    """
 
     weights: Weights
     u: Weights
@@ -60,10 +63,11 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True)
 class Link:
-    """What ties the two levels together.
+    """What a hypergradient method returns.
 
-    terms: their scores' means add up. validation_loss, validation_logits: of the pass that u came from. memory: what
-    the method wants to be given at the next call (part of a search's checkpoint). metrics: for the log, by name.
+    terms: the derivative of the validation loss is the policy gradient of the sum of their mean scores. validation_loss
+    [], validation_logits [V, K]: of the validation pass. memory: what the method wants to be given at the next call; a
+    search's checkpoint keeps it. metrics: for the log, by name.
     """
 
     terms: tuple[Term, ...]
@@ -75,9 +79,11 @@ class Link:
 
 @runtime_checkable
 class Hypergradient(Protocol):
-    """follows_rate: whether u is proportional to the training's learning rate. passes: the cost of a call in forward
-    and backward passes of the classifier, on top of the training step's own; a derivative of a backward pass counts
-    two. memory: what the last call left, {} at the first.
+    """A method of differentiating the validation loss through the classifier's training.
+
+    follows_rate: whether u is proportional to the training's learning rate. passes: what a call costs, in forward and
+    backward passes of the classifier beside those of the training step; the derivative of a backward pass counts as
+    two. A call is given `memory`, which the last call returned in its `Link`; {} at the first.
     """
 
     follows_rate: ClassVar[bool]

@@ -1,4 +1,4 @@
-"""Implicit differentiation, the inverse hessian by a truncated Neumann series.
+"""Implicit differentiation with a truncated Neumann series in place of the inverse hessian.
 
 Lorraine et al. 2020, Optimizing Millions of Hyperparameters by Implicit Differentiation, algorithm 3; MADAO, Hataya et
 al. 2022, Meta Approach to Data Augmentation Optimization, section 3.2.
@@ -25,20 +25,23 @@ from augrad.learning.classifier import Weights, flatten, unflatten
 @checked
 @dataclass(frozen=True)
 class Neumann:
-    """u = - eta sum_{j = 0 .. terms} (I - eta A)^j grad L_val(w), which tends to - A^-1 grad L_val(w).
+    """u = - eta sum_{j = 0 .. terms} (I - eta A)^j grad L_val(w), an approximation of - A^-1 grad L_val(w).
 
-    A = H + weight decay + damping, H the hessian of the training loss on the present batch and draw, at the present
-    weights. That u is the exact one (for damping 0) where the training has converged: the implicit function theorem
-    at grad L = 0. Before, it stands for the trained network nearby.
-    terms: of the series after the first. step_size: eta. The error along an eigenvector of A with eigenvalue a is the
-    factor (1 - eta a)^(terms + 1): the series converges for 0 < eta a < 2, and reaches what bends more than
-    1 / (eta terms); flatter directions count as if they bent that much. damping: keeps directions of slightly
-    negative curvature from growing, and bounds u by |grad L_val| / damping.
-    The metric hypergradient_residual, |(I - eta A)^terms grad L_val| / |grad L_val|, above 1 tells that the series
-    diverges: lower step_size.
-    Cost: a forward and backward pass on the validation batch; with terms > 0, one on the training batch, and
-    for each term a derivative of its backward pass. Any optimiser.
-    Raises UserError unless terms >= 0, step_size > 0, damping >= 0.
+    w are the weights before the step, and A = H + weight decay + damping, where H is the hessian of the training loss
+    on the step's batch and draw. With more and more terms u tends to - A^-1 grad L_val(w). By the implicit function
+    theorem that limit (with damping 0) is the exact hypergradient where the training has converged, that is, where the
+    gradient of the training loss is zero. Earlier in a training it is an approximation.
+
+    terms: the number of terms after the first one. step_size: eta. Along an eigenvector of A with eigenvalue a, the
+    relative error of u is (1 - eta a)^(terms + 1). So the series converges for 0 < eta a < 2. Directions with an
+    eigenvalue well above 1 / (eta terms) are nearly exact; u is too short along flatter ones. damping: is added to
+    every eigenvalue. It keeps directions of slightly negative curvature from growing with the number of terms, and
+    the limit's length at most |grad L_val| / damping where H has no negative eigenvalue.
+    The metric hypergradient_residual is |(I - eta A)^terms grad L_val| / |grad L_val|. Above 1 the series diverges:
+    lower step_size.
+    Cost: a forward and backward pass on the validation batch. With terms > 0 also one on the training batch, and for
+    each term a derivative of that backward pass. It does not depend on the optimiser.
+    Raises UserError unless terms >= 0, step_size > 0 and damping >= 0.
     """
 
     terms: int = 5
@@ -53,7 +56,7 @@ class Neumann:
 
     @property
     def passes(self) -> int:
-        """Two, and with terms two more and two for each."""
+        """Two; where there are terms, two more and two for each term."""
         return 2 + (2 + 2 * self.terms if self.terms else 0)
 
     def __call__(self, levels: TwoLevels, memory: Weights) -> Link:

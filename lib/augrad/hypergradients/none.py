@@ -1,4 +1,4 @@
-"""No hypergradient: for objectives of a single level."""
+"""No hypergradient: for objectives that do not look through the training."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,7 @@ from augrad.learning.classifier import Weights
 
 @dataclass(frozen=True)
 class NoHypergradient:
-    """Stands where an objective does not look through the training. Raises UserError when it is asked to."""
+    """For objectives that do not follow a loss through the classifier's training. A call raises UserError."""
 
     follows_rate: ClassVar[bool] = False
 

@@ -1,4 +1,4 @@
-"""One unrolled optimiser step, with the step that really runs.
+"""The validation loss after one step of the real optimiser, differentiated exactly.
 
 DARTS, Liu et al. 2019, eq. 5 to 7; DADA, Li et al. 2020, eq. 10.
 """
@@ -14,13 +14,13 @@ from augrad.learning.classifier import Weights
 
 @dataclass(frozen=True)
 class OneStep:
-    """u = (d w' / d g)^T grad L_val(w'), with w' = w after one optimiser step on the training gradient g.
+    """u = (d w' / d g)^T grad L_val(w'), where one optimiser step with the training gradient g takes the weights to w'.
 
-    For plain SGD this is -xi grad L_val(w') with xi the learning rate; momentum, Nesterov, weight decay, clipping and
-    Adam's scaling change d w' / d g, and are followed. When w' was made with one draw of the policy and s_i is taken
-    with another, u counts as fixed.
-    Cost: one forward and backward pass on the validation batch. Raises UserError for an optimiser other than SGD, Adam
-    and AdamW.
+    For plain SGD with learning rate xi this is u = - xi grad L_val(w'). Momentum, Nesterov, weight decay, clipping and
+    the scaling of Adam change d w' / d g, and are taken into account. The step to w' is the search's own, on its draw
+    of the policy; u is held fixed when the scores s_i are taken on another draw.
+    Cost: one forward and one backward pass on the validation batch. Raises UserError for an optimiser other than SGD,
+    Adam and AdamW.
     """
 
     follows_rate: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""First-order implicit differentiation: the hessian taken to be the identity.
+"""Implicit differentiation with the identity in place of the inverse hessian.
 
 T1 - T2, Luketina et al. 2016, Scalable Gradient-Based Tuning of Continuous Regularization Hyperparameters, eq. 4.
 """
@@ -12,12 +12,14 @@ from augrad.learning.classifier import Weights
 
 @dataclass(frozen=True)
 class T1T2:
-    """u = - grad L_val(w): an image counts by how far its gradient agrees with the validation gradient.
+    """u = - grad L_val(w): the score of an image says how far its gradient agrees with the validation gradient.
 
-    What `neumann` gives without terms, but for its step size; and `one_step` for plain SGD, but for the learning rate
-    and for being taken before the step. Not the gradient of the validation loss: the inverse hessian that is left out
-    turns and stretches it, most along directions that the training loss hardly bends.
-    Cost: one forward and backward pass on the validation batch. No settings, and any optimiser.
+    It is `Neumann` with terms=0, divided by the step size. It is also `OneStep` for plain SGD, divided by the learning
+    rate, with the gradient before the step in place of the one after it. It is not the gradient of the validation loss
+    of the trained network: the inverse hessian that is left out changes direction and length of u, most along
+    directions in which the training loss is flat.
+    Cost: one forward and one backward pass on the validation batch. It has no settings, and does not depend on the
+    optimiser.
     """
 
     follows_rate: ClassVar[bool] = False

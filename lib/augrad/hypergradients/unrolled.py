@@ -1,4 +1,4 @@
-"""Several unrolled optimiser steps, differentiated exactly, last step first.
+"""The validation loss after several steps of the real optimiser, differentiated exactly.
 
 Maclaurin et al. 2015, Gradient-based Hyperparameter Optimization through Reversible Learning, algorithm 2 (with the
 steps kept rather than reversed); Franceschi et al. 2017, Forward and Reverse Gradient-Based Hyperparameter
@@ -25,7 +25,7 @@ from augrad.learning.pure_optimizer import OptimizerState
 
 
 class _Point(NamedTuple):
-    """Before one step. product: the hessian of its loss, where the graph was kept."""
+    """What is known before one step. product: with the hessian of the step's loss, where the graph was kept."""
 
     weights: Weights
     state: OptimizerState
@@ -37,31 +37,30 @@ class _Point(NamedTuple):
 @checked
 @dataclass(frozen=True)
 class Unrolled:
-    """d L_val(w_T) / d theta through T = steps real optimiser steps: w_{t+1}, o_{t+1} = Phi(w_t, o_t, g_t).
+    """d L_val(w_T) / d theta through T = `steps` optimiser steps, w_{t+1}, o_{t+1} = Phi(w_t, o_t, g_t).
 
-    g_t is the training gradient at w_t on the t-th batch and draw, o the optimiser's state. Backwards, with
-    a_T = grad L_val(w_T) and c_T = 0,
+    g_t is the training gradient at w_t on the t-th batch and draw, and o_t the optimiser's state. From the last step to
+    the first, with a_T = grad L_val(w_T) and c_T = 0,
 
         u_t = (dw_{t+1}/dg_t)^T a_{t+1} + (do_{t+1}/dg_t)^T c_{t+1}
         a_t = (dw_{t+1}/dw_t)^T a_{t+1} + (do_{t+1}/dw_t)^T c_{t+1} + H_t u_t        (c_t alike, without H)
 
-    and the policy acts through every step: one term (w_t, u_t) each. Momentum, Nesterov, weight decay, clipping and
-    Adam are followed through the steps, BatchNorm normalises with each batch's statistics; the learning rate stays at
-    its present value.
+    The policy acts through every step, so there is one term (w_t, u_t) for each. Momentum, Nesterov, weight decay,
+    clipping and Adam are differentiated as they are. BatchNorm normalises with each batch's statistics. The learning
+    rate keeps its present value.
 
-    The first step is the one about to be taken, on its batch and draw; the others look ahead, on the batches that will
-    come and fresh draws. Nothing is taken over from them: weights and optimiser are copies, and the search goes on
-    from where it was. So every step of the classifier has its step of the policy, at the weights that it is at,
-    `steps = 1` is `one_step`, and no half-filled window ever needs to be kept in a checkpoint; the price is that the
-    looking ahead is done anew each time. When u_t was made with one draw and s_i is taken with another, u_t and w_t
-    count as fixed.
+    The first step is the one that the search is about to take, on its batch and draw. The others look ahead, with the
+    batches that will come and fresh draws of the policy. They work on copies: the search then goes on from where it is,
+    and looks ahead anew at its next step. So the policy has a step for every step of the classifier, and nothing needs
+    to be kept in a checkpoint. With steps=1 this is `OneStep`. w_t and u_t are held fixed when the scores s_i are taken
+    on other draws.
 
-    checkpoint: keep only weights and optimiser state of each step, and compute its training pass again on the way
-    back (Chen et al. 2016); otherwise keep the graphs of all steps. The numbers are the same.
-    Cost: a forward and backward pass on the validation batch; for each step after the first, a forward and backward
-    pass on a training batch, with checkpoint once more, and a derivative of its backward pass. The scores cost `steps`
-    times as much as with one step. Memory: `steps` copies of weights and state, and one graph (without checkpoint,
-    steps - 1 graphs).
+    checkpoint: True keeps the weights and the optimiser's state of each step, and computes its training pass again on
+    the way back (Chen et al. 2016); False keeps the graphs of all steps. The numbers are the same.
+    Cost: a forward and backward pass on the validation batch. For each step after the first, a forward and backward
+    pass on a training batch, which `checkpoint` repeats, and a derivative of the backward pass. The scores cost `steps`
+    times as much as with one step. Memory: `steps` copies of weights and state, and one graph (steps - 1 graphs without
+    `checkpoint`).
     Raises UserError unless steps >= 1, and for an optimiser other than SGD, Adam and AdamW.
     """
 
@@ -74,7 +73,7 @@ class Unrolled:
 
     @property
     def passes(self) -> int:
-        """Two, and for each step after the first four (six with checkpoint)."""
+        """Two, and four for each step after the first (six with `checkpoint`)."""
         return 2 + (self.steps - 1) * (6 if self.checkpoint else 4)
 
     def __call__(self, levels: TwoLevels, memory: Weights) -> Link:

@@ -1,1 +1,1 @@
-"""The classifier: as a pure function of its weights, one step of it, the optimiser as a pure function."""
+"""The classifier's training: the network and the optimiser as pure functions, and one step of training."""

@@ -1,4 +1,4 @@
-"""A classifier as a pure function of its weights, which leaves no trace in the module."""
+"""A classifier as a pure function of its weights; the module itself stays as it is."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +42,7 @@ def with_zeros(gradients: Weights, weights: Weights) -> Weights:
 
 
 def flatten(weights: Weights) -> Float[Tensor, " P"]:
-    """All numbers one after another, in one tensor: one launch on a GPU where each weight would be one."""
+    """All weights in one vector: an operation on it is one kernel on a GPU, not one for each weight."""
     parts = [weight.flatten() for weight in weights.values()]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -55,12 +55,12 @@ def unflatten(vector: Float[Tensor, " P"], like: Weights) -> Weights:
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Inside, a pass in training mode leaves the model as it was.
+    """A context in which a pass in training mode leaves the model as it was.
 
-    BatchNorm normalises with the batch's statistics and leaves its running ones alone: an in-place update of a buffer
-    would also break forward-mode differentiation. PyTorch's own layers also get a derivative that can be
-    differentiated again (see `augrad.models.batch_norm`). SeededDropout forgets the masks that it made: the training
-    goes on with the same ones as without the pass, and passes after each other share theirs.
+    BatchNorm normalises with the batch's statistics and does not update its running ones; an in-place update of a
+    buffer would also break forward-mode differentiation. PyTorch's own BatchNorm gets a derivative that can be
+    differentiated again (see `augrad.models.batch_norm`). SeededDropout's count of masks is put back at the end: the
+    training goes on with the masks that it would have had, and two such passes have the same masks.
     """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     tracking = [module for module in norms if module.track_running_stats]
@@ -82,7 +82,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 
 def logits_with(model: nn.Module, weights: Weights, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
-    """The model's logits with `weights` in place of its own, in its present mode; the model stays as it was."""
+    """The model's logits with `weights` in place of its own, in its present mode; the model itself stays as it is."""
     with untouched(model):
         return functional_call(model, weights, (images,))
 

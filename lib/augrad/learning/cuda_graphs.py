@@ -1,4 +1,4 @@
-"""Passes of a network as CUDA graphs: launched once as a whole, not kernel by kernel."""
+"""Passes of a network as CUDA graphs, which are launched as a whole and not kernel by kernel."""
 
 import warnings
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Optimiser steps as pure functions of weights, state and gradients: what the unrolled hypergradients differentiate."""
+"""Optimiser steps as pure functions of weights, state and gradients, which `OneStep` and `Unrolled` differentiate."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from augrad.errors import UserError
 from augrad.learning.classifier import Weights, flatten, trainable, unflatten
 
 OptimizerState = dict[str, dict[str, Tensor]]
-"""What an optimiser remembers of each parameter, by the parameter's name."""
+"""The optimiser's tensors for each parameter, such as momentum, by the parameter's name."""
 
 _Step = Callable[[Tensor, Tensor, dict[str, Any], dict[str, Tensor], float], tuple[Tensor, dict[str, Tensor]]]
 
 
 def clip_factor(gradients: Weights, limit: float) -> Float[Tensor, ""]:
-    """What `clip_grad_norm_` multiplies gradients with, at most 1, so that their total norm does not exceed `limit`."""
+    """The factor, at most 1, by which `clip_grad_norm_` multiplies gradients so that their norm is at most `limit`."""
     return (limit / (torch.linalg.vector_norm(flatten(gradients)) + 1e-6)).clamp(max=1.0)
 
 
 @dataclass(frozen=True)
 class PureOptimizer:
-    """The pure twin of `clip_grad_norm_(clip_norm); optimizer.step()`, as the optimiser is set at present.
+    """`clip_grad_norm_(clip_norm); optimizer.step()` as a pure function, with the optimiser's present settings.
 
-    kind: the optimiser's class. groups: its settings and, for each, the parameters' names. state: what it remembers at
-    present (not copied). counts: how many steps each parameter has behind it (Adam).
+    kind: the optimiser's class. groups: its parameter groups, each with its settings and the parameters' names. state:
+    its present state, not copied. counts: how many steps each parameter has had, which Adam depends on.
     """
 
     kind: type[torch.optim.Optimizer]
@@ -75,7 +75,7 @@ class PureOptimizer:
         )
 
     def _alike(self, names: tuple[str, ...], weights: Weights, state: OptimizerState) -> list[list[str]]:
-        """The names, put together where the same step can be taken on all: type, count and what is remembered.
+        """The names in groups of the same type, device, count of steps and kind of state: one step serves a group.
 
         On a CPU each is alone: there copying them into one vector takes longer than calling an operation for each.
         """

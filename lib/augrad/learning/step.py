@@ -1,4 +1,4 @@
-"""One classifier step and one look at a split: what search and train share."""
+"""One training step of a classifier and its evaluation on a split, for search and training alike."""
 
 import copy
 from collections.abc import Callable, Iterable

@@ -1,4 +1,9 @@
-"""Objectives: each turns a batch into one scalar per image, as a function of what the policy drew for that image."""
+"""Objectives: what a search minimises.
+
+An objective turns a batch into one number for each image, as a function of what the policy drew for that image. The
+policy minimises the expectation of their mean; the objective also says what the classifier minimises. A new one is a
+file with one callable frozen dataclass that satisfies `Objective`, and one YAML file that names it.
+"""
 
 from augrad.objectives.adversarial import Adversarial
 from augrad.objectives.bilevel import Bilevel

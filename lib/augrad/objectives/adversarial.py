@@ -26,21 +26,22 @@ from augrad.types import PolicySample, RelaxedSample
 @checked
 @dataclass(frozen=True)
 class Adversarial:
-    """The policy maximises the classifier's training loss and minimises a teacher's:
+    """The policy maximises the classifier's training loss and minimises the loss of a teacher:
 
-        s_i = - l_i(w; T(x_i; b_i)) + teacher_weight * l_i(teacher; T(x_i; b_i))
+        s_i = - l_i(w; T(x_i; b_i)) + teacher_weight * l_i(teacher; T(x_i; b_i)).
 
-    Alone, the first term goes to extremes: images that nobody can read are the hardest. The teacher, the moving average
-    of the classifier's weights (TeachAugment), pays for those, because it cannot read them either; what is left is
-    hard for the classifier and can be read. It holds only as far as it reads better than the classifier: early in a
-    training it lags behind, and a teacher_weight above 1 is safer there. With teacher_weight = 0 (Adversarial
-    AutoAugment) something else must bound the policy: an entropy term (`SelectionEntropy`), or
-    ranges that harm nothing.
-    The classifier minimises its loss on fresh draws. Its weights count as fixed in s_i: the policy looks at the present
-    loss and not through the training, so there is no hypergradient.
-    teacher_decay: of the moving average, in [0, 1). The teacher is used in evaluation mode, its buffers are those of
-    the classifier.
-    Cost: for each evaluation of the scalar one forward pass, and one of the teacher.
+    The first term alone leads to extremes, because images that nobody can read are the hardest. The teacher's weights
+    are a moving average of the classifier's (TeachAugment). It cannot read such images either, so the second term
+    forbids them, and what remains is hard for the classifier but can be read. This works as far as the teacher reads
+    better than the classifier. Early in a training it does not yet, and a teacher_weight above 1 is safer there. With
+    teacher_weight = 0 (Adversarial AutoAugment) something else must bound the policy: the `SelectionEntropy`
+    regulariser, or ranges that do no harm.
+
+    The classifier minimises its loss on fresh draws of the policy. Its weights are held fixed in s_i: the policy sees
+    the present loss and does not look through the training, so there is no hypergradient.
+    teacher_weight: at least 0; 0 means no teacher. teacher_decay: of the moving average, in [0, 1). The teacher is in
+    evaluation mode, and its buffers are those of the classifier.
+    Cost: one forward pass of the classifier and one of the teacher for each evaluation of the scalar.
     Raises UserError for a negative weight and a decay outside [0, 1).
     """
 
@@ -60,7 +61,7 @@ class Adversarial:
         return build_classifier(model, splits, seed, device)
 
     def companion(self, model: nn.Module) -> nn.Module | None:
-        """The teacher, which starts as the classifier; None where it has no weight."""
+        """The teacher, at first a copy of the classifier; None where its weight is 0."""
         return copy.deepcopy(model).requires_grad_(False).eval() if self.teacher_weight else None
 
     def __call__(self, step: Step) -> Aim:
@@ -83,9 +84,9 @@ class Adversarial:
         autocast: bool = False,
         after: StandardDraw | None = None,
     ) -> Scalar:
-        """sample -> s_i [B]; without a teacher its term is left out.
+        """The function sample -> s_i [B]; without a teacher, its term is left out.
 
-        after: what the images undergo after the policy, alike in every call (None: nothing).
+        after: what the images undergo after the policy, the same in every call; None: nothing.
         """
         after = StandardDraw() if after is None else after
         weights = weights_of(model)

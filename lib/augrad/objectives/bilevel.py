@@ -40,11 +40,12 @@ Derivative = Literal["jvp", "finite_difference", "shared_difference"]
 def directional_scores(
     model: nn.Module, weights: Weights, u: Weights, images: Float[Tensor, "B C H W"], labels: Int[Tensor, " B"]
 ) -> Float[Tensor, " B"]:
-    """s_i = <u, grad_w l_i(w)> at `weights`, by one forward-mode pass; differentiable with respect to the images.
+    """The scores s_i = <u, grad_w l_i(w)> at w = `weights`, by one forward-mode pass.
 
-    The model's buffers are untouched. With BatchNorm the statistics are those of the batch and move with w along u,
-    so the mean of s_i is exactly the directional derivative of the batch's loss; how one image's s_i depends on the
-    others through the statistics is not attributed to those others.
+    They are differentiable with respect to the images, and the model's buffers stay as they are. BatchNorm normalises
+    with the batch's statistics, which change with w. So the mean of s_i is exactly the derivative along u of the
+    batch's mean loss. An image also changes the other images' losses through these statistics: that effect is part of
+    the others' scores, not of its own.
     """
 
     def losses(weights: Weights) -> Tensor:
@@ -62,11 +63,11 @@ def difference_scores(
     labels: Int[Tensor, " B"],
     radius: float = 1e-3,
 ) -> Float[Tensor, " B"]:
-    """The same by a central difference over weights at distance `radius` along u (DARTS, eq. 8): the cross-check.
+    """The same scores by a central difference between weights at distance `radius` along u (DARTS, eq. 8).
 
-    In single precision the scores of a wide residual network are off by two hundredths of their spread at most, least
-    near the default radius (docs/search_cost.md). Without gradients: good for s_i itself, but its derivative with
-    respect to the images is useless, because the two passes' units switch at different places.
+    In single precision the scores of a wide residual network are wrong by at most two hundredths of their standard
+    deviation, least near the default radius (docs/search_cost.md). The result has no gradient with respect to the
+    images: ReLU units switch at different places in the two passes, so a derivative of the difference is useless.
     """
     step = _step_along(u, radius)
     ahead, behind = (
@@ -86,9 +87,9 @@ def ahead_scores(
     losses: Float[Tensor, " B"],
     radius: float = 3e-4,
 ) -> Float[Tensor, " B"]:
-    """The same by a one-sided difference, where the `losses` at `weights` are known: one plain pass.
+    """The same scores by a one-sided difference, which takes one pass because the `losses` at `weights` are known.
 
-    As exact as the two-sided one: at these distances what is lost is lost to rounding (docs/search_cost.md).
+    It is as exact as the central difference: at these distances rounding is the larger error (docs/search_cost.md).
     """
     step = _step_along(u, radius)
     moved = {name: w + step * u[name] for name, w in weights.items()}
@@ -102,7 +103,11 @@ def _step_along(u: Weights, radius: float) -> Float[Tensor, ""]:
 
 @dataclass(frozen=True)
 class SharedDraw:
-    """A scalar that is cheap `there`, at `draw`, which an estimator may take for its own; `elsewhere` it is not."""
+    """A scalar that costs less at one draw of the policy than at others.
+
+    draw: that draw; an estimator may use it as its own (see `augrad.estimators.estimate.hard_draw`). there: gives the
+    scalar at `draw`. elsewhere: the scalar at any draw.
+    """
 
     draw: PolicySample
     there: Callable[[], Float[Tensor, " B"]]
@@ -115,18 +120,24 @@ class SharedDraw:
 @checked
 @dataclass(frozen=True)
 class Bilevel:
-    """derivative: how s_i is computed.
+    """The policy minimises the validation loss of the classifier that is trained with it.
 
-    "jvp": exactly, by a forward-mode pass. "finite_difference": two plain passes, no image gradient.
-    "shared_difference": for the very draw that the classifier's step is on, whose losses at w that step has computed:
-    one plain pass, no image gradient. u then depends on the draws that it is multiplied with, as it does in the
-    derivative of the loss after the step: a term of the order of one over the batch size, which a fresh draw leaves
-    out. An estimator that must draw in its own way gets "finite_difference". Only for scores at the weights before the
-    step (one_step, neumann, cg, t1t2), one draw for each image, full precision, and networks without dropout.
-    The classifier's step on a fresh draw is both what the hypergradient starts from and what is taken.
-    draws: how often each training image is drawn for and scored. Most of the noise of an estimate is that of its draws,
-    less of it that of the batches of images: a second draw helps, for the time of another pass over the batch.
-    Raises UserError for another derivative, fewer than one draw, and what shared_difference is not for.
+    At each step the classifier minimises its loss on a training batch, augmented by a fresh draw of the policy. The
+    hypergradient method starts from that same step and returns a vector u; the score of image i is
+    s_i(b) = <u, grad_w l_i(w; T(x_i; b))>, and the mean score's derivative is that of the validation loss.
+
+    derivative: how s_i is computed.
+      "jvp": exactly, by one forward-mode pass.
+      "finite_difference": as a difference of two plain passes. The scores have no gradient with respect to the images.
+      "shared_difference": on the same draw as the classifier's step, whose losses are known: one plain pass. The scores
+        have no gradient with respect to the images. u and the scores then depend on the same draw, as they do in the
+        exact derivative of the loss after the step; with a fresh draw a term of the order of 1 / batch size is missing.
+        An estimator that needs draws of its own gets "finite_difference". It takes a hypergradient method whose term is
+        at the weights before the step (`OneStep`, `Neumann`, `ConjugateGradients`, `T1T2`), draws=1, single precision
+        and a network without dropout.
+    draws: how many draws of the policy each training image is scored with. More of an estimate's noise comes from the
+    draws than from the choice of the images, so a second draw helps. Each costs another pass over the batch.
+    Raises UserError for another derivative, for draws below 1, and where "shared_difference" cannot be used.
     """
 
     derivative: Derivative = "jvp"
@@ -144,7 +155,7 @@ class Bilevel:
             )
 
     def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
-        """The classifier. Raises UserError for one with dropout where passes on one draw must agree."""
+        """The classifier. Raises UserError for dropout with "shared_difference", whose passes need the same mask."""
         classifier = build_classifier(model, splits, seed, device)
         dropout = [name for name, module in classifier.named_modules() if _drops(module)]
         if self.derivative == "shared_difference" and dropout:
@@ -231,12 +242,13 @@ class Bilevel:
         after: tuple[StandardDraw, ...] | None = None,
         graphs: Graphs = NO_GRAPHS,
     ) -> Scalar:
-        """sample -> s_i [B], for the images of all `terms` of the hypergradient method, one batch after another.
+        """The function sample -> s_i [B], with B = draws * `image_count(terms)`.
 
-        Of each term first every image's first draw, then every image's second, and so on. B = draws *
-        `image_count(terms)`. Scaled so that the mean over all images is the sum of the terms' means.
-        after: what each term's images undergo after the policy, alike in every call (None: nothing).
-        graphs: what passes without a gradient to the images may run as.
+        The images are those of the first term's batch, then those of the second, and so on; of each term first every
+        image's first draw, then every image's second. The scores are scaled so that the mean over all of them is the
+        sum of the terms' means.
+        after: what each term's images undergo after the policy, the same in every call; None: nothing. graphs: runs the
+        passes that need no gradient with respect to the images, as CUDA graphs where it can.
         """
         scores = directional_scores if self.derivative == "jvp" else difference_scores
         total = self.draws * image_count(terms)
@@ -281,5 +293,5 @@ def _drops(module: nn.Module) -> bool:
 
 
 def image_count(terms: tuple[Term, ...]) -> int:
-    """One for each image of each term."""
+    """How many images the batches of the terms have together."""
     return sum(len(term.batch.labels) for term in terms)

@@ -1,4 +1,4 @@
-"""Density matching (Faster AutoAugment, Hataya et al. 2020): augmented images are to look like other real ones."""
+"""Density matching (Faster AutoAugment, Hataya et al. 2020): augmented images are to look like real ones."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -24,17 +24,24 @@ from augrad.types import PolicySample, RelaxedSample
 @checked
 @dataclass(frozen=True)
 class DensityMatching:
-    """A critic D with a classification head learns to tell real images from augmented ones, the policy to deceive it.
+    """A critic learns to tell real images from augmented ones, and the policy learns to deceive the critic.
 
-    Each batch is halved. The critic minimises, with x real (the first half) and y augmented (the second),
+    The critic D also has a classification head, with the cross-entropy CE. Each batch is halved: the images x of the
+    first half stay real, those of the second are augmented, y = T(x'; b). The critic minimises
+
         mean D(y) - mean D(x) + penalty_weight mean (|grad D| - 1)^2 + class_weight mean CE(x)
-    (WGAN-GP; the penalty for each image, between an x and a y), and the policy
+
+    (WGAN-GP, Gulrajani et al. 2017; each gradient is taken at a point between an x and a y). The policy minimises
+
         mean_i s_i,    s_i = - D(y_i) + class_weight CE(y_i)
-    (Hataya et al. 2020). What training images undergo after the policy (`Step.standard`), real ones undergo, too: only
-    the policy is to tell the two apart. The critic's weights count as fixed in s_i: no training lies between the policy
-    and s_i, and there is no hypergradient. What the search trains is the critic; as a classifier it has seen real
-    images only, so its loss on the selection split says nothing of the policy, and the latest policy is kept.
-    Cost: two passes of the critic forward and backward, one of them twice differentiated, and a forward pass on the
+
+    (Hataya et al. 2020). What training images undergo after the policy (`Step.standard`) is done to real images, too,
+    so that the policy alone makes the difference. The critic's weights are held fixed in s_i: there is no training
+    between the policy and s_i, hence no hypergradient. The network that the search trains is the critic. As a
+    classifier it learns from real images only; its loss on the selection split says nothing about the policy, and the
+    latest policy is kept.
+    penalty_weight, class_weight: at least 0.
+    Cost: two passes of the critic forward and backward, one of which is differentiated twice, and a forward pass on the
     whole batch for each evaluation of the scalar.
     Raises UserError for weights below 0 and for batches of fewer than two images.
     """
@@ -107,10 +114,10 @@ class DensityMatching:
         autocast: bool = False,
         after: StandardDraw | None = None,
     ) -> Scalar:
-        """sample -> s_i [B], for `images`, which the policy augments; `real` images share the critic's batch.
+        """The function sample -> s_i [B] for `images`, which the policy augments.
 
-        after: what `images` undergo after the policy, alike in every call (None: nothing); `real` ones have undergone
-        it already.
+        real: they pass through the critic in the same batch, and have undergone `standard` already. after: what
+        `images` undergo after the policy, the same in every call; None: nothing.
         """
         after = StandardDraw() if after is None else after
         weights = weights_of(critic)

@@ -24,12 +24,13 @@ from augrad.types import PolicySample
 
 @dataclass(frozen=True)
 class Step:
-    """Where a search stands, before a step of the policy and one of the model.
+    """What an objective is called with: the search before a step of the policy and one of the model.
 
-    model: what the search trains. companion: the objective's own network beside it. batch: the training images of the
-    step that many steps later (0: this one). hypergradient, memory: the method, and what it left at the last step.
-    standard: what training images undergo after the policy, the same in every evaluation of a step's scalar. graphs:
-    what the model's passes may run as.
+    model: the network that the search trains. companion: the network that the objective keeps beside it, if any.
+    optimizer: the model's. generator: of all random numbers. batch: k -> the training batch of the step k steps later
+    (0: this one). validation: the validation batch. hypergradient: the method. memory: what it left at the last step.
+    clip_norm, autocast: see `augrad.SearchSettings`. standard: what training images undergo after the policy; it is
+    drawn once for all evaluations of a step's scalar. graphs: runs the model's passes, as CUDA graphs where it can.
     """
 
     model: nn.Module
@@ -95,8 +96,7 @@ class Objective(Protocol):
 
 
 def require_fitting(objective: Objective, hypergradient: Hypergradient) -> None:
-    """Raises UserError for an objective of two levels without a hypergradient method, and for one of a single level
-    with one."""
+    """Raises UserError for an objective that needs a hypergradient method and has none, or has one without need."""
     name = type(objective).__name__
     given = not isinstance(hypergradient, NoHypergradient)
     if objective.two_levels and not given:
@@ -113,7 +113,7 @@ def require_fitting(objective: Objective, hypergradient: Hypergradient) -> None:
 
 
 class DrawnBatch(NamedTuple):
-    """A training batch with one draw of the policy and of `standard` on it: images as they were, and augmented."""
+    """A training batch, its images after one draw of the policy and of `standard`, and the policy's draw."""
 
     batch: TrainingBatch
     augmented: Float[Tensor, "B C H W"]
@@ -121,7 +121,7 @@ class DrawnBatch(NamedTuple):
 
 
 def drawn_batch(step: Step, ahead: int = 0) -> DrawnBatch:
-    """The training batch of a step with fresh draws."""
+    """The training batch of the step `ahead` steps later, with fresh draws of the policy and of `standard`."""
     train = step.batch(ahead)
     images = to_float(train.images)
     with torch.no_grad():

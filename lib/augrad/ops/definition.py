@@ -1,6 +1,6 @@
-"""What stands beside the dotted name of an operation that is not augrad's own: in a search space, and in a policy file.
+"""The options of an operation that is not augrad's own, as a search space or a policy file gives them with its name.
 
-Nothing here imports what a name stands for: see `augrad.ops.external`.
+The name is dotted, as in `mypackage.ops.gamma`. Nothing is imported here: `augrad.ops.external` does that.
 """
 
 import keyword
@@ -16,7 +16,7 @@ from augrad.ops.spec import MagnitudeGradient, Unit
 
 LONGEST_NAME = 200
 FINITE_DIFFERENCE = "finite_difference"
-"""The surrogate that needs no function: see `augrad.ops.external.External`."""
+"""The surrogate without a function of the user's, see `augrad.ops.external.External`."""
 
 Number = Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 
@@ -34,22 +34,25 @@ def _absent_not_null(schema: dict[str, Any]) -> None:
 
 
 class Definition(BaseModel):
-    """The options of one operation; what is None was not given. Descriptions say what is expected.
+    """The options of one operation. An option that was not given is None.
 
-    low, high, unit: the range of the magnitude, from weak to strong, and what it is measured in; an operation without
-    a magnitude has none of the three. signed: a random sign is drawn and multiplies the magnitude.
-    kind: what happens to masks, boxes and key points. They stay as they are with "color", "filter" and "erase";
-    "geometric" moves pixels, and such an operation refuses them. Default: "geometric" for a function, which may do
-    anything; what its base class says for a kornia operation.
-    magnitude_grad: where the derivative with respect to the magnitude comes from. "exact" (the default): autograd,
-    which is compared with finite differences. "straight_through": the surrogate (with one, this is the default), or
-    what the operation itself has in the place of its derivative. "none": there is none, and estimators that learn
-    magnitudes by their score need none.
-    surrogate: the name of a function with the arguments of the operation that gives d pixel / d magnitude [B, C, H, W],
-    or "finite_difference". image_grad: "exact" (the default), autograd; "straight_through", the identity's.
-    draws: for a function, how many uniform numbers in [0, 1) it takes for each image, as a third argument [B, draws].
-    parameter, neutral, arguments: for a kornia operation, which of its parameters becomes neutral + magnitude, and
-    arguments of its constructor.
+    low, high: the weak and the strong end of the magnitude's range. unit: what the magnitude is measured in. An
+    operation without a magnitude has none of the three. signed: whether the magnitude is multiplied by a random sign.
+    kind: what the operation does to masks, boxes and key points. "color", "filter" and "erase" leave them as they are.
+    "geometric" means that the operation moves pixels; a policy with such an operation refuses masks, boxes and key
+    points. Default: for a function "geometric", because it may do anything; for a kornia operation, what its base class
+    tells.
+    magnitude_grad: where the derivative with respect to the magnitude comes from. "exact": from autograd, whose result
+    is compared with finite differences when the operation is checked. "straight_through": from the surrogate, or from
+    what the operation itself returns in place of a derivative. "none": there is no derivative; estimators that learn
+    magnitudes by their score need none. Default: "straight_through" with a surrogate, otherwise "exact".
+    surrogate: the name of a function that is called with the operation's arguments and returns d pixel / d magnitude
+    [B, C, H, W]; or "finite_difference".
+    image_grad: where the derivative with respect to the images comes from: "exact" (the default), autograd;
+    "straight_through", the derivative of the identity.
+    draws: of a function, how many uniform numbers in [0, 1) it takes for each image, as its third argument [B, draws].
+    parameter, neutral, arguments: of a kornia operation, the name of the parameter that is set to neutral + magnitude,
+    and further arguments of its constructor.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_absent_not_null)
@@ -71,32 +74,32 @@ class Definition(BaseModel):
 
     @property
     def has_magnitude(self) -> bool:
-        """Whether there is a range."""
+        """Whether the operation has a magnitude."""
         return self.low is not None
 
     def reach(self) -> tuple[float, float]:
-        """The smallest and the largest magnitude, signs included. For operations that have one."""
+        """The smallest and the largest magnitude, signs included, of an operation that has one."""
         assert self.low is not None
         assert self.high is not None
         ends = [self.low, self.high, *([-self.low, -self.high] if self.signed else [])]
         return min(ends), max(ends)
 
     def given(self) -> dict[str, Any]:
-        """The options that were given: `Definition(**definition.given())` is the same."""
+        """The options that were given, by name; `Definition(**definition.given())` equals this definition."""
         return self.model_dump(exclude_none=True)
 
     def other_names(self) -> tuple[str, ...]:
-        """What has to be imported besides the operation itself."""
+        """The dotted names that have to be imported besides the operation's own."""
         return (self.surrogate,) if self.surrogate not in (None, FINITE_DIFFERENCE) else ()
 
 
 OPTIONS = tuple(Definition.model_fields)
 EXPECTED: dict[str, str] = {key: field.description or "" for key, field in Definition.model_fields.items()}
-"""What belongs under each option."""
+"""What is expected of the value of each option."""
 
 
 class Conflict(NamedTuple):
-    """Options that do not fit together: the one at fault, what was expected of it, what came, what to do."""
+    """Options that do not fit together: which one is wrong, what was expected there, what came, and what to do."""
 
     option: str
     expected: str
@@ -112,7 +115,7 @@ def is_dotted(name: str) -> bool:
 
 
 def conflict(definition: Definition) -> Conflict | None:
-    """The first thing that does not fit together, as far as can be told without importing anything."""
+    """The first conflict between the options that shows without importing the operation; None: there is none."""
     given = definition.given()
     of_range = [key for key in ("low", "high", "unit") if key in given]
     if of_range and len(of_range) < 3:
@@ -137,7 +140,7 @@ def conflict(definition: Definition) -> Conflict | None:
 
 
 def make_definition(options: Any) -> Definition:
-    """The definition with these options, a mapping or None; None stands for an option that is not given.
+    """The definition with these options: a mapping, or None for no options. A value of None counts as not given.
 
     Raises UserError for an option that does not exist, a wrong value, and options that do not fit together.
     """

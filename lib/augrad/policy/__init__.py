@@ -1,4 +1,4 @@
-"""The policy: what it draws from, how it draws, where it starts."""
+"""The policy: its parameters, its draws and their log-probabilities, and the policies that searches start from."""
 
 from augrad.policy.policy import Policy, ScoreTerms
 from augrad.policy.slots import Slot, Slots, parameters_like

@@ -1,4 +1,4 @@
-"""Fewer sub-policies of a learned policy: what some methods hand on."""
+"""The sub-policies of the largest weights alone, which is what some methods use of a learned policy."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Where a search starts, and the random policies that a learned one must beat."""
+"""Policies that searches start from, and random policies to compare learned ones with."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ def initial_policy(
     jitter: float = 0.1,
     seed: Seed = 0,
 ) -> Policy:
-    """A policy that chooses evenly among all operations of `space` in every stage.
+    """A policy that chooses evenly among all operations of `space` in every stage; see `Policy.over`.
 
     subpolicies, stages: S and L. probability: of applying what was chosen, in [0, 1]; operations without effect aside;
     0 (never) and 1 (always) have no gradient and stay. magnitude: "logit_normal", around `level` (a fraction of the

@@ -1,4 +1,4 @@
-"""Which numbers of a policy can be learned. A policy file fixes others: they stay as they are, to the last bit."""
+"""Which numbers of a policy can be learned. The others, which a policy file fixes, keep their exact values."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The policy: the one module that owns policy parameters; it draws, applies, and scores its own draws."""
+"""The policy: the module that has the parameters. It draws, applies its draws, and gives their log-probabilities."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""What a policy can choose from, place by place: sub-policies of stages of candidates."""
+"""What a policy chooses from: sub-policies, each of several stages, each of several candidates."""
 
 import contextlib
 import math

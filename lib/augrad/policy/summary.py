@@ -1,4 +1,4 @@
-"""A policy in a few numbers, for the metrics."""
+"""A few numbers that describe a policy, for the metrics."""
 
 import torch
 from jaxtyping import Float

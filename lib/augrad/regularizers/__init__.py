@@ -1,7 +1,7 @@
-"""Terms that are added to what the policy minimises, whatever the objective: functions of its parameters alone.
+"""Regularisers: terms that are added to what the policy minimises. They depend on the policy's parameters alone.
 
-A new one is a file with one callable frozen dataclass that satisfies `Regularizer`; the configuration names it in
-`search.regularizers`.
+They go with every objective. A new one is a file with one callable frozen dataclass that satisfies `Regularizer`; the
+configuration names it in `search.regularizers`.
 """
 
 from augrad.regularizers.identity_prior import IdentityPrior

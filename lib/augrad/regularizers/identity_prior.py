@@ -1,4 +1,4 @@
-"""A prior on how often a stage leaves an image as it is."""
+"""A prior on how often a stage leaves an image unchanged."""
 
 import math
 from dataclasses import dataclass
@@ -15,12 +15,13 @@ from augrad.regularizers.regularizer import require_share, require_weight
 @checked
 @dataclass(frozen=True)
 class IdentityPrior:
-    """weight * KL(Bernoulli(mass) || Bernoulli(m)), m the probability that a stage does nothing.
+    """weight * KL(Bernoulli(mass) || Bernoulli(m)), where m is the probability that a stage does nothing.
 
-    m is the mean over sub-policies (by their weights) and stages; the identity and a closed gate count alike. The term
-    is 0 at m = mass and grows without bound towards m = 0 and m = 1: neither a policy that always acts (an adversarial
-    one) nor one that never does (a training loss alone prefers it) is free.
-    Raises UserError for a negative weight and a mass that is not strictly between 0 and 1.
+    m is the mean over stages and over sub-policies by their weights. A stage does nothing if the identity is drawn or
+    the drawn operation is not applied. The term is 0 at m = mass and goes to infinity at m = 0 and at m = 1. So it
+    holds back a policy that always acts, as adversarial ones do, and one that never acts, which is what minimising the
+    training loss alone leads to.
+    weight: at least 0. mass: strictly between 0 and 1. Raises UserError for other values.
     """
 
     weight: float = 0.1

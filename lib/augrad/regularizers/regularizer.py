@@ -15,16 +15,17 @@ from augrad.types import PolicyParams
 
 @runtime_checkable
 class Regularizer(Protocol):
-    """policy -> what is added to what it minimises, differentiable in its parameters.
+    """policy -> the term [], differentiable with respect to the policy's parameters.
 
-    With `SearchSettings.normalize` the scores are divided by their standard deviation: a weight is in units of that.
+    With `SearchSettings.normalize` the scores are divided by their standard deviation, and the term is added to those:
+    a weight of 1 counts as much as one standard deviation of the scores.
     """
 
     def __call__(self, policy: Policy) -> Float[Tensor, ""]: ...
 
 
 def regularizer_gradient(policy: Policy, regularizers: Iterable[Regularizer]) -> PolicyParams:
-    """The gradient of their sum; zeros for frozen groups."""
+    """The gradient of the sum of the terms; zeros for frozen groups of parameters."""
     with torch.enable_grad():
         total = torch.zeros((), dtype=torch.float64, device=policy.low.device)
         for regularizer in regularizers:

@@ -1,4 +1,4 @@
-"""An entropy bound: no policy that has put everything on one operation."""
+"""An entropy term: it keeps a policy from putting all weight on one operation."""
 
 from dataclasses import dataclass
 
@@ -14,10 +14,10 @@ from augrad.regularizers.regularizer import require_share, require_weight
 @checked
 @dataclass(frozen=True)
 class SelectionEntropy:
-    """weight * max(0, floor - H / H_max), H the entropy of what is selected (`Policy.selection_entropy`).
+    """weight * max(0, floor - H / H_max), where H is the entropy of the selection (`Policy.selection_entropy`).
 
-    floor: as a share of the maximum; at 1 the term always pulls. Raises UserError for a negative weight and a floor
-    outside [0, 1].
+    H_max is the largest value that H can have. weight: at least 0. floor: in [0, 1], the share of H_max below which the
+    term acts; with 1 it always does. Raises UserError for other values.
     """
 
     weight: float = 0.02

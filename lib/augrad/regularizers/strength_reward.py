@@ -1,4 +1,4 @@
-"""A reward for strong operations: Augerino (Benton et al. 2020) rewards wide ranges."""
+"""A reward for strong operations, as in Augerino (Benton et al. 2020), which rewards wide ranges."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,13 @@ from augrad.regularizers.regularizer import require_weight
 @checked
 @dataclass(frozen=True)
 class StrengthReward:
-    """- weight * mean strength, where a candidate's strength is sigmoid(location).
+    """- weight * mean strength, where the strength of a candidate is sigmoid(location).
 
-    That is the median magnitude as a share of its range, for a uniform magnitude the width: without this term a
-    training loss alone shrinks every width to nothing. The mean is over stages, each candidate weighted with how often
-    it is chosen and applied; these weights count as fixed, so that only locations are moved, and none of an operation
-    without a magnitude. Raises UserError for a negative weight.
+    The strength is the median magnitude as a share of its range; of a uniform magnitude, it is the median width. An
+    objective of the training loss alone shrinks every width to zero without such a term. The mean is over stages and
+    over candidates by how often each is chosen and applied. These frequencies are held fixed, so the term moves
+    locations only, and only those of operations that have a magnitude.
+    weight: at least 0. Raises UserError otherwise.
     """
 
     weight: float = 0.01

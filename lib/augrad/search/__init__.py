@@ -1,4 +1,7 @@
-"""A search: policy and classifier are updated together, one step of each after the other."""
+"""A search: policy and classifier are updated in turn, a step of the policy and then one of the classifier.
+
+`learn` is the whole search as one call; `begin_search`, `run_search` and `search_step` are its parts.
+"""
 
 from augrad.search.begin import begin_search
 from augrad.search.learn_policy import SearchResult, learn

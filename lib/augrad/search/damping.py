@@ -1,4 +1,4 @@
-"""What keeps a policy from collapsing: scores on a common scale, steps that end with the signal."""
+"""What keeps a policy from collapsing: scores are normalised, and steps shrink when the scores carry little signal."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from augrad.types import PolicySample, RelaxedSample
 class NormalizedScalar:
     """A scalar divided by its standard deviation over the batch.
 
-    `spread` is the standard deviation at the first draw; the same divisor serves all later ones, so that an estimator
-    that evaluates the scalar more than once always sees the same function. Dividing by the spread of the same draws
-    makes an unbiased estimate slightly biased, of order 1 / batch size.
+    `spread` is the standard deviation at the first evaluation. All later evaluations are divided by it, too, so that an
+    estimator that evaluates the scalar more than once sees one function. As the divisor depends on the draws, an
+    unbiased estimate gets a small bias, of the order of 1 / batch size.
     """
 
     def __init__(self, scalar: Scalar) -> None:
@@ -26,7 +26,7 @@ class NormalizedScalar:
 
     @property
     def draw(self) -> PolicySample | None:
-        """Where the scalar is known already (see `augrad.estimators.estimate.hard_draw`)."""
+        """The draw at which the scalar costs less, if there is one (see `augrad.estimators.estimate.hard_draw`)."""
         return known_draw(self.scalar)
 
     def __call__(self, sample: PolicySample | RelaxedSample) -> Tensor:
@@ -43,9 +43,10 @@ _SETTLED = 1 - _DECAY**10  # the weight of ten measurements: enough for the aver
 
 @dataclass(frozen=True)
 class Signal:
-    """How large the scores' spread has been: the largest value so far of its moving average (decay 0.9).
+    """The moving average of the scores' standard deviation (decay 0.9), and the largest value that it has had.
 
-    Of the average, because a single outlying batch would otherwise decide the pace of the whole search.
+    The largest value is that of the average, because otherwise a single unusual batch would decide the pace of the
+    whole search.
     """
 
     average: Float[Tensor, ""]
@@ -54,17 +55,17 @@ class Signal:
 
     @torch.no_grad()
     def after(self, spread: Float[Tensor, ""]) -> "Signal":
-        """With one more measurement; the peak counts from the tenth on."""
+        """The signal after one more measurement; the peak is recorded from the tenth measurement on."""
         average = _DECAY * self.average + (1 - _DECAY) * spread.to(self.average)
         weight = _DECAY * self.weight + (1 - _DECAY)
         peak = torch.where(weight > _SETTLED - 1e-5, torch.maximum(self.peak, average / weight), self.peak)
         return Signal(average, weight, peak)
 
     def share(self, spread: Float[Tensor, ""], floor: float) -> Float[Tensor, ""]:
-        """min(1, spread / (floor * peak))^2: how much of a step such scores deserve; 1 where there is no peak yet.
+        """The factor of the policy's step: min(1, spread / (floor * peak))^2, and 1 before there is a peak.
 
-        Squared, because it compares powers: with noise of constant size, what a step can tell falls with the signal's
-        variance.
+        It is squared because noise of constant size is assumed: the ratio of signal to noise in a step is then
+        proportional to the variance of the scores.
         """
         enough = floor * self.peak
         tiny = torch.finfo(enough.dtype).tiny
@@ -72,7 +73,7 @@ class Signal:
 
 
 def no_signal(device: torch.device) -> Signal:
-    """Before the first measurement."""
+    """The signal before the first measurement."""
     return Signal(*(torch.zeros((), device=device) for _ in range(3)))
 
 
@@ -80,10 +81,10 @@ def no_signal(device: torch.device) -> Signal:
 def damped_step(
     optimizer: torch.optim.Optimizer, share: Tensor, moves: Mapping[Tensor, Bool[Tensor, "..."]] | None = None
 ) -> None:
-    """`optimizer.step()`, of which the parameters take only `share` (0 to 1): a learning rate that is a tensor.
+    """A step of the optimiser, of which the parameters take the share `share`, a tensor from 0 to 1.
 
-    moves: for a parameter, which of its entries may move; the others keep their value, infinities too. In their place
-    the optimiser sees zeros with a gradient of zero: no weight decay, average or norm of it ever meets them.
+    moves: for a parameter, which of its entries may move. The others keep their values, infinite ones included; the
+    optimiser sees zeros with a gradient of zero in their place.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     before = [parameter.clone() for parameter in parameters]

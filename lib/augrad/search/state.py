@@ -28,10 +28,10 @@ from augrad.types import PolicyParams
 
 @dataclass(frozen=True)
 class SearchParts:
-    """The interchangeable parts of a search. data: on the device already. regularizers: added to the objective.
+    """What a search consists of and does not change. `begin_search` makes it.
 
-    standard: what training images undergo after the policy (see `augrad.learning.step.fitted`); the others stay as they
-    are.
+    data: on the device. regularizers: terms that are added to what the policy minimises. standard: what training images
+    undergo after the policy (see `augrad.learning.step.fitted`); other images do not.
     """
 
     data: Splits
@@ -47,10 +47,13 @@ class SearchParts:
 
 @dataclass
 class SearchState:
-    """The one mutable thing, and exactly what a checkpoint holds. step: how many are done.
+    """All that a search changes; a checkpoint holds exactly this, but for `graphs`.
 
-    model: what the objective trains. companion: the network that it keeps beside it, if any. hypergradient_memory: what
-    the hypergradient method left for its next call. graphs: how the model's passes run; no part of a checkpoint.
+    model: the network that the objective trains. companion: the network that the objective keeps beside it, if any.
+    generator: of all draws. signal: how large the scores have been, see `augrad.search.damping`. hypergradient_memory:
+    what the hypergradient method returned for its next call. control: the estimator's, if it has one. step: how many
+    steps are done. best_loss, best_step, best_params: the lowest loss on the selection split, and the step and the
+    policy's parameters that it is from. graphs: runs the model's passes, as CUDA graphs where it can.
     """
 
     model: nn.Module
@@ -142,7 +145,7 @@ def new_state(
     policy_optimizer: OptimizerBuilder,
     parts: SearchParts,
 ) -> SearchState:
-    """The state before the first step. model (see `Objective.model`) and policy: on the device.
+    """The state before the first step. model (what `Objective.model` returned) and policy: on the device.
 
     Raises UserError for an objective and a hypergradient method that do not go together.
     """

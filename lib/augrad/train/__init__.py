@@ -1,4 +1,4 @@
-"""Train a classifier under a policy, and several, to judge them."""
+"""Training a classifier with a policy, and comparing policies by such trainings."""
 
 from augrad.train.comparison import Arm, always, compare_policies
 from augrad.train.loop import Row, TrainResult, check_recipe, train_classifier

@@ -1,4 +1,4 @@
-"""Judge policies under one recipe: the same classifier, trained the same way on the same seeds."""
+"""Comparing policies: the same classifier is trained with each of them, in the same way and on the same seeds."""
 
 from collections.abc import Callable, Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Train a classifier under a policy: the recipe by which policies are used, and judged."""
+"""Training a classifier with a policy: how policies are used and compared."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
