@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from augrad.checks import checked, plain
 from augrad.errors import UserError
 from augrad.ops import get, names
@@ -150,6 +148,8 @@ def published_space(name: str) -> Space:
 
     Raises UserError for a name that is none of them.
     """
+    import yaml  # here: who names operations does not wait for it
+
     folder = Path(config_directory()) / "space"
     names = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in names:
