@@ -82,7 +82,7 @@ _AFFINE = {"brightness": brightness, "color": color, "contrast": contrast, "gray
 def affine_color(
     levels: Levels, magnitude: Tensor, member: Int[Tensor, " B"], names: tuple[str, ...], contrasts: slice | None = None
 ) -> Levels:
-    """Each image through its own of the operations `names`, as `augrad.ops.affine_color.affine_color`."""
+    """Each image through its own of the operations `names`, as `augrad.engines.grouped.affine_color.affine_color`."""
     result = levels
     for place, name in enumerate(names):
         result = torch.where((member == place)[:, None, None, None], _AFFINE[name](levels, magnitude), result)

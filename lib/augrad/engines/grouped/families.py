@@ -1,0 +1,85 @@
+"""Families: operations that share one pass over the pixels, each image with its own operation and magnitude.
+
+All geometric operations with a magnitude are one resampling, five colour operations are one affine map; any other
+operation is a family of its own. The operations' own functions are the definition: a family computes the same values
+up to rounding.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from augrad.engines.contract import Settings, apply_op
+from augrad.engines.grouped.affine_color import COLOR_MEMBERS, affine_color
+from augrad.engines.grouped.warp import WARP_MEMBERS, warp
+from augrad.ops import is_own, levels
+from augrad.ops.meaning import Meaning
+from augrad.ops.numeric import constant, in_own_dtype
+from augrad.ops.spec import Op
+
+
+@dataclass(frozen=True)
+class Family:
+    """ops: operations that are computed together."""
+
+    ops: tuple[Op, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(op.name for op in self.ops)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether what becomes of an image depends on its place in the batch."""
+        return self.ops[0].kind == "mix"
+
+
+@dataclass(frozen=True)
+class Families:
+    """families: operations that are computed together. places: for each operation, and last for none, its place when
+    images are sorted by family and by operation; the last place is that of what no family has."""
+
+    families: tuple[Family, ...]
+    places: tuple[int, ...]
+
+
+def families_of(ops: tuple[Op | None, ...]) -> Families:
+    """How to compute a policy's operations together: shared families first, then each operation that is left."""
+    found, left = [], [op for op in ops if op is not None and op.kind != "identity"]
+    for names in (WARP_MEMBERS, COLOR_MEMBERS):
+        mine = tuple(op for op in left if op.name in names and is_own(op))
+        if len(mine) > 1:
+            found.append(Family(mine))
+            left = [op for op in left if op not in mine]
+    found += [Family((op,)) for op in left]
+    order = [op for family in found for op in family.ops]
+    places = tuple(order.index(op) if op in order else len(order) for op in ops)
+    return Families(tuple(found), (*places, len(order)))
+
+
+_warp = in_own_dtype(warp, meaning=Meaning())
+_affine_color = in_own_dtype(affine_color, meaning=Meaning(), on_levels=levels.affine_color)
+
+
+def apply_family(
+    family: Family,
+    images: Tensor,
+    magnitude: Tensor,
+    member: Tensor,
+    draw: Tensor,
+    present: dict[str, slice],
+    settings: Settings,
+) -> Tensor:
+    """The family's operations on `images` [N, C, H, W], of any type that operations take.
+
+    magnitude [N], with its sign, in absolute units. member [N]: which of the family's operations; a number that no
+    operation has stands for none. draw [N, D]. present: the operations that may occur, and where in the batch.
+    """
+    if len(family.ops) == 1:
+        return apply_op(family.ops[0], images, magnitude, draw, settings)
+    if family.names[0] in WARP_MEMBERS:
+        return _warp(images, magnitude, member, family.names, settings.fill, settings.interpolation)
+    ignored = constant(tuple(not op.has_magnitude for op in family.ops), torch.bool, images.device)
+    magnitude = torch.where(ignored[member.clamp(0, len(family.ops) - 1)], 0.0, magnitude)  # it may be NaN
+    return _affine_color(images, magnitude, member, family.names, present.get("contrast"))
