@@ -1,8 +1,8 @@
 """Families: operations that share one pass over the pixels, each image with its own operation and magnitude.
 
-All geometric operations with a magnitude are one resampling, five colour operations are one affine map; any other
-operation is a family of its own. The operations' own functions are the definition: a family computes the same values
-up to rounding.
+Affine maps of coordinates that have a magnitude are one resampling, affine maps of the colours are one such map; any
+other operation is a family of its own. The operations' own functions are the definition: a family computes the same
+values up to rounding.
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from augrad.engines.contract import Settings, apply_op
-from augrad.engines.grouped.affine_color import COLOR_MEMBERS, affine_color
-from augrad.engines.grouped.warp import WARP_MEMBERS, warp
-from augrad.ops import is_own, levels
+from augrad.engines.grouped.affine_color import affine_color, affine_levels
+from augrad.engines.grouped.warp import warp
 from augrad.ops.meaning import Meaning
 from augrad.ops.numeric import constant, in_own_dtype
-from augrad.ops.spec import Op
+from augrad.ops.spec import AffineColor, Op, Warp
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,19 @@ class Families:
     places: tuple[int, ...]
 
 
+def _is_warp(op: Op) -> bool:
+    return isinstance(op.shape, Warp) and op.has_magnitude  # without one it is cheaper by its own function
+
+
+def _is_affine(op: Op) -> bool:
+    return isinstance(op.shape, AffineColor)
+
+
 def families_of(ops: tuple[Op | None, ...]) -> Families:
     """How to compute a policy's operations together: shared families first, then each operation that is left."""
     found, left = [], [op for op in ops if op is not None and op.kind != "identity"]
-    for names in (WARP_MEMBERS, COLOR_MEMBERS):
-        mine = tuple(op for op in left if op.name in names and is_own(op))
+    for together in (_is_warp, _is_affine):
+        mine = tuple(op for op in left if together(op))
         if len(mine) > 1:
             found.append(Family(mine))
             left = [op for op in left if op not in mine]
@@ -59,7 +66,7 @@ def families_of(ops: tuple[Op | None, ...]) -> Families:
 
 
 _warp = in_own_dtype(warp, meaning=Meaning())
-_affine_color = in_own_dtype(affine_color, meaning=Meaning(), on_levels=levels.affine_color)
+_affine_color = in_own_dtype(affine_color, meaning=Meaning(), on_levels=affine_levels)
 
 
 def apply_family(
@@ -78,8 +85,8 @@ def apply_family(
     """
     if len(family.ops) == 1:
         return apply_op(family.ops[0], images, magnitude, draw, settings)
-    if family.names[0] in WARP_MEMBERS:
-        return _warp(images, magnitude, member, family.names, settings.fill, settings.interpolation)
+    if _is_warp(family.ops[0]):
+        return _warp(images, magnitude, member, family.ops, settings.fill, settings.interpolation)
     ignored = constant(tuple(not op.has_magnitude for op in family.ops), torch.bool, images.device)
     magnitude = torch.where(ignored[member.clamp(0, len(family.ops) - 1)], 0.0, magnitude)  # it may be NaN
-    return _affine_color(images, magnitude, member, family.names, present.get("contrast"))
+    return _affine_color(images, magnitude, member, family.ops, present)

@@ -1,33 +1,29 @@
-"""The numbers by which compiled code knows operations."""
+"""The numbers by which compiled code knows operations: their places in the table of all."""
 
-COPY = 0
-SHEAR_X = 1
-SHEAR_Y = 2
-TRANSLATE_X = 3
-TRANSLATE_Y = 4
-ROTATE = 5
-HORIZONTAL_FLIP = 6
-VERTICAL_FLIP = 7
-BRIGHTNESS = 8
-COLOR = 9
-CONTRAST = 10
-GRAYSCALE = 11
-INVERT = 12
-AUTO_CONTRAST = 13
-EQUALIZE = 14
-SOLARIZE = 15
-SOLARIZE_ADD = 16
-POSTERIZE = 17
-SHARPNESS = 18
-CUTOUT = 19
-HUE = 20
-GAUSSIAN_BLUR = 21
-SAMPLE_PAIRING = 22
+import numpy as np
 
-CODES = {name.lower(): number for name, number in list(globals().items()) if name.isupper() and name != "COPY"}
-"""By the operation's name."""
+from augrad.ops import get, names
+from augrad.ops.spec import AffineColor, Curve, Warp
 
-WITHOUT_MAGNITUDE = (COPY, HORIZONTAL_FLIP, VERTICAL_FLIP, GRAYSCALE, INVERT, AUTO_CONTRAST, EQUALIZE)
+TABLE = tuple(get(name) for name in names())
+NONE = len(TABLE)
+"""No operation: the image stays as it is."""
 
-SEPARATE = HUE
-"""From here on operations have kernels of their own, which take no time to compile where nobody draws them."""
+_CODES = {op.name: code for code, op in enumerate(TABLE)}
+AUTO_CONTRAST, EQUALIZE = _CODES["auto_contrast"], _CODES["equalize"]
+SHARPNESS, CUTOUT = _CODES["sharpness"], _CODES["cutout"]
+HUE, GAUSSIAN_BLUR = _CODES["hue"], _CODES["gaussian_blur"]
+SAMPLE_PAIRING, GAUSSIAN_NOISE = _CODES["sample_pairing"], _CODES["gaussian_noise"]
+
+COPIED, WARPED, RECOLORED, CURVED, OWN, SEPARATE = range(6)
+_KERNELS = {
+    **dict.fromkeys((AUTO_CONTRAST, EQUALIZE, SHARPNESS, CUTOUT), OWN),
+    **dict.fromkeys((HUE, GAUSSIAN_BLUR, SAMPLE_PAIRING, GAUSSIAN_NOISE), SEPARATE),
+}
+_SHAPES = {Warp: WARPED, AffineColor: RECOLORED, Curve: CURVED}
+KINDS = np.array([_SHAPES.get(type(op.shape), _KERNELS.get(code, COPIED)) for code, op in enumerate(TABLE)] + [COPIED])
+"""By which kernel an operation is computed, by its code: that of its shape, or its own. SEPARATE: one of those that
+take no time to compile where nobody draws them."""
+
+TAKES = np.array([*(op.has_magnitude for op in TABLE), False])
+"""Whether an operation has a magnitude, by its code."""

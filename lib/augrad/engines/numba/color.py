@@ -1,4 +1,7 @@
-"""Operations on the values of one image in floating point, and their derivatives. Definition: `augrad.ops.color`."""
+"""Affine maps of the colours, auto_contrast and equalize, on one image in floating point, and their derivatives.
+
+Definition: `augrad.ops.color`.
+"""
 
 from typing import no_type_check
 
@@ -6,17 +9,13 @@ import numpy as np
 from numba import njit
 
 from augrad.engines.numba.codes import (
-    BRIGHTNESS,
-    COLOR,
-    CONTRAST,
-    GRAYSCALE,
-    INVERT,
-    POSTERIZE,
-    SOLARIZE,
-    SOLARIZE_ADD,
+    TABLE,
+    TAKES,
 )
+from augrad.engines.numba.small import STEP, by_code, compiled, of_shape, part_of
 from augrad.engines.numba.values import clip, copy_plane, passes, real
-from augrad.ops.color import LUMA, SOLARIZE_WINDOW
+from augrad.ops.color import LUMA
+from augrad.ops.spec import AffineColor
 
 RED, GREEN, BLUE = LUMA
 
@@ -37,98 +36,136 @@ def mean_luma(image):
     return total / (height * width)
 
 
+@njit
+@no_type_check
+def _identity(code, arguments):
+    return 1.0, 0.0, 0.0, 0.0
+
+
+@no_type_check
+def _values(coefficients):
+    @njit(nogil=True, inline="always")
+    @no_type_check
+    def numbers(arguments):
+        (magnitude,) = arguments
+        gain, grey, mean, offset = coefficients(magnitude)
+        return float(gain), float(grey), float(mean), float(offset)
+
+    return numbers
+
+
+@no_type_check
+def _slopes(coefficients):
+    @njit(nogil=True, inline="always")
+    @no_type_check
+    def numbers(arguments):
+        (magnitude,) = arguments
+        gain, grey, mean, offset = coefficients(complex(magnitude, STEP))
+        return part_of(gain), part_of(grey), part_of(mean), part_of(offset)
+
+    return numbers
+
+
+_coefficients = [(code, compiled(shape.coefficients)) for code, shape in of_shape(AffineColor)]
+coefficients_of = by_code([(code, _values(part)) for code, part in _coefficients], _identity)
+"""coefficients_of(code, (magnitude,)): (gain, grey, mean, offset), see `augrad.ops.spec.AffineColor`."""
+_coefficient_slopes = by_code([(code, _slopes(part)) for code, part in _coefficients], _identity)
+NEEDS_COLOR = np.array([isinstance(op.shape, AffineColor) and op.shape.needs_color for op in TABLE])
+
+
 @njit(nogil=True, fastmath={"contract", "nsz"})
 @no_type_check
-def enhance(image, result, code, magnitude):
-    """brightness, contrast, color, grayscale."""
+def recolor(image, result, code, magnitude):
+    """Affine maps of the colours. Nothing is multiplied by 0 that may not be finite."""
     channels, height, width = image.shape
+    if channels == 1 and NEEDS_COLOR[code]:
+        copy_plane(image[0], result[0])
+        return
     zero, one = real(image, 0), real(image, 1)
-    amount = real(image, magnitude)
-    gain = one + amount
-    if code == BRIGHTNESS or code == CONTRAST:
-        shift = -amount * real(image, mean_luma(image)) if code == CONTRAST else zero
+    gain, grey, mean, offset = coefficients_of(code, (float(real(image, magnitude)),))
+    gain, grey, shift = real(image, gain), real(image, grey), real(image, offset)
+    if mean != 0:
+        shift += real(image, mean) * real(image, mean_luma(image))
+    if grey == 0:
         for channel in range(channels):
             for row in range(height):
                 for column in range(width):
                     result[channel, row, column] = clip(gain * image[channel, row, column] + shift, zero, one)
         return
-    if channels == 1:  # no colours
-        copy_plane(image[0], result[0])
-        return
-    red, green, blue = real(image, RED), real(image, GREEN), real(image, BLUE)
-    if code == GRAYSCALE:
-        for row in range(height):
-            for column in range(width):
-                grey = red * image[0, row, column] + green * image[1, row, column] + blue * image[2, row, column]
-                result[0, row, column] = clip(grey, zero, one)
-        copy_plane(result[0], result[1])
-        copy_plane(result[0], result[2])
-        return
+    blue_at = channels - 1
+    red, green, blue = (one, zero, zero) if channels == 1 else (real(image, RED), real(image, GREEN), real(image, BLUE))
     for row in range(height):
         for column in range(width):
-            r, g, b = image[0, row, column], image[1, row, column], image[2, row, column]
-            grey = -amount * (red * r + green * g + blue * b)
-            result[0, row, column] = clip(gain * r + grey, zero, one)
-            result[1, row, column] = clip(gain * g + grey, zero, one)
-            result[2, row, column] = clip(gain * b + grey, zero, one)
+            r, g, b = image[0, row, column], image[blue_at // 2, row, column], image[blue_at, row, column]
+            share = grey * (red * r + green * g + blue * b) + shift
+            result[0, row, column] = clip(gain * r + share if gain != 0 else share, zero, one)
+            if channels == 3:
+                result[1, row, column] = clip(gain * g + share if gain != 0 else share, zero, one)
+                result[2, row, column] = clip(gain * b + share if gain != 0 else share, zero, one)
 
 
 @njit(nogil=True, fastmath={"contract", "nsz", "reassoc"})
 @no_type_check
-def enhance_backward(image, gradient, result, code, magnitude):
+def recolor_backward(image, gradient, result, code, magnitude):
     """As `warp_backward`."""
     channels, height, width = image.shape
-    zero, one = real(image, 0), real(image, 1)
-    amount, total = real(image, magnitude), 0.0
-    if channels == 1 and (code == COLOR or code == GRAYSCALE):
+    if channels == 1 and NEEDS_COLOR[code]:
         copy_plane(gradient[0], result[0])
         return 0.0
-    if code == BRIGHTNESS or code == CONTRAST:
-        mean = real(image, mean_luma(image)) if code == CONTRAST else zero
-        passed = 0.0
+    zero, one = real(image, 0), real(image, 1)
+    amount = float(real(image, magnitude))
+    gain, grey, mean, offset = coefficients_of(code, (amount,))
+    to_gain, to_grey, to_mean, to_offset = _coefficient_slopes(code, (amount,))
+    gain, grey, shift, level = real(image, gain), real(image, grey), real(image, offset), zero
+    if mean != 0 or to_mean != 0:
+        level = real(image, mean_luma(image))
+        shift += real(image, mean) * level
+    # Sums of the gradient that passes, of its products with the values, and with the grey values.
+    total, by_value, by_grey = 0.0, 0.0, 0.0
+    if grey == 0 and to_grey == 0:
         for channel in range(channels):
             for row in range(height):
                 one_row, passed_row = zero, zero
                 for column in range(width):
                     value = image[channel, row, column]
-                    output = (one + amount) * value - amount * mean
-                    coming = gradient[channel, row, column] if passes(output, zero, one) else zero
-                    result[channel, row, column] = coming + amount * coming
-                    one_row += coming * (value - mean)
+                    coming = gradient[channel, row, column] if passes(gain * value + shift, zero, one) else zero
+                    result[channel, row, column] = gain * coming
+                    one_row += coming * value
                     passed_row += coming
-                total += one_row
-                passed += passed_row
-        if code == CONTRAST:
-            shift = -amount * passed / (height * width)
-            for channel in range(channels):
-                weight = 1.0 if channels == 1 else (RED if channel == 0 else GREEN if channel == 1 else BLUE)
-                moved = real(image, shift * weight)
-                for row in range(height):
-                    for column in range(width):
-                        result[channel, row, column] += moved
-        return total
-    red, green, blue = real(image, RED), real(image, GREEN), real(image, BLUE)
-    gain, share = (zero, one) if code == GRAYSCALE else (one + amount, -amount)
-    for row in range(height):
-        one_row = zero
-        for column in range(width):
-            r, g, b = image[0, row, column], image[1, row, column], image[2, row, column]
-            luma = red * r + green * g + blue * b
-            grey = share * luma
-            # Nothing is multiplied by 0 that may not be finite.
-            new_r = gain * r + grey if code == COLOR else grey
-            to_r = gradient[0, row, column] if passes(new_r, zero, one) else zero
-            new_g = gain * g + grey if code == COLOR else grey
-            to_g = gradient[1, row, column] if passes(new_g, zero, one) else zero
-            new_b = gain * b + grey if code == COLOR else grey
-            to_b = gradient[2, row, column] if passes(new_b, zero, one) else zero
-            common = share * (to_r + to_g + to_b)
-            result[0, row, column] = gain * to_r + red * common
-            result[1, row, column] = gain * to_g + green * common
-            result[2, row, column] = gain * to_b + blue * common
-            one_row += to_r * (r - luma) + to_g * (g - luma) + to_b * (b - luma)
-        total += one_row
-    return 0.0 if code == GRAYSCALE else total
+                by_value += one_row
+                total += passed_row
+    else:
+        red, green, blue = real(image, RED), real(image, GREEN), real(image, BLUE)
+        for row in range(height):
+            passed_row, value_row, grey_row = zero, zero, zero
+            for column in range(width):
+                r, g, b = image[0, row, column], image[1, row, column], image[2, row, column]
+                luma = red * r + green * g + blue * b
+                share = grey * luma + shift
+                to_r = gradient[0, row, column] if passes(gain * r + share if gain != 0 else share, zero, one) else zero
+                to_g = gradient[1, row, column] if passes(gain * g + share if gain != 0 else share, zero, one) else zero
+                to_b = gradient[2, row, column] if passes(gain * b + share if gain != 0 else share, zero, one) else zero
+                common = grey * (to_r + to_g + to_b)
+                result[0, row, column] = gain * to_r + red * common
+                result[1, row, column] = gain * to_g + green * common
+                result[2, row, column] = gain * to_b + blue * common
+                passed_row += to_r + to_g + to_b
+                value_row += to_r * r + to_g * g + to_b * b
+                grey_row += (to_r + to_g + to_b) * luma
+            total += passed_row
+            by_value += value_row
+            by_grey += grey_row
+    if mean != 0:
+        moved_by = mean * total / (height * width)
+        for channel in range(channels):
+            weight = 1.0 if channels == 1 else (RED if channel == 0 else GREEN if channel == 1 else BLUE)
+            moved = real(image, moved_by * weight)
+            for row in range(height):
+                for column in range(width):
+                    result[channel, row, column] += moved
+    if not TAKES[code]:
+        return 0.0
+    return to_gain * by_value + to_grey * by_grey + (to_mean * level + to_offset) * total
 
 
 @njit(nogil=True, fastmath={"nsz"})
@@ -256,79 +293,3 @@ def equalize(image, result):
         for row in range(height):
             for column in range(width):
                 result[channel, row, column] = curve[levels[row, column]]
-
-
-@njit(nogil=True, inline="always")
-@no_type_check
-def posterized(value, step, peak):
-    """value: in [0, 1]; step: of the kept levels; peak: 255. All of one type."""
-    return np.floor(np.rint(value * peak) / step) * step / peak
-
-
-@njit(nogil=True)
-@no_type_check
-def bits_of(magnitude):
-    return int(clip(np.rint(magnitude), 1, 8))
-
-
-@njit(nogil=True)
-@no_type_check
-def step_of(bits):
-    """The distance of the levels that are left with so many bits."""
-    return 2.0 ** (8 - bits)
-
-
-@njit(nogil=True, fastmath={"contract", "nsz"})
-@no_type_check
-def remap(image, result, code, magnitude):
-    """invert, solarize, solarize_add, posterize: curves that need nothing but the value."""
-    zero, one, half, peak = real(image, 0), real(image, 1), real(image, 0.5), real(image, 255)
-    amount, step = real(image, magnitude), real(image, step_of(bits_of(magnitude)))
-    inverts = amount < 1
-    for channel in range(image.shape[0]):
-        for row in range(image.shape[1]):
-            for column in range(image.shape[2]):
-                value = image[channel, row, column]
-                if code == INVERT:
-                    output = clip(one - value, zero, one)
-                elif code == SOLARIZE:
-                    output = one - value if (value >= amount) & inverts else value
-                elif code == SOLARIZE_ADD:
-                    output = clip(value + amount, zero, one) if value < half else value
-                else:
-                    output = posterized(value, step, peak)
-                result[channel, row, column] = output
-
-
-@njit(nogil=True, fastmath={"contract", "nsz", "reassoc"})
-@no_type_check
-def remap_backward(image, gradient, result, code, magnitude):
-    """As `warp_backward`, with the surrogates of the operations."""
-    zero, one, half, peak = real(image, 0), real(image, 1), real(image, 0.5), real(image, 255)
-    amount, window, total = real(image, magnitude), real(image, SOLARIZE_WINDOW), 0.0
-    inverts = amount < 1
-    bits = bits_of(magnitude)
-    more, fewer = min(bits + 1, 8), max(bits - 1, 1)
-    finer, coarser = real(image, step_of(more)), real(image, step_of(fewer))
-    slope = real(image, 1 / (more - fewer)) if code == POSTERIZE else one / (2 * window)
-    for channel in range(image.shape[0]):
-        for row in range(image.shape[1]):
-            one_row = zero
-            for column in range(image.shape[2]):
-                value, coming = image[channel, row, column], gradient[channel, row, column]
-                passed = coming
-                if code == INVERT:
-                    passed = -coming if passes(one - value, zero, one) else zero
-                elif code == SOLARIZE:
-                    passed = -coming if (value >= amount) & inverts else coming
-                    near = abs(value - amount) <= window
-                    one_row += coming * (2 * value - one) * slope if near else zero
-                elif code == SOLARIZE_ADD:
-                    moved = value + amount
-                    passed = coming if passes(moved, zero, one) or not value < half else zero
-                    one_row += passed if value < half else zero
-                else:
-                    one_row += coming * (posterized(value, finer, peak) - posterized(value, coarser, peak)) * slope
-                result[channel, row, column] = passed
-            total += one_row
-    return total

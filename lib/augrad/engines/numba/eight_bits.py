@@ -1,22 +1,14 @@
-"""Operations on 8-bit images that act on each value alone: a table of 256 entries for each channel."""
+"""Operations on the colours of 8-bit images: tables of 256 levels, and sums of three."""
 
 from typing import no_type_check
 
 import numpy as np
 from numba import njit
 
-from augrad.engines.numba.codes import (
-    AUTO_CONTRAST,
-    BRIGHTNESS,
-    CONTRAST,
-    EQUALIZE,
-    INVERT,
-    POSTERIZE,
-    SOLARIZE,
-    SOLARIZE_ADD,
-)
-from augrad.engines.numba.color import BLUE, GREEN, RED, bits_of, equalizing_curve, posterized, step_of
-from augrad.engines.numba.values import clip
+from augrad.engines.numba.codes import EQUALIZE
+from augrad.engines.numba.color import BLUE, GREEN, NEEDS_COLOR, RED, coefficients_of, equalizing_curve
+from augrad.engines.numba.curves import shade_of
+from augrad.engines.numba.values import clip, copy_plane
 
 PEAK = np.float32(255)
 
@@ -62,76 +54,75 @@ def _mean_grey(image):
 
 @njit(nogil=True)
 @no_type_check
-def _curve(table, code, magnitude, histogram, mean):
-    """Fill `table` [256], uint8."""
-    zero, one, half, amount = np.float32(0), np.float32(1), np.float32(0.5), np.float32(magnitude)
-    if code == EQUALIZE:
-        whole = np.empty(256, np.int64)
-        equalizing_curve(histogram, whole)
-        for level in range(256):
-            table[level] = whole[level]
-        return
-    step = np.float32(step_of(bits_of(magnitude)))
-    low, high = 0, 255
-    if code == AUTO_CONTRAST:
-        while low < 255 and not histogram[low]:
-            low += 1
-        while high > 0 and not histogram[high]:
-            high -= 1
-    factor, rest = np.float32(1 + magnitude), np.float32(-magnitude)
-    for level in range(256):
-        value = np.float32(level) / PEAK
-        output = value
-        if code == BRIGHTNESS:
-            table[level] = _whole(np.float32(level) * factor)
-            continue
-        if code == CONTRAST:
-            table[level] = _whole(np.float32(level) * factor + np.float32(mean) * rest)
-            continue
-        if code == INVERT:
-            output = one - value
-        elif code == SOLARIZE:
-            output = one - value if value >= amount and amount < one else value
-        elif code == SOLARIZE_ADD:
-            output = clip(value + amount, zero, one) if value < half else value
-        elif code == POSTERIZE:
-            output = posterized(value, step, PEAK)
-        elif code == AUTO_CONTRAST and high > low:
-            table[level] = _whole(np.float32(level - low) / (np.float32(high - low) * np.float32(1 / 255)))
-            continue
-        table[level] = np.uint8(np.rint(output * PEAK))
-
-
-@njit(nogil=True)
-@no_type_check
-def by_table(image, result, code, magnitude):
-    """image, result: uint8 [C, H, W]."""
-    channels, height, width = image.shape
-    histograms = np.zeros((channels, 256), np.int64)
-    if code == EQUALIZE or code == AUTO_CONTRAST:
-        for channel in range(channels):
-            _histogram(image[channel], histograms[channel])
-    mean = _mean_grey(image) if code == CONTRAST else 0.0
-    table = np.empty(256, np.uint8)
+def by_histogram(image, result, code):
+    """auto_contrast and equalize on uint8 [C, H, W]."""
+    channels = len(image)
+    table, whole = np.empty(256, np.uint8), np.empty(256, np.int64)
     for channel in range(channels):
-        _curve(table, code, magnitude, histograms[channel], mean)
-        for row in range(height):
-            for column in range(width):
-                result[channel, row, column] = table[image[channel, row, column]]
+        histogram = np.zeros(256, np.int64)
+        _histogram(image[channel], histogram)
+        if code == EQUALIZE:
+            equalizing_curve(histogram, whole)
+            for level in range(256):
+                table[level] = whole[level]
+        else:
+            low, high = 0, 255
+            while low < 255 and not histogram[low]:
+                low += 1
+            while high > 0 and not histogram[high]:
+                high -= 1
+            scale = np.float32(high - low) * np.float32(1 / 255)
+            for level in range(256):
+                table[level] = _whole(np.float32(level - low) / scale) if high > low else level
+        _look_up(image[channel], result[channel], table)
 
 
 @njit(nogil=True)
 @no_type_check
-def recolor(image, result, magnitude, grayscale):
-    """color and grayscale on uint8 [3, H, W]."""
-    _, height, width = image.shape
-    factor, rest = (0.0, 1.0) if grayscale else (1 + magnitude, -magnitude)
-    factor, rest = np.float32(factor), np.float32(rest)
+def _look_up(plane, result, table):
+    for row in range(plane.shape[0]):
+        for column in range(plane.shape[1]):
+            result[row, column] = table[plane[row, column]]
+
+
+@njit(nogil=True)
+@no_type_check
+def remap_levels(image, result, code, magnitude):
+    """Curves, by their values on all 256 levels. image, result: uint8 [C, H, W]."""
+    table, amount = np.empty(256, np.uint8), np.float32(magnitude)
+    for level in range(256):
+        table[level] = np.uint8(np.rint(shade_of(code, (np.float32(level) / PEAK, amount)) * PEAK))
+    for channel in range(image.shape[0]):
+        _look_up(image[channel], result[channel], table)
+
+
+@njit(nogil=True)
+@no_type_check
+def recolor_levels(image, result, code, magnitude):
+    """Affine maps of the colours of uint8 [C, H, W], as `augrad.ops.levels` says."""
+    channels, height, width = image.shape
+    if channels == 1 and NEEDS_COLOR[code]:
+        copy_plane(image[0], result[0])
+        return
+    gain, grey, mean, offset = coefficients_of(code, (magnitude,))
+    gain, grey, shift = np.float32(gain), np.float32(grey), np.float32(255 * offset)
+    if mean != 0:
+        shift += np.float32(_mean_grey(image)) * np.float32(mean)
+    if grey == 0:
+        table = np.empty(256, np.uint8)
+        for level in range(256):
+            table[level] = _whole(np.float32(level) * gain + shift)
+        for channel in range(channels):
+            _look_up(image[channel], result[channel], table)
+        return
     for row in range(height):
         for column in range(width):
-            red, green = np.float32(image[0, row, column]), np.float32(image[1, row, column])
-            blue = np.float32(image[2, row, column])
-            share = _grey(red, green, blue) * rest
-            result[0, row, column] = _whole(red * factor + share)
-            result[1, row, column] = _whole(green * factor + share)
-            result[2, row, column] = _whole(blue * factor + share)
+            red = np.float32(image[0, row, column])
+            if channels == 1:
+                result[0, row, column] = _whole(red * gain + (red * grey + shift))
+                continue
+            green, blue = np.float32(image[1, row, column]), np.float32(image[2, row, column])
+            share = _grey(red, green, blue) * grey + shift
+            result[0, row, column] = _whole(red * gain + share)
+            result[1, row, column] = _whole(green * gain + share)
+            result[2, row, column] = _whole(blue * gain + share)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from augrad.engines.contract import Stages, require_more
-from augrad.engines.numba.codes import CODES, COPY, SAMPLE_PAIRING, SEPARATE, WITHOUT_MAGNITUDE
+from augrad.engines.numba.codes import KINDS, NONE, SAMPLE_PAIRING, SEPARATE, TABLE, TAKES
 from augrad.engines.numba.disk import SOURCES, OnDisk, source_hash
 from augrad.engines.numba.threads import on_all_threads
 from augrad.engines.reference import REFERENCE
@@ -79,7 +79,7 @@ class _Stages:
         kernel = self.kernels.forward_8bit if source.dtype == np.uint8 else self.kernels.forward
         kernel(*own, self.draws[stage, part], *self.resampling)
         if self.separate[stage]:
-            self.kernels.separate_forward(*own, self.others, self.partners[stage, part])
+            self.kernels.separate_forward(*own, self.draws[stage, part], self.others, self.partners[stage, part])
 
     def before(self, part: slice) -> list[np.ndarray]:
         """The images before each stage."""
@@ -96,7 +96,7 @@ class _Stages:
         own = (source, gradient, target, self.codes[stage, part], self.magnitudes[stage, part], by[stage, part])
         self.kernels.backward(*own, self.draws[stage, part], *self.resampling)
         if self.separate[stage]:
-            self.kernels.separate_backward(*own, self.others, self.partners[stage, part])
+            self.kernels.separate_backward(*own, self.draws[stage, part], self.others, self.partners[stage, part])
 
     def to_partners(self, stage: int, part: slice, source: np.ndarray, gradient: np.ndarray) -> np.ndarray | None:
         """The gradient by the other image of each one, None where there are none."""
@@ -120,7 +120,7 @@ def _stages(images: Tensor, magnitudes: Tensor, others: Tensor, drawn: _Drawn) -
         partners=drawn.partners.numpy(),
         draws=draws.contiguous().numpy(),
         resampling=(drawn.stages.settings.fill, drawn.stages.settings.interpolation == "nearest"),
-        separate=tuple(bool(stage.any()) for stage in codes >= SEPARATE),
+        separate=tuple(bool(stage.any()) for stage in KINDS[codes] == SEPARATE),
     )
 
 
@@ -193,10 +193,10 @@ class Numba:
 
     def prepare(self, ops: tuple[Op | None, ...]) -> np.ndarray:
         """What compiled code calls each operation, and last none."""
-        return np.array([COPY if op is None or not self.knows(op) else CODES.get(op.name, COPY) for op in (*ops, None)])
+        return np.array([TABLE.index(op) if op in TABLE else NONE for op in (*ops, None)])
 
     def knows(self, op: Op) -> bool:
-        return op.kind == "identity" or (op.name in CODES and is_own(op))
+        return op.kind == "identity" or (is_own(op))
 
     def refusal(self, images: Tensor) -> str | None:
         if find_spec("numba") is None:
@@ -227,7 +227,7 @@ class Numba:
         partner = torch.stack([partners(len(images), one[:, :1], images.device) for one in draw]) if mixes else codes
         magnitude = stages.magnitude.t().to(torch.float64).contiguous()
         if images.dtype == torch.uint8 and np.isnan(given := magnitude.detach().numpy()).any():
-            Meaning().require(given[~np.isin(codes.numpy(), WITHOUT_MAGNITUDE)], "a policy", eight_bits=True)
+            Meaning().require(given[TAKES[codes.numpy()]], "a policy", eight_bits=True)
         drawn = _Drawn(codes, partner, draw, stages)
         if images.dtype == computed:
             images = images.contiguous()

@@ -1,33 +1,47 @@
-"""The matrix of one geometric operation, in pixels, and its derivative. Definition: `augrad.ops.geometric.MATRICES`."""
+"""The matrix of one affine map of coordinates, in pixels, and its derivative by the magnitude."""
 
 import math
 from typing import no_type_check
 
 from numba import njit
 
-from augrad.engines.numba.codes import ROTATE, SHEAR_X, SHEAR_Y, TRANSLATE_X
+from augrad.engines.numba.small import STEP, by_code, compiled, of_shape, part_of
+from augrad.ops.spec import Warp
 
 
-@njit(nogil=True)
+@njit
 @no_type_check
-def _normalised(code, magnitude, height, width):
-    tall, wide = height / width, width / height
-    a, b, c, d, e, f = 1.0, 0.0, 0.0, 0.0, 1.0, 0.0
-    da, db, dc, dd, de, df = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    if code == ROTATE:
-        radians = math.pi / 180
-        cosine, sine = math.cos(magnitude * radians), math.sin(magnitude * radians)
-        a, b, d, e = cosine, -sine * tall, sine * wide, cosine
-        da, db, dd, de = -sine * radians, -cosine * radians * tall, cosine * radians * wide, -sine * radians
-    elif code == SHEAR_X:
-        b, c, db, dc = magnitude * tall, magnitude * tall, tall, tall
-    elif code == SHEAR_Y:
-        d, f, dd, df = magnitude * wide, magnitude * wide, wide, wide
-    elif code == TRANSLATE_X:
-        c, dc = -2 * magnitude, -2.0
-    else:
-        f, df = -2 * magnitude, -2.0
-    return (a, b, c, d, e, f), (da, db, dc, dd, de, df)
+def _nowhere(code, arguments):
+    return 1.0, 0.0, 0.0, 0.0, 1.0, 0.0
+
+
+@no_type_check
+def _values(matrix):
+    @njit(nogil=True, inline="always")
+    @no_type_check
+    def entries(arguments):
+        magnitude, height, width = arguments
+        a, b, c, d, e, f = matrix(magnitude, height, width)
+        return float(a), float(b), float(c), float(d), float(e), float(f)
+
+    return entries
+
+
+@no_type_check
+def _slopes(matrix):
+    @njit(nogil=True, inline="always")
+    @no_type_check
+    def entries(arguments):
+        magnitude, height, width = arguments
+        a, b, c, d, e, f = matrix(complex(magnitude, STEP), height, width)
+        return part_of(a), part_of(b), part_of(c), part_of(d), part_of(e), part_of(f)
+
+    return entries
+
+
+_matrices = [(code, compiled(shape.matrix)) for code, shape in of_shape(Warp)]
+_normalised = by_code([(code, _values(matrix)) for code, matrix in _matrices], _nowhere)
+_derivative = by_code([(code, _slopes(matrix)) for code, matrix in _matrices], _nowhere)
 
 
 @njit(nogil=True)
@@ -45,14 +59,40 @@ def _in_pixels(matrix, height, width, constant):
 @no_type_check
 def matrix_in_pixels(code, magnitude, height, width):
     """(a, b, c, d, e, f): the pixel in column j and row i reads at x = a j + b i + c, y = d j + e i + f."""
-    return _in_pixels(_normalised(code, magnitude, height, width)[0], height, width, 1.0)
+    return _in_pixels(_normalised(code, (magnitude, height, width)), height, width, 1.0)
 
 
 @njit(nogil=True)
 @no_type_check
 def matrix_derivative(code, magnitude, height, width):
     """The derivative of `matrix_in_pixels` by the magnitude."""
-    return _in_pixels(_normalised(code, magnitude, height, width)[1], height, width, 0.0)
+    return _in_pixels(_derivative(code, (magnitude, height, width)), height, width, 0.0)
+
+
+@njit(nogil=True, inline="always")
+@no_type_check
+def stays(slope):
+    """Whether a matrix has the derivative 0 by the magnitude."""
+    da, db, dc, dd, de, df = slope
+    return da == 0 and db == 0 and dc == 0 and dd == 0 and de == 0 and df == 0
+
+
+@njit(nogil=True, inline="always")
+@no_type_check
+def mirrors(matrix, height, width):
+    """Whether every pixel is read whole, in the order of rows and columns or in the opposite one."""
+    a, b, c, d, e, f = matrix
+    along = b == 0 and d == 0 and abs(a) == 1 and abs(e) == 1
+    return along and c == (width - 1 if a < 0 else 0) and f == (height - 1 if e < 0 else 0)
+
+
+@njit(nogil=True, inline="always")
+@no_type_check
+def keeps_rows(matrix, one):
+    """Whether rows stay rows, and as long as they are: the matrix is (one, b, c, 0, one, f), with 1 for `one`; with 0,
+    its derivative, too."""
+    a, _, _, d, e, _ = matrix
+    return a == one and d == 0 and e == one
 
 
 @njit(nogil=True)

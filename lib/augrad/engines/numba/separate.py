@@ -1,4 +1,4 @@
-"""The operations from `SEPARATE` on, in kernels of their own: compiled when the first of them is drawn."""
+"""Operations in kernels of their own: compiled when the first of them is drawn."""
 
 from typing import no_type_check
 
@@ -6,8 +6,9 @@ import numpy as np
 from numba import njit
 
 from augrad.engines.numba.blur import blur, blur_backward
-from augrad.engines.numba.codes import GAUSSIAN_BLUR, HUE, SAMPLE_PAIRING, SEPARATE
+from augrad.engines.numba.codes import GAUSSIAN_BLUR, GAUSSIAN_NOISE, HUE, KINDS, SAMPLE_PAIRING, SEPARATE
 from augrad.engines.numba.hue import turn_hue, turn_hue_backward
+from augrad.engines.numba.noise import add_noise, add_noise_backward
 from augrad.engines.numba.pairing import add_to_other, pair, pair_backward
 from augrad.engines.numba.values import without_magnitude
 
@@ -18,14 +19,14 @@ def separate_kernels():
 
     @njit(nogil=True)
     @no_type_check
-    def forward(images, results, codes, magnitudes, others, partners):
+    def forward(images, results, codes, magnitudes, draws, others, partners):
         """Those of images [B, C, H, W] that drew one of the operations -> results: floating point or uint8.
 
-        magnitudes: float64 [B]. Image i is paired with others[partners[i]].
+        magnitudes [B], draws [B, D]: float64. Image i is paired with others[partners[i]].
         """
         for index in range(len(images)):
             image, result, code, magnitude = images[index], results[index], codes[index], magnitudes[index]
-            if code < SEPARATE or without_magnitude(result, code, magnitude):
+            if KINDS[code] != SEPARATE or without_magnitude(result, code, magnitude):
                 continue
             if code == HUE:
                 turn_hue(image, result, magnitude)
@@ -33,15 +34,17 @@ def separate_kernels():
                 blur(image, result, magnitude)
             elif code == SAMPLE_PAIRING:
                 pair(image, others[partners[index]], result, magnitude)
+            elif code == GAUSSIAN_NOISE:
+                add_noise(image, result, magnitude, draws[index, 0])
 
     @njit(nogil=True)
     @no_type_check
-    def backward(images, gradients, results, codes, magnitudes, to_magnitudes, others, partners):
+    def backward(images, gradients, results, codes, magnitudes, to_magnitudes, draws, others, partners):
         """Gradients by the results -> `results`, those by the images, and `to_magnitudes` [B]."""
         for index in range(len(images)):
             image, gradient, result = images[index], gradients[index], results[index]
             code, magnitude = codes[index], magnitudes[index]
-            if code < SEPARATE:
+            if KINDS[code] != SEPARATE:
                 continue
             if without_magnitude(result, code, magnitude):
                 to_magnitudes[index] = np.nan
@@ -52,6 +55,8 @@ def separate_kernels():
             elif code == SAMPLE_PAIRING:
                 other = others[partners[index]]
                 to_magnitudes[index] = pair_backward(image, other, gradient, result, magnitude)
+            elif code == GAUSSIAN_NOISE:
+                to_magnitudes[index] = add_noise_backward(image, gradient, result, magnitude, draws[index, 0])
 
     @njit(nogil=True)
     @no_type_check

@@ -1,4 +1,4 @@
-"""Resampling where rows stay rows, shear_x and translations: each row is moved as a whole, by the same weights.
+"""Resampling where rows stay rows, as in shear_x and translations: each row is moved as a whole, by the same weights.
 
 Neighbours in the image are neighbours in memory, which is what vector instructions are for.
 """
@@ -9,7 +9,6 @@ from typing import no_type_check
 from numba import njit, uintp
 
 from augrad.engines.numba.border import at_border, at_border_backward, outside
-from augrad.engines.numba.matrices import matrix_derivative, matrix_in_pixels
 from augrad.engines.numba.values import all_finite, clear, real, stored
 
 
@@ -32,10 +31,10 @@ def _along(start, count, closed):
 
 @njit(nogil=True, fastmath={"contract", "nsz"})
 @no_type_check
-def shift(image, result, code, magnitude, fill):
-    """As `warp`, for SHEAR_X, TRANSLATE_X and TRANSLATE_Y: their matrices are (1, b, c, 0, 1, f)."""
+def shift(image, result, matrix, fill):
+    """As `warp`, for matrices (1, b, c, 0, 1, f)."""
     channels, height, width = image.shape
-    _, b, c, _, _, f = matrix_in_pixels(code, magnitude, height, width)
+    _, b, c, _, _, f = matrix
     top, upper, lower, bottom, y0, fraction = _along(f, height, True)
     down, south, finite = real(image, fraction), 0 if fraction == 0 else 1, all_finite(image)
     for row in range(height):
@@ -86,11 +85,11 @@ def _spread(coming, sums, first, last, offset, weight):
 
 @njit(nogil=True)
 @no_type_check
-def shift_backward(image, gradient, result, code, magnitude, fill):
-    """As `warp_backward`, for the operations of `shift`."""
+def shift_backward(image, gradient, result, matrix, slope, fill):
+    """As `warp_backward`, for the matrices of `shift` whose slopes are (0, db, dc, 0, 0, df)."""
     channels, height, width = image.shape
-    _, b, c, _, _, f = matrix_in_pixels(code, magnitude, height, width)
-    _, db, dc, _, _, df = matrix_derivative(code, magnitude, height, width)
+    _, b, c, _, _, f = matrix
+    _, db, dc, _, _, df = slope
     for channel in range(channels):
         clear(result[channel])
     # Where the derivative along an axis counts, whole numbers need the next pixel all the same.

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit, types, uintp
 from numba.extending import overload
 
-from augrad.engines.numba.codes import WITHOUT_MAGNITUDE
+from augrad.engines.numba.codes import TAKES
 
 
 def real(image, value):
@@ -159,7 +159,7 @@ def copy_plane(plane, result):
 @no_type_check
 def without_magnitude(result, code, magnitude):
     """Whether an operation that has a magnitude has been given none, NaN or infinity; then `result` becomes NaN."""
-    if is_finite(magnitude) or code in WITHOUT_MAGNITUDE:
+    if is_finite(magnitude) or not TAKES[code]:
         return False
     for channel in range(result.shape[0]):
         for row in range(result.shape[1]):

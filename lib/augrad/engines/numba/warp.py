@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit, uintp
 
 from augrad.engines.numba.border import at_border, nearest_pixel, outside
-from augrad.engines.numba.matrices import interior, matrix_in_pixels, touched
+from augrad.engines.numba.matrices import interior, touched
 from augrad.engines.numba.values import all_finite, readable, real, stored
 
 ONE = uintp(1)
@@ -14,10 +14,10 @@ ONE = uintp(1)
 
 @njit(nogil=True)
 @no_type_check
-def warp_nearest(image, result, code, magnitude, fill):
+def warp_nearest(image, result, matrix, fill):
     """As `warp`, for the nearest pixel."""
     channels, height, width = image.shape
-    a, b, c, d, e, f = matrix_in_pixels(code, magnitude, height, width)
+    a, b, c, d, e, f = matrix
     for row in range(height):
         for column in range(width):
             x, y = nearest_pixel(a * column + b * row + c), nearest_pixel(d * column + e * row + f)
@@ -29,10 +29,9 @@ def warp_nearest(image, result, code, magnitude, fill):
 
 @njit(nogil=True, fastmath={"contract", "nsz"})
 @no_type_check
-def warp(image, result, code, magnitude, fill):
-    """image, result: [C, H, W]. fill: among the image's own values."""
+def warp(image, result, matrix, fill):
+    """image, result: [C, H, W]. matrix: see `matrix_in_pixels`. fill: among the image's own values."""
     channels, height, width = image.shape
-    matrix = matrix_in_pixels(code, magnitude, height, width)
     a, b, c, d, e, f = matrix
     pixels, below, upright = readable(image), uintp(width), a == 1 and b == 0 and c == 0
     finite = all_finite(image)

@@ -6,17 +6,17 @@ import numpy as np
 from numba import njit, uintp
 
 from augrad.engines.numba.border import at_border_backward, nearest_pixel
-from augrad.engines.numba.matrices import interior, matrix_derivative, matrix_in_pixels, touched
+from augrad.engines.numba.matrices import interior, touched
 from augrad.engines.numba.values import clear, readable, real
 from augrad.engines.numba.warp import ONE
 
 
 @njit(nogil=True)
 @no_type_check
-def warp_nearest_backward(gradient, result, code, magnitude):
+def warp_nearest_backward(gradient, result, matrix):
     """As `warp_backward`; the magnitude has no gradient."""
     channels, height, width = gradient.shape
-    a, b, c, d, e, f = matrix_in_pixels(code, magnitude, height, width)
+    a, b, c, d, e, f = matrix
     for channel in range(channels):
         clear(result[channel])
     for row in range(height):
@@ -29,16 +29,19 @@ def warp_nearest_backward(gradient, result, code, magnitude):
 
 @njit(nogil=True, fastmath={"contract", "nsz"})
 @no_type_check
-def warp_backward(image, gradient, result, code, magnitude, fill):
-    """gradient: by the warped image. Writes the gradient by `image` to `result`; returns that by the magnitude."""
+def warp_backward(image, gradient, result, matrix, slope, fill):
+    """gradient: by the warped image. slope: the derivative of `matrix` by the magnitude.
+
+    Writes the gradient by `image` to `result`; returns that by the magnitude.
+    """
     channels, height, width = image.shape
-    matrix = matrix_in_pixels(code, magnitude, height, width)
     a, b, c, d, e, f = matrix
-    da, db, dc, dd, de, df = matrix_derivative(code, magnitude, height, width)
+    da, db, dc, dd, de, df = slope
     for channel in range(channels):
         clear(result[channel])
     pixels, below = readable(image), uintp(width)
     zero, one, total, upright = real(image, 0), real(image, 1), 0.0, a == 1 and b == 0 and c == 0
+    upright = upright and da == 0 and db == 0 and dc == 0
     # Sums of neighbours in two places: an addition need not wait for the one before.
     sums = result.reshape(channels, height * width)
     sums_east = np.zeros((channels, 0 if upright else height * width), result.dtype)

@@ -10,7 +10,16 @@ import triton.language as tl
 
 import triton
 from augrad.engines.triton.blur import transposed_weight
-from augrad.engines.triton.forward import affine, colour_of, grey_of, hue_position, hue_wheel, inside_square, sharpened
+from augrad.engines.triton.forward import (
+    affine,
+    colour_of,
+    gamma_gain,
+    grey_of,
+    hue_position,
+    hue_wheel,
+    inside_square,
+    sharpened,
+)
 from augrad.engines.triton.kernel import kernel
 from augrad.engines.triton.pixels import (
     AUTO_CONTRAST,
@@ -18,20 +27,23 @@ from augrad.engines.triton.pixels import (
     COLOR,
     CONTRAST,
     CUTOUT,
+    GAMMA,
     GAUSSIAN_BLUR,
+    GAUSSIAN_NOISE,
     GRAYSCALE,
     HORIZONTAL_FLIP,
     HUE,
     INVERT,
     POSTERIZE,
     RADIUS,
-    ROTATE,
     SAMPLE_PAIRING,
     SHARPNESS,
     SHEAR_X,
     SOLARIZE,
     SOLARIZE_ADD,
+    STRAIGHT,
     VERTICAL_FLIP,
+    WARP,
     WINDOW,
     blur_scale,
     blur_weight,
@@ -44,6 +56,7 @@ from augrad.engines.triton.pixels import (
     matrix_slope,
     nearest,
     nearest_pixel,
+    noise_of,
     passes,
     place_of,
     posterized,
@@ -60,22 +73,23 @@ from augrad.engines.triton.statistics import contrast_mean
 @triton.jit
 @no_type_check
 def warp_gradient(
-    gradient, target, pixel, row, column, valid, size, kind, m, broken, height, width,
-    FILL: tl.constexpr, NEAREST: tl.constexpr, CHANNELS: tl.constexpr, COMPUTE: tl.constexpr,
+    gradient, target, pixel, row, column, valid, size, kind, m, broken, height, width, given,
+    FILL: tl.constexpr, NEAREST: tl.constexpr, CHANNELS: tl.constexpr, COMPUTE: tl.constexpr, GIVEN: tl.constexpr,
 ):  # fmt: skip
     """The transpose of the resampling: all output pixels whose reading position is next to an input pixel."""
-    a, b, s, c, d, t = matrix(kind, m, height, width)  # of the type of m: double for the nearest pixel
+    a, b, s, c, d, t = matrix(kind, m, height, width, given, GIVEN)  # of the type of m: double for the nearest pixel
     middle_x, middle_y = (width - 1) * 0.5, (height - 1) * 0.5
     u, v = column - middle_x - s, row - middle_y - t
-    # The matrix's determinant is 1. Positions within one pixel of (u, v) come from a parallelogram around its origin.
-    reach_x, reach_y = tl.abs(d) + tl.abs(b), tl.abs(c) + tl.abs(a)
-    first_x = tl.floor(d * u - b * v + middle_x - reach_x) + 1
-    first_y = tl.floor(a * v - c * u + middle_y - reach_y) + 1
+    determinant = a * d - b * c if GIVEN else a * 0 + 1
+    # Positions within one pixel of (u, v) come from a parallelogram around its origin.
+    reach_x, reach_y = (tl.abs(d) + tl.abs(b)) / tl.abs(determinant), (tl.abs(c) + tl.abs(a)) / tl.abs(determinant)
+    first_x = tl.maximum(tl.floor((d * u - b * v) / determinant + middle_x - reach_x) + 1, 0)
+    first_y = tl.maximum(tl.floor((a * v - c * u) / determinant + middle_y - reach_y) + 1, 0)
     red = tl.zeros(pixel.shape, COMPUTE)
     green, blue = red, red
-    for down in range(tl.ceil(2 * reach_y).to(tl.int32)):
+    for down in range(tl.minimum(tl.ceil(2 * reach_y), height).to(tl.int32)):
         y = first_y + down
-        for across in range(tl.ceil(2 * reach_x).to(tl.int32)):
+        for across in range(tl.minimum(tl.ceil(2 * reach_x), width).to(tl.int32)):
             x = first_x + across
             there = valid & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
             read_x = a * (x - middle_x) + b * (y - middle_y) + (s + middle_x)
@@ -102,15 +116,15 @@ def warp_gradient(
 @triton.jit
 @no_type_check
 def warp_slope(
-    source, gradient, pixel, row, column, valid, size, kind, m, height, width,
-    FILL: tl.constexpr, CHANNELS: tl.constexpr, COMPUTE: tl.constexpr,
+    source, gradient, pixel, row, column, valid, size, kind, m, height, width, given,
+    FILL: tl.constexpr, CHANNELS: tl.constexpr, COMPUTE: tl.constexpr, GIVEN: tl.constexpr,
 ):  # fmt: skip
     """The magnitude's gradient of each pixel: how its value changes along its reading position's way."""
-    a, b, s, c, d, t = matrix(kind, m, height, width)
+    a, b, s, c, d, t = matrix(kind, m, height, width, given, GIVEN)
     middle_x, middle_y = (width - 1) * 0.5, (height - 1) * 0.5
     x, y = column - middle_x, row - middle_y
     read_x, read_y = a * x + b * y + (s + middle_x), c * x + d * y + (t + middle_y)
-    a, b, s, c, d, t = matrix_slope(kind, m, height, width)
+    a, b, s, c, d, t = matrix_slope(kind, m, height, width, given, GIVEN)
     move_x, move_y = a * x + b * y + s, c * x + d * y + t
     left, has_left, has_right, left_weight, right_weight = taps(read_x, width)
     top, has_top, has_bottom, top_weight, bottom_weight = taps(read_y, height)
@@ -226,6 +240,7 @@ def stage_gradient_kernel(
     others,
     partner,
     other_gradient,
+    matrices,
     statistics,
     sums,
     blurred,
@@ -243,6 +258,7 @@ def stage_gradient_kernel(
     IMAGES: tl.constexpr,
     MAGNITUDES: tl.constexpr,
     OTHERS: tl.constexpr,
+    GIVEN: tl.constexpr,
 ):
     """gradient, image_gradient (where IMAGES) [B, C, H, W], contiguous. slopes [B, tiles]: the magnitude's gradient.
 
@@ -271,7 +287,7 @@ def stage_gradient_kernel(
                 plane = (image * CHANNELS + channel) * size
                 write(other_gradient + plane + pixel, slope, valid)
 
-    if (kind >= SHEAR_X) & (kind <= ROTATE):
+    if (kind >= SHEAR_X) & (kind <= WARP):
         if IMAGES:
             warp_gradient(
                 gradient,
@@ -286,15 +302,18 @@ def stage_gradient_kernel(
                 broken,
                 height,
                 width,
+                matrices + image * 12,
                 FILL,
                 NEAREST,
                 CHANNELS,
                 COMPUTE,
+                GIVEN,
             )
         if MAGNITUDES and not NEAREST:
             slope = warp_slope(
-                source, gradient, pixel, row, column, valid, size, kind, m, height, width, FILL, CHANNELS, COMPUTE
-            )
+                source, gradient, pixel, row, column, valid, size, kind, m, height, width, matrices + image * 12,
+                FILL, CHANNELS, COMPUTE, GIVEN,
+            )  # fmt: skip
     elif (kind >= BRIGHTNESS) & (kind <= GRAYSCALE):
         mean = m * 0
         by_mean = m * 0
@@ -378,6 +397,15 @@ def stage_gradient_kernel(
                 bits = tl.minimum(tl.maximum(nearest(m), 1), 8)
                 above, below = tl.minimum(bits + 1, 8), tl.maximum(bits - 1, 1)
                 slope += own * (posterized(values, above) - posterized(values, below)) / (above - below)
+            elif kind == GAMMA:
+                gain = gamma_gain(values, m)
+                base = tl.where(values < STRAIGHT, STRAIGHT, values)
+                slope += own * values * gain * tl.log(base) * tl.exp(m)
+                own = own * gain * tl.where(values < STRAIGHT, 1.0, tl.exp(m))
+            elif kind == GAUSSIAN_NOISE:
+                noise = noise_of(draw, channel * size + pixel, values)
+                own = tl.where(passes(values + m * noise), own, 0.0)
+                slope += own * noise
             elif kind == CUTOUT:
                 half, vertical, horizontal = inside_square(row, column, m, draw, draw_step, height, width)
                 down, across = half - vertical + 0.5, half - horizontal + 0.5

@@ -13,20 +13,23 @@ from augrad.engines.triton.pixels import (
     CONTRAST,
     CUTOUT,
     EQUALIZE,
+    GAMMA,
     GAUSSIAN_BLUR,
+    GAUSSIAN_NOISE,
     GRAYSCALE,
     HORIZONTAL_FLIP,
     HUE,
     INVERT,
     POSTERIZE,
     RADIUS,
-    ROTATE,
     SAMPLE_PAIRING,
     SHARPNESS,
     SHEAR_X,
     SOLARIZE,
     SOLARIZE_ADD,
+    STRAIGHT,
     VERTICAL_FLIP,
+    WARP,
     blur_scale,
     blur_weight,
     clamp01,
@@ -41,6 +44,7 @@ from augrad.engines.triton.pixels import (
     matrix,
     nearest,
     nearest_pixel,
+    noise_of,
     place_of,
     posterized,
     range_of,
@@ -119,6 +123,14 @@ def hue_wheel(position, magnitude, offset: tl.constexpr):
 
 @triton.jit
 @no_type_check
+def gamma_gain(values, strength):
+    """What `augrad.ops.gamma` multiplies by."""
+    base = tl.where(values < STRAIGHT, STRAIGHT, values)
+    return tl.exp((tl.exp(strength) - 1) * tl.log(base))
+
+
+@triton.jit
+@no_type_check
 def inside_square(row, column, magnitude, draw, draw_step, height, width):
     """`augrad.ops.cutout`: half the side, and the distances from the centre along both axes."""
     half = magnitude * (tl.minimum(height, width) / 2)
@@ -141,6 +153,7 @@ def stage_kernel(
     draw_step,
     others,
     partner,
+    matrices,
     statistics,
     curves,
     blurred,
@@ -154,11 +167,12 @@ def stage_kernel(
     BLOCK: tl.constexpr,
     SPLITS: tl.constexpr,
     COMPUTE: tl.constexpr,
+    GIVEN: tl.constexpr,
 ):
     """images, output, others [B, C, H, W], contiguous; a program for each tile of BLOCK pixels of each image.
 
     chosen [B]: index of the operation, -1 for none; kinds: the kind of none and then of each operation. magnitude [B],
-    draw [B, D], with strides. partner [B]: index into `others`. statistics, curves, blurred: what the kernels before
+    draw [B, D], with strides. partner [B]: index into `others`. matrices [B, 12], if GIVEN: see `matrix`, and `matrix_slope`. statistics, curves, blurred: what the kernels before
     have left (see `launch`). A kind of 0 copies.
     """
     program = tl.program_id(0)
@@ -176,9 +190,9 @@ def stage_kernel(
     draw += image * draw_stride
     row, column = pixel // width, pixel % width
 
-    if (kind >= SHEAR_X) & (kind <= ROTATE):
+    if (kind >= SHEAR_X) & (kind <= WARP):
         # The nearest pixel in double precision, as everywhere: rounding must not decide which one it is.
-        a, b, s, c, d, t = matrix(kind, exact if NEAREST else m, height, width)
+        a, b, s, c, d, t = matrix(kind, exact if NEAREST else m, height, width, matrices + image * 12, GIVEN)
         middle_x, middle_y = (width - 1) * 0.5, (height - 1) * 0.5
         x, y = column - middle_x, row - middle_y
         read_x, read_y = a * x + b * y + (s + middle_x), c * x + d * y + (t + middle_y)
@@ -277,6 +291,10 @@ def stage_kernel(
                 values = tl.where(values < 0.5, clamp01(values + m), values)
             elif kind == POSTERIZE:
                 values = posterized(values, tl.minimum(tl.maximum(nearest(m), 1), 8))
+            elif kind == GAMMA:
+                values = values * gamma_gain(values, m)
+            elif kind == GAUSSIAN_NOISE:
+                values = clamp01(values + m * noise_of(draw, channel * size + pixel, values))
             elif kind == CUTOUT:
                 half, vertical, horizontal = inside_square(row, column, m, draw, draw_step, height, width)
                 values = tl.where((vertical < half) & (horizontal < half), FILL, values)

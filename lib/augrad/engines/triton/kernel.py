@@ -7,7 +7,7 @@ from typing import Any
 import triton
 
 _COUNTS = ("magnitude_stride", "draw_stride", "draw_step", "tiles", "splits", "part_size")
-_PER_IMAGE = ("chosen", "kinds", "magnitude", "draw", "partner")
+_PER_IMAGE = ("chosen", "kinds", "magnitude", "draw", "partner", "matrices")
 
 
 def kernel(function: Callable[..., None]) -> Any:

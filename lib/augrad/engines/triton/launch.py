@@ -48,13 +48,14 @@ class Config:
 
 
 class Drawn(NamedTuple):
-    """What a stage reads besides its images: operation [B] (index, -1 for none), magnitude [B], extra draws [B, D], and
-    the images [B, C, H, W] that others are paired with."""
+    """What a stage reads besides its images: operation [B] (index, -1 for none), magnitude [B], extra draws [B, D], the
+    images [B, C, H, W] that others are paired with, and the matrices of `augrad.engines.triton.matrices`."""
 
     chosen: Tensor
     magnitude: Tensor
     draw: Tensor
     others: Tensor
+    matrices: Tensor
 
 
 class Kept(NamedTuple):
@@ -128,10 +129,10 @@ def run_stage(images: Tensor, drawn: Drawn, config: Config) -> tuple[Tensor, Kep
             )  # fmt: skip
         stage_kernel[(sizes.batch * sizes.tiles,)](
             images, output, drawn.chosen, numbers, drawn.magnitude, drawn.magnitude.stride(0),
-            draw, draw.stride(0), draw.stride(1), drawn.others, _partner(config, drawn),
+            draw, draw.stride(0), draw.stride(1), drawn.others, _partner(config, drawn), drawn.matrices,
             statistics, curves, blurred, sizes.height, sizes.width, sizes.tiles, sizes.splits,
             FILL=config.fill, NEAREST=config.nearest, CHANNELS=sizes.channels, BLOCK=_TILE,
-            SPLITS=sizes.next_power, COMPUTE=sizes.compute,
+            SPLITS=sizes.next_power, COMPUTE=sizes.compute, GIVEN=config.has("warp"),
         )  # fmt: skip
     return output, Kept(statistics, blurred)
 
@@ -172,11 +173,11 @@ def run_gradient(
         stage_gradient_kernel[(sizes.batch * sizes.tiles,)](
             images, gradient, image_gradient, slopes, drawn.chosen, numbers, *strength,
             draw, draw.stride(0), draw.stride(1), drawn.others, partner, other_gradient,
-            kept.statistics, sums, kept.blurred, blur_gradient,
+            drawn.matrices, kept.statistics, sums, kept.blurred, blur_gradient,
             sizes.height, sizes.width, sizes.tiles, sizes.splits,
             FILL=config.fill, NEAREST=config.nearest, CHANNELS=sizes.channels, BLOCK=_TILE,
             SPLITS=sizes.next_power, COMPUTE=sizes.compute,
-            IMAGES=needs_images, MAGNITUDES=needs_magnitude, OTHERS=needs_others,
+            IMAGES=needs_images, MAGNITUDES=needs_magnitude, OTHERS=needs_others, GIVEN=config.has("warp"),
         )  # fmt: skip
         if config.has("gaussian_blur"):
             row_blur_gradient_kernel[(sizes.batch * sizes.tiles,)](

@@ -6,7 +6,8 @@ import triton.language as tl
 
 import triton
 from augrad.engines.triton.kinds import KINDS
-from augrad.ops.color import LUMA, SOLARIZE_WINDOW
+from augrad.ops.color import LUMA, SOLARIZE_WINDOW, TOE
+from augrad.ops.counter import APART, FACTORS
 from augrad.ops.filters import BLUR_RADIUS
 from augrad.ops.geometric import COUNTS, HALFWAY
 
@@ -15,6 +16,7 @@ SHEAR_Y = tl.constexpr(KINDS["shear_y"])
 TRANSLATE_X = tl.constexpr(KINDS["translate_x"])
 TRANSLATE_Y = tl.constexpr(KINDS["translate_y"])
 ROTATE = tl.constexpr(KINDS["rotate"])
+WARP = tl.constexpr(KINDS["warp"])
 HORIZONTAL_FLIP = tl.constexpr(KINDS["horizontal_flip"])
 VERTICAL_FLIP = tl.constexpr(KINDS["vertical_flip"])
 BRIGHTNESS = tl.constexpr(KINDS["brightness"])
@@ -28,8 +30,10 @@ EQUALIZE = tl.constexpr(KINDS["equalize"])
 SOLARIZE = tl.constexpr(KINDS["solarize"])
 SOLARIZE_ADD = tl.constexpr(KINDS["solarize_add"])
 POSTERIZE = tl.constexpr(KINDS["posterize"])
+GAMMA = tl.constexpr(KINDS["gamma"])
 CUTOUT = tl.constexpr(KINDS["cutout"])
 SAMPLE_PAIRING = tl.constexpr(KINDS["sample_pairing"])
+GAUSSIAN_NOISE = tl.constexpr(KINDS["gaussian_noise"])
 SHARPNESS = tl.constexpr(KINDS["sharpness"])
 GAUSSIAN_BLUR = tl.constexpr(KINDS["gaussian_blur"])
 
@@ -37,6 +41,11 @@ RED = tl.constexpr(LUMA[0])
 GREEN = tl.constexpr(LUMA[1])
 BLUE = tl.constexpr(LUMA[2])
 WINDOW = tl.constexpr(SOLARIZE_WINDOW)
+STRAIGHT = tl.constexpr(TOE)
+SEED_APART = tl.constexpr(APART[0])
+PLACE_APART = tl.constexpr(APART[1])
+FACTOR = tl.constexpr(FACTORS[0])
+SECOND_FACTOR = tl.constexpr(FACTORS[1])
 COUNT = tl.constexpr(COUNTS)
 TIE = tl.constexpr(HALFWAY)
 RADIUS = tl.constexpr(BLUR_RADIUS)
@@ -164,20 +173,40 @@ def grey_level(pointers, size, mask, CHANNELS: tl.constexpr):
 
 @triton.jit
 @no_type_check
-def matrix(kind, magnitude, height, width):
-    """Where an output pixel reads: (a x + b y + s, c x + d y + t), in pixels from the centre; a d - b c = 1."""
+def matrix(kind, magnitude, height, width, given, GIVEN: tl.constexpr):
+    """Where an output pixel reads: (a x + b y + s, c x + d y + t), in pixels from the centre.
+
+    given: where those six numbers are, for WARP, of which there may only be any if GIVEN.
+    """
     angle = tl.where(kind == ROTATE, magnitude, 0.0) * DEGREE
     cosine, sine = tl.cos(angle), tl.sin(angle)
     b = tl.where(kind == SHEAR_X, magnitude, -sine)
     c = tl.where(kind == SHEAR_Y, magnitude, sine)
     s = tl.where(kind == SHEAR_X, magnitude * height * 0.5, tl.where(kind == TRANSLATE_X, -magnitude * width, 0.0))
     t = tl.where(kind == SHEAR_Y, magnitude * width * 0.5, tl.where(kind == TRANSLATE_Y, -magnitude * height, 0.0))
-    return cosine, b, s, c, cosine, t
+    a, d = cosine, cosine
+    if GIVEN:
+        a, b, s, c, d, t = or_given(kind, a, b, s, c, d, t, given)
+    return a, b, s, c, d, t
 
 
 @triton.jit
 @no_type_check
-def matrix_slope(kind, magnitude, height, width):
+def or_given(kind, a, b, s, c, d, t, given):
+    """For WARP the six numbers at `given`."""
+    mine = kind == WARP
+    a = tl.where(mine, tl.load(given).to(a.dtype), a)
+    b = tl.where(mine, tl.load(given + 1).to(a.dtype), b)
+    s = tl.where(mine, tl.load(given + 2).to(a.dtype), s)
+    c = tl.where(mine, tl.load(given + 3).to(a.dtype), c)
+    d = tl.where(mine, tl.load(given + 4).to(a.dtype), d)
+    t = tl.where(mine, tl.load(given + 5).to(a.dtype), t)
+    return a, b, s, c, d, t
+
+
+@triton.jit
+@no_type_check
+def matrix_slope(kind, magnitude, height, width, given, GIVEN: tl.constexpr):
     """The derivative of `matrix` by the magnitude."""
     angle = tl.where(kind == ROTATE, magnitude, 0.0) * DEGREE
     cosine = tl.where(kind == ROTATE, tl.cos(angle), 0.0) * DEGREE
@@ -186,7 +215,10 @@ def matrix_slope(kind, magnitude, height, width):
     c = tl.where(kind == SHEAR_Y, 1.0, cosine)
     s = tl.where(kind == SHEAR_X, height * 0.5, tl.where(kind == TRANSLATE_X, -width * 1.0, 0.0))
     t = tl.where(kind == SHEAR_Y, width * 0.5, tl.where(kind == TRANSLATE_Y, -height * 1.0, 0.0))
-    return -sine, b, s, c, -sine, t
+    a, d = -sine, -sine
+    if GIVEN:
+        a, b, s, c, d, t = or_given(kind, a, b, s, c, d, t, given + 6)
+    return a, b, s, c, d, t
 
 
 @triton.jit
@@ -228,6 +260,34 @@ def posterized(values, bits):
     """`bits`: a whole number."""
     step = (1 << (8 - bits.to(tl.int32))).to(values.dtype)
     return tl.floor(nearest(values * 255) / step) * step / 255
+
+
+@triton.jit
+@no_type_check
+def scrambled(word):
+    """As in `augrad.ops.counter`: words of 32 bits, in 64."""
+    word = (word ^ (word >> 16)) * FACTOR & 0xFFFFFFFF
+    word = (word ^ (word >> 15)) * SECOND_FACTOR & 0xFFFFFFFF
+    return word ^ (word >> 15)
+
+
+@triton.jit
+@no_type_check
+def uniform_of(key, place, like):
+    """The number in [0, 1) of a seed's key and a place in its sequence, in the type of `like`."""
+    word = scrambled(key ^ scrambled(place.to(tl.int64) + PLACE_APART & 0xFFFFFFFF))
+    return (scrambled(word + key & 0xFFFFFFFF) >> 8).to(like.dtype) * 0.000000059604644775390625
+
+
+@triton.jit
+@no_type_check
+def noise_of(draw, place, like):
+    """The standard normal number of each place, in the type of `like`: see `augrad.ops.noise`."""
+    key = scrambled((tl.load(draw).to(tl.float64) * 16777216).to(tl.int64) + SEED_APART & 0xFFFFFFFF)
+    odd = place % 2
+    length = tl.sqrt(-2 * tl.log(1 - uniform_of(key, place - odd, like)))
+    angle = uniform_of(key, place - odd + 1, like) * 6.283185307179586
+    return length * tl.where(odd == 0, tl.cos(angle), tl.sin(angle))
 
 
 @triton.jit

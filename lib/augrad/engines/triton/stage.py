@@ -10,6 +10,7 @@ from torch import Tensor
 from augrad.engines.contract import Stages, require_more
 from augrad.engines.grouped.engine import by_selecting
 from augrad.engines.triton.kinds import kinds_of
+from augrad.engines.triton.matrices import matrices_in_pixels
 from augrad.ops.numeric import constant
 from augrad.ops.twice import asks_for_more, gradients_of
 
@@ -24,12 +25,13 @@ class _Stage(torch.autograd.Function):
         others: Tensor,
         chosen: Tensor,
         draw: Tensor,
+        matrices: Tensor,
         config: Any,
         plain: Callable[[Tensor, Tensor, Tensor], Tensor],
     ) -> tuple[Tensor, Tensor, Tensor]:
         from augrad.engines.triton.launch import Drawn, run_stage  # Triton is not installed everywhere
 
-        output, kept = run_stage(images, Drawn(chosen, magnitude, draw, others), config)
+        output, kept = run_stage(images, Drawn(chosen, magnitude, draw, others, matrices), config)
         return output, kept.statistics, kept.blurred
 
     @staticmethod
@@ -44,13 +46,13 @@ class _Stage(torch.autograd.Function):
         from augrad.engines.triton.launch import Drawn, Kept, run_gradient
 
         if gradient is None:
-            return (None,) * 7
-        images, magnitude, others, chosen, draw, *kept = ctx.saved_tensors
+            return (None,) * 8
+        images, magnitude, others, chosen, draw, matrices, *kept = ctx.saved_tensors
         needs = ctx.needs_input_grad[:3]
         if asks_for_more(gradient):
-            return *gradients_of(ctx.plain, (images, magnitude, others), needs, gradient), *[None] * 4
-        drawn = Drawn(chosen, magnitude, draw, others)
-        return *run_gradient(images, gradient.contiguous(), drawn, Kept(*kept), ctx.config, *needs), *[None] * 4
+            return *gradients_of(ctx.plain, (images, magnitude, others), needs, gradient), *[None] * 5
+        drawn = Drawn(chosen, magnitude, draw, others, matrices)
+        return *run_gradient(images, gradient.contiguous(), drawn, Kept(*kept), ctx.config, *needs), *[None] * 5
 
 
 def fused_stage(images: Tensor, stages: Stages) -> Tensor:
@@ -64,8 +66,9 @@ def fused_stage(images: Tensor, stages: Stages) -> Tensor:
     kinds = kinds_of(stages.plan.ops, images.shape[1], min(images.shape[-2:]))
     config = Config(kinds, settings.fill, settings.interpolation == "nearest")
     others, chosen = settings.others.contiguous(), chosen.contiguous()
+    matrices = matrices_in_pixels(stages.plan.ops, chosen, magnitude.detach(), *images.shape[-2:])
     if images.dtype == torch.uint8:
-        return run_stage(images.contiguous(), Drawn(chosen, magnitude.detach(), draw, others), config)[0]
+        return run_stage(images.contiguous(), Drawn(chosen, magnitude.detach(), draw, others, matrices), config)[0]
 
     def by_plain_path(images: Tensor, magnitude: Tensor, others: Tensor) -> Tensor:
         require_more(stages, "triton")
@@ -74,4 +77,4 @@ def fused_stage(images: Tensor, stages: Stages) -> Tensor:
         plain = replace(stages, chosen=mine, magnitude=magnitude[:, None], settings=replace(settings, others=others))
         return by_selecting(images, plain)
 
-    return _Stage.apply(images.contiguous(), magnitude, others, chosen, draw, config, by_plain_path)[0]  # type: ignore[no-any-return]
+    return _Stage.apply(images.contiguous(), magnitude, others, chosen, draw, matrices, config, by_plain_path)[0]  # type: ignore[no-any-return]
