@@ -145,23 +145,24 @@ def _slope_of(shape: Curve, images: Tensor, magnitude: Tensor) -> Tensor:
     return shape.slope(images, per_image(magnitude, images))  # type: ignore[misc]
 
 
-def _strength(shape: AffineColor) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
-    return with_magnitude(least=-1.0, on_levels=partial(_on_levels, shape=shape))
+def _recoloring(shape: AffineColor, **meaning: float) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    """`with_magnitude` for an operation of this shape: 8 bits have arithmetic of their own (`augrad.ops.levels`)."""
+    return with_magnitude(on_levels=partial(_on_levels, shape=shape), **meaning)
 
 
-@_strength(BRIGHTNESS)
+@_recoloring(BRIGHTNESS, least=-1.0)
 def brightness(images: Tensor, magnitude: Tensor) -> Tensor:
     """Multiply by 1 + `magnitude` [B], at least -1."""
     return _recolored(images, magnitude, BRIGHTNESS)
 
 
-@_strength(COLOR)
+@_recoloring(COLOR, least=-1.0)
 def color(images: Tensor, magnitude: Tensor) -> Tensor:
     """Move away from the grey image by `magnitude` [B], from -1 (grey) on, times the distance. Leaves C = 1 alone."""
     return _recolored(images, magnitude, COLOR)
 
 
-@_strength(CONTRAST)
+@_recoloring(CONTRAST, least=-1.0)
 def contrast(images: Tensor, magnitude: Tensor) -> Tensor:
     """Move away from the image's mean grey value by `magnitude` [B], from -1 (flat grey) on, times the distance."""
     return _recolored(images, magnitude, CONTRAST)

@@ -172,8 +172,8 @@ def stage_kernel(
     """images, output, others [B, C, H, W], contiguous; a program for each tile of BLOCK pixels of each image.
 
     chosen [B]: index of the operation, -1 for none; kinds: the kind of none and then of each operation. magnitude [B],
-    draw [B, D], with strides. partner [B]: index into `others`. matrices [B, 12], if GIVEN: see `matrix`, and `matrix_slope`. statistics, curves, blurred: what the kernels before
-    have left (see `launch`). A kind of 0 copies.
+    draw [B, D], with strides. partner [B]: index into `others`. matrices [B, 12], if GIVEN: see `matrix` and
+    `matrix_slope`. statistics, curves, blurred: what the kernels before have left (see `launch`). A kind of 0 copies.
     """
     program = tl.program_id(0)
     image = (program // tiles).to(tl.int64)

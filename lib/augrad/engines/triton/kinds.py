@@ -32,8 +32,8 @@ _NAMES = (
 )
 
 KINDS = {name: number for number, name in enumerate(_NAMES, 1)}
-"""Number of each operation that a kernel knows; "warp" stands for every other affine map of coordinates, whose matrix the
-kernel is given. 0 copies the image."""
+"""Number of each operation that a kernel knows; "warp" stands for every other affine map of coordinates, whose matrix
+the kernel is given. 0 copies the image."""
 
 NO_EFFECT = len(_NAMES) + 1
 """Copies the image: its operation has no effect on images of that kind, but a magnitude, which may be NaN."""
