@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from augrad.ops.engine import engine
+from augrad import engine
 from augrad.ops.space import make_space
 from augrad.policy import Policy
 from augrad.policy.initial import initial_policy
@@ -143,8 +143,8 @@ def contenders(setting: Setting) -> dict[str, Callable[[], Call]]:
         found |= {
             f"triton, {kind}": lambda made=made: by_engine("triton", made(setting, plain)),
             f"triton, {kind}, graph": lambda made=made: replayed(by_engine("triton", made(setting, plain))),
-            f"plain, {kind}": lambda made=made: by_engine("plain", made(setting, plain)),
-            f"plain, {kind}, graph": lambda made=made: replayed(by_engine("plain", made(setting, plain))),
+            f"plain, {kind}": lambda made=made: by_engine("grouped", made(setting, plain)),
+            f"plain, {kind}, graph": lambda made=made: replayed(by_engine("grouped", made(setting, plain))),
         }
     return found
 
@@ -157,7 +157,7 @@ def compiled_contenders(setting: Setting) -> dict[str, Callable[[], Call]]:
 
     def compiled(made: Callable[..., Call]) -> Call:
         torch.compiler.reset()
-        return by_engine("plain", made(setting, torch.compile(plain, fullgraph=True)))
+        return by_engine("grouped", made(setting, torch.compile(plain, fullgraph=True)))
 
     target = torch.empty_like(setting.images)
     found: dict[str, Callable[[], Call]] = {"copy": lambda: lambda: target.copy_(setting.images)}

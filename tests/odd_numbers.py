@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from augrad import ops
-from augrad.ops.families import Settings, apply_op, arrangement
+from augrad.engines.choice import plan_of
+from augrad.engines.contract import Settings, Stages, apply_op
 
 NAMES = ops.names()
 OPS = tuple(ops.get(name) for name in NAMES)
@@ -52,8 +53,9 @@ CASES = (
 )
 
 
-def each_alone(images: Tensor, plan: object, chosen: Tensor, magnitude: Tensor, draw: Tensor, settings: Settings):
+def each_alone(images: Tensor, stages: Stages) -> Tensor:
     """Every image by its operation's own function."""
+    chosen, magnitude, draw, settings = stages.chosen[:, 0], stages.magnitude[:, 0], stages.draw[:, 0], stages.settings
     found = []
     for index, op in enumerate(OPS[number] for number in chosen.tolist()):
         one = slice(index, index + 1)
@@ -82,7 +84,8 @@ def outcome(way: Callable[..., Tensor], case: Case, channels: int, dtype: torch.
     leaves = images.to(dtype).requires_grad_(), torch.tensor(magnitude, dtype=torch.float64, requires_grad=True)
     settings = Settings(case.fill, case.interpolation, others.to(dtype))
     draw = torch.full((len(OPS), 2), 0.45)
-    output = way(leaves[0], arrangement(OPS), torch.arange(len(OPS)), leaves[1], draw, settings)
+    chosen = torch.arange(len(OPS))[:, None]
+    output = way(leaves[0], Stages(plan_of(OPS), chosen, leaves[1][:, None], draw[:, None], settings))
     weights = torch.linspace(0, 40, output.numel(), dtype=torch.float64).sin().view_as(output) + 1.5
     found = torch.autograd.grad((output.double() * weights).sum(), leaves, allow_unused=True, materialize_grads=True)
     return Outcome(output.detach(), *found)

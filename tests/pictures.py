@@ -96,10 +96,12 @@ def call_reference(
     channels = reference.get_num_channels(images)
     warp = {"interpolation": InterpolationMode(interpolation), "fill": None if fill is None else [fill] * channels}
 
-    def affine(translate: tuple[float, float] = (0, 0), shear: tuple[float, float] = (0, 0)) -> Tensor:
+    def affine(
+        translate: tuple[float, float] = (0, 0), shear: tuple[float, float] = (0, 0), scale: float = 1.0
+    ) -> Tensor:
         degrees = [math.degrees(math.atan(value)) for value in shear]
         centre = {"center": [0, 0]} if any(shear) else {}
-        return reference.affine(images, 0, list(translate), 1, degrees, **warp, **centre)
+        return reference.affine(images, 0, list(translate), scale, degrees, **warp, **centre)
 
     eight_bits = not isinstance(images, Tensor) or images.dtype == torch.uint8
     match name:
@@ -111,6 +113,8 @@ def call_reference(
             return affine(shear=(magnitude, 0))
         case "shear_y":
             return affine(shear=(0, magnitude))
+        case "zoom":
+            return affine(scale=math.exp(magnitude))
         case "translate_x":
             return affine(translate=(magnitude * width, 0))
         case "translate_y":
@@ -127,6 +131,8 @@ def call_reference(
             return reference.solarize(images, magnitude * 255 if eight_bits else magnitude)
         case "posterize":
             return reference.posterize(images, round(magnitude))
+        case "gamma":
+            return reference.adjust_gamma(images, math.exp(magnitude))
         case "hue":
             return reference.adjust_hue(images, magnitude)
         case "grayscale":

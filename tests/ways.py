@@ -1,29 +1,16 @@
 """The ways to apply what a policy drew, each by itself, and what they all have to agree with."""
 
-import pytest
+from importlib.util import find_spec
+
 import torch
 from torch import Tensor
 
 from augrad import Policy
-from augrad.ops import apply
-from augrad.ops.families import Settings, apply_op
+from augrad.engines.contract import Settings, apply_op
 from augrad.types import PolicySample
 
-WAYS = ("_compiled", "_sorted", "_selected")
-
-
-def only(way: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """From now on policies go this way. Returns a list that tells of each time."""
-    if way == "_compiled":
-        pytest.importorskip("numba")
-    taken: list[str] = []
-
-    def chosen(*_: object) -> object:
-        taken.append(way)
-        return getattr(apply, way)
-
-    monkeypatch.setattr(apply, "_way", chosen)
-    return taken
+ENGINES = ("reference", "grouped", *(["numba"] if find_spec("numba") else []))
+"""Those that run on any CPU. (Triton's has tests of its own.)"""
 
 
 def by_definition(policy: Policy, images: Tensor, sample: PolicySample) -> Tensor:

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from augrad import ops
+from augrad.engines.choice import engine
 from augrad.errors import ImageRangeWarning, NonFiniteError, PolicyFileError, UserError
 from augrad.ops.space import Space
 from augrad.policy import Policy
@@ -33,6 +34,7 @@ __all__ = [
     "UserError",
     "__version__",
     "builtin_policies",
+    "engine",
     "estimators",
     "hypergradients",
     "learn",

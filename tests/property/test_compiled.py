@@ -8,22 +8,23 @@ import torch
 from torch import Tensor
 
 import augrad
-from augrad import Policy
-from augrad.ops import apply
-from augrad.ops.compiled.codes import CODES
-from augrad.ops.compiled.engine import apply_compiled
-from augrad.ops.families import Settings, apply_op
+from augrad import Policy, UserError
+from augrad.engines.choice import plan_of
+from augrad.engines.contract import Settings, Stages
+from augrad.engines.numba.engine import NUMBA
 from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy
 from augrad.types import PolicySample
+from ways import by_definition
 
 pytest.importorskip("numba")
+NAMES = [name for name in augrad.ops.names() if name != "identity"]
 EACH = 12
 
 
 def drawn(fill: float, interpolation: str, dtype: torch.dtype, channels: int) -> tuple[Policy, Tensor, PolicySample]:
     """One stage over every compiled operation: each of them EACH times, at magnitudes over its range, of both signs."""
-    names = list(CODES)
+    names = NAMES
     policy = initial_policy(make_space(dict.fromkeys(names), interpolation, fill))  # type: ignore[arg-type]
     batch = EACH * len(names)
     generator = torch.Generator().manual_seed(0)
@@ -49,27 +50,9 @@ def drawn(fill: float, interpolation: str, dtype: torch.dtype, channels: int) ->
     )
 
 
-def compiled_stage(policy: Policy, images: Tensor, sample: PolicySample) -> Tensor:
-    """By compiled code, double precision too."""
-    codes = torch.tensor([CODES[op.name] for op in policy.ops if op.name in CODES])[sample.op[:, 0]]
-    signed = (sample.magnitude * sample.sign)[:, 0]
-    stages = (codes[None], signed[None], sample.draw[None, :, 0])
-    return apply_compiled(images, *stages, policy.fill, policy.interpolation, images)
-
-
-def by_operations(policy: Policy, images: Tensor, sample: PolicySample) -> Tensor:
-    """Every image by its operation's own function: alone, unless the operation mixes it with others."""
-    settings = Settings(policy.fill, policy.interpolation, images)
-    signed = (sample.magnitude * sample.sign)[:, 0]
-    mix = next(op for op in policy.ops if op.kind == "mix")
-    mixes = torch.tensor([policy.ops[int(index)] is mix for index in sample.op[:, 0]])
-    mixed = apply_op(mix, images, torch.where(mixes, signed, 0.0), sample.draw[:, 0], settings)
-    outputs = []
-    for index in range(len(images)):
-        one, op = slice(index, index + 1), policy.ops[int(sample.op[index, 0])]
-        alone = op is not mix
-        outputs.append(apply_op(op, images[one], signed[one], sample.draw[one, 0], settings) if alone else mixed[one])
-    return torch.cat(outputs)
+def by_numba(policy: Policy, images: Tensor, sample: PolicySample) -> Tensor:
+    with augrad.engine("numba"):
+        return policy(images, params=sample)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -81,7 +64,7 @@ def test_values_and_gradients_are_those_of_the_operations(
     policy, images, sample = drawn(fill, interpolation, dtype, channels)
     weights = torch.randn(images.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
     found = []
-    for compute in (compiled_stage, by_operations):
+    for compute in (by_numba, by_definition):
         leaf, magnitude = images.clone().requires_grad_(), sample.magnitude.clone().requires_grad_()
         output = compute(policy, leaf, replace(sample, magnitude=magnitude))
         found.append((output.detach(), *torch.autograd.grad((output * weights).sum(), [leaf, magnitude])))
@@ -97,7 +80,7 @@ def test_values_and_gradients_are_those_of_the_operations(
 def test_eight_bits_are_those_of_the_operations(fill: float, interpolation: str, channels: int) -> None:
     """One level apart where a value lies between two, which the order of a sum decides; seldom."""
     policy, images, sample = drawn(fill, interpolation, torch.uint8, channels)
-    difference = (policy(images, params=sample).int() - by_operations(policy, images, sample).int()).abs()
+    difference = (policy(images, params=sample).int() - by_definition(policy, images, sample).int()).abs()
     assert difference.max() <= 1
     assert (difference > 0).float().mean() < 1e-3
 
@@ -124,9 +107,8 @@ def test_layouts_and_threads_change_no_bit() -> None:
         torch.set_num_threads(threads)
 
 
-def test_operations_without_compiled_code_keep_their_place_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operations_without_compiled_code_keep_their_place_beside_it() -> None:
     policy = initial_policy(make_space(dict.fromkeys(augrad.ops.names())), stages=3)
-    assert {op.name for op in policy.ops} - set(CODES) == {"identity"}
     ops = [
         replace(op, apply=lambda images, magnitude: images.flip(1) ** 2) if op.name == "hue" else op
         for op in policy.ops
@@ -134,39 +116,48 @@ def test_operations_without_compiled_code_keep_their_place_beside_it(monkeypatch
     images = torch.rand(200, 3, 10, 12, generator=torch.Generator().manual_seed(0))
     for changed in (policy, Policy(ops, policy.slots, policy.params)):
         output, sample = changed(images, return_params=True, generator=torch.Generator().manual_seed(1))
-        with monkeypatch.context() as without:
-            without.setattr(apply, "is_available", lambda: False)
+        with augrad.engine("grouped"):
             plain = changed(images, params=sample)
         assert ((output - plain).abs().amax((1, 2, 3)) > 1e-4).sum() <= 2  # equalize and posterize jump with a last bit
+    with augrad.engine("numba"), pytest.raises(UserError, match="the engine numba has nothing for hue"):
+        changed(images)
+
+
+def stages_of(
+    images: Tensor, chosen: Tensor, magnitude: Tensor, draw: Tensor, others: Tensor, fill: float = 0.4
+) -> Stages:
+    """chosen: index into NAMES, [L, B] as the rest."""
+    plan, settings = plan_of([augrad.ops.get(name) for name in NAMES]), Settings(fill, "bilinear", others)
+    return Stages(plan, chosen.t(), magnitude.t(), draw.transpose(0, 1), settings)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8])
 def test_stages_at_once_are_the_stages_one_after_another(dtype: torch.dtype) -> None:
     _, images, sample = drawn(0.0, "bilinear", dtype, 3)
-    codes = torch.stack([sample.op[:, 0].roll(shift) + 1 for shift in (0, 1, 5)])
+    codes = torch.stack([sample.op[:, 0].roll(shift) for shift in (0, 1, 5)])
     magnitude = torch.full(codes.shape, 0.2, dtype=torch.float64)
     draw = torch.rand(*codes.shape, 2, generator=torch.Generator().manual_seed(1))
-    at_once = apply_compiled(images, codes, magnitude, draw, 0.4, "bilinear", images)
+    at_once = NUMBA.apply(images, stages_of(images, codes, magnitude, draw, images))
     now = images
     for stage in range(3):
         one = slice(stage, stage + 1)
-        now = apply_compiled(now, codes[one], magnitude[one], draw[one], 0.4, "bilinear", images)
+        now = NUMBA.apply(now, stages_of(now, codes[one], magnitude[one], draw[one], images))
     assert torch.equal(at_once, now)
 
 
 def test_gradients_go_through_stages_at_once_as_through_one_after_another() -> None:
     _, images, sample = drawn(0.0, "bilinear", torch.float32, 3)
     images, weights = images[:60], torch.rand(60, 3, 9, 11, generator=torch.Generator().manual_seed(2))
-    codes = torch.stack([sample.op[:60, 0].roll(shift) + 1 for shift in (0, 1, 5)])
+    codes = torch.stack([sample.op[:60, 0].roll(shift) for shift in (0, 1, 5)])
     magnitude, draw = torch.rand(3, 60, dtype=torch.float64) * 0.3, torch.rand(3, 60, 2)
 
     def at_once(images: Tensor, magnitude: Tensor, others: Tensor) -> Tensor:
-        return apply_compiled(images, codes, magnitude, draw, 0.4, "bilinear", others)
+        return NUMBA.apply(images, stages_of(images, codes, magnitude, draw, others))
 
     def one_after_another(images: Tensor, magnitude: Tensor, others: Tensor) -> Tensor:
         for stage in range(3):
             one = slice(stage, stage + 1)
-            images = apply_compiled(images, codes[one], magnitude[one], draw[one], 0.4, "bilinear", others)
+            images = NUMBA.apply(images, stages_of(images, codes[one], magnitude[one], draw[one], others))
         return images
 
     found, own = (gradients(way, images, magnitude, weights, 1 - images) for way in (at_once, one_after_another))
@@ -188,10 +179,9 @@ def gradients(
 def compiled(name: str, **options: Tensor) -> Callable[..., Tensor]:
     def compute(images: Tensor, magnitude: Tensor, *others: Tensor) -> Tensor:
         draw = options.get("draw", torch.zeros(len(images), 1))
-        codes = torch.full((1, len(images)), CODES[name])
-        return apply_compiled(
-            images, codes, magnitude[None], draw[None], 0.0, "bilinear", others[0] if others else images
-        )
+        chosen = torch.full((1, len(images)), NAMES.index(name))
+        paired = others[0] if others else images
+        return NUMBA.apply(images, stages_of(images, chosen, magnitude[None], draw[None], paired, fill=0.0))
 
     return compute
 
@@ -272,10 +262,8 @@ def test_the_input_stays_as_it_is_and_function_transforms_work() -> None:
 
 def test_what_is_not_named_is_copied() -> None:
     images = torch.rand(3, 3, 5, 6)
-    nothing = torch.zeros(2, 3, dtype=torch.int64)
-    drawn = (nothing, torch.full((2, 3), float("nan")), torch.rand(2, 3, 0))
-    output = apply_compiled(images, *drawn, 0.0, "bilinear", images)
-    assert torch.equal(output, images)
+    drawn = (torch.full((2, 3), -1), torch.full((2, 3), float("nan")), torch.rand(2, 3, 0))
+    assert torch.equal(NUMBA.apply(images, stages_of(images, *drawn, images)), images)
 
 
 def test_another_operation_of_the_same_name_is_not_taken_for_ours() -> None:

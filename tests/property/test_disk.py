@@ -14,10 +14,10 @@ import pytest
 import augrad
 
 numba = pytest.importorskip("numba")
-from augrad.ops.compiled import disk  # noqa: E402
-from augrad.ops.compiled.disk import OnDisk, folders, source_hash  # noqa: E402
+from augrad.engines.numba import disk  # noqa: E402
+from augrad.engines.numba.disk import OnDisk, folders, source_hash  # noqa: E402
 
-OPS = Path(augrad.__file__).parent / "ops"
+ROOT = Path(augrad.__file__).parent
 
 
 @pytest.fixture(autouse=True)
@@ -55,11 +55,14 @@ def test_another_process_finds_it(tmp_path: Path) -> None:
     assert len(files(tmp_path / "first")) == 2
 
 
-@pytest.mark.parametrize("module", ["color.py", "filters.py", "levels.py", "compiled/stage.py", "compiled/codes.py"])
+@pytest.mark.parametrize(
+    "module", ["ops/color.py", "ops/filters.py", "ops/levels.py", "engines/contract.py", "engines/numba/stage.py"]
+)
 def test_a_constant_of_a_definition_decides(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy = tmp_path / "ops"
-    shutil.copytree(OPS, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    assert source_hash(copy) == source_hash(OPS) == disk.SOURCES
+    copy = tmp_path / "augrad"
+    for part in ("ops", "engines"):
+        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+    assert source_hash(copy) == source_hash(ROOT) == disk.SOURCES
     assert not is_found()
     source = copy / module
     source.write_text(source.read_text().replace("0", "1", 1))
@@ -97,7 +100,7 @@ def test_the_folder_that_numba_was_told_of_comes_first(monkeypatch: pytest.Monke
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     first, beside, *_ = folders()
     assert first.parent == tmp_path
-    assert beside == OPS / "compiled" / "__pycache__"
+    assert beside == ROOT / "engines" / "numba" / "__pycache__"
     monkeypatch.setattr("numba.misc.appdirs.AppDirs", lambda *_, **__: SimpleNamespace(user_cache_dir="~/.cache"))
     assert all(folder.is_absolute() for folder in folders())  # nobody's home
 
@@ -105,7 +108,7 @@ def test_the_folder_that_numba_was_told_of_comes_first(monkeypatch: pytest.Monke
 PROCESS = """
 import sys, numba
 from pathlib import Path
-from augrad.ops.compiled import disk
+from augrad.engines.numba import disk
 disk.folders = lambda: (Path(sys.argv[1]),)
 
 @numba.njit

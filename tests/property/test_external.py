@@ -14,10 +14,12 @@ from torch import Tensor
 
 import open_ops
 from augrad import UserError, ops
+from augrad.engines.choice import plan_of
+from augrad.engines.contract import Settings, Stages
+from augrad.engines.grouped.engine import by_selecting
 from augrad.estimators.enumerate import Enumerate
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.mixture import Mixture
-from augrad.ops import apply
 from augrad.ops.external import external_op
 from augrad.ops.probe import probe
 from augrad.ops.space import make_candidate, make_space
@@ -262,12 +264,14 @@ def test_an_operation_for_colour_refuses_grey_images_by_name() -> None:
         policy(images_like(channels=1))
 
 
-def test_the_selected_path_of_a_gpu_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_selected_path_of_a_gpu_gives_the_same() -> None:
     rain = {**STRENGTH, "draws": 1}
     policy = initial_policy(make_space({"open_ops.gamma": STRENGTH, "open_ops.rain": rain, "rotate": {}}), stages=2)
     images, sample = images_like(24), policy.sample(24)
-    output = policy(images, params=sample)
-    monkeypatch.setattr(apply, "_sorted", apply._selected)
+    chosen = torch.where(sample.gate, sample.op, -1)
+    settings = Settings(0.0, "bilinear", images)
+    stages = Stages(plan_of(policy.ops), chosen, sample.magnitude * sample.sign, sample.draw, settings)
+    output = by_selecting(by_selecting(images, stages.one(0)), stages.one(1))
     torch.testing.assert_close(policy(images, params=sample), output)
 
 

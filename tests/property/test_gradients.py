@@ -215,7 +215,7 @@ def test_a_square_that_ends_between_pixels_has_a_gradient() -> None:
     torch.testing.assert_close(gradient, torch.tensor([-64.0], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("name", ["brightness", "color", "contrast", "sharpness", "solarize_add"])
+@pytest.mark.parametrize("name", ["brightness", "color", "contrast", "sharpness", "solarize_add", "gaussian_noise"])
 def test_clamped_pixels_do_not_block_the_others(name: str) -> None:
     op = ops.get(name)
     images = make_images("noise").double()

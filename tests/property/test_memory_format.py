@@ -1,15 +1,16 @@
 """Where outputs lie in memory: channels last as the images, and never in their memory."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
 import augrad
+from augrad import Policy
 from augrad.ops.space import make_space
-from augrad.policy.initial import initial_policy
-from ways import WAYS, only
+from ways import ENGINES
 
 LAST = torch.channels_last
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8]
@@ -61,16 +62,19 @@ def test_operations(name: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("way", WAYS)
-def test_policies(way: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    if way == "_compiled" and dtype == torch.float64:
-        return  # seconds to compile, and never taken
-    taken = only(way, monkeypatch)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_policies(engine: str, dtype: torch.dtype) -> None:
+    if engine == "numba" and dtype == torch.float64:
+        return  # seconds to compile, and never taken unless asked for
+
+    def apply(images: Tensor, policy: Policy) -> Tensor:
+        with augrad.engine(engine):
+            return policy(images, generator=torch.Generator().manual_seed(1))
+
     for names in (augrad.ops.names(), ("identity",)):
         policy = initial_policy(make_space(dict.fromkeys(names)), stages=2)
         for channels in (1, 3):
-            check(lambda images, p=policy: p(images, generator=torch.Generator().manual_seed(1)), dtype, channels)
-    assert taken
+            check(partial(apply, policy=policy), dtype, channels)
 
 
 def test_relaxed_draws_and_functions_of_others() -> None:

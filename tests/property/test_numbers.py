@@ -14,17 +14,19 @@ from torchvision.transforms.v2.functional import affine
 from torchvision.transforms.v2.functional import pil_to_tensor as to_tensor
 
 from augrad import ImageRangeWarning, Policy, PolicySample, UserError, ops
+from augrad.engines.choice import ENGINES as EVERY_ENGINE
+from augrad.engines.grouped.engine import by_selecting, by_sorting
 from augrad.ops import numeric
-from augrad.ops.apply import _compiled, _selected, _sorted
-from augrad.ops.compiled.engine import is_available
 from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy
 from augrad.policy_file.parse import parse_policy
 from odd_numbers import CASES, HEIGHT, NAMES, WIDTH, Case, assert_same, each_alone, outcome
+from ways import ENGINES
 
 pytestmark = pytest.mark.filterwarnings("ignore::augrad.ImageRangeWarning")
 
-WAYS = {"sorted": _sorted, "selected": _selected, **({"compiled": _compiled} if is_available() else {})}
+WAYS = {name: EVERY_ENGINE[name].apply for name in ENGINES} | {"sorted": by_sorting, "selected": by_selecting}
+del WAYS["grouped"]  # one of the last two
 WITH_MAGNITUDE = [name for name in NAMES if ops.get(name).has_magnitude]
 
 

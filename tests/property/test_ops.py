@@ -19,6 +19,7 @@ TABLE = {
     "translate_x": (0.0, 0.45, "fraction", True, "exact", 0),
     "translate_y": (0.0, 0.45, "fraction", True, "exact", 0),
     "rotate": (0.0, 30.0, "degree", True, "exact", 0),
+    "zoom": (0.0, 0.4, "strength", True, "exact", 0),
     "horizontal_flip": (None, None, None, False, "none", 0),
     "vertical_flip": (None, None, None, False, "none", 0),
     "brightness": (0.0, 0.9, "strength", True, "exact", 0),
@@ -33,9 +34,11 @@ TABLE = {
     "solarize": (1.0, 0.0, "threshold", False, "straight_through", 0),
     "solarize_add": (0.0, 0.43, "addend", False, "exact", 0),
     "posterize": (8.0, 4.0, "bits", False, "straight_through", 0),
+    "gamma": (0.0, 0.7, "strength", True, "exact", 0),
     "gaussian_blur": (0.0, 2.0, "pixel", False, "exact", 0),
     "cutout": (0.0, 0.2, "fraction", False, "straight_through", 2),
     "sample_pairing": (0.0, 0.4, "weight", False, "exact", 1),
+    "gaussian_noise": (0.0, 0.1, "fraction", False, "exact", 1),
 }
 """What documents and policy files rely on."""
 
@@ -250,6 +253,44 @@ def test_sample_pairing_blends_with_the_drawn_image(dtype: torch.dtype) -> None:
     assert given.dtype == dtype
     assert ((given.double() - others[[1, 0, 0]].double()) / scale).abs().max() < 1e-6
     assert torch.equal(ops.sample_pairing(images[:1], weight[2:]), images[:1])  # alone in its batch
+
+
+def test_gamma_is_steep_but_finite_at_black() -> None:
+    images = torch.tensor([0.0, 1e-30, 1e-5, 1 / 255, 0.5, 1.0], dtype=torch.float64).reshape(1, 1, 2, 3)
+    for strength in (-0.7, 0.7):
+        leaf, magnitude = images.clone().requires_grad_(), torch.tensor([strength]).double().requires_grad_()
+        output = ops.gamma(leaf, magnitude)
+        exact = images ** torch.tensor(strength).double().exp()
+        torch.testing.assert_close(output.flatten()[[0, 3, 4, 5]], exact.flatten()[[0, 3, 4, 5]])
+        gradients = torch.autograd.grad(output.sum(), (leaf, magnitude))
+        assert all(gradient.isfinite().all() for gradient in gradients)
+        assert gradients[0].min() > 0
+        assert gradients[0].max() < 25
+
+
+def test_noise_is_normal_and_follows_from_the_draw_alone() -> None:
+    images, deviation = torch.full((200, 3, 9, 11), 0.5, dtype=torch.float64), torch.full((200,), 0.1)
+    draw = torch.rand(200, 1, generator=torch.Generator().manual_seed(0))
+    noise = (ops.gaussian_noise(images, deviation, draw) - images) / 0.1
+    assert noise.mean().abs() < 0.01
+    assert abs(noise.std() - 1) < 0.01
+    assert abs((noise.abs() < 1).double().mean() - 0.6827) < 0.005
+    assert torch.corrcoef(noise.flatten(1)).fill_diagonal_(0).abs().max() < 0.35  # of 297 numbers each
+    pixels = torch.corrcoef(noise.flatten(1).t()).fill_diagonal_(0).abs()
+    assert pixels.max() < 0.4
+    some = torch.tensor([7, 3, 150])
+    alone = (ops.gaussian_noise(images[some], deviation[some], draw[some]) - images[some]) / 0.1
+    assert torch.equal(alone, noise[some])
+
+
+def test_zooms_in_both_directions_undo_each_other() -> None:
+    images = torch.nn.functional.interpolate(make_images("photograph"), size=(64, 64), mode="bicubic").clamp(0, 1)
+    grown = ops.zoom(images, torch.full((6,), 0.3))
+    again = ops.zoom(grown, torch.full((6,), -0.3))
+    middle = (slice(None), slice(None), slice(16, 48), slice(16, 48))
+    assert (again[middle] - images[middle]).abs().mean() < 0.01
+    assert (grown[middle] - images[middle]).abs().mean() > 0.02
+    assert again[..., 0, 0].abs().max() == 0  # uncovered
 
 
 def test_wrong_input_is_refused_with_what_was_expected() -> None:

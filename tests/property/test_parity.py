@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as reference
 from augrad import ops
 from pictures import KINDS, call_reference, every_kind, in_levels, magnitudes, make_images
 
-OWN = ("cutout", "sample_pairing", "solarize_add")
+OWN = ("cutout", "sample_pairing", "solarize_add", "gaussian_noise")
 """Not in torchvision."""
 REFERENCED = [name for name in ops.names() if name not in OWN]
 WARPS = [name for name in REFERENCED if "interpolation" in ops.get(name).options]

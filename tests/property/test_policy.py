@@ -11,14 +11,14 @@ from torch import Tensor
 
 import augrad
 from augrad import Policy, UserError
+from augrad.engines import apply
 from augrad.estimators.mixture import Mixture
-from augrad.ops import apply
 from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy, pair_policy, random_policy
 from augrad.policy.summary import op_masses, policy_summary
 from augrad.policy_file.convert import document_of, policy_from_document
 from augrad.types import PolicySample
-from ways import WAYS, by_definition, only
+from ways import ENGINES, by_definition
 
 
 def every_op() -> dict[str, dict[str, float]]:
@@ -122,30 +122,25 @@ def test_frequencies_match_the_probabilities(policy: Policy) -> None:
     assert (sample.sign[~signed] == 1).all()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_every_way_gives_what_the_operations_do(
-    policy: Policy, images: Tensor, way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_gives_what_the_operations_do(policy: Policy, images: Tensor, name: str) -> None:
     sample = policy.sample(len(images), generator=generator())
     expected = by_definition(policy, images, sample)
-    taken = only(way, monkeypatch)
-    torch.testing.assert_close(policy(images, params=sample), expected, rtol=0, atol=2e-6)
-    assert taken
     weights = policy.params
-    selected = policy(images, params=policy.sample(len(images), generator=generator()))
+    with augrad.engine(name):
+        torch.testing.assert_close(policy(images, params=sample), expected, rtol=0, atol=2e-6)
+        selected = policy(images, params=policy.sample(len(images), generator=generator()))
     gradients = torch.autograd.grad(selected.square().sum(), weights.magnitude_locations)[0]
     assert gradients.isfinite().all()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_partner_comes_from_the_batch_that_was_given(
-    images: Tensor, way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    taken = only(way, monkeypatch)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_partner_comes_from_the_batch_that_was_given(images: Tensor, engine: str) -> None:
     space = make_space({"invert": {}, "sample_pairing": {"high": 1.0}, "brightness": {}})
     policy = initial_policy(space, subpolicies=2, stages=2, probability=0.9)
     sample = policy.sample(len(images), generator=generator())
-    output = policy(images, params=sample)
+    with augrad.engine(engine):
+        output = policy(images, params=sample)
     expected = []
     for i, image in enumerate(images):
         for stage in range(2):

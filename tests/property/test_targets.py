@@ -13,8 +13,8 @@ from torchvision.transforms.v2 import functional as reference
 
 import augrad
 from augrad import Policy, PolicySample, UserError
-from augrad.ops.geometric import MATRICES
 from augrad.ops.space import make_space
+from augrad.ops.spec import Warp
 from augrad.policy.initial import initial_policy
 from pictures import magnitudes
 
@@ -55,13 +55,15 @@ def reference_function(name: str, magnitude: float) -> Callable[[Tensor], Tensor
         return getattr(reference, name)
     if name == "rotate":
         return lambda target: reference.rotate(target, magnitude, interpolation=InterpolationMode.NEAREST)
-    shift, slope = [0.0, 0.0], [0.0, 0.0]
-    if name.startswith("translate"):
+    shift, slope, scale = [0.0, 0.0], [0.0, 0.0], 1.0
+    if name == "zoom":
+        scale = math.exp(magnitude)
+    elif name.startswith("translate"):
         shift["xy".index(name[-1])] = magnitude * (WIDTH if name[-1] == "x" else HEIGHT)
     else:
         slope["xy".index(name[-1])] = math.degrees(math.atan(magnitude))
     centre = {"center": [0, 0]} if any(slope) else {}
-    return lambda target: reference.affine(target, 0, shift, 1, slope, **centre)
+    return lambda target: reference.affine(target, 0, shift, scale, slope, **centre)
 
 
 def random_boxes(batch: int, count: int = 5) -> Tensor:
@@ -313,10 +315,10 @@ def test_no_boxes_and_no_keypoints_are_fine() -> None:
 
 
 def test_every_geometric_operation_has_its_matrix() -> None:
-    assert set(MATRICES) == set(GEOMETRIC)
+    assert all(isinstance(augrad.ops.get(name).shape, Warp) for name in GEOMETRIC)
 
 
-SIZES = {"shear_x": 0.3, "shear_y": 0.3, "translate_x": 0.3, "translate_y": 0.3, "rotate": 40.0}
+SIZES = {"shear_x": 0.3, "shear_y": 0.3, "translate_x": 0.3, "translate_y": 0.3, "rotate": 40.0, "zoom": 0.3}
 
 
 def way_of(generator: torch.Generator, stages: int) -> list[tuple[str, float]]:

@@ -46,17 +46,17 @@ def compile_instead(self, *arguments, grid, warmup, **constants):
 JITFunction.run = compile_instead
 
 from augrad.ops import get, names
-from augrad.ops.apply import _selected
-from augrad.ops.families import Settings, arrangement
-from augrad.ops.fused.stage import fused_stage
+from augrad.engines.choice import plan_of
+from augrad.engines.contract import Settings, Stages
+from augrad.engines.triton.engine import TRITON
 
 architecture, dtype, channels, width, interpolation, fill = eval(sys.argv[1])
 ops = tuple(get(name) for name in names())
 images = torch.zeros(2, channels, 6, width).to(dtype).requires_grad_(dtype.is_floating_point)
-magnitude = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-chosen = torch.zeros(2, dtype=torch.int64)
+magnitude = torch.zeros(2, 1, dtype=torch.float64, requires_grad=True)
+chosen = torch.zeros(2, 1, dtype=torch.int64)
 settings = Settings(fill, interpolation, images)
-output = fused_stage(images, arrangement(ops), chosen, magnitude, torch.zeros(2, 2), settings, plain=_selected)
+output = TRITON.apply(images, Stages(plan_of(ops), chosen, magnitude, torch.zeros(2, 1, 2), settings))
 if dtype.is_floating_point:
     output.sum().backward()
 print(*compiled)

@@ -2,19 +2,21 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from augrad import Policy, UserError
+from augrad import Policy, UserError, engine
+from augrad.engines.apply import apply_hard
+from augrad.engines.choice import plan_of
+from augrad.engines.contract import Plan, Settings, Stages
+from augrad.engines.grouped.engine import by_selecting
+from augrad.engines.triton.engine import TRITON
+from augrad.engines.triton.kinds import KINDS
 from augrad.ops import get, names
-from augrad.ops.apply import _selected, apply_hard
-from augrad.ops.engine import engine
-from augrad.ops.families import Arrangement, Settings, arrangement
-from augrad.ops.fused.kinds import KINDS
-from augrad.ops.fused.stage import fused_stage
 from augrad.ops.space import make_space
 from augrad.ops.spec import Op
 from augrad.policy.initial import initial_policy, random_policy
@@ -105,7 +107,7 @@ TOLERANCE = {
 @dataclass(frozen=True)
 class Batch:
     images: Tensor
-    plan: Arrangement
+    plan: Plan
     chosen: Tensor
     magnitude: Tensor
     draw: Tensor
@@ -136,7 +138,7 @@ def batch_of(case: Case) -> Batch:
     images = images_like(case, len(chosen), generator).to(case.dtype).to(DEVICE)
     return Batch(
         images=images,
-        plan=arrangement(ops),
+        plan=plan_of(ops),
         chosen=chosen.to(DEVICE),
         magnitude=torch.tensor(magnitude, dtype=torch.float64, device=DEVICE),
         draw=torch.rand(len(chosen), 2, generator=generator).to(DEVICE),
@@ -145,8 +147,14 @@ def batch_of(case: Case) -> Batch:
     )
 
 
-def kernels(images: Tensor, plan: Arrangement, chosen: Tensor, magnitude: Tensor, draw: Tensor, settings: Settings):
-    return fused_stage(images, plan, chosen, magnitude, draw, settings, plain=_selected)
+def by(engine: Callable[[Tensor, Stages], Tensor]) -> Callable[..., Tensor]:
+    def compute(images: Tensor, plan: Plan, chosen: Tensor, magnitude: Tensor, draw: Tensor, settings: Settings):
+        return engine(images, Stages(plan, chosen[:, None], magnitude[:, None], draw[:, None], settings))
+
+    return compute
+
+
+kernels, plain_path = by(TRITON.apply), by(by_selecting)
 
 
 def outcome(way, batch: Batch) -> dict[str, Tensor]:
@@ -166,7 +174,7 @@ def outcome(way, batch: Batch) -> dict[str, Tensor]:
 @pytest.mark.parametrize("case", CASES, ids=label)
 def test_kernels_agree_with_the_plain_path(case: Case) -> None:
     batch = batch_of(case)
-    ours, plain = outcome(kernels, batch), outcome(_selected, batch)
+    ours, plain = outcome(kernels, batch), outcome(plain_path, batch)
     of_output, of_gradient = TOLERANCE[case.dtype]
     for index, name in enumerate(batch.names):
         difference = (ours["output"][index].double() - plain["output"][index].double()).abs().max()
@@ -183,7 +191,7 @@ def test_whole_numbers_agree_with_the_plain_path(channels: int, shape: tuple[int
     whole = (batch.images * 255).round().to(torch.uint8)
     settings = replace(batch.settings, others=whole.flip(0))
     arguments = (whole, batch.plan, batch.chosen, batch.magnitude.requires_grad_(), batch.draw, settings)
-    ours, plain = kernels(*arguments), _selected(*arguments)
+    ours, plain = kernels(*arguments), plain_path(*arguments)
     assert ours.dtype == torch.uint8
     difference = (ours.int() - plain.int()).abs().flatten(1)
     assert difference.max() <= 1  # where rounding ties
@@ -195,7 +203,7 @@ def test_halves_are_rounded_to_even_numbers() -> None:
     batch = replace(
         batch, chosen=batch.chosen * 0, magnitude=torch.tensor([4.5, 5.5, 6.5, 7.5], device=DEVICE).double()
     )
-    ours, plain = outcome(kernels, batch), outcome(_selected, batch)
+    ours, plain = outcome(kernels, batch), outcome(plain_path, batch)
     assert torch.allclose(ours["output"], plain["output"], rtol=0, atol=1e-12)
     assert torch.allclose(ours["magnitude"], plain["magnitude"])
 
@@ -204,7 +212,7 @@ def test_edges_between_pixels_share_the_slope() -> None:
     # The square's edges lie on the kinks of its soft edge.
     batch = batch_of(Case(torch.float64, 1, 8, 8, (0.1,), ops=("cutout",)))
     batch = replace(batch, draw=torch.full_like(batch.draw, 0.5), magnitude=torch.full_like(batch.magnitude, 0.5))
-    ours, plain = outcome(kernels, batch), outcome(_selected, batch)
+    ours, plain = outcome(kernels, batch), outcome(plain_path, batch)
     assert plain["magnitude"][0] != 0
     assert torch.allclose(ours["magnitude"], plain["magnitude"])
 
@@ -213,7 +221,7 @@ def test_an_image_in_several_parts() -> None:
     # More pixels than one program sums up, in a number that no tile divides.
     case = Case(torch.float64, 1, 61, 83, (1.0,), ops=("contrast", "auto_contrast", "equalize"))
     batch = batch_of(case)
-    ours, plain = outcome(kernels, batch), outcome(_selected, batch)
+    ours, plain = outcome(kernels, batch), outcome(plain_path, batch)
     for what, reference in plain.items():
         assert torch.allclose(ours[what], reference, rtol=1e-10, atol=1e-11), what
 
@@ -225,7 +233,7 @@ def test_an_image_alone_and_the_same_bits_twice(name: str) -> None:
         batch, images=batch.images[:1], chosen=batch.chosen[:1], magnitude=batch.magnitude[:1], draw=batch.draw[:1]
     )
     alone = replace(alone, settings=replace(batch.settings, others=batch.images[:1]))
-    first, second, plain = outcome(kernels, alone), outcome(kernels, alone), outcome(_selected, alone)
+    first, second, plain = outcome(kernels, alone), outcome(kernels, alone), outcome(plain_path, alone)
     for what, reference in plain.items():
         assert torch.equal(first[what], second[what]), what
         assert torch.allclose(first[what], reference.to(first[what].dtype), rtol=1e-3, atol=1e-4), what
@@ -250,26 +258,12 @@ def test_any_strides() -> None:
     assert torch.equal(expanded, written)
 
 
-def test_operations_without_a_kernel_are_selected() -> None:
-    def darker(images: Tensor, magnitude: Tensor, *draw: Tensor, **options: float | str | Tensor) -> Tensor:
-        return images * (1 - magnitude.to(images.dtype))[:, None, None, None]
-
-    own = Op("rotate", darker, 0.0, 0.5, "fraction", False, "exact")  # the name alone makes no kernel
-    ops = (own, get("brightness"), get("identity"), get("invert"))
-    images = torch.rand(4, 3, 5, 6, device=DEVICE)
-    batch = Batch(
-        images=images,
-        plan=arrangement(ops),
-        chosen=torch.tensor([0, 1, 2, 3], device=DEVICE),
-        magnitude=torch.tensor([0.3, -0.4, 0.0, 0.0], dtype=torch.float64, device=DEVICE),
-        draw=torch.rand(4, 0, device=DEVICE),
-        settings=Settings(0.0, "bilinear", images),
-        names=tuple(op.name for op in ops),
-    )
-    ours = outcome(kernels, batch)
-    assert torch.allclose(ours["output"][0], images[0] * 0.7)
-    for what, reference in outcome(_selected, batch).items():
-        assert torch.allclose(ours[what], reference, atol=1e-6), what
+def test_another_operation_of_the_same_name_is_not_taken_for_ours() -> None:
+    own = replace(get("rotate"), apply=get("shear_x").apply)  # the name alone makes no kernel
+    policy = initial_policy(make_space({"rotate": None}))
+    policy = Policy([own], policy.slots, policy.params)
+    with engine("triton"), pytest.raises(UserError, match="the engine triton has nothing for rotate"):
+        policy(torch.rand(2, 3, 5, 6, device=DEVICE))
 
 
 def test_only_the_gradients_that_are_wanted() -> None:
@@ -287,7 +281,7 @@ def test_only_the_gradients_that_are_wanted() -> None:
 def test_a_gradient_of_a_gradient() -> None:
     batch = batch_of(Case(torch.float64, 3, 5, 6, (0.4,), ops=("brightness", "rotate", "contrast", "sample_pairing")))
     found = []
-    for way in (kernels, _selected):
+    for way in (kernels, plain_path):
         images, magnitude = batch.images.clone().requires_grad_(), batch.magnitude.clone().requires_grad_()
         settings = replace(batch.settings, others=images)
         output = way(images, batch.plan, batch.chosen, magnitude, batch.draw, settings)
@@ -321,11 +315,11 @@ def sample_of(ops: tuple[Op, ...], batch: int, stages: int) -> PolicySample:
 def test_stages_one_after_another() -> None:
     ops = tuple(get(name) for name in names() if name not in NEIGHBOURHOODS)
     sample, found = sample_of(ops, 12, 2), []
-    for name in ("triton", "plain"):
+    for name in ("triton", "grouped"):
         images = torch.rand(12, 3, 8, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(DEVICE)
         images.requires_grad_()
         with engine(name):
-            output = apply_hard(images, arrangement(ops), sample, 0.0, "bilinear")
+            output = apply_hard(images, plan_of(ops), sample, 0.0, "bilinear")
         found.append((output, *torch.autograd.grad(output.square().sum(), (images, sample.magnitude))))
     for ours, plain in zip(*found, strict=True):
         assert torch.allclose(ours, plain, rtol=1e-9, atol=1e-9)
@@ -342,22 +336,19 @@ def test_a_policy_replays_bit_for_bit() -> None:
     with engine("triton"):
         output, sample = policy(images, generator=torch.Generator(DEVICE).manual_seed(2), return_params=True)
         assert torch.equal(policy(images, params=sample), output)
-    with engine("plain"):
+    with engine("grouped"):
         assert torch.allclose(policy(images, params=sample), output, atol=1e-4)
 
 
-def test_transformed_functions_take_the_plain_path() -> None:
+def test_transforms_are_refused() -> None:
     policy, images = a_policy(), torch.rand(2, 3, 5, 6, device=DEVICE)
     sample = policy.sample(2, generator=torch.Generator(DEVICE).manual_seed(3))
-    found = []
-    for name in ("triton", "plain"):
-        with engine(name):
-            found.append(torch.func.grad(lambda x: policy(x, params=sample).square().sum())(images))
-    assert torch.equal(*found)
+    with engine("triton"), pytest.raises(UserError, match="not seen through by"):
+        torch.func.grad(lambda x: policy(x, params=sample).square().sum())(images)
 
 
 def test_engines_are_named() -> None:
-    with pytest.raises(UserError, match="auto, plain, triton"), engine("fast"):
+    with pytest.raises(UserError, match="auto, reference, grouped, numba, triton"), engine("fast"):
         pass
 
 
@@ -365,7 +356,7 @@ WITHOUT_TRITON = """
 import sys, torch
 sys.modules["triton"] = None
 import augrad
-from augrad.ops.engine import engine
+from augrad import engine
 augrad.load_policy("identity")(torch.rand(2, 3, 8, 8))
 try:
     engine("triton").__enter__()
@@ -376,7 +367,7 @@ ON_A_CPU = """
 import os, torch
 os.environ["TRITON_INTERPRET"] = "0"
 import augrad
-from augrad.ops.engine import engine
+from augrad import engine
 try:
     with engine("triton"):
         augrad.load_policy("identity")(torch.rand(2, 3, 8, 8))

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from augrad import Policy, UserError
+from augrad import Policy, UserError, engine
+from augrad.engines.triton.engine import TRITON
 from augrad.ops import names
-from augrad.ops.engine import engine, takes_kernels
 from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy, random_policy
 from augrad.types import PolicySample
 
 pytestmark = pytest.mark.gpu
 
-ENGINES = ("triton", "plain")
+ENGINES = ("triton", "grouped")
 BATCH, STAGES = 48, 2
 Step = Callable[[], tuple[Tensor, ...]]
 
@@ -85,9 +85,8 @@ def launches(step: Step) -> int:
 
 
 def test_images_on_a_gpu_go_through_the_kernels() -> None:
-    assert takes_kernels(some_images())
-    with engine("plain"):
-        assert not takes_kernels(some_images())
+    assert TRITON.is_best_for(some_images())
+    assert TRITON.refusal(some_images()) is None
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -129,8 +129,8 @@ def test_what_cannot_be_captured_runs_as_it_stands() -> None:
 
 @pytest.mark.gpu
 def test_a_kernel_is_compiled_once_for_all_stages() -> None:
-    from augrad.ops.fused.backward import stage_gradient_kernel
-    from augrad.ops.fused.forward import stage_kernel
+    from augrad.engines.triton.backward import stage_gradient_kernel
+    from augrad.engines.triton.forward import stage_kernel
 
     # A width that no other test has: its own compilation.
     policy = initial_policy(make_space(dict.fromkeys(["rotate", "color", "cutout"])), stages=3, probability=0.9).cuda()

@@ -1,62 +1,20 @@
 """Every operation by name: `augrad.ops.rotate(images, magnitude)`; its specification: `augrad.ops.get("rotate")`."""
 
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 from augrad.errors import UserError
-from augrad.ops.color import (
-    auto_contrast,
-    brightness,
-    color,
-    contrast,
-    equalize,
-    grayscale,
-    hue,
-    identity,
-    invert,
-    posterize,
-    solarize,
-    solarize_add,
-)
-from augrad.ops.erase import cutout
-from augrad.ops.filters import gaussian_blur, sharpness
-from augrad.ops.geometric import (
-    horizontal_flip,
-    rotate,
-    shear_x,
-    shear_y,
-    translate_x,
-    translate_y,
-    vertical_flip,
-)
-from augrad.ops.mix import sample_pairing
-from augrad.ops.spec import Op
+from augrad.ops import color, erase, filters, geometric, mix, noise
+from augrad.ops.spec import Op, OpFunction
 
-_WARP = ("fill", "interpolation")
-
-_OPS: tuple[Op, ...] = (
-    Op("identity", identity, kind="identity"),
-    Op("shear_x", shear_x, 0.0, 0.3, "factor", True, "exact", "geometric", options=_WARP),
-    Op("shear_y", shear_y, 0.0, 0.3, "factor", True, "exact", "geometric", options=_WARP),
-    Op("translate_x", translate_x, 0.0, 0.45, "fraction", True, "exact", "geometric", options=_WARP),
-    Op("translate_y", translate_y, 0.0, 0.45, "fraction", True, "exact", "geometric", options=_WARP),
-    Op("rotate", rotate, 0.0, 30.0, "degree", True, "exact", "geometric", options=_WARP),
-    Op("horizontal_flip", horizontal_flip, kind="geometric"),
-    Op("vertical_flip", vertical_flip, kind="geometric"),
-    Op("brightness", brightness, 0.0, 0.9, "strength", True, "exact"),
-    Op("color", color, 0.0, 0.9, "strength", True, "exact"),
-    Op("contrast", contrast, 0.0, 0.9, "strength", True, "exact"),
-    Op("sharpness", sharpness, 0.0, 0.9, "strength", True, "exact", "filter"),
-    Op("hue", hue, 0.0, 0.5, "fraction", True, "exact"),
-    Op("grayscale", grayscale),
-    Op("invert", invert),
-    Op("auto_contrast", auto_contrast),
-    Op("equalize", equalize),
-    Op("solarize", solarize, 1.0, 0.0, "threshold", False, "straight_through"),
-    Op("solarize_add", solarize_add, 0.0, 0.43, "addend", False, "exact"),
-    Op("posterize", posterize, 8.0, 4.0, "bits", False, "straight_through"),
-    Op("gaussian_blur", gaussian_blur, 0.0, 2.0, "pixel", False, "exact", "filter"),
-    Op("cutout", cutout, 0.0, 0.2, "fraction", False, "straight_through", "erase", draws=2, options=("fill",)),
-    Op("sample_pairing", sample_pairing, 0.0, 0.4, "weight", False, "exact", "mix", draws=1, options=("others",)),
+_OPS = (
+    Op("identity", color.identity, kind="identity"),
+    *geometric.OPS,
+    *color.OPS,
+    *filters.OPS,
+    *erase.OPS,
+    *mix.OPS,
+    *noise.OPS,
 )
 _BY_NAME = {op.name: op for op in _OPS}
 
@@ -82,32 +40,9 @@ def is_own(op: Op) -> bool:
     return _BY_NAME.get(op.name) == op
 
 
-__all__ = [
-    "Op",
-    "auto_contrast",
-    "brightness",
-    "color",
-    "contrast",
-    "cutout",
-    "equalize",
-    "gaussian_blur",
-    "get",
-    "grayscale",
-    "horizontal_flip",
-    "hue",
-    "identity",
-    "invert",
-    "is_own",
-    "names",
-    "posterize",
-    "rotate",
-    "sample_pairing",
-    "sharpness",
-    "shear_x",
-    "shear_y",
-    "solarize",
-    "solarize_add",
-    "translate_x",
-    "translate_y",
-    "vertical_flip",
-]
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> OpFunction: ...
+
+
+globals().update({op.name: op.apply for op in _OPS})  # also in the place of the module `color`

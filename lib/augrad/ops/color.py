@@ -5,7 +5,9 @@ In 8 bits brightness, color, contrast, grayscale and auto_contrast are torchvisi
 Clamping to [0, 1] zeroes the gradients of saturated pixels only.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import no_type_check
 
 import torch
 from jaxtyping import Float
@@ -13,19 +15,88 @@ from torch import Tensor
 
 from augrad.ops import levels
 from augrad.ops.clamped import clamp01
-from augrad.ops.levels import LUMA
-from augrad.ops.numeric import (
-    in_own_dtype,
-    per_image,
-    straight_through,
-    with_magnitude,
-    with_surrogate,
-)
-
-_strength = partial(with_magnitude, least=-1.0)
+from augrad.ops.levels import LUMA, Coefficient
+from augrad.ops.numeric import in_own_dtype, per_image, straight_through, with_magnitude, with_surrogate
+from augrad.ops.spec import AffineColor, Curve, Op
 
 SOLARIZE_WINDOW = 0.05
 """Half-width of the finite difference that stands in for the derivative of `solarize` with respect to its threshold."""
+
+TOE = 2.0**-9
+"""Half a level of 8 bits. Below it `gamma` is a straight line, whose slope is finite at 0."""
+
+
+@no_type_check
+def _brighter(strength):
+    return 1 + strength, 0.0, 0.0, 0.0
+
+
+@no_type_check
+def _more_colorful(strength):
+    return 1 + strength, -strength, 0.0, 0.0
+
+
+@no_type_check
+def _more_contrast(strength):
+    return 1 + strength, 0.0, -strength, 0.0
+
+
+@no_type_check
+def _grey(ignored):
+    return 0.0, 1.0, 0.0, 0.0
+
+
+@no_type_check
+def _negative(ignored):
+    return -1.0, 0.0, 0.0, 1.0
+
+
+@no_type_check
+def _solarized(value, threshold):
+    # At threshold 1 nothing is inverted, not even white: strength zero must be the identity.
+    return torch.where(torch.ge(value, threshold) & torch.lt(threshold, 1), 1 - value, value)
+
+
+@no_type_check
+def _solarized_slope(value, threshold):
+    near = torch.le(abs(value - threshold), SOLARIZE_WINDOW)
+    return torch.where(near, (2 * value - 1) / (2 * SOLARIZE_WINDOW), 0.0 * value)
+
+
+@no_type_check
+def _added(value, addend):
+    return torch.where(torch.lt(value, 0.5), clamp01(value + addend), value)
+
+
+@no_type_check
+def _with_bits(value, bits):
+    step = torch.exp2(8 - bits)
+    # To the nearest level first: an 8-bit value divided by 255 may have been rounded to just below its integer, in half
+    # precision by some hundredths.
+    return torch.floor(torch.round(value * 255) / step) * step / 255
+
+
+@no_type_check
+def _posterized(value, bits):
+    return _with_bits(value, torch.clamp(torch.round(bits), min=1, max=8))
+
+
+@no_type_check
+def _posterized_slope(value, bits):
+    whole = torch.clamp(torch.round(bits), min=1, max=8)
+    above, below = torch.clamp(whole + 1, max=8), torch.clamp(whole - 1, min=1)
+    return (_with_bits(value, above) - _with_bits(value, below)) / (above - below)
+
+
+@no_type_check
+def _gamma(value, strength):
+    return value * torch.pow(torch.clamp(value, min=TOE), torch.exp(strength) - 1)
+
+
+BRIGHTNESS, COLOR, CONTRAST = AffineColor(_brighter), AffineColor(_more_colorful, True), AffineColor(_more_contrast)
+GRAYSCALE, INVERT = AffineColor(_grey, True), AffineColor(_negative)
+SOLARIZE, SOLARIZE_ADD = Curve(_solarized, _solarized_slope), Curve(_added)
+POSTERIZE, GAMMA = Curve(_posterized, _posterized_slope, straight_through=True), Curve(_gamma)
 
 
 def luma(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1 H W"]:
@@ -42,26 +113,59 @@ def identity(images: Tensor, magnitude: Tensor) -> Tensor:
     return images
 
 
-@_strength(on_levels=levels.brightness)
+def _recolored(images: Tensor, magnitude: Tensor, shape: AffineColor) -> Tensor:
+    if shape.needs_color and images.shape[1] == 1:
+        return images
+    gain, grey, mean, offset = shape.coefficients(per_image(magnitude, images))
+    terms: list[Coefficient] = [] if _is_nothing(gain) else [images * gain]
+    terms += [] if _is_nothing(grey) else [grey * luma(images)]
+    terms += [] if _is_nothing(mean) else [mean * luma(images).mean((1, 2, 3), keepdim=True)]
+    return clamp01(sum(terms, offset)).expand(images.shape)  # type: ignore[arg-type]
+
+
+def _is_nothing(coefficient: Coefficient) -> bool:
+    return not isinstance(coefficient, Tensor) and coefficient == 0
+
+
+def _on_levels(levels_of_images: Tensor, magnitude: Tensor, shape: AffineColor) -> Tensor:
+    if shape.needs_color and levels_of_images.shape[1] == 1:
+        return levels_of_images
+    return levels.affine(levels_of_images, *shape.coefficients(magnitude.to(torch.float64)))
+
+
+def _curved(images: Tensor, magnitude: Tensor, shape: Curve) -> Tensor:
+    fixed = images.detach() if shape.straight_through else images
+    value = shape.value(fixed, per_image(magnitude, images))
+    if shape.straight_through:
+        value = straight_through(value.detach(), images)
+    return value if shape.slope is None else with_surrogate(value, partial(_slope_of, shape), images, magnitude)
+
+
+def _slope_of(shape: Curve, images: Tensor, magnitude: Tensor) -> Tensor:
+    return shape.slope(images, per_image(magnitude, images))  # type: ignore[misc]
+
+
+def _recoloring(shape: AffineColor, **meaning: float) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    """`with_magnitude` for an operation of this shape: 8 bits have arithmetic of their own (`augrad.ops.levels`)."""
+    return with_magnitude(on_levels=partial(_on_levels, shape=shape), **meaning)
+
+
+@_recoloring(BRIGHTNESS, least=-1.0)
 def brightness(images: Tensor, magnitude: Tensor) -> Tensor:
     """Multiply by 1 + `magnitude` [B], at least -1."""
-    return clamp01(images * (1 + per_image(magnitude, images)))
+    return _recolored(images, magnitude, BRIGHTNESS)
 
 
-@_strength(on_levels=levels.color)
+@_recoloring(COLOR, least=-1.0)
 def color(images: Tensor, magnitude: Tensor) -> Tensor:
     """Move away from the grey image by `magnitude` [B], from -1 (grey) on, times the distance. Leaves C = 1 alone."""
-    if images.shape[1] == 1:
-        return images
-    strength = per_image(magnitude, images)
-    return clamp01(images * (1 + strength) - strength * luma(images))
+    return _recolored(images, magnitude, COLOR)
 
 
-@_strength(on_levels=levels.contrast)
+@_recoloring(CONTRAST, least=-1.0)
 def contrast(images: Tensor, magnitude: Tensor) -> Tensor:
     """Move away from the image's mean grey value by `magnitude` [B], from -1 (flat grey) on, times the distance."""
-    mean, strength = luma(images).mean((1, 2, 3), keepdim=True), per_image(magnitude, images)
-    return clamp01(images * (1 + strength) - strength * mean)
+    return _recolored(images, magnitude, CONTRAST)
 
 
 @with_magnitude()
@@ -91,16 +195,16 @@ def hue(images: Tensor, magnitude: Tensor) -> Tensor:
     return torch.stack(channels, 1)
 
 
-@partial(in_own_dtype, on_levels=levels.grayscale)
+@partial(in_own_dtype, on_levels=partial(_on_levels, shape=GRAYSCALE))
 def grayscale(images: Tensor, magnitude: Tensor) -> Tensor:
     """The grey value in every channel; the magnitude is ignored. Leaves C = 1 alone."""
-    return images if images.shape[1] == 1 else clamp01(luma(images)).repeat(1, 3, 1, 1)
+    return _recolored(images, magnitude, GRAYSCALE)
 
 
 @in_own_dtype
 def invert(images: Tensor, magnitude: Tensor) -> Tensor:
     """1 - x; the magnitude is ignored."""
-    return clamp01(1 - images)
+    return _recolored(images, magnitude, INVERT)
 
 
 @partial(in_own_dtype, on_levels=levels.auto_contrast)
@@ -139,16 +243,6 @@ def equalize(images: Tensor, magnitude: Tensor) -> Tensor:
     return straight_through(_equalized(images.detach()), images)
 
 
-def _solarized(images: Tensor, threshold: Tensor) -> Tensor:
-    # At threshold 1 nothing is inverted, not even white: strength zero must be the identity.
-    return torch.where((images >= threshold) & (threshold < 1), 1 - images, images)
-
-
-def _solarize_slope(images: Tensor, magnitude: Tensor) -> Tensor:
-    near = (images - per_image(magnitude, images)).abs() <= SOLARIZE_WINDOW
-    return torch.where(near, (2 * images - 1) / (2 * SOLARIZE_WINDOW), 0.0)
-
-
 @with_magnitude(least=0.0, most=1.0)
 def solarize(images: Tensor, magnitude: Tensor) -> Tensor:
     """Invert the values that are at least `magnitude` [B], in 0..1; a threshold of 1 inverts nothing.
@@ -158,30 +252,13 @@ def solarize(images: Tensor, magnitude: Tensor) -> Tensor:
     for the values x within h of the threshold, 0 for the others. The image gradient is exact almost everywhere
     (+1, -1).
     """
-    return with_surrogate(_solarized(images, per_image(magnitude, images)), _solarize_slope, images, magnitude)
+    return _curved(images, magnitude, SOLARIZE)
 
 
 @with_magnitude()
 def solarize_add(images: Tensor, magnitude: Tensor) -> Tensor:
     """Add `magnitude` [B] to the values below 0.5."""
-    return torch.where(images < 0.5, clamp01(images + per_image(magnitude, images)), images)
-
-
-def _posterized(images: Tensor, bits: Tensor) -> Tensor:
-    step = torch.exp2(8 - bits)
-    # To the nearest level first: an 8-bit value divided by 255 may have been rounded to just below its integer, in half
-    # precision by some hundredths.
-    return torch.floor((images * 255).round() / step) * step / 255
-
-
-def _bits(images: Tensor, magnitude: Tensor) -> Tensor:
-    return per_image(magnitude.detach(), images).round().clamp(1, 8)
-
-
-def _posterize_slope(images: Tensor, magnitude: Tensor) -> Tensor:
-    bits, fixed = _bits(images, magnitude), images.detach()
-    above, below = (bits + 1).clamp(max=8), (bits - 1).clamp(min=1)
-    return (_posterized(fixed, above) - _posterized(fixed, below)) / (above - below)
+    return _curved(images, magnitude, SOLARIZE_ADD)
 
 
 @with_magnitude(least=1.0, most=8.0)
@@ -193,5 +270,33 @@ def posterize(images: Tensor, magnitude: Tensor) -> Tensor:
     of the forward pass over the neighbouring whole numbers of bits, (f(b + 1) - f(b - 1)) / 2 with b the rounded
     magnitude (one-sided at 1 and 8).
     """
-    value = straight_through(_posterized(images.detach(), _bits(images, magnitude)), images)
-    return with_surrogate(value, _posterize_slope, images, magnitude)
+    return _curved(images, magnitude, POSTERIZE)
+
+
+@with_magnitude(least=-10.0, most=10.0)
+def gamma(images: Tensor, magnitude: Tensor) -> Tensor:
+    """x to the power of exp(`magnitude`) [B]: above 0 darker, below brighter; black and white stay.
+
+    Below TOE, half a level of 8 bits, the curve is the straight line to 0, so that its slope is finite there. Both
+    gradients are exact.
+    """
+    return _curved(images, magnitude, GAMMA)
+
+
+_enhancing = partial(Op, low=0.0, unit="strength", signed=True, magnitude_grad="exact")
+
+OPS = (
+    _enhancing("brightness", brightness, high=0.9, shape=BRIGHTNESS),
+    _enhancing("color", color, high=0.9, shape=COLOR),
+    _enhancing("contrast", contrast, high=0.9, shape=CONTRAST),
+    Op("hue", hue, 0.0, 0.5, "fraction", True, "exact"),
+    Op("grayscale", grayscale, shape=GRAYSCALE),
+    Op("invert", invert, shape=INVERT),
+    Op("auto_contrast", auto_contrast),
+    Op("equalize", equalize),
+    Op("solarize", solarize, 1.0, 0.0, "threshold", False, "straight_through", shape=SOLARIZE),
+    Op("solarize_add", solarize_add, 0.0, 0.43, "addend", False, "exact", shape=SOLARIZE_ADD),
+    Op("posterize", posterize, 8.0, 4.0, "bits", False, "straight_through", shape=POSTERIZE),
+    _enhancing("gamma", gamma, high=0.7, shape=GAMMA),
+)
+"""The rows of these operations in the table of all (`augrad.ops`)."""

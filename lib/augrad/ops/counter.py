@@ -14,17 +14,16 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 _WORD = 0xFFFFFFFF
-_APART = (0x9E3779B9, 0x7F4A7C15)
+APART = (0x9E3779B9, 0x7F4A7C15)
 """Added to seeds and positions, because 0 is mixed to 0."""
+FACTORS = (0x21F0AAAD, 0x735A2D97)
+"""Those of C. Wellons's hash prospector; both are below 2^31, so that products fit in 63 bits."""
 
 
 def _mixed(word: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-    """A bijection of 32-bit words (in int64) that spreads every bit over all: xor-shift and multiply, twice.
-
-    The constants are those of C. Wellons's hash prospector; both are below 2^31, so that products fit in 63 bits.
-    """
-    word = (word ^ (word >> 16)) * 0x21F0AAAD & _WORD
-    word = (word ^ (word >> 15)) * 0x735A2D97 & _WORD
+    """A bijection of 32-bit words (in int64) that spreads every bit over all: xor-shift and multiply, twice."""
+    word = (word ^ (word >> 16)) * FACTORS[0] & _WORD
+    word = (word ^ (word >> 15)) * FACTORS[1] & _WORD
     return word ^ (word >> 15)
 
 
@@ -33,8 +32,8 @@ def uniform_numbers(seed: Float[Tensor, " B"], count: int, start: int) -> Float[
 
     In [0, 1), multiples of 2^-24, float64.
     """
-    key = _mixed((seed.to(torch.float64) * 2**24).to(torch.int64) + _APART[0] & _WORD)[:, None]
-    position = _mixed(torch.arange(start, start + count, device=seed.device) + _APART[1] & _WORD)
+    key = _mixed((seed.to(torch.float64) * 2**24).to(torch.int64) + APART[0] & _WORD)[:, None]
+    position = _mixed(torch.arange(start, start + count, device=seed.device) + APART[1] & _WORD)
     word = _mixed(_mixed(key ^ position) + key & _WORD)
     return (word >> 8).to(torch.float64) / 2**24
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from augrad.ops.numeric import per_image, with_magnitude, with_surrogate
+from augrad.ops.spec import Op
 
 
 def _edge(distance: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,3 +45,7 @@ def cutout(images: Tensor, magnitude: Tensor, draw: Tensor | None = None, *, fil
     half_side, vertical, horizontal = _square(images, magnitude, centre)
     inside = (vertical < half_side) & (horizontal < half_side)
     return with_surrogate(torch.where(inside, fill, images), partial(_slope, fill), images, magnitude, centre)
+
+
+OPS = (Op("cutout", cutout, 0.0, 0.2, "fraction", False, "straight_through", "erase", draws=2, options=("fill",)),)
+"""The rows of these operations in the table of all (`augrad.ops`)."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from augrad.ops import levels
 from augrad.ops.clamped import clamp01
 from augrad.ops.numeric import per_image, transformed, with_magnitude
+from augrad.ops.spec import Op
 
 BLUR_RADIUS = 6
 """Radius, in pixels, of the kernel of `gaussian_blur`: three standard deviations at the end of its default range."""
@@ -89,3 +90,10 @@ def gaussian_blur(images: Tensor, magnitude: Tensor) -> Tensor:
     weights = torch.exp(-0.5 * (distance / sigma) ** 2)
     weights = weights / (2 * weights.sum(1, keepdim=True) - 1)
     return _blurred(_blurred(images, weights, 3), weights, 2)
+
+
+OPS = (
+    Op("sharpness", sharpness, 0.0, 0.9, "strength", True, "exact", "filter"),
+    Op("gaussian_blur", gaussian_blur, 0.0, 2.0, "pixel", False, "exact", "filter"),
+)
+"""The rows of these operations in the table of all (`augrad.ops`)."""

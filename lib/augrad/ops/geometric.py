@@ -9,8 +9,9 @@ lies within HALFWAY pixels of the middle counts as halfway, because rounding dec
 in every engine, and masks take the same pixel.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import math
+from functools import partial
+from typing import Any, no_type_check
 
 import torch
 from jaxtyping import Float, Shaped
@@ -19,6 +20,7 @@ from torch.nn.functional import grid_sample
 
 from augrad.ops.meaning import known_finite
 from augrad.ops.numeric import in_own_dtype, transformed, with_magnitude
+from augrad.ops.spec import Op, Warp
 from augrad.ops.twice import asks_for_more, gradients_of
 
 Matrices = Float[Tensor, "B 2 3"]
@@ -30,60 +32,56 @@ COUNTS = 2.0**-16
 """A NaN or infinite neighbour of a reading position counts where its weight along both axes is larger than this."""
 
 
-def _matrix(rows: list[list[Tensor | float]], like: Tensor) -> Matrices:
-    ones = torch.ones_like(like)
-    return torch.stack([torch.stack([ones * entry for entry in row], dim=-1) for row in rows], dim=-2)
-
-
-def rotate_matrix(magnitude: Float[Tensor, " B"], height: int, width: int) -> Matrices:
-    """Rotation about the centre by `magnitude` degrees, counter-clockwise positive."""
-    angle = torch.deg2rad(magnitude)
+@no_type_check
+def _rotation(degrees, height, width):
+    angle = degrees * (math.pi / 180)
     cosine, sine = torch.cos(angle), torch.sin(angle)
-    return _matrix([[cosine, -sine * (height / width), 0.0], [sine * (width / height), cosine, 0.0]], magnitude)
+    return cosine, -sine * (height / width), 0.0, sine * (width / height), cosine, 0.0
 
 
-def shear_x_matrix(magnitude: Float[Tensor, " B"], height: int, width: int) -> Matrices:
-    """Horizontal shear about the top-left corner: an output pixel at height y reads from x + magnitude * y."""
-    slope = magnitude * (height / width)
-    return _matrix([[1.0, slope, slope], [0.0, 1.0, 0.0]], magnitude)
+@no_type_check
+def _shear_x(factor, height, width):
+    slope = factor * (height / width)
+    return 1.0, slope, slope, 0.0, 1.0, 0.0
 
 
-def shear_y_matrix(magnitude: Float[Tensor, " B"], height: int, width: int) -> Matrices:
-    """Vertical shear about the top-left corner: an output pixel at x reads from y + magnitude * x."""
-    slope = magnitude * (width / height)
-    return _matrix([[1.0, 0.0, 0.0], [slope, 1.0, slope]], magnitude)
+@no_type_check
+def _shear_y(factor, height, width):
+    slope = factor * (width / height)
+    return 1.0, 0.0, 0.0, slope, 1.0, slope
 
 
-def translate_x_matrix(magnitude: Float[Tensor, " B"], height: int, width: int) -> Matrices:
-    """Shift to the right by `magnitude` times the width."""
-    return _matrix([[1.0, 0.0, -2.0 * magnitude], [0.0, 1.0, 0.0]], magnitude)
+@no_type_check
+def _translation_x(fraction, height, width):
+    return 1.0, 0.0, -2.0 * fraction, 0.0, 1.0, 0.0
 
 
-def translate_y_matrix(magnitude: Float[Tensor, " B"], height: int, width: int) -> Matrices:
-    """Shift down by `magnitude` times the height."""
-    return _matrix([[1.0, 0.0, 0.0], [0.0, 1.0, -2.0 * magnitude]], magnitude)
+@no_type_check
+def _translation_y(fraction, height, width):
+    return 1.0, 0.0, 0.0, 0.0, 1.0, -2.0 * fraction
 
 
-def horizontal_flip_matrix(magnitude: Float[Tensor, " B"], height: int, width: int) -> Matrices:
-    """Left and right exchanged; the magnitude is ignored."""
-    return _matrix([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], magnitude.detach())
+@no_type_check
+def _scaling(log_scale, height, width):
+    share = torch.exp(-log_scale)
+    return share, 0.0, 0.0, 0.0, share, 0.0
 
 
-def vertical_flip_matrix(magnitude: Float[Tensor, " B"], height: int, width: int) -> Matrices:
-    """Top and bottom exchanged; the magnitude is ignored."""
-    return _matrix([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0]], magnitude.detach())
+@no_type_check
+def _mirror_x(ignored, height, width):
+    return -1.0, 0.0, 0.0, 0.0, 1.0, 0.0
 
 
-MATRICES: Mapping[str, Callable[[Tensor, int, int], Tensor]] = {
-    "shear_x": shear_x_matrix,
-    "shear_y": shear_y_matrix,
-    "translate_x": translate_x_matrix,
-    "translate_y": translate_y_matrix,
-    "rotate": rotate_matrix,
-    "horizontal_flip": horizontal_flip_matrix,
-    "vertical_flip": vertical_flip_matrix,
-}
-"""The matrix, as a function of magnitude, height and width, of every geometric operation."""
+@no_type_check
+def _mirror_y(ignored, height, width):
+    return 1.0, 0.0, 0.0, 0.0, -1.0, 0.0
+
+
+def matrices_of(shape: Warp, magnitude: Float[Tensor, " B"], height: int, width: int) -> Matrices:
+    """The matrix of each image."""
+    entries = shape.matrix(magnitude, height, width)
+    columns = [entry if isinstance(entry, Tensor) else torch.full_like(magnitude, entry) for entry in entries]
+    return torch.stack(columns, -1).unflatten(-1, (2, 3))
 
 
 def position_grid(matrices: Matrices, height: int, width: int) -> Float[Tensor, "B H W 2"]:
@@ -192,40 +190,48 @@ def resample(images: Float[Tensor, "B C H W"], matrices: Matrices, fill: float, 
     return coverage * (sampled - fill) + fill
 
 
-def _warped(
-    images: Tensor, magnitude: Tensor, matrix: Callable[..., Tensor], fill: float, interpolation: str
-) -> Tensor:
-    return resample(images, matrix(magnitude.to(torch.float64), *images.shape[-2:]), fill, interpolation)
-
-
-@with_magnitude()
-def rotate(images: Tensor, magnitude: Tensor, *, fill: float = 0.0, interpolation: str = "bilinear") -> Tensor:
-    """Rotate about the centre by `magnitude` [B] degrees, counter-clockwise positive."""
-    return _warped(images, magnitude, rotate_matrix, fill, interpolation)
+def _warped(images: Tensor, magnitude: Tensor, shape: Warp, fill: float, interpolation: str) -> Tensor:
+    matrices = matrices_of(shape, magnitude.to(torch.float64), *images.shape[-2:])
+    return resample(images, matrices, fill, interpolation)
 
 
 @with_magnitude()
 def shear_x(images: Tensor, magnitude: Tensor, *, fill: float = 0.0, interpolation: str = "bilinear") -> Tensor:
-    """Shear horizontally about the top-left corner by the factor `magnitude` [B]."""
-    return _warped(images, magnitude, shear_x_matrix, fill, interpolation)
+    """Shear horizontally about the top-left corner by the factor `magnitude` [B]: a pixel at height y reads from
+    x + magnitude * y."""
+    return _warped(images, magnitude, Warp(_shear_x), fill, interpolation)
 
 
 @with_magnitude()
 def shear_y(images: Tensor, magnitude: Tensor, *, fill: float = 0.0, interpolation: str = "bilinear") -> Tensor:
-    """Shear vertically about the top-left corner by the factor `magnitude` [B]."""
-    return _warped(images, magnitude, shear_y_matrix, fill, interpolation)
+    """Shear vertically about the top-left corner by the factor `magnitude` [B]: a pixel at x reads from
+    y + magnitude * x."""
+    return _warped(images, magnitude, Warp(_shear_y), fill, interpolation)
 
 
 @with_magnitude()
 def translate_x(images: Tensor, magnitude: Tensor, *, fill: float = 0.0, interpolation: str = "bilinear") -> Tensor:
     """Shift right by `magnitude` [B] times the width; negative shifts left."""
-    return _warped(images, magnitude, translate_x_matrix, fill, interpolation)
+    return _warped(images, magnitude, Warp(_translation_x), fill, interpolation)
 
 
 @with_magnitude()
 def translate_y(images: Tensor, magnitude: Tensor, *, fill: float = 0.0, interpolation: str = "bilinear") -> Tensor:
     """Shift down by `magnitude` [B] times the height; negative shifts up."""
-    return _warped(images, magnitude, translate_y_matrix, fill, interpolation)
+    return _warped(images, magnitude, Warp(_translation_y), fill, interpolation)
+
+
+@with_magnitude()
+def rotate(images: Tensor, magnitude: Tensor, *, fill: float = 0.0, interpolation: str = "bilinear") -> Tensor:
+    """Rotate about the centre by `magnitude` [B] degrees, counter-clockwise positive."""
+    return _warped(images, magnitude, Warp(_rotation), fill, interpolation)
+
+
+@with_magnitude(least=-10.0, most=10.0)
+def zoom(images: Tensor, magnitude: Tensor, *, fill: float = 0.0, interpolation: str = "bilinear") -> Tensor:
+    """Scale about the centre by exp(`magnitude`) [B]: above 0 the image grows, and loses its border; below it shrinks,
+    and what it uncovers is `fill`. A magnitude and its opposite undo each other."""
+    return _warped(images, magnitude, Warp(_scaling), fill, interpolation)
 
 
 @in_own_dtype
@@ -238,3 +244,19 @@ def horizontal_flip(images: Tensor, magnitude: Tensor) -> Tensor:
 def vertical_flip(images: Tensor, magnitude: Tensor) -> Tensor:
     """Mirror top and bottom; the magnitude is ignored."""
     return images.flip(-2)
+
+
+_moving = partial(Op, kind="geometric")
+_warping = partial(_moving, signed=True, magnitude_grad="exact", options=("fill", "interpolation"))
+
+OPS = (
+    _warping("shear_x", shear_x, 0.0, 0.3, "factor", shape=Warp(_shear_x)),
+    _warping("shear_y", shear_y, 0.0, 0.3, "factor", shape=Warp(_shear_y)),
+    _warping("translate_x", translate_x, 0.0, 0.45, "fraction", shape=Warp(_translation_x)),
+    _warping("translate_y", translate_y, 0.0, 0.45, "fraction", shape=Warp(_translation_y)),
+    _warping("rotate", rotate, 0.0, 30.0, "degree", shape=Warp(_rotation)),
+    _warping("zoom", zoom, 0.0, 0.4, "strength", shape=Warp(_scaling)),
+    _moving("horizontal_flip", horizontal_flip, shape=Warp(_mirror_x)),
+    _moving("vertical_flip", vertical_flip, shape=Warp(_mirror_y)),
+)
+"""The rows of these operations in the table of all (`augrad.ops`)."""

@@ -7,7 +7,7 @@ in PIL instead: the grey of a grey pixel is its own. (The weights that torchvisi
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as torchvision has it
@@ -15,11 +15,12 @@ LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as torchvision has it
 Levels = Float[Tensor, "B C H W"]
 
 
-def _times(magnitude: Tensor, levels: Tensor) -> Tensor:
-    return magnitude.to(levels.dtype)[:, None, None, None]
+Coefficient = Tensor | float
+"""One number for all images, or one for each."""
 
 
-def _grey(levels: Levels) -> Tensor:
+def grey_of(levels: Levels) -> Float[Tensor, "B 1 H W"]:
+    """The grey image, which has whole levels."""
     if levels.shape[1] == 1:
         return levels
     red, green, blue = levels.unbind(1)
@@ -27,34 +28,15 @@ def _grey(levels: Levels) -> Tensor:
     return torch.where((red == green) & (green == blue), red, grey)[:, None]
 
 
-def _away_from(levels: Levels, other: Tensor | float, magnitude: Tensor) -> Levels:
-    factor = 1 + magnitude.to(torch.float64)
-    return (levels * _times(factor, levels) + other * _times(1 - factor, levels)).clamp(0, 255)
+def _times(coefficient: Coefficient, levels: Tensor) -> Coefficient:
+    return coefficient.to(levels.dtype)[:, None, None, None] if isinstance(coefficient, Tensor) else coefficient
 
 
-def brightness(levels: Levels, magnitude: Tensor) -> Levels:
-    """Away from black."""
-    return _away_from(levels, 0.0, magnitude)
-
-
-def color(levels: Levels, magnitude: Tensor) -> Levels:
-    """Away from the grey image, which has whole levels."""
-    return levels if levels.shape[1] == 1 else _away_from(levels, _grey(levels), magnitude)
-
-
-def contrast(levels: Levels, magnitude: Tensor) -> Levels:
-    """Away from the mean of the grey image, which has whole levels."""
-    return _away_from(levels, _grey(levels).mean((1, 2, 3), keepdim=True), magnitude)
-
-
-def grayscale(levels: Levels, magnitude: Tensor) -> Levels:
-    """The grey image."""
-    return _grey(levels).expand(levels.shape)
-
-
-def invert(levels: Levels, magnitude: Tensor) -> Levels:
-    """255 minus each level."""
-    return 255 - levels
+def affine(levels: Levels, gain: Coefficient, grey: Coefficient, mean: Coefficient, offset: Coefficient) -> Levels:
+    """gain * x + grey * G + mean * M + 255 * offset: G is the grey image, and M the mean of its levels."""
+    result, greys = levels * _times(gain, levels), grey_of(levels)
+    result = result + greys * _times(grey, levels) + greys.mean((1, 2, 3), keepdim=True) * _times(mean, levels)
+    return (result + 255 * _times(offset, levels)).clamp(0, 255)
 
 
 def auto_contrast(levels: Levels, magnitude: Tensor) -> Levels:
@@ -74,16 +56,3 @@ def sharpness(levels: Levels, magnitude: Tensor) -> Levels:
     inner = levels[..., 1:-1, 1:-1]
     detail = F.pad(inner - ((total + 4 * inner) / 13).round(), (1, 1, 1, 1))
     return (levels + _times(magnitude, levels) * detail).clamp(0, 255)
-
-
-_AFFINE = {"brightness": brightness, "color": color, "contrast": contrast, "grayscale": grayscale, "invert": invert}
-
-
-def affine_color(
-    levels: Levels, magnitude: Tensor, member: Int[Tensor, " B"], names: tuple[str, ...], contrasts: slice | None = None
-) -> Levels:
-    """Each image through its own of the operations `names`, as `augrad.ops.affine_color.affine_color`."""
-    result = levels
-    for place, name in enumerate(names):
-        result = torch.where((member == place)[:, None, None, None], _AFFINE[name](levels, magnitude), result)
-    return result

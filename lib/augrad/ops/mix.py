@@ -6,6 +6,7 @@ from torch import Tensor
 
 from augrad.ops.clamped import clamp01
 from augrad.ops.numeric import per_image, with_magnitude
+from augrad.ops.spec import Op
 
 
 def partners(batch: int, draw: Float[Tensor, "B D"] | None, device: torch.device) -> Int[Tensor, " B"]:
@@ -35,3 +36,7 @@ def sample_pairing(
         other = other.to(images.dtype) / 255
     other = other.to(images.dtype)
     return clamp01(images + per_image(magnitude, images) * (other - images))
+
+
+OPS = (Op("sample_pairing", sample_pairing, 0.0, 0.4, "weight", False, "exact", "mix", draws=1, options=("others",)),)
+"""The rows of these operations in the table of all (`augrad.ops`)."""

@@ -1,8 +1,9 @@
 """What an operation is: a pure function of images and one magnitude per image, its range and its gradient contract."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,6 +14,51 @@ from augrad.ops.meaning import LARGEST, Meaning
 Unit = Literal["factor", "fraction", "degree", "strength", "threshold", "addend", "bits", "pixel", "weight"]
 MagnitudeGradient = Literal["exact", "straight_through", "none"]
 Kind = Literal["identity", "geometric", "color", "filter", "erase", "mix"]
+
+
+@dataclass(frozen=True)
+class Warp:
+    """The shape of an operation that is an affine map of coordinates.
+
+    matrix: `f(magnitude, height, width) -> (a, b, c, d, e, f)`: the output pixel at (x, y) reads at
+    (a x + b y + c, d x + e y + f). Positions run from -1 to 1 between the edges of the image, x to the right, y down,
+    as those of `torch.nn.functional.affine_grid` (align_corners=False).
+    """
+
+    matrix: Callable[..., tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class AffineColor:
+    """The shape of an operation that is an affine map of the colours, clamped to [0, 1].
+
+    coefficients: `f(magnitude) -> (gain, grey, mean, offset)`: x becomes gain * x + grey * luma(x) + mean * M + offset,
+    with M the mean grey value of the image. What has the coefficient 0 does not count, even where it is NaN.
+    needs_color: it leaves images of one channel alone.
+    """
+
+    coefficients: Callable[..., tuple[Any, ...]]
+    needs_color: bool = False
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The shape of an operation that changes each value by itself.
+
+    value: `f(value, magnitude) -> value`. slope: `f(value, magnitude) -> slope`, what stands for the derivative by the
+    magnitude where that of `value` says nothing; None: its own derivative. straight_through: the derivative by the
+    value is 1.
+    """
+
+    value: Callable[..., Any]
+    slope: Callable[..., Any] | None = None
+    straight_through: bool = False
+
+
+Shape = Warp | AffineColor | Curve
+"""What engines know of an operation. Its functions say, for numbers, what the operation is; they consist of arithmetic
+and of those functions that `augrad.engines.numba.small` knows, so that PyTorch evaluates and differentiates them for
+tensors, and compiled code the same source for one number."""
 
 
 @runtime_checkable
@@ -41,6 +87,7 @@ class Op:
     uniform numbers in [0, 1) the operation takes as a third argument `draw` [B, draws]. options: which of the
     policy's keyword settings it understands: `fill`, `interpolation`, and `others`, the batch the policy was called
     with. kind "mix": what an image becomes depends on its place in the batch, so the whole batch comes at once.
+    shape: what lets every engine compute it; None: its own function, and the kernels that engines have for it.
     """
 
     name: str
@@ -53,6 +100,7 @@ class Op:
     kind: Kind = "color"
     draws: int = 0
     options: tuple[str, ...] = ()
+    shape: Shape | None = None
 
     @property
     def has_magnitude(self) -> bool:

@@ -11,10 +11,10 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from augrad.checks import require_number
+from augrad.engines.apply import apply_hard, apply_relaxed, check_magnitudes, limits_of
+from augrad.engines.choice import plan_of
 from augrad.errors import UserError
 from augrad.layout import require_same_operations, require_same_places, require_same_ranges
-from augrad.ops.apply import apply_hard, apply_relaxed, check_magnitudes, limits_of
-from augrad.ops.families import arrangement
 from augrad.ops.numeric import check_images
 from augrad.ops.space import Interpolation, Space, checked_resampling
 from augrad.ops.spec import Op
@@ -47,6 +47,10 @@ from augrad.policy.slots import (
 from augrad.types import Drawn, PolicyParams, PolicySample, RelaxedSample
 
 __all__ = ["Policy", "ScoreTerms", "Slot", "Slots", "parameters_like"]
+
+
+_WORKED_OUT = ("_plan", "_limits", "_arrangement")
+"""What a policy works out of its operations: not pickled. (Older versions pickled it, the last one by that name.)"""
 
 
 class ScoreTerms(NamedTuple):
@@ -111,7 +115,7 @@ class Policy(nn.Module):
         self.interpolation: Interpolation = interpolation
         self.fill = fill
         self.provenance: dict[str, Any] = dict(provenance or {})
-        self._arrangement = arrangement(self.ops)
+        self._plan = plan_of(self.ops)
         self._limits = limits_of(self.ops)
         self.layout = slots_layout(self.ops, slots)
         """Which operation is where: what a draw that is replayed must agree with."""
@@ -248,9 +252,12 @@ class Policy(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        # Older versions pickled neither.
-        self.layout, self._limits = slots_layout(self.ops, self.slots), limits_of(self.ops)
+        super().__setstate__({key: value for key, value in state.items() if key not in _WORKED_OUT})
+        self.layout = slots_layout(self.ops, self.slots)  # older versions pickled none
+        self._limits, self._plan = limits_of(self.ops), plan_of(self.ops)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key not in _WORKED_OUT}
 
     # --- distributions -----------------------------------------------------------------------------------------------
 
@@ -493,7 +500,7 @@ class Policy(nn.Module):
                 raise UserError(f"a relaxed draw blends images: expected floating point in [0, 1], got {images.dtype}")
             output = apply_relaxed(images, self.ops, self._slot_table, sample, self.fill, self.interpolation)
         else:
-            output = apply_hard(images, self._arrangement, sample, self.fill, self.interpolation)
+            output = apply_hard(images, self._plan, sample, self.fill, self.interpolation)
             if with_targets:
                 output = move_targets(given, output, self.ops, sample)
         return (output, sample) if return_params else output

@@ -99,7 +99,7 @@ def describe_magnitude(entry: Entry) -> str:
     """
     if entry.magnitude is None or entry.unit is None:
         return ""
-    if entry.unit == "strength":
+    if entry.unit == "strength" and entry.op not in _LOGARITHMS:
         return _describe_factor(entry)
     before, one, after = _wording(entry)
 
@@ -152,14 +152,22 @@ def _describe_factor(entry: Entry) -> str:
     raise AssertionError(entry)
 
 
+_LOGARITHMS = {"zoom": "scale", "gamma": "exponent"}
+"""Operations whose strength is a logarithm, and of what."""
+_SHARES = {"hue": " of the wheel", "gaussian_noise": " of full scale"}
+"""What a fraction is one of, where that is not the side of the image."""
+
+
 def _wording(entry: Entry) -> tuple[str, Callable[[float], str], str]:
     """What stands before the numbers, how a number is written, what stands after."""
     match entry.unit:
         case "degree":
             return "", lambda value: number(value, 1) + "°", ""
         case "fraction":
-            of = "" if "." in entry.op else {"hue": " of the wheel"}.get(entry.op, " of the side")
+            of = "" if "." in entry.op else _SHARES.get(entry.op, " of the side")
             return ("square of " if entry.op == "cutout" else ""), lambda value: number(100 * value, 1) + "%", of
+        case "strength":
+            return f"{_LOGARITHMS[entry.op]} e^", lambda value: number(value, 2), ""
         case "bits":
             return "", lambda value: number(value, 1), " bits"
         case "pixel":

@@ -1,0 +1,86 @@
+"""One affine map of the colours for all operations of that shape, each image with its own coefficients."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import pad
+
+from augrad.engines.grouped.members import of_members
+from augrad.ops import levels
+from augrad.ops.clamped import clamp01
+from augrad.ops.color import LUMA, luma
+from augrad.ops.meaning import known_finite
+from augrad.ops.numeric import constant, per_image
+from augrad.ops.spec import AffineColor, Op
+
+
+def _coefficients(magnitude: Float[Tensor, " N"], member: Int[Tensor, " N"], ops: tuple[Op, ...]) -> tuple[Tensor, ...]:
+    """gain, grey, mean, offset [N], as of `augrad.ops.spec.AffineColor`."""
+    return of_members(lambda op, own: op.shape.coefficients(own), magnitude, member, ops)  # type: ignore[union-attr]
+
+
+def _uses_mean(op: Op) -> bool:
+    mean = op.shape.coefficients(0.5)[2]  # type: ignore[union-attr]
+    return mean != 0
+
+
+def _leaves_alone(images: Tensor, member: Int[Tensor, " N"], ops: tuple[Op, ...]) -> Tensor | None:
+    """Which images stay as they are, because they have no colour."""
+    needing = tuple(isinstance(op.shape, AffineColor) and op.shape.needs_color for op in ops)
+    if images.shape[1] == 3 or not any(needing):
+        return None
+    return constant(needing, torch.bool, images.device)[member.clamp(0, len(ops) - 1)][:, None, None, None]
+
+
+def affine_color(
+    images: Float[Tensor, "N C H W"],
+    magnitude: Float[Tensor, " N"],
+    member: Int[Tensor, " N"],
+    ops: tuple[Op, ...],
+    present: dict[str, slice],
+) -> Float[Tensor, "N C H W"]:
+    """Each image through its own colour operation, clamped to [0, 1] unless it is one that leaves C = 1 alone.
+
+    member: place of the image's operation in `ops`, any number outside stands for none, whose result is of no use.
+    present: where in the batch images with an operation may be.
+    """
+    gain, grey, mean, offset = _coefficients(magnitude, member, ops)
+    for op in ops:
+        if op.name in present and _uses_mean(op):
+            part = present[op.name]
+            level = luma(images[part]).mean((1, 2, 3)).to(mean.dtype)
+            share = torch.where(mean[part] != 0, mean[part] * level, 0.0)
+            offset = offset + pad(share, (part.start, len(images) - part.stop))
+    if known_finite(images):
+        result = _by_matrix(images, gain, grey, offset)
+    else:
+        # Nothing is multiplied by 0 that the operation does not multiply: it may not be finite.
+        shown = torch.where(per_image(gain, images) != 0, images, 0.0)
+        level = torch.where(per_image(grey, images) != 0, luma(images), 0.0)
+        result = torch.addcmul(per_image(offset, images), shown, per_image(gain, images))
+        result = torch.addcmul(result, level, per_image(grey, images))
+    alone = _leaves_alone(images, member, ops)
+    return clamp01(result) if alone is None else torch.where(alone, images, clamp01(result))
+
+
+def affine_levels(
+    images: Float[Tensor, "N C H W"],
+    magnitude: Float[Tensor, " N"],
+    member: Int[Tensor, " N"],
+    ops: tuple[Op, ...],
+    present: dict[str, slice],
+) -> Float[Tensor, "N C H W"]:
+    """The same on levels, as `augrad.ops.levels` says."""
+    result = levels.affine(images, *_coefficients(magnitude.to(torch.float64), member, ops))
+    alone = _leaves_alone(images, member, ops)
+    return result if alone is None else torch.where(alone, images, result)
+
+
+def _by_matrix(images: Tensor, gain: Tensor, grey: Tensor, offset: Tensor) -> Tensor:
+    """The map as one matrix product over the channels: on a CPU the fewest passes, forward and backward."""
+    channels = images.shape[1]
+    weights = constant(LUMA if channels == 3 else (1.0,), gain.dtype, images.device)
+    matrix = gain[:, None, None] * torch.eye(channels, dtype=gain.dtype, device=images.device)
+    matrix = matrix + grey[:, None, None] * weights
+    shift = offset.to(images.dtype)[:, None, None].expand(-1, channels, 1)
+    return torch.baddbmm(shift, matrix.to(images.dtype), images.flatten(2)).view_as(images)

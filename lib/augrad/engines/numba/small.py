@@ -1,0 +1,162 @@
+"""The small parts of operations (`augrad.ops.spec.Shape`) as compiled code: the same source, for one number.
+
+Derivatives come from that source, too. A complex number carries one along: its imaginary part is the derivative, times
+a STEP so small that its square is lost beside every real part (Squire and Trapp 1998). Of arithmetic, complex numbers
+do the rest; what they do not know is below.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from types import FunctionType
+from typing import Any, no_type_check
+
+import numpy as np
+import torch
+from numba import njit, types
+from numba.extending import overload
+
+from augrad.engines.numba.codes import TABLE
+from augrad.ops.clamped import clamp01
+
+STEP = 2.0**-60
+
+
+def _is_dual(*arguments: Any) -> bool:
+    return any(isinstance(argument, types.Complex) for argument in arguments)
+
+
+def _elementary(function: Callable[..., Any], real: Callable[..., Any], slope: Callable[..., Any]) -> None:
+    """Compile `function`, of one argument, as `real` with the derivative slope(argument, result)."""
+    of_real, its_slope = njit(real), njit(slope)
+
+    @no_type_check
+    def dual(value):
+        result = of_real(value.real)
+        return complex(result, value.imag * its_slope(value.real, result))
+
+    overload(function)(no_type_check(lambda value: dual if _is_dual(value) else lambda value: of_real(value)))
+
+
+_elementary(torch.cos, lambda value: math.cos(value), lambda value, result: -math.sin(value))
+_elementary(torch.sin, lambda value: math.sin(value), lambda value, result: math.cos(value))
+_elementary(torch.exp, lambda value: math.exp(value), lambda value, result: result)
+_elementary(torch.floor, lambda value: np.floor(value), lambda value, result: value * 0)
+_elementary(torch.round, lambda value: np.rint(value), lambda value, result: value * 0)
+
+
+@overload(torch.exp2)
+@no_type_check
+def _exp2(value):
+    two = np.float32(2) if value == types.float32 else 2.0
+    return lambda value: two**value  # a power, unlike a call of exp2, is not computed for every pixel anew
+
+
+@overload(torch.pow)
+@no_type_check
+def _pow(base, exponent):
+    @no_type_check
+    def dual(base, exponent):
+        result = base.real**exponent.real
+        slope = exponent.imag * math.log(base.real) + exponent.real * base.imag / base.real
+        return complex(result, result * slope)
+
+    return dual if _is_dual(base, exponent) else lambda base, exponent: base**exponent
+
+
+@overload(torch.where)
+@no_type_check
+def _where(condition, one, other):
+    return lambda condition, one, other: one if condition else other
+
+
+def _comparison(function: Callable[..., Any], compare: Callable[..., Any]) -> None:
+    of_real = njit(compare)
+    overload(function)(no_type_check(lambda one, other: lambda one, other: of_real(one.real, other.real)))
+
+
+_comparison(torch.lt, lambda one, other: one < other)
+_comparison(torch.le, lambda one, other: one <= other)
+_comparison(torch.ge, lambda one, other: one >= other)
+
+
+@overload(torch.clamp)
+@no_type_check
+def _clamp(value, min=None, max=None):
+    below, above = (not isinstance(end, types.NoneType | types.Omitted) and end is not None for end in (min, max))
+
+    @no_type_check
+    def clamped(value, min=None, max=None):
+        if below:  # noqa: SIM102  (known when it is compiled)
+            if value.real < min:
+                return value - value + min
+        if above:  # noqa: SIM102
+            if value.real > max:
+                return value - value + max
+        return value
+
+    return clamped
+
+
+@overload(clamp01)
+@no_type_check
+def _clamp01(value):
+    @no_type_check
+    def clamped(value):
+        if value.real < 0:
+            return value * 0
+        return value * 0 + 1 if value.real > 1 else value
+
+    return clamped
+
+
+def part_of(value):
+    """The derivative that `value` carries; 0 where it carries none."""
+
+
+@overload(part_of, inline="always")
+@no_type_check
+def _part_of(value):
+    return (lambda value: value.imag / STEP) if _is_dual(value) else (lambda value: 0.0)
+
+
+def compiled(function: Callable[..., Any], single: bool = False) -> Any:
+    """The small part `function` for numbers, or for duals, in double or in single precision.
+
+    In single precision numbers in the source are so, too, as PyTorch has it.
+    """
+
+    def own(value: Any) -> Any:
+        if single and type(value) in (int, float):
+            return np.float32(value)
+        is_part = isinstance(value, FunctionType) and getattr(value, "__no_type_check__", False)
+        return compiled(value, single) if is_part and value is not clamp01 else value
+
+    code = function.__code__  # type: ignore[attr-defined]
+    known = {name: own(value) for name, value in function.__globals__.items() if name in code.co_names}  # type: ignore[attr-defined]
+    constants = tuple(map(own, code.co_consts))
+    # A division by 0 is none, as in PyTorch: a test for it would keep the processor from taking many values at once.
+    part = FunctionType(code.replace(co_consts=constants), known, function.__name__)
+    return njit(part, inline="always", error_model="numpy")
+
+
+@no_type_check
+def _link(code, function, before):
+    @njit(nogil=True)
+    @no_type_check
+    def linked(drawn, arguments):
+        return function(arguments) if drawn == code else before(drawn, arguments)
+
+    return linked
+
+
+def by_code(functions: Iterable[tuple[int, Any]], otherwise: Any) -> Any:
+    """f(code, arguments): function(arguments) of the code, or otherwise(code, arguments)."""
+    result = otherwise
+    for code, function in functions:
+        result = _link(code, function, result)
+    return result
+
+
+def of_shape(shape: type) -> list[tuple[int, Any]]:
+    """The places in the table, and the shapes, of all operations of such a shape."""
+    return [(code, op.shape) for code, op in enumerate(TABLE) if isinstance(op.shape, shape)]

@@ -1,0 +1,29 @@
+"""Matrices of affine maps of coordinates that no kernel knows, and their slopes: from the definition, on the device."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from augrad.engines.grouped.members import of_members
+from augrad.engines.triton.kinds import is_warp
+from augrad.ops.spec import Op
+
+_STEP = 2.0**-60
+"""The imaginary part that stands for a derivative of 1: its square is lost (Squire and Trapp 1998)."""
+
+
+def matrices_in_pixels(
+    ops: tuple[Op | None, ...], chosen: Int[Tensor, " B"], magnitude: Float[Tensor, " B"], height: int, width: int
+) -> Float[Tensor, "B 12"]:
+    """For each image (a, b, s, c, d, t) and its derivative by the magnitude: a pixel at (x, y) reads at
+    (a x + b y + s, c x + d y + t), in pixels from the centre. Without meaning for the images of other operations, and
+    the magnitudes, of which nothing is read, where there is no such operation."""
+    mine = tuple(op for op in ops if op is not None and is_warp(op))
+    if not mine:
+        return magnitude[:, None]
+    member = sum(torch.where(chosen == ops.index(op), place, 0) for place, op in enumerate(mine))
+    finite = torch.where(magnitude.isfinite(), magnitude, 0.0).to(torch.float64)
+    moving = torch.complex(finite, torch.full_like(finite, _STEP))
+    a, b, s, c, d, t = of_members(lambda op, own: op.shape.matrix(own, height, width), moving, member, mine)  # type: ignore[union-attr]
+    found = torch.stack([a, b * (width / height), s * (width / 2), c * (height / width), d, t * (height / 2)], -1)
+    return torch.cat([found.real, found.imag / _STEP], -1)
