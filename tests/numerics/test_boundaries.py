@@ -149,6 +149,27 @@ def test_a_training_pass_does_not_either_or_is_refused() -> None:
         gradients(model)
 
 
+class Attention(nn.Module):
+    """Attention by PyTorch's kernel, whose gradient has no derivative on a CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.head = nn.Linear(8, 24), nn.Linear(64, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        query, key, value = self.mix(images).chunk(3, -1)
+        return self.head(nn.functional.scaled_dot_product_attention(query, key, value).flatten(1))
+
+
+@pytest.mark.parametrize("method", [Neumann(), ConjugateGradients(), Unrolled()])
+def test_a_gradient_that_cannot_be_differentiated_is_told(method: Hypergradient) -> None:
+    levels = Training(Attention, batches=3).levels()
+    with pytest.raises(UserError, match=r"a layer does not allow it.*take OneStep or T1T2"):
+        method(levels, {})
+    for possible in (OneStep(), T1T2()):
+        assert max(float(part.abs().max()) for part in possible(levels, {}).terms[0].u.values()) > 1e-6
+
+
 def test_gradients_of_a_value_made_in_inference_mode_are_refused() -> None:
     """They would be zeros: an estimator of the user's that asks for them finds out."""
     policy = JointSpace().policy

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from augrad.errors import UserError
 from augrad.hypergradients.hypergradient import Loss, TwoLevels
 from augrad.learning.classifier import Weights, flatten, require_derivatives, unflatten
 
@@ -17,7 +18,8 @@ Product = Callable[[Float[Tensor, " P"]], Float[Tensor, " P"]]
 class Expansion(NamedTuple):
     """The first two derivatives of a loss at some weights.
 
-    gradients: by the weights' names, of those that the loss depends on. product: the matrix-vector product v -> H v with the loss's hessian H.
+    gradients: by the weights' names, of those that the loss depends on. product: the matrix-vector product v -> H v
+    with the loss's hessian H.
     """
 
     gradients: Weights
@@ -30,6 +32,7 @@ def expand(loss: Loss, weights: Weights) -> Expansion:
     H v is the derivative of <gradient, v> with v held fixed (Pearlmutter 1994).
     Cost: one forward and one backward pass, whose graph stays in memory as long as the product does. Each call of the
     product differentiates both of them once more.
+    Raises UserError where a layer's gradient cannot be differentiated.
     """
     leaves, found = _differentiated(loss, weights, again=True)
     # Where a loss is linear in some weights, its gradient there is a constant, which cannot be differentiated.
@@ -39,14 +42,22 @@ def expand(loss: Loss, weights: Weights) -> Expansion:
         if not curved:
             return torch.zeros_like(vector)
         along = unflatten(vector, leaves)
-        bent = torch.autograd.grad(
-            list(curved.values()),
-            list(leaves.values()),
-            [along[name] for name in curved],
-            retain_graph=True,
-            allow_unused=True,
-            materialize_grads=True,
-        )
+        try:
+            bent = torch.autograd.grad(
+                list(curved.values()),
+                list(leaves.values()),
+                [along[name] for name in curved],
+                retain_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise UserError(
+                "this hypergradient method differentiates the network's gradient, and a layer does not allow it "
+                f"({str(error).partition(chr(10))[0]:.300}); take OneStep or T1T2 (hypergradient=one_step or t1t2)"
+            ) from error
         return torch.cat([part.flatten() for part in bent])
 
     return Expansion({name: gradient.detach() for name, gradient in found.items()}, product)
