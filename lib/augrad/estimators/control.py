@@ -57,7 +57,8 @@ class ControlledEstimator(Protocol):
 
 def initial_control(estimator: Estimator, policy: Policy, generator: torch.Generator) -> Control | None:
     """The estimator's control before the first step; None for an estimator that has none."""
-    return estimator.initial_control(policy, generator) if isinstance(estimator, ControlledEstimator) else None
+    with torch.inference_mode(False):  # what is made inside of it can never be trained
+        return estimator.initial_control(policy, generator) if isinstance(estimator, ControlledEstimator) else None
 
 
 def estimate_with(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from augrad.checks import checked
 from augrad.errors import UserError
-from augrad.estimators.estimate import Estimate, Scalar, gradients_of, leave_one_out, require_pathwise
+from augrad.estimators.estimate import Estimate, Scalar, estimation, gradients_of, leave_one_out, require_pathwise
 from augrad.policy import Policy
 from augrad.types import PolicyParams, PolicySample, TensorFields
 
@@ -96,6 +96,7 @@ class Enumerate:
         if not self.max_outcomes >= 1:
             raise UserError(f"max_outcomes: expected at least 1, got {self.max_outcomes}")
 
+    @estimation
     def __call__(
         self, scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None, progress: float
     ) -> Estimate:
@@ -105,25 +106,25 @@ class Enumerate:
             require_pathwise(policy)
         grads = policy.params.map(torch.zeros_like)
         scores, log_densities = [], []
-        with torch.enable_grad():
-            probabilities = outcome_probabilities(policy, outcomes)
-            weights = probabilities.detach()
-            for dealt in _deals(len(outcomes), batch_size, weights.device):
-                sample = _drawn(policy, outcomes, dealt, generator)
-                with torch.set_grad_enabled(pathwise):
-                    found = scalar(sample if pathwise else sample.detach()).to(torch.float64)
-                if pathwise:
-                    grads = _sum(grads, gradients_of((weights[dealt] * found).sum() / batch_size, policy))
-                else:
-                    log_densities.append(policy.score_terms(sample).magnitude)
-                scores.append(found.detach())
-            table = _by_outcome(torch.stack(scores))
-            surrogate = (probabilities * table.mean(1)).sum()
-            if not pathwise:
-                advantage = torch.stack([leave_one_out(row) for row in table])
-                surrogate = surrogate + weights @ (advantage * _by_outcome(torch.stack(log_densities))).mean(1)
+        probabilities = outcome_probabilities(policy, outcomes)
+        weights = probabilities.detach()
+        for dealt in _deals(len(outcomes), batch_size, weights.device):
+            sample = _drawn(policy, outcomes, dealt, generator)
+            with torch.set_grad_enabled(pathwise):
+                found = scalar(sample if pathwise else sample.detach())
+            if pathwise:
+                grads = _sum(grads, gradients_of((weights[dealt] * found).sum() / batch_size, policy))
+            else:
+                log_densities.append(policy.score_terms(sample).magnitude)
+            scores.append(found.detach())
+        table = _by_outcome(torch.stack(scores))
+        surrogate = (probabilities * table.mean(1)).sum()
+        if not pathwise:
+            advantage = torch.stack([leave_one_out(row) for row in table])
+            surrogate = surrogate + weights @ (advantage * _by_outcome(torch.stack(log_densities))).mean(1)
         return Estimate(_sum(grads, gradients_of(surrogate, policy)), weights @ table.mean(1))
 
+    @estimation
     def inner_products(
         self, scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None = None
     ) -> tuple[Outcomes, Float[Tensor, " N"]]:
@@ -131,7 +132,7 @@ class Enumerate:
         outcomes = self._outcomes(policy)
         with torch.no_grad():
             scores = [
-                scalar(_drawn(policy, outcomes, dealt, generator)).to(torch.float64)
+                scalar(_drawn(policy, outcomes, dealt, generator))
                 for dealt in _deals(len(outcomes), batch_size, policy.low.device)
             ]
         return outcomes, _by_outcome(torch.stack(scores)).mean(1)

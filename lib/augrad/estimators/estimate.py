@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from augrad.errors import UserError
+from augrad.learning.classifier import require_derivatives
 from augrad.policy import Policy
+from augrad.policy.policy import require_batch_size
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
 
 Scalar = Callable[[PolicySample | RelaxedSample], Float[Tensor, " B"]]
@@ -43,11 +46,55 @@ class Estimator(Protocol):
     ) -> Estimate: ...
 
 
+@dataclass(frozen=True)
+class PerImage:
+    """A scalar in float64. Raises UserError where it does not give one number for each image."""
+
+    scalar: Scalar
+
+    @property
+    def draw(self) -> PolicySample | None:
+        """Where the scalar is known already (see `hard_draw`)."""
+        return known_draw(self.scalar)
+
+    def __call__(self, sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
+        scores = self.scalar(sample)
+        if not isinstance(scores, Tensor) or scores.shape != (len(sample),):
+            got = list(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
+            raise UserError(f"scalar: expected one number for each image, a tensor [{len(sample)}], got {got}")
+        return scores.to(torch.float64)
+
+
+_Self = TypeVar("_Self")
+_Rest = ParamSpec("_Rest")
+_Result = TypeVar("_Result")
+_Estimation = Callable[Concatenate[_Self, Scalar, Policy, int, _Rest], _Result]
+
+
+def estimation(method: _Estimation[_Self, _Rest, _Result]) -> _Estimation[_Self, _Rest, _Result]:
+    """Of an estimator's method that takes (scalar, policy, batch_size, ...): with gradients, whatever the caller has.
+
+    The scalar comes as a `PerImage`. Raises UserError for a batch size that is none.
+    """
+
+    @wraps(method)
+    def call(
+        self: _Self, scalar: Scalar, policy: Policy, batch_size: int, *rest: _Rest.args, **named: _Rest.kwargs
+    ) -> _Result:
+        require_batch_size(batch_size)
+        with torch.inference_mode(False):  # which turns gradients on, too
+            return method(self, PerImage(scalar), policy, int(batch_size), *rest, **named)
+
+    return call
+
+
 def gradients_of(value: Float[Tensor, ""], policy: Policy) -> PolicyParams:
     """The gradient of `value` with respect to the policy's parameters.
 
     It is zero for groups that are frozen and for those that `value` does not depend on.
+    Raises UserError inside `torch.inference_mode()`.
     """
+    require_derivatives()
     parameters = policy.params.tensors()
     learned = [parameter for parameter in parameters if parameter.requires_grad]
     found = iter(

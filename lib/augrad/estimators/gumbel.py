@@ -14,6 +14,7 @@ from augrad.estimators.branch import chosen
 from augrad.estimators.estimate import (
     Estimate,
     Scalar,
+    estimation,
     geometric,
     gradients_of,
     hard_draw,
@@ -77,6 +78,7 @@ class Gumbel:
         """The temperature at that progress of the search."""
         return geometric(self.temperature, self.final_temperature, progress)
 
+    @estimation
     def __call__(
         self, scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None, progress: float
     ) -> Estimate:
@@ -85,10 +87,9 @@ class Gumbel:
         temperature = self.temperature_at(progress)
         if self.relaxation == "straight_through":
             return self._through_the_scores(scalar, policy, batch_size, generator, temperature)
-        with torch.enable_grad():
-            noise = policy.draw_relaxed_noise(batch_size, generator)
-            hard = self.relaxation == "straight_through_pixels"
-            return self._through_the_pixels(scalar, policy, policy.rsample_from(noise, temperature, hard), hard)
+        noise = policy.draw_relaxed_noise(batch_size, generator)
+        hard = self.relaxation == "straight_through_pixels"
+        return self._through_the_pixels(scalar, policy, policy.rsample_from(noise, temperature, hard), hard)
 
     def _through_the_scores(
         self, scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None, temperature: float
@@ -97,21 +98,20 @@ class Gumbel:
         with torch.set_grad_enabled(pathwise):
             draw = policy.sample if pathwise else partial(hard_draw, scalar, policy)  # a path needs its own draw
             sample = draw(batch_size, generator)
-            scores = scalar(sample).to(torch.float64)
+            scores = scalar(sample)
         advantage = leave_one_out(scores.detach())
         noise = draw_branch_noise((self.draws, batch_size), policy.shape, generator, advantage.device)
-        with torch.enable_grad():
-            surrogate = (advantage * drawn_weights(policy, sample, noise, temperature)).mean()
-            if pathwise:
-                surrogate = surrogate + scores.mean()
-            else:
-                surrogate = surrogate + (advantage * policy.score_terms(sample).magnitude).mean()
+        surrogate = (advantage * drawn_weights(policy, sample, noise, temperature)).mean()
+        if pathwise:
+            surrogate = surrogate + scores.mean()
+        else:
+            surrogate = surrogate + (advantage * policy.score_terms(sample).magnitude).mean()
         return Estimate(gradients_of(surrogate, policy), scores.detach().mean())
 
     def _through_the_pixels(self, scalar: Scalar, policy: Policy, relaxed: RelaxedSample, hard: bool) -> Estimate:
         by_score = self.magnitude == "score"
         shown = replace(relaxed, latent=relaxed.latent.detach(), magnitude=relaxed.magnitude.detach())
-        scores = scalar(shown if by_score else relaxed).to(torch.float64)
+        scores = scalar(shown if by_score else relaxed)
         surrogate = scores.mean()
         if by_score:
             surrogate = surrogate + _magnitude_score(policy, relaxed, leave_one_out(scores.detach()), hard)

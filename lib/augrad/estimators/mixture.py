@@ -8,7 +8,7 @@ from torch.nn.functional import one_hot
 
 from augrad.checks import checked
 from augrad.errors import UserError
-from augrad.estimators.estimate import Estimate, Scalar, geometric, gradients_of, require_pathwise
+from augrad.estimators.estimate import Estimate, Scalar, estimation, geometric, gradients_of, require_pathwise
 from augrad.policy import Policy
 from augrad.policy.distributions import categorical
 from augrad.types import RelaxedSample
@@ -45,12 +45,12 @@ class Mixture:
             if not getattr(self, name) > 0:
                 raise UserError(f"{name}: expected a number above 0, got {getattr(self, name)}")
 
+    @estimation
     def __call__(
         self, scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None, progress: float
     ) -> Estimate:
         require_pathwise(policy)
-        with torch.enable_grad():
-            scores = scalar(self.draw(policy, batch_size, generator, progress)).to(torch.float64)
+        scores = scalar(self.draw(policy, batch_size, generator, progress))
         return Estimate(gradients_of(scores.mean(), policy), scores.detach().mean())
 
     def draw(

@@ -11,7 +11,7 @@ from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.estimators.branch import chosen, finite_logits
 from augrad.estimators.control import Control
-from augrad.estimators.estimate import Estimate, Scalar, geometric, gradients_of, leave_one_out
+from augrad.estimators.estimate import Estimate, Scalar, estimation, geometric, gradients_of, leave_one_out
 from augrad.policy import Policy
 from augrad.policy.distributions import (
     BranchNoise,
@@ -82,6 +82,7 @@ class Rebar:
         weights = Weights(self.eta).to(policy.low.device)
         return Control(weights, torch.optim.Adam(weights.parameters(), lr=self.learning_rate))
 
+    @estimation
     def __call__(
         self,
         scalar: Scalar,
@@ -103,30 +104,29 @@ class Rebar:
             # Magnitudes, signs and extra numbers are these; the choices are made anew from z.
             drawn = policy.rsample_from(noise, temperature)
             sample = policy.harden(_relaxed(policy, drawn, _free(logits, noise), temperature))
-            scores = scalar(sample).to(torch.float64)
-        with torch.enable_grad():
-            terms = policy.score_terms(sample)
-            grads = vars(gradients_of((leave_one_out(scores) * terms.magnitude).mean(), policy))
-            if not names:
-                return Estimate(PolicyParams(**grads), scores.mean(), torch.zeros_like(scores[0]))
+            scores = scalar(sample)
+        terms = policy.score_terms(sample)
+        grads = vars(gradients_of((leave_one_out(scores) * terms.magnitude).mean(), policy))
+        if not names:
+            return Estimate(PolicyParams(**grads), scores.mean(), torch.zeros_like(scores[0]))
 
-            own = logits.map(lambda tensor: tensor.expand(batch_size, *tensor.shape).clone().requires_grad_())
-            leaves = [getattr(own, name) for name in names]
-            score = torch.autograd.grad(_log_probability(policy, own, sample).sum(), leaves)
-            z = _relaxed(policy, drawn, _free(own, noise), temperature)
-            path = torch.autograd.grad(scalar(z).sum(), leaves, materialize_grads=True)
-            given = _relaxed(policy, drawn, _given(policy, own, noise, tied_noise, sample), temperature)
-            at_given = scalar(given).to(torch.float64)
-            path_given = torch.autograd.grad(at_given.sum(), leaves, materialize_grads=True)
+        own = logits.map(lambda tensor: tensor.expand(batch_size, *tensor.shape).clone().requires_grad_())
+        leaves = [getattr(own, name) for name in names]
+        score = torch.autograd.grad(_log_probability(policy, own, sample).sum(), leaves)
+        z = _relaxed(policy, drawn, _free(own, noise), temperature)
+        path = torch.autograd.grad(scalar(z).sum(), leaves, materialize_grads=True)
+        given = _relaxed(policy, drawn, _given(policy, own, noise, tied_noise, sample), temperature)
+        at_given = scalar(given)
+        path_given = torch.autograd.grad(at_given.sum(), leaves, materialize_grads=True)
 
-            advantage, correction = leave_one_out(scores), leave_one_out(at_given.detach())
-            loss = torch.zeros_like(scores[0])
-            for name, s, p, p_given in zip(names, score, path, path_given, strict=True):
-                column = (-1, *[1] * (s.dim() - 1))
-                variate = p - p_given - correction.reshape(column) * s
-                found = advantage.reshape(column) * s + weights.eta[name] * variate
-                grads[name] = found.detach().mean(0)
-                loss = loss + found.square().flatten(1).sum(1).mean()
+        advantage, correction = leave_one_out(scores), leave_one_out(at_given.detach())
+        loss = torch.zeros_like(scores[0])
+        for name, s, p, p_given in zip(names, score, path, path_given, strict=True):
+            column = (-1, *[1] * (s.dim() - 1))
+            variate = p - p_given - correction.reshape(column) * s
+            found = advantage.reshape(column) * s + weights.eta[name] * variate
+            grads[name] = found.detach().mean(0)
+            loss = loss + found.square().flatten(1).sum(1).mean()
         return Estimate(PolicyParams(**grads), scores.mean(), loss)
 
 

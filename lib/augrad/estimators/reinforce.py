@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.estimators.control import Control
-from augrad.estimators.estimate import Estimate, Scalar, gradients_of, hard_draw, leave_one_out
+from augrad.estimators.estimate import Estimate, Scalar, estimation, gradients_of, hard_draw, leave_one_out
 from augrad.policy import Policy
 
 Baseline = Literal["leave_one_out", "moving_average", "none"]
@@ -61,6 +61,7 @@ class Reinforce:
         average = MovingAverage().to(policy.low.device)
         return Control(average, torch.optim.SGD(average.parameters(), lr=1 - self.decay))
 
+    @estimation
     def __call__(
         self,
         scalar: Scalar,
@@ -73,12 +74,11 @@ class Reinforce:
         """control: the moving average; None: the baseline is 0."""
         with torch.no_grad():
             sample = hard_draw(scalar, policy, batch_size, generator)
-            scores = scalar(sample).to(torch.float64)
+            scores = scalar(sample)
             advantage = leave_one_out(scores) if self.baseline == "leave_one_out" else scores
             if control is not None:
                 advantage = advantage - control.mean
-        with torch.enable_grad():
-            log_probability = torch.stack(policy.score_terms(sample)).sum(0)
-            surrogate = (advantage * log_probability).mean()
-            loss = None if control is None else control.loss(scores.mean())
+        log_probability = torch.stack(policy.score_terms(sample)).sum(0)
+        surrogate = (advantage * log_probability).mean()
+        loss = None if control is None else control.loss(scores.mean())
         return Estimate(gradients_of(surrogate, policy), scores.mean(), loss)

@@ -12,7 +12,7 @@ from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.estimators.branch import Branch, branch_of, chosen, draw_branch, mean_gradient, one_hots
 from augrad.estimators.control import Control
-from augrad.estimators.estimate import Estimate, Scalar, known_draw, leave_one_out
+from augrad.estimators.estimate import Estimate, Scalar, estimation, known_draw, leave_one_out
 from augrad.estimators.surrogate import Surrogate
 from augrad.policy import Policy
 from augrad.policy.distributions import (
@@ -79,6 +79,7 @@ class Relax:
         surrogate = self._surrogate(policy, generator)
         return Control(surrogate, torch.optim.Adam(surrogate.parameters(), lr=self.learning_rate))
 
+    @estimation
     def __call__(
         self,
         scalar: Scalar,
@@ -97,12 +98,11 @@ class Relax:
         with torch.no_grad():
             known = known_draw(scalar)
             sample = draw_branch(policy, free, rest) if known is None else known
-            scores = scalar(sample).to(torch.float64)
-        with torch.enable_grad():
-            sample = sample.detach()
-            noise = _noise_before(free, rest) if known is None else _noise_behind(policy, sample, free)
-            found = _gradients(scores, policy, sample, noise, tied, surrogate)
-            loss = sum((g.square().flatten(1).sum(1).mean() for g in found.values()), torch.zeros_like(scores[0]))
+            scores = scalar(sample)
+        sample = sample.detach()
+        noise = _noise_before(free, rest) if known is None else _noise_behind(policy, sample, free)
+        found = _gradients(scores, policy, sample, noise, tied, surrogate)
+        loss = sum((g.square().flatten(1).sum(1).mean() for g in found.values()), torch.zeros_like(scores[0]))
         return Estimate(mean_gradient(policy, sample, found), scores.mean(), loss)
 
 

@@ -21,7 +21,7 @@ from augrad.hypergradients.hypergradient import (
     require_number,
     validation_pass,
 )
-from augrad.learning.classifier import Weights, flatten, unflatten
+from augrad.learning.classifier import Weights, flatten, unflatten, with_zeros
 
 
 class Solution(NamedTuple):
@@ -106,7 +106,7 @@ class ConjugateGradients:
 
     def __call__(self, levels: TwoLevels, memory: Weights) -> Link:
         held_out = validation_pass(levels, levels.weights)
-        start = flatten(memory) if self.warm_start and memory else None
+        start = flatten(with_zeros(memory, levels.weights)) if self.warm_start and memory else None
         found = conjugate_gradients(
             damped_hessian(levels, self.damping),
             flatten(held_out.gradients),

@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from augrad.errors import UserError
 from augrad.hypergradients.hypergradient import Loss, TwoLevels
-from augrad.learning.classifier import Weights, flatten, unflatten
+from augrad.learning.classifier import Weights, flatten, require_derivatives, unflatten
 
 Product = Callable[[Float[Tensor, " P"]], Float[Tensor, " P"]]
 """A matrix-vector product v -> A v with a symmetric matrix A; v and A v are flat vectors over all P weights."""
@@ -17,7 +18,8 @@ Product = Callable[[Float[Tensor, " P"]], Float[Tensor, " P"]]
 class Expansion(NamedTuple):
     """The first two derivatives of a loss at some weights.
 
-    gradients: by the weights' names. product: the matrix-vector product v -> H v with the loss's hessian H.
+    gradients: by the weights' names, of those that the loss depends on. product: the matrix-vector product v -> H v
+    with the loss's hessian H.
     """
 
     gradients: Weights
@@ -30,30 +32,49 @@ def expand(loss: Loss, weights: Weights) -> Expansion:
     H v is the derivative of <gradient, v> with v held fixed (Pearlmutter 1994).
     Cost: one forward and one backward pass, whose graph stays in memory as long as the product does. Each call of the
     product differentiates both of them once more.
+    Raises UserError where a layer's gradient cannot be differentiated.
     """
-    leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
-    with torch.enable_grad():
-        found = torch.autograd.grad(
-            loss(leaves), list(leaves.values()), create_graph=True, allow_unused=True, materialize_grads=True
-        )
+    leaves, found = _differentiated(loss, weights, again=True)
     # Where a loss is linear in some weights, its gradient there is a constant, which cannot be differentiated.
-    curved = [(index, gradient) for index, gradient in enumerate(found) if gradient.requires_grad]
+    curved = {name: gradient for name, gradient in found.items() if gradient.requires_grad}
 
     def product(vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         if not curved:
             return torch.zeros_like(vector)
-        along = list(unflatten(vector, leaves).values())
-        bent = torch.autograd.grad(
-            [gradient for _, gradient in curved],
-            list(leaves.values()),
-            [along[index] for index, _ in curved],
-            retain_graph=True,
-            allow_unused=True,
-            materialize_grads=True,
-        )
+        along = unflatten(vector, leaves)
+        try:
+            bent = torch.autograd.grad(
+                list(curved.values()),
+                list(leaves.values()),
+                [along[name] for name in curved],
+                retain_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise UserError(
+                "this hypergradient method differentiates the network's gradient, and a layer does not allow it "
+                f"({str(error).partition(chr(10))[0]:.300}); take OneStep or T1T2 (hypergradient=one_step or t1t2)"
+            ) from error
         return torch.cat([part.flatten() for part in bent])
 
-    return Expansion({name: gradient.detach() for name, gradient in zip(leaves, found, strict=True)}, product)
+    return Expansion({name: gradient.detach() for name, gradient in found.items()}, product)
+
+
+def gradients_at(loss: Loss, weights: Weights) -> Weights:
+    """The gradient of `loss` at `weights`, of those that it depends on, by one forward and one backward pass."""
+    return _differentiated(loss, weights, again=False)[1]
+
+
+def _differentiated(loss: Loss, weights: Weights, again: bool) -> tuple[Weights, Weights]:
+    """The weights as leaves, and the gradients there; again: these can be differentiated, too."""
+    require_derivatives()
+    leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
+    with torch.enable_grad():
+        found = torch.autograd.grad(loss(leaves), list(leaves.values()), create_graph=again, allow_unused=True)
+    return leaves, {name: part for name, part in zip(leaves, found, strict=True) if part is not None}
 
 
 def damped_hessian(levels: TwoLevels, damping: float) -> Product:

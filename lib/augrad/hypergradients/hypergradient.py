@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from augrad.errors import UserError
-from augrad.learning.classifier import Weights
+from augrad.learning.classifier import Weights, require_derivatives
 from augrad.learning.pure_optimizer import PureOptimizer
 
 Loss = Callable[[Weights], Float[Tensor, ""]]
@@ -34,11 +34,11 @@ class TwoLevels:
 
     Nothing here changes the classifier, its buffers or its optimiser; only `upcoming` uses random numbers.
 
-    weights: the classifier's weights before the step. batch: the training batch of the step. gradients: of
-    `batch.loss` at `weights`. optimizer: the optimiser's step as a pure function. validate: weights -> mean validation
-    loss, and the logits. upcoming: k -> the training batch of the step k steps later (1, 2, ...), with a fresh draw of
-    the policy at each call. differentiate: weights -> `ValidationPass`, a faster way to `forward_and_backward` of
-    `validate`; None: there is none.
+    weights: the classifier's trainable weights before the step; frozen ones are constants. batch: the training batch of
+    the step. gradients: of `batch.loss` at `weights`, for those that it depends on. optimizer: the optimiser's step as
+    a pure function. validate: weights -> mean validation loss, and the logits. upcoming: k -> the training batch of the
+    step k steps later (1, 2, ...), with a fresh draw of the policy at each call. differentiate: weights ->
+    `ValidationPass`, a faster way to `forward_and_backward` of `validate`; None: there is none.
     """
 
     weights: Weights
@@ -103,11 +103,15 @@ class ValidationPass(NamedTuple):
 
 
 def forward_and_backward(validate: Callable[[Weights], tuple[Tensor, Tensor]], weights: Weights) -> ValidationPass:
-    """The loss, its gradients at `weights` and the logits, by one forward and one backward pass of `validate`."""
+    """The loss, its gradients at `weights` and the logits, by one forward and one backward pass of `validate`.
+
+    Raises UserError inside `torch.inference_mode()`.
+    """
+    require_derivatives()
     leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
     with torch.enable_grad():
         loss, logits = validate(leaves)
-        found = torch.autograd.grad(loss, list(leaves.values()))
+        found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
     return ValidationPass(dict(zip(leaves, found, strict=True)), loss.detach(), logits.detach())
 
 

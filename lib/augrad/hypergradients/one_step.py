@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from augrad.hypergradients.hypergradient import Link, Term, TwoLevels, validation_pass
-from augrad.learning.classifier import Weights
+from augrad.learning.classifier import Weights, with_zeros
 
 
 @dataclass(frozen=True)
@@ -38,5 +38,5 @@ class OneStep:
 
         stepped, pull_back, *_ = torch.func.vjp(update, levels.gradients)
         held_out = validation_pass(levels, stepped)
-        (u,) = pull_back(held_out.gradients)
+        u = with_zeros(pull_back(held_out.gradients)[0], levels.weights)
         return Link((Term(levels.weights, u, levels.batch),), held_out.loss, held_out.logits)

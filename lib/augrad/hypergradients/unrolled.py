@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 import torch
 
 from augrad.checks import checked
-from augrad.hypergradients.curvature import Product, expand
+from augrad.hypergradients.curvature import Product, expand, gradients_at
 from augrad.hypergradients.hypergradient import (
     Link,
     Term,
@@ -20,7 +20,7 @@ from augrad.hypergradients.hypergradient import (
     require_count,
     validation_pass,
 )
-from augrad.learning.classifier import Weights, flatten, unflatten
+from augrad.learning.classifier import Weights, flatten, unflatten, with_zeros
 from augrad.learning.pure_optimizer import OptimizerState
 
 
@@ -104,6 +104,7 @@ class Unrolled:
 
             pull_back = torch.func.vjp(step, point.weights, point.state, point.gradients)[1]
             on_weights, on_state, u = pull_back((on_weights, on_state))
+            u = with_zeros(u, point.weights)
             terms.append(Term(point.weights, u, point.batch))
             if ahead:
                 product = point.product or expand(point.batch.loss, point.weights).product
@@ -115,7 +116,4 @@ class Unrolled:
         if not self.checkpoint:
             gradients, product = expand(batch.loss, weights)
             return _Point(weights, state, gradients, batch, product)
-        leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
-        with torch.enable_grad():
-            found = torch.autograd.grad(batch.loss(leaves), list(leaves.values()))
-        return _Point(weights, state, dict(zip(leaves, found, strict=True)), batch, None)
+        return _Point(weights, state, gradients_at(batch.loss, weights), batch, None)

@@ -1,8 +1,9 @@
 """A classifier as a pure function of its weights; the module itself stays as it is."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -10,12 +11,21 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
-from augrad.models.batch_norm import batch_norm
-from augrad.models.dropout import SeededDropout
+from augrad.data.seeding import global_draws_kept
+from augrad.errors import UserError
+from augrad.models.batch_norm import BatchNorm2d, batch_norm
+from augrad.models.written_out import instance_norm, layer_norm
 
 Weights = dict[str, Tensor]
 """Parameters by name, as `torch.func.functional_call` takes them."""
+
+
+def require_derivatives() -> None:
+    """Raises UserError inside `torch.inference_mode()`."""
+    if torch.is_inference_mode_enabled():
+        raise UserError("nothing can be differentiated inside torch.inference_mode(); call this outside")
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -29,9 +39,8 @@ def weights_of(model: nn.Module) -> Weights:
 
 
 def gradients_of_weights(model: nn.Module) -> Weights:
-    """The gradients that are in the trainable parameters, zeros where there is none."""
-    kept = {name: parameter.grad for name, parameter in trainable(model).items() if parameter.grad is not None}
-    return with_zeros(kept, weights_of(model))
+    """The gradients that a backward pass left in the trainable parameters; nothing where it left none."""
+    return {name: parameter.grad for name, parameter in trainable(model).items() if parameter.grad is not None}
 
 
 def with_zeros(gradients: Weights, weights: Weights) -> Weights:
@@ -53,32 +62,45 @@ def unflatten(vector: Float[Tensor, " P"], like: Weights) -> Weights:
     return {name: part.view_as(like[name]) for name, part in zip(like, parts, strict=True)}
 
 
+_LAYERS: dict[Any, Callable[..., Tensor]] = {
+    _BatchNorm.forward: batch_norm,
+    _InstanceNorm.forward: instance_norm,
+    nn.LayerNorm.forward: layer_norm,
+}
+"""PyTorch's own layers, by their forward pass, that need another derivative."""
+_NO_STATISTICS = (_BatchNorm.forward, BatchNorm2d.forward)
+"""Of layers that write to no buffer where track_running_stats is False."""
+
+
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """A context in which a pass in training mode leaves the model as it was.
+    """A context in which a pass in training mode leaves the model, and PyTorch's global generators, as they were.
 
-    BatchNorm normalises with the batch's statistics and does not update its running ones; an in-place update of a
-    buffer would also break forward-mode differentiation. PyTorch's own BatchNorm gets a derivative that can be
-    differentiated again (see `augrad.models.batch_norm`). SeededDropout's count of masks is put back at the end: the
-    training goes on with the masks that it would have had, and two such passes have the same masks.
+    BatchNorm normalises with the batch's statistics and does not update its running ones. Other layers write to copies
+    of their buffers, and what a `forward` changes in its module's attributes is put back at the end. So the training
+    goes on with the dropout masks that it would have had, and two such passes have the same masks. PyTorch's own
+    normalisations get a derivative that can be differentiated again (see `augrad.models.batch_norm` and `written_out`).
     """
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    tracking = [module for module in norms if module.track_running_stats]
-    native = [module for module in norms if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)]
-    counts = [(module, module.count) for module in model.modules() if isinstance(module, SeededDropout)]
-    for module in tracking:
-        module.track_running_stats = False
-    for module in native:
-        module.forward = partial(batch_norm, module, native=module.forward)
-    try:
-        yield
-    finally:
-        for module in tracking:
-            module.track_running_stats = True
-        for module, count in counts:
-            module.count = count
-        for module in native:
-            del module.forward
+    kept = [(vars(module), vars(module).copy()) for module in model.modules()]
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    with global_draws_kept(device):
+        try:
+            for module in model.modules():
+                if isinstance(module, _BatchNorm) and module.track_running_stats:
+                    module.track_running_stats = False
+                forward = getattr(type(module), "forward", None)
+                if forward in _LAYERS:
+                    module.forward = partial(_LAYERS[forward], module, native=module.forward)
+                if module._buffers and forward not in _NO_STATISTICS:
+                    module._buffers = {
+                        name: None if buffer is None else buffer.clone() for name, buffer in module._buffers.items()
+                    }
+            yield
+        finally:
+            for attributes, before in kept:
+                for name in attributes.keys() - before.keys():
+                    del attributes[name]
+                attributes.update(before)
 
 
 def logits_with(model: nn.Module, weights: Weights, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:

@@ -8,19 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from augrad.models.dropout import SeededDropout
+from augrad.models.dropout import is_random
 
-Pass = Callable[..., tuple[Tensor, ...]]
+Pass = Callable[..., tuple[Any, ...]]
+"""Returns tensors, and None for what there is none of (always in the same places)."""
 
 
 @dataclass(frozen=True)
 class _Graph:
-    """outputs: where a replay leaves them. kept: where they are copied to."""
+    """outputs: where a replay leaves them. kept: where they are copied to. result: kept, and None in its places."""
 
     graph: torch.cuda.CUDAGraph
     inputs: list[Tensor]
     outputs: list[Tensor]
     kept: list[Tensor]
+    result: tuple[Any, ...]
 
 
 class Graphs:
@@ -39,7 +41,7 @@ class Graphs:
         self._captured: dict[Any, _Graph | None] = {}
         self._pool: Any = None
 
-    def __call__(self, name: str, function: Pass, *inputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def __call__(self, name: str, function: Pass, *inputs: Tensor | Sequence[Tensor]) -> tuple[Any, ...]:
         flat = [tensor for part in inputs for tensor in ([part] if isinstance(part, Tensor) else part)]
         if not (self.enabled and flat[0].is_cuda):
             return function(*inputs)
@@ -56,7 +58,7 @@ class Graphs:
         torch._foreach_copy_(kept.inputs, flat)  # pyright: ignore[reportPrivateImportUsage]
         kept.graph.replay()
         torch._foreach_copy_(kept.kept, kept.outputs)  # pyright: ignore[reportPrivateImportUsage]
-        return tuple(kept.kept)
+        return kept.result
 
     def _capture(self, name: str, function: Pass, inputs: Sequence[Tensor | Sequence[Tensor]]) -> _Graph | None:
         own = [
@@ -79,8 +81,11 @@ class Graphs:
             )
             return None
         flat = [tensor for part in own for tensor in ([part] if isinstance(part, Tensor) else part)]
-        found = [output.detach() for output in outputs]
-        return _Graph(graph, flat, found, [torch.empty_like(output) for output in found])
+        found = [output.detach() for output in outputs if output is not None]
+        copies = [torch.empty_like(output) for output in found]
+        rest = iter(copies)
+        result = tuple(None if output is None else next(rest) for output in outputs)
+        return _Graph(graph, flat, found, copies, result)
 
 
 NO_GRAPHS = Graphs(enabled=False)
@@ -89,10 +94,10 @@ NO_GRAPHS = Graphs(enabled=False)
 def can_be_captured(model: nn.Module) -> bool:
     """Whether every module is one of PyTorch's or augrad's own that does the same at each call.
 
-    Of other modules nobody knows what their `forward` does in Python: a capture would freeze it.
+    Of other modules nobody knows what their `forward` does in Python: a capture would freeze it. Passes that belong
+    together share their dropout masks (see `augrad.learning.classifier.untouched`), which replays could not.
     """
     return all(
-        type(module).__module__.startswith(("torch.nn.", "augrad."))
-        and not (isinstance(module, SeededDropout) and module.rate > 0)
+        type(module).__module__.startswith(("torch.nn.", "augrad.")) and not is_random(module)
         for module in model.modules()
     )

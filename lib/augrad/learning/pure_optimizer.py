@@ -41,8 +41,9 @@ class PureOptimizer:
     ) -> tuple[Weights, OptimizerState]:
         """Weights and state after the step that is `ahead` steps after the next one; changes nothing in place.
 
-        Follows momentum, dampening, Nesterov, weight decay, bias correction and clipping of SGD, Adam and AdamW.
-        Differentiable in all three. Raises UserError for any other optimiser and for amsgrad.
+        A weight without a gradient stays as it is, with its state: no decay, no momentum. Follows momentum, dampening,
+        Nesterov, weight decay, bias correction and clipping of SGD, Adam and AdamW. Differentiable in all three.
+        Raises UserError for any other optimiser and for amsgrad.
         """
         one = _STEPS.get(self.kind)
         if one is None:
@@ -54,7 +55,7 @@ class PureOptimizer:
         stepped: Weights = {}
         remembered: OptimizerState = {}
         for group, names in self.groups:
-            for together in self._alike(names, weights, state):
+            for together in self._alike([name for name in names if name in gradients], weights, state):
                 own = {name: weights[name] for name in together}
                 keys = state[together[0]]
                 # As one long vector: a few operations, not a few for each of a hundred weights.
@@ -69,12 +70,12 @@ class PureOptimizer:
                 stepped.update(unflatten(weight, own))
                 parts = {key: unflatten(vector, own) for key, vector in kept.items()}
                 remembered.update({name: {key: part[name] for key, part in parts.items()} for name in together})
-        return (  # in the order of `weights`, whatever the groups'; what is in no group stays
+        return (  # in the order of `weights`, whatever the groups'
             {name: stepped.get(name, weight) for name, weight in weights.items()},
             {name: remembered.get(name, own) for name, own in state.items()},
         )
 
-    def _alike(self, names: tuple[str, ...], weights: Weights, state: OptimizerState) -> list[list[str]]:
+    def _alike(self, names: list[str], weights: Weights, state: OptimizerState) -> list[list[str]]:
         """The names in groups of the same type, device, count of steps and kind of state: one step serves a group.
 
         On a CPU each is alone: there copying them into one vector takes longer than calling an operation for each.
@@ -101,6 +102,7 @@ def pure_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, clip_norm
     """The optimiser's present settings and state, by the names of the model's trainable parameters.
 
     A frozen parameter has no gradient, and an optimiser leaves it as it is: it is in none of the groups.
+    Raises UserError for a trainable parameter that the optimiser does not have.
     """
     names = {parameter: name for name, parameter in trainable(model).items()}
     groups = tuple(
@@ -110,6 +112,12 @@ def pure_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, clip_norm
         )
         for group in optimizer.param_groups
     )
+    stepped = {name for _, group in groups for name in group}
+    if left := [name for name in names.values() if name not in stepped]:
+        raise UserError(
+            f"optimizer: expected it to have every parameter that is trained, got one without {left[0]}; add that, or "
+            "freeze it: requires_grad_(False)"
+        )
     state: OptimizerState = {}
     counts: dict[str, float] = {}
     for parameter, name in names.items():

@@ -12,10 +12,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from augrad.data.pixels import to_float
+from augrad.data.seeding import global_draws
 from augrad.data.standard import StandardAugmentation
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
-from augrad.learning.classifier import Weights, accuracy_of, losses_of, trainable
+from augrad.learning.classifier import Weights, accuracy_of, losses_of, require_derivatives, trainable
 from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.models.init import seeded
 from augrad.models.normalized import Normalized, channel_statistics
@@ -30,10 +31,11 @@ def build_classifier(model: nn.Module | ModelBuilder, splits: Splits, seed: int,
     """The classifier, on `device`: it takes images in [0, 1].
 
     A module is copied and used as it is. What a builder makes stands behind the standardisation of the training images,
-    and the seed decides its weights (see `build_normalized`).
+    and the seed decides its weights (see `build_normalized`). A network in evaluation mode is put in training mode;
+    layers that are alone in evaluation mode stay there. Raises UserError for a network that has nothing to train.
     """
     if isinstance(model, nn.Module):
-        return copy.deepcopy(model).to(device)
+        return _to_train(copy.deepcopy(model)).to(device)
     return build_normalized(model, splits, seed, device)
 
 
@@ -41,8 +43,19 @@ def build_normalized(model: ModelBuilder, splits: Splits, seed: int, device: tor
     """A fresh network behind the standardisation of the training images, on `device`; the seed decides its weights."""
     mean, deviation = channel_statistics(splits.train.images)
     channels, _, _ = splits.image_shape
-    network = seeded(lambda: model(in_channels=channels, class_count=splits.class_count), seed)
+    network = _to_train(seeded(lambda: model(in_channels=channels, class_count=splits.class_count), seed))
     return Normalized(network, mean, deviation).to(device)
+
+
+def _to_train(network: nn.Module) -> nn.Module:
+    """The network in training mode. Raises UserError where nothing of it can be trained."""
+    require_derivatives()
+    if not trainable(network):
+        raise UserError(
+            "model: expected parameters to train, got a network that has none, or has them all frozen "
+            "(requires_grad False); leave at least its last layer free"
+        )
+    return network if network.training else network.train()
 
 
 def fitted(standard: StandardAugmentation, train: Split) -> StandardAugmentation:
@@ -101,14 +114,19 @@ def training_pass(
     """One forward and one backward pass in the model's present mode.
 
     The gradients are returned; the parameters' own `.grad` stays as it is. BatchNorm's running statistics move.
+    Raises UserError inside `torch.inference_mode()`, and where the loss depends on no parameter that is trained.
     """
+    require_derivatives()
     parameters = trainable(model)
 
-    def forward_and_backward(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        with torch.enable_grad(), bfloat16_autocast(autocast, images.device):
-            logits = model(images)
-        losses = losses_of(logits, labels)
-        loss = losses.mean()
+    def forward_and_backward(images: Tensor, labels: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.enable_grad():
+            with bfloat16_autocast(autocast, images.device):
+                logits = model(images)
+            losses = losses_of(logits, labels)
+            loss = losses.mean()
+        if not loss.requires_grad:
+            raise UserError("model: its logits depend on no parameter that is trained (requires_grad True)")
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         accuracy = accuracy_of(logits.detach(), labels)
         return loss.detach(), accuracy, losses.detach(), *found
@@ -138,22 +156,27 @@ def backward_on(
 
 @torch.no_grad()
 def evaluate(model: nn.Module, split: Split, autocast: bool = False, batch_size: int | None = None) -> StepResult:
-    """Mean loss and accuracy over a split, in evaluation mode; the mode is put back.
+    """Mean loss and accuracy over a split, in evaluation mode; every layer's own mode is put back.
 
+    What a network draws at random even so, it draws alike in every call; PyTorch's global generators stay as they are.
     batch_size: of the passes; None: 1,024, and of images larger than 64 x 64 as many as have the same number of pixels.
     """
-    training = model.training
+    training = {module: module.training for module in model.modules()}
     if batch_size is None:
         height, width = split.images.shape[2:]
         batch_size = max(1, min(1024, 1024 * 64**2 // (height * width)))
-    model.eval()
     losses, hits = [], []
-    for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
-        with bfloat16_autocast(autocast, images.device):
-            logits = model(to_float(images))
-        losses.append(losses_of(logits, labels))
-        hits.append((logits.argmax(-1) == labels).float())
-    model.train(training)
+    try:
+        model.eval()
+        with global_draws(split.images.device, 0, "evaluation"):
+            for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
+                with bfloat16_autocast(autocast, images.device):
+                    logits = model(to_float(images))
+                losses.append(losses_of(logits, labels))
+                hits.append((logits.argmax(-1) == labels).float())
+    finally:
+        for module, mode in training.items():
+            module.training = mode
     every = torch.cat(losses)
     return StepResult(every.mean(), torch.cat(hits).mean(), every)
 

@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 
 class SeededDropout(nn.Module):
@@ -12,7 +13,7 @@ class SeededDropout(nn.Module):
     generator is not used, and `state_dict` has what a resumed run needs to go on with the same masks. The seed is drawn
     from torch's default generator when the module is made, as initial weights are. Source: Srivastava et al., Dropout,
     JMLR 2014. Passes that must share a mask (a finite difference) need `count` set back between them, as
-    `augrad.learning.classifier.logits_with` does.
+    `augrad.learning.classifier.untouched` does.
     """
 
     def __init__(self, rate: float) -> None:
@@ -34,3 +35,14 @@ class SeededDropout(nn.Module):
 
     def set_extra_state(self, state: Tensor) -> None:
         self.seed, self.count = state.tolist()
+
+
+def is_random(module: nn.Module) -> bool:
+    """Whether this layer, one of PyTorch's or augrad's, draws random numbers in training mode."""
+    if isinstance(module, SeededDropout):
+        return module.rate > 0
+    if isinstance(module, _DropoutNd):
+        return module.p > 0
+    if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
+        return module.dropout > 0
+    return isinstance(module, nn.RReLU | nn.FractionalMaxPool2d | nn.FractionalMaxPool3d)

@@ -1,5 +1,6 @@
 """Bilevel: the policy minimises the validation loss of the classifier that it trains."""
 
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,20 +10,20 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from augrad.checks import checked
 from augrad.data.pixels import to_float
+from augrad.data.seeding import global_draws_kept
 from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
 from augrad.hypergradients.hypergradient import Term, TwoLevels, ValidationPass, forward_and_backward
-from augrad.learning.classifier import Weights, accuracy_of, logits_with, losses_of, weights_of, with_zeros
+from augrad.learning.classifier import Weights, accuracy_of, logits_with, losses_of, weights_of
 from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.learning.pure_optimizer import pure_optimizer
 from augrad.learning.step import ModelBuilder, bfloat16_autocast, build_classifier, training_pass
-from augrad.models.dropout import SeededDropout
+from augrad.models.dropout import is_random
 from augrad.objectives.objective import Aim, Step, drawn_batch
 from augrad.policy import Policy
 from augrad.types import PolicySample, RelaxedSample
@@ -46,12 +47,21 @@ def directional_scores(
     with the batch's statistics, which change with w. So the mean of s_i is exactly the derivative along u of the
     batch's mean loss. An image also changes the other images' losses through these statistics: that effect is part of
     the others' scores, not of its own.
+    Raises UserError, naming the layer, for a model with one that has no forward-mode derivative.
     """
 
     def losses(weights: Weights) -> Tensor:
         return losses_of(logits_with(model, weights, images), labels)
 
-    return torch.func.jvp(losses, (weights,), (u,))[1]
+    try:
+        return torch.func.jvp(losses, (weights,), (u,))[1]
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # a shape that does not fit would have shown in the training step
+        raise UserError(
+            f"derivative: jvp cannot be taken: {_layer_of(error, model)} has no forward-mode derivative "
+            f"({str(error).partition(chr(10))[0]:.300}); take finite_difference"
+        ) from error
 
 
 @torch.no_grad()
@@ -157,7 +167,7 @@ class Bilevel:
     def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
         """The classifier. Raises UserError for dropout with "shared_difference", whose passes need the same mask."""
         classifier = build_classifier(model, splits, seed, device)
-        dropout = [name for name, module in classifier.named_modules() if _drops(module)]
+        dropout = [name for name, module in classifier.named_modules() if is_random(module)]
         if self.derivative == "shared_difference" and dropout:
             raise UserError(
                 f"derivative: shared_difference compares a pass with the classifier's step, which had another "
@@ -171,7 +181,8 @@ class Bilevel:
     def __call__(self, step: Step) -> Aim:
         model = step.model
         batch, augmented, sample = drawn_batch(step)
-        trained = training_pass(model, augmented, batch.labels, step.autocast, step.graphs)
+        with global_draws_kept(augmented.device):  # so that the passes to come have this one's masks of nn.Dropout
+            trained = training_pass(model, augmented, batch.labels, step.autocast, step.graphs)
         held_out = step.validation
 
         def validate(
@@ -195,7 +206,7 @@ class Bilevel:
         names = list(before)
         levels = TwoLevels(
             before,
-            with_zeros(trained.gradients, before),
+            trained.gradients,
             batch,
             pure_optimizer(model, step.optimizer, step.clip_norm),
             validate,
@@ -288,8 +299,12 @@ class Bilevel:
         return scalar
 
 
-def _drops(module: nn.Module) -> bool:
-    return (isinstance(module, SeededDropout) and module.rate > 0) or (isinstance(module, _DropoutNd) and module.p > 0)
+def _layer_of(error: BaseException, model: nn.Module) -> str:
+    """The innermost layer in whose `forward` the error was raised, by its name."""
+    names = {module: name for name, module in model.named_modules()}
+    owners = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    found = [owner for owner in owners if isinstance(owner, nn.Module) and names.get(owner)]
+    return f"{names[found[-1]]} ({type(found[-1]).__name__})" if found else "the network"
 
 
 def image_count(terms: tuple[Term, ...]) -> int:

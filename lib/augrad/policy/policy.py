@@ -299,7 +299,7 @@ class Policy(nn.Module):
 
         Magnitudes carry gradients to locations and scales; everything else is discrete.
         """
-        _require_count(batch_size)
+        require_batch_size(batch_size)
         noise = self.draw_noise(1 if same_on_batch else batch_size, generator)
         sample = self.sample_from(noise)
         return sample.expand(batch_size) if same_on_batch else sample
@@ -354,7 +354,7 @@ class Policy(nn.Module):
         forward pass.
         """
         require_number(temperature, "a temperature", above=0.0)
-        _require_count(batch_size)
+        require_batch_size(batch_size)
         return self.rsample_from(self.draw_relaxed_noise(batch_size, generator), temperature, hard)
 
     def rsample_from(self, noise: RelaxedNoise, temperature: float, hard: bool = False) -> RelaxedSample:
@@ -520,7 +520,7 @@ class Policy(nn.Module):
         return policy.to(self.low.device)
 
 
-def _require_count(batch_size: object) -> None:
+def require_batch_size(batch_size: object) -> None:
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer | torch.SymInt) or batch_size < 1:
         got = f"a {type(batch_size).__name__}" if isinstance(batch_size, Tensor) else repr(batch_size)
         raise UserError(f"expected a batch size, a whole number of at least 1, got {got}")

@@ -26,11 +26,11 @@ class Regularizer(Protocol):
 
 def regularizer_gradient(policy: Policy, regularizers: Iterable[Regularizer]) -> PolicyParams:
     """The gradient of the sum of the terms; zeros for frozen groups of parameters."""
-    with torch.enable_grad():
+    with torch.inference_mode(False):  # which turns gradients on, too
         total = torch.zeros((), dtype=torch.float64, device=policy.low.device)
         for regularizer in regularizers:
             total = total + regularizer(policy)
-    return gradients_of(total, policy)
+        return gradients_of(total, policy)
 
 
 def require_weight(name: str, value: float) -> None:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from augrad.data.batches import EpochBatches
+from augrad.data.seeding import global_draws
 from augrad.estimators.control import estimate_with
 from augrad.learning.step import set_gradients, set_rates
 from augrad.objectives.objective import Step
@@ -21,10 +22,20 @@ def search_step(
 ) -> dict[str, Tensor]:
     """One step of the policy and one of the model; returns the step's metrics, still on the device.
 
-    training, validation: which images of their splits the step uses.
+    training, validation: which images of their splits the step uses. What draws from PyTorch's global generators, such
+    as `torch.nn.Dropout`, draws by the search's seed and the number of the step; the generators are put back.
     """
+    # Inside the caller's no_grad and inference_mode, too, a step differentiates.
+    with torch.inference_mode(False), global_draws(parts.device, parts.seed, "search step", state.step):
+        return _step(state, parts, training, validation)
+
+
+def _step(
+    state: SearchState, parts: SearchParts, training: EpochBatches, validation: EpochBatches
+) -> dict[str, Tensor]:
     settings, model, policy = parts.settings, state.model, state.policy
-    model.train()
+    if not model.training:  # as a whole; layers that are alone in evaluation mode stay there
+        model.train()
     factor = rate_at(state.step, settings.steps, settings.schedule, settings.final_rate)
     set_rates(state.optimizer, factor)
     set_rates(

@@ -8,7 +8,7 @@ from torch import nn
 
 from augrad.data.batches import EpochBatches
 from augrad.data.pixels import to_float
-from augrad.data.seeding import local_generator
+from augrad.data.seeding import global_draws, local_generator
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
 from augrad.errors import NonFiniteError
@@ -75,7 +75,8 @@ def train_classifier(
                 with torch.no_grad():
                     images = policy(images, generator=generator)
             images = standard.draw(images, beside)(images)
-            result = backward_on(classifier, images, batch.labels, settings.autocast)
+            with global_draws(device, seed, "train step", step):
+                result = backward_on(classifier, images, batch.labels, settings.autocast)
             if settings.clip_norm is not None:
                 nn.utils.clip_grad_norm_(classifier.parameters(), settings.clip_norm)
             steps_of.step()
