@@ -19,6 +19,8 @@ Made = TypeVar("Made", bound=Callable[..., Any])
 
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
 """Of a `torch.Generator`."""
+Draws = Annotated[int, Field(ge=1, le=10_000)]
+"""How many for each image: more would be no better, and need more memory than there is."""
 PathName = Annotated[str, Field(min_length=1)] | os.PathLike[str]
 
 _VALUES = (bool, int, float, str)
@@ -30,8 +32,22 @@ _WORDS = {
     "sequence_str": "a list",
     "missing": "one more number",
     "string_too_short": "a name that is not empty",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "bool_parsing": "true or false",
+    "dict_type": "values by name",
+    "unexpected_keyword_argument": "no such key",
 }
 """For what pydantic calls by these names."""
+_LIMITS = {
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+"""The same for limits: words, and where pydantic has the number."""
 
 
 def checked(made: Made) -> Made:
@@ -96,7 +112,23 @@ def check_value(value: Any, annotation: Any, place: str) -> Any:
     raise UserError(f"{place}: expected {words}, got {value!r}")
 
 
+def refused(error: ValidationError, place: str) -> UserError:
+    """What pydantic found in the values at `place`, a line for each, in the words of `check_value`."""
+    problems = error.errors(include_url=False)
+    keys = (".".join([place, *map(str, problem["loc"])]) for problem in problems)
+    return UserError(
+        "\n".join(
+            f"{key}: expected {_worded(problem)}, got {problem['input']!r}"
+            for key, problem in zip(keys, problems, strict=True)
+        )
+    )
+
+
 def _worded(problem: Mapping[str, Any]) -> str:
+    if problem["type"] in _LIMITS:
+        words, key = _LIMITS[problem["type"]]
+        limit = problem["ctx"][key]
+        return f"{words} {f'{limit:g}' if isinstance(limit, float) else limit}"
     return _WORDS.get(problem["type"]) or problem["msg"].removeprefix("Input should be ")
 
 
@@ -126,12 +158,14 @@ def require_number(value: object, name: str, above: float = -math.inf) -> None:
 
 def _problems(value: Any, annotation: Any) -> Any:
     """Those that pydantic finds."""
-    adapter = _adapter(annotation)
     try:
+        adapter = _adapter(annotation)
         if adapter is not None:
             adapter.validate_python(value, strict=True)
     except ValidationError as error:
         return error.errors(include_url=False)
+    except TypeError:  # an annotation that has no hash
+        return []
     return []
 
 

@@ -33,5 +33,9 @@ class NonFiniteError(RuntimeError):
     result: Any = None
 
 
-class ImageRangeWarning(UserWarning):
+class AugradWarning(UserWarning):
+    """Something that a user should know of. The command line prints it as one line, and keeps it in the run's log."""
+
+
+class ImageRangeWarning(AugradWarning):
     """Images lie far outside [0, 1]; said once in a process."""

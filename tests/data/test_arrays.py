@@ -85,7 +85,7 @@ def test_with_all_parts_given_train_is_untouched_and_in_order(tmp_path):
     given = {
         "val_images": images(28, seed=2),
         "val_labels": labels(28),
-        "test_images": images(9),
+        "test_images": images(9, seed=1),
         "test_labels": labels(9),
     }
     splits = load_arrays(save(tmp_path, **given), validation_fraction=0.6, selection_fraction=0.6)
@@ -103,24 +103,24 @@ def test_seeded_without_the_global_generator(tmp_path):
 
 
 def test_color_comes_channels_first_and_contiguous(tmp_path):
-    color = images(80, 9, 12, 3)
-    splits = load_arrays(save(tmp_path, train_images=color, test_images=color[:8], test_labels=labels(8)))
+    color, test = images(80, 9, 12, 3), images(8, 9, 12, 3, seed=1)
+    splits = load_arrays(save(tmp_path, train_images=color, test_images=test, test_labels=labels(8)))
     assert splits.image_shape == (3, 9, 12)
     assert splits.test.images.is_contiguous()
-    assert np.array_equal(splits.test.images.numpy(), color[:8].transpose(0, 3, 1, 2))
+    assert np.array_equal(splits.test.images.numpy(), test.transpose(0, 3, 1, 2))
 
 
 def test_one_channel_may_have_an_axis_or_none(tmp_path):
-    splits = load_arrays(save(tmp_path, test_images=images(8)[..., None], test_labels=labels(8)))
-    assert torch.equal(splits.test.images[:, 0], torch.from_numpy(images(8)))
+    splits = load_arrays(save(tmp_path, test_images=images(8, seed=1)[..., None], test_labels=labels(8)))
+    assert torch.equal(splits.test.images[:, 0], torch.from_numpy(images(8, seed=1)))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
 def test_floats_are_rounded_to_8_bits(tmp_path, dtype):
-    test = images(8)
+    test = images(8, seed=1)
     path = save(tmp_path, test_images=(test / 255).astype(dtype), test_labels=labels(8))
     assert torch.equal(load_arrays(path).test.images[:, 0], torch.from_numpy(test))
-    path = save(tmp_path, test_images=np.full((8, 9, 12), 0.6 / 255, dtype=dtype), test_labels=labels(8))
+    path = save(tmp_path, test_images=np.full((8, 9, 12), 0.6 / 255, dtype=dtype), test_labels=labels(8, 1))
     assert load_arrays(path).test.images.unique().tolist() == [1]
 
 
@@ -159,9 +159,8 @@ def test_other_keys_compressed_files_and_home_are_fine(tmp_path, monkeypatch):
 
 
 def test_val_and_test_may_lack_a_class(tmp_path):
-    path = save(
-        tmp_path, val_images=images(14), val_labels=labels(14, 2), test_images=images(6), test_labels=labels(6, 3)
-    )
+    val, test = images(14, seed=1), images(6, seed=2)
+    path = save(tmp_path, val_images=val, val_labels=labels(14, 2), test_images=test, test_labels=labels(6, 3))
     splits = load_arrays(path)
     assert splits.validation.labels.unique().tolist() == [0, 1]
     assert splits.test.labels.unique().tolist() == [0, 1, 2]
@@ -196,6 +195,26 @@ REFUSED = {
     "misspelt set": ({"X_valid": images(9), "y_valid": labels(9)}, "only train_.*found the key X_valid; rename"),
     "misspelt set of tests": ({"Test": images(9)}, "only train_.*found the key Test; rename"),
     "misspelt key": ({"validation_images": images(9)}, "only train_.*found the key validation_images; rename"),
+    **{
+        f"another name of a set: {key}": ({key: images(9)}, f"only train_.*found the key {key}; rename")
+        for key in (
+            "testX",
+            "testY",
+            "testImages",
+            "valX",
+            "Xtest",
+            "x_val",
+            "validationData",
+            "VAL_y",
+            "dev_x",
+            "test2",
+        )
+    },
+    "the same images again": (
+        {"test_images": images(8), "test_labels": labels(8)},
+        r"images in test that are in no earlier part, got none; .*left out: 8 pictures that another split has too: "
+        r"test_images\[0\] \(the same as train_images\[0\]\)",
+    ),
     "images ndim": (
         {"train_images": images(80, 3)},
         r"train_images \[N, H, W, C\] or \[N, H, W\], got shape \(80, 3\)",
@@ -269,7 +288,7 @@ REFUSED = {
         "train: class 4 has too few images .*at least 4, got 1",
     ),
     "rare in val": (
-        {"val_images": images(3), "val_labels": labels(3, 2)},
+        {"val_images": images(3, seed=1), "val_labels": labels(3, 2)},
         "val: class 1 has too few images .*least 2, got 1",
     ),
 }
@@ -346,6 +365,63 @@ def test_refuses_damaged_files(tmp_path):
         archive.writestr("train_labels.npy", b"")
     with pytest.raises(UserError, match=r"x\.npz: expected train_images to be a plain numeric array"):
         load_arrays(path)
+
+
+DAMAGED = {
+    "an open bracket": b"{'descr': '|u1', 'fortran_order': False, 'shape': (40, 9, 12",
+    "a huge shape": b"{'descr': '|u1', 'fortran_order': False, 'shape': (%d, 9, 12), }" % 10**30,
+    "nested brackets": b"{'descr': " + b"(" * 300,
+    "no dictionary": b"[1, 2]",
+    "no such type": b"{'descr': 'xyz', 'fortran_order': False, 'shape': (40, 9, 12), }",
+}
+
+
+@pytest.mark.parametrize("header", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_header_is_told(tmp_path, header):
+    path = save(tmp_path)
+    text = header + b" " * (128 - 10 - len(header) % 64) + b"\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("train_images.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(99))
+        archive.writestr("train_labels.npy", b"")
+    with pytest.raises(UserError, match=r"x\.npz: expected train_images to be a plain numeric array") as caught:
+        load_arrays(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_images_that_an_earlier_part_has_are_left_out(tmp_path):
+    """As in folders of pictures: once, counted, by name; the rest stays as it is."""
+    val, test = np.concatenate([images(28, seed=1), images(4)]), np.concatenate([images(8, seed=2), images(20, seed=1)])
+    given = {"val_images": val, "val_labels": labels(32), "test_images": test, "test_labels": labels(28)}
+    with pytest.warns(UserWarning, match="left out") as caught:
+        splits = load_arrays(save(tmp_path, **given))
+    (warning,) = caught
+    assert re.search(
+        r"x\.npz: left out 24 pictures that another split has too: val_images\[28\] \(the same as train_images\[0\]\), "
+        r".*and 19 more$",
+        str(warning.message),
+    )
+    assert torch.equal(splits.train.images[:, 0], torch.from_numpy(images(80)))
+    assert keys(splits, "test") == sorted(image.tobytes() for image in test[:8])
+    found = [key for part in PARTS for key in keys(splits, part)]
+    assert len(set(found)) == len(found) == 80 + 28 + 8
+
+
+def test_copies_stay_together_and_contradictions_go(tmp_path):
+    once = images(80)
+    twice, classes = np.concatenate([once, once[:40], once[:1]]), np.concatenate([labels(120), [1]])
+    with pytest.warns(UserWarning, match=r"3 pictures in several classes: train_images\[0\] \(the same as train_.*120"):
+        splits = load_arrays(save(tmp_path, train_images=twice, train_labels=classes))
+    found = {part: set(keys(splits, part)) for part in PARTS}
+    assert sum(map(len, found.values())) == len(set.union(*found.values())) == 79  # none is in two splits
+    assert sum(len(keys(splits, part)) for part in PARTS) == 79 + 39
+
+
+def test_a_class_of_contradictions_alone_is_refused(tmp_path):
+    doubled, classes = np.concatenate([images(80), images(80)[3::4]]), np.concatenate([labels(80), np.zeros(20, int)])
+    with pytest.raises(
+        UserError, match=r"each class in train, got none of 3; add some \| left out: 40 pictures in several"
+    ):
+        load_arrays(save(tmp_path, train_images=doubled, train_labels=classes))
 
 
 def test_nothing_is_unpickled(tmp_path):

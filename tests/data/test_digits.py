@@ -119,3 +119,9 @@ def test_moves_between_devices_and_indexes():
     batch = splits.train[torch.tensor([7, 2])]
     assert torch.equal(batch.images[0], splits.train.images[7])
     assert batch.labels.tolist() == splits.train.labels[[7, 2]].tolist()
+
+
+@pytest.mark.parametrize("size", [100_000, 10**30])
+def test_more_pixels_than_memory_are_refused_before_they_are_made(size):
+    with pytest.raises(UserError, match=r"images of 1 x \d+ x \d+ pixels need .* GiB of memory, .* lower data\.size"):
+        load_digits(size=size)

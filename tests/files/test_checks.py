@@ -29,7 +29,7 @@ Pair = tuple[float | torch.Tensor, float | torch.Tensor]
         (np.float32("inf"), float, "a finite number, got inf"),
         (1, bool, "true or false, got 1"),
         (2**64, Seed, f"less than {2**64}, got {2**64}"),
-        (-1, Seed, "greater than or equal to 0, got -1"),
+        (-1, Seed, "at least 0, got -1"),
         ("", PathName, "a name that is not empty, got ''"),
         (3, PathName, "text, got 3"),
         ("a", int | Sequence[str] | None, "a whole number or a list, got 'a'"),

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import cast
 
 from augrad import __version__
+from augrad.cli.signals import sigterm_raised, status_of, words_of
 from augrad.terminal.output import guarded_output, lost_output
 
 _COMMANDS = {
@@ -36,8 +37,13 @@ _USAGE = "usage: augrad COMMAND [arguments]   |   augrad --help   |   augrad --v
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit status; `arguments` None stands for `sys.argv[1:]`."""
-    with guarded_output():
-        return _main((sys.argv[1:] if arguments is None else arguments) or [""])
+    given = (sys.argv[1:] if arguments is None else arguments) or [""]
+    with guarded_output(), sigterm_raised():
+        try:
+            return _main(given)
+        except KeyboardInterrupt as error:  # while the command's libraries are loaded
+            print(f"augrad {given[0]}: {words_of(error)}", file=sys.stderr)
+            return status_of(error)
 
 
 def _main(arguments: list[str]) -> int:

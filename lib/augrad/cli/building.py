@@ -1,11 +1,13 @@
 """From a part of the configuration to what it names, its values held against what that takes."""
 
+import inspect
+import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
-from hydra.errors import HydraException, InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from augrad.checks import annotations_of, check_value
@@ -18,25 +20,40 @@ _KEYS = {
     "max_outcomes": "estimator.max_outcomes",
 }
 """Where the configuration has the arguments whose values are checked when they are used, not when they are read."""
+_FLAGS = {
+    "_target_": str,
+    "_partial_": bool,
+    "_recursive_": bool,
+    "_convert_": Literal["none", "partial", "object", "all"],
+}
+"""Hydra's own keys of a part."""
+_LATE = ("model", "policy", "optimizer", "policy_optimizer")
+"""The last names of the places whose parts a run calls itself, with arguments of its own: `_partial_: true`."""
 
 
 def built(node: Any, place: str) -> Any:
     """What `node`, the part of the configuration at `place`, names with `_target_`.
 
-    Raises UserError, with the key, where there is no such name, and for a value of another type than augrad's own
-    functions and classes say in their annotations.
+    Raises UserError, with the key, where there is no such name, and for a value of another type than the function or
+    class says in its annotations and defaults.
     """
     if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
         raise UserError(f"{place}: expected a part with a _target_, as the options of this group have, got {node!r}")
     _check(OmegaConf.to_container(node, resolve=True, throw_on_missing=False), place)
+    late = place.rpartition(".")[2] in _LATE
+    if node.get("_partial_") and not late:
+        raise UserError(f"{place}._partial_: expected false, got true; this part is made before the run begins")
     try:
-        return instantiate(node)
+        made = instantiate(node)
     except InstantiationException as error:
         # A message that begins with an argument's name gets the key of the part before it.
         name = str(error.__cause__).partition(":")[0]
         if isinstance(error.__cause__, UserError) and name in node:
             raise UserError(f"{place}.{error.__cause__}") from error
         raise
+    if late and not callable(made):
+        raise UserError(f"{place}._partial_: expected true, got {node.get('_partial_')!r}; the run completes this part")
+    return made
 
 
 @contextmanager
@@ -68,23 +85,32 @@ def require_boolean(value: Any, place: str) -> bool:
 def _check(node: Any, place: str) -> None:
     if not isinstance(node, dict):
         return
-    hints = _annotations(str(node.get("_target_", "")))
+    target = str(node.get("_target_", ""))
+    takes, is_optimizer = _taken(target), target.startswith("torch.optim.") or place.endswith("optimizer")
     for key, value in node.items():
         inner = f"{place}.{key}"
-        if isinstance(value, dict) and "_target_" in value:
+        if key in _FLAGS:
+            check_value(value, _FLAGS[key], inner)
+        elif isinstance(value, dict) and "_target_" in value:
             _check(value, inner)
-        elif key in hints and value != "???":
-            check_value(value, hints[key], inner)
+        elif key in takes and value != "???":
+            # Of an optimiser what is null is left out (see `augrad.learning.step.build_optimizer`).
+            left_out = value is None and is_optimizer
+            annotation, default = takes[key]
+            if not left_out and not (type(value) is type(default) and value == default):
+                check_value(value, annotation, inner)
 
 
-def _annotations(target: str) -> dict[str, Any]:
-    """The types of the arguments that one of augrad's own, or an optimiser of PyTorch's, takes; none of others'."""
-    is_optimizer = target.startswith("torch.optim.")
-    if not is_optimizer and not target.startswith("augrad."):
-        return {}
+def _taken(target: str) -> dict[str, tuple[Any, Any]]:
+    """The arguments that a target takes, each with its type and its default; those of which no type is known are out.
+
+    Where there is no annotation, what is true or false by default is nothing else.
+    """
     try:
-        hints = annotations_of(get_object(target))
-    except (HydraException, ImportError, AttributeError, ValueError):
-        return {}  # what is wrong is said when it is built
-    # Of an optimiser what is null is left out (see `augrad.learning.step.build_optimizer`).
-    return {name: hint | None for name, hint in hints.items()} if is_optimizer else hints
+        made = pkgutil.resolve_name(target)
+        parameters = inspect.signature(made).parameters
+    except Exception:  # of whatever is imported; what is wrong is said when it is built
+        return {}
+    types = annotations_of(made)
+    switches = {name: bool for name, parameter in parameters.items() if isinstance(parameter.default, bool)}
+    return {name: (types.get(name, bool), parameters[name].default) for name in types | switches if name in parameters}

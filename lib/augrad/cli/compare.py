@@ -6,11 +6,20 @@ import hydra
 from omegaconf import DictConfig, ListConfig
 
 from augrad.cli.building import keys_added
-from augrad.cli.comparison import recorder
+from augrad.cli.comparison import Recorder
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import require_shown, run_entry_point
+from augrad.cli.limits import too_large_refused
 from augrad.cli.outcome import Attempts
-from augrad.cli.parts import data_and_device, plain, policy_arm, recipe_of, standard_of, tracker_of
+from augrad.cli.parts import (
+    checked_count,
+    data_and_device,
+    plain,
+    policy_arm,
+    recipe_of,
+    standard_of,
+    tracker_of,
+)
 from augrad.cli.quoting import shell_quoted
 from augrad.cli.run_directory import new_run, output_directory
 from augrad.data.seeding import checked_seed
@@ -25,6 +34,11 @@ from augrad.train import always, check_recipe, compare_policies
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="compare")
 def _compare(config: DictConfig) -> None:
+    with too_large_refused(config):
+        _compare_as(config)
+
+
+def _compare_as(config: DictConfig) -> None:
     """Train every policy on every seed, write comparison.json and its figure."""
     first, directory = checked_seed(config.seed), output_directory()
     names = list(config.policies) if isinstance(config.policies, ListConfig) else []
@@ -37,8 +51,7 @@ def _compare(config: DictConfig) -> None:
             f"policies: expected names or files, [none,a.json], got {strange[0]!r}; quote what is a file's name, "
             "as in 'policies=[none,\"7\"]'"
         )
-    if not isinstance(config.seeds, int) or config.seeds < 1:
-        raise UserError(f"seeds: expected a whole number of at least 1, got {config.seeds!r}")
+    seeds = checked_count(config.seeds, "seeds", first)
     # Files are read once, before anything is trained: a mistake is told at once, and every seed sees the same policy.
     fixed = {name: policy_arm(name, config, first) for name in names if name != "random"}
     arms = {name: partial(policy_arm, name, config) if name == "random" else always(fixed[name]) for name in names}
@@ -48,14 +61,15 @@ def _compare(config: DictConfig) -> None:
     with keys_added():
         check_recipe(data, model, optimizer, settings, device, standard)
     tracker = tracker_of(config)
-    seeds = range(first, first + config.seeds)
     attempt, figures = Attempts(), {}
     with new_run(config, directory, "comparison.json", "comparison.png"):
         tracker.start(plain(config), directory)
-        record = recorder(directory, names, tracker)
+        record = Recorder(directory, names, tracker)
         accuracies = compare_policies(arms, data, model, optimizer, settings, seeds, device, record, standard)
         rows = [ComparisonRow(name, values) for name, values in accuracies.items()]
         means = {f"test_accuracy/{row.name}": sum(row.accuracies) / len(row.accuracies) for row in rows}
+        with attempt("comparison.json"):
+            record.require_written()
         with attempt("the figure comparison"):
             save_figure(comparison_figure(rows, reference=names[-1]), directory / "comparison.png")
             figures["comparison"] = directory / "comparison.png"

@@ -1,26 +1,40 @@
 """A comparison as it goes: every training that is done is printed, written and tracked."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from augrad.atomic import write_text
+from augrad.errors import UserError
 from augrad.runs.trackers import Tracker
 from augrad.terminal.console import say
 
 
-def recorder(
-    directory: Path, names: Iterable[str], tracker: Tracker | None = None
-) -> Callable[[str, int, float], None]:
-    """What `compare_policies` calls after each training: comparison.json holds what is done, by policy and seed."""
-    kept: dict[str, dict[str, float]] = {name: {} for name in names}
+class Recorder:
+    """What `compare_policies` calls after each training: comparison.json holds what is done, by policy and seed.
 
-    def record(name: str, seed: int, accuracy: float) -> None:
-        kept[name][str(seed)] = accuracy
-        write_text(directory / "comparison.json", json.dumps(kept, indent=2) + "\n")
+    A file that cannot be written (a full disk) does not end the comparison: it is tried again after the next training,
+    and `require_written` says at the end whether all of it is there.
+    """
+
+    def __init__(self, directory: Path, names: Iterable[str], tracker: Tracker | None = None) -> None:
+        self._path, self._tracker = directory / "comparison.json", tracker
+        self._kept: dict[str, dict[str, float]] = {name: {} for name in names}
+        self._refusal: UserError | None = None
+
+    def __call__(self, name: str, seed: int, accuracy: float) -> None:
+        self._kept[name][str(seed)] = accuracy
         say(f"  {name:8} seed {seed}: {accuracy:.3f}", stderr=True)
-        if tracker is not None:
-            count = sum(len(seeds) for seeds in kept.values())
-            tracker.log({"policy": name, "seed": seed, "test_accuracy": accuracy}, count)
+        try:
+            self._refusal = None
+            write_text(self._path, json.dumps(self._kept, indent=2) + "\n")
+        except UserError as error:
+            self._refusal = error
+        if self._tracker is not None:
+            count = sum(len(seeds) for seeds in self._kept.values())
+            self._tracker.log({"policy": name, "seed": seed, "test_accuracy": accuracy}, count)
 
-    return record
+    def require_written(self) -> None:
+        """Raises UserError unless the file has everything."""
+        if self._refusal is not None:
+            raise self._refusal

@@ -1,7 +1,8 @@
 """What the commands have in common: how they end, and how a run is taken up again.
 
 Exit statuses: 0 success; 2 a user's mistake, told in one message; 1 a failure, with its traceback, or work that is done
-and kept, of which something could not be shown (a figure, the report, what was to be printed); 130 Ctrl-C.
+and kept, of which something could not be shown (a figure, the report, what was to be printed), or a training that
+diverged, in one message; 130 Ctrl-C; 143 SIGTERM.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, redirect_stderr
 from difflib import get_close_matches
@@ -28,14 +30,17 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from augrad.cli import quoting
-from augrad.errors import UserError
+from augrad.cli import quoting, run_log
+from augrad.cli.configs import config_directory
+from augrad.cli.limits import OutOfMemory
+from augrad.cli.signals import sigterm_raised, status_of, words_of
+from augrad.errors import AugradWarning, NonFiniteError, UserError
 from augrad.paths import expanded
 from augrad.runs.directory import RECORD, has_content, read_record
 from augrad.terminal.console import say
 from augrad.terminal.output import guarded_output, lost_output
 
-SUCCESS, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+SUCCESS, FAILURE, MISTAKE = 0, 1, 2
 
 
 def run_entry_point(
@@ -58,7 +63,12 @@ def run_entry_point(
         require_own_record(given)
         resolved = resolve_resume(given) if resumable else given
         options = get_args_parser().parse_known_args(resolved)[0]
-        with _process_as_found(), _failed_job_as_note(shown=options.multirun), _noted(options.overrides):
+        with (
+            _process_as_found(),
+            _warnings_told(program),
+            _failed_job_as_note(shown=options.multirun),
+            _noted(options.overrides, options.multirun),
+        ):
             sys.argv = [sys.argv[0] if arguments is None else program, *resolved]
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print otherwise
             try:
@@ -77,7 +87,7 @@ def exit_status(run: Callable[[], Any], program: str) -> int:
 
     Nothing that is printed in it raises an error (see `augrad.terminal.output.guarded_output`).
     """
-    with guarded_output():
+    with guarded_output(), sigterm_raised():
         return _exit_status(run, program)
 
 
@@ -86,10 +96,12 @@ def _exit_status(run: Callable[[], Any], program: str) -> int:
     try:
         run()
     except KeyboardInterrupt as error:
-        say(f"{program}: {str(error) or 'interrupted'}", stderr=True)
-        return INTERRUPTED
-    except Unfinished as error:
-        say(f"{program}: {error}", stderr=True)
+        say(f"{program}: {words_of(error)}", stderr=True)
+        return status_of(error)
+    except (Unfinished, NonFiniteError, OutOfMemory) as error:
+        if wants_traceback:
+            traceback.print_exception(error)
+        say("\n".join([f"{program}: {error}", *getattr(error, "__notes__", [])]), stderr=True)
         return FAILURE
     except Exception as error:
         message = mistake_message(error)
@@ -273,14 +285,57 @@ def _failed_job_as_note(shown: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _noted(overrides: list[str]) -> Iterator[None]:
+def _warnings_told(program: str) -> Iterator[None]:
+    """augrad's own warnings are for whoever typed the command: a line each, without a place in the code."""
+    show = warnings.showwarning
+
+    def told(message: Warning | str, category: type[Warning], *where: Any, **named: Any) -> None:
+        if not issubclass(category, AugradWarning):
+            show(message, category, *where, **named)
+            return
+        say(f"{program}: {message}", stderr=True)
+        run_log.keep(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", AugradWarning)  # also where warnings are errors
+        warnings.showwarning = told
+        yield
+
+
+@contextmanager
+def _noted(overrides: list[str], multirun: bool) -> Iterator[None]:
     """Adds to a mistake what its overrides may have meant."""
     try:
         yield
     except (UserError, HydraException) as error:
-        for note in quoting.notes(overrides):
-            error.add_note(note)
-        raise
+        told = _setting_of_another_option(str(error), overrides)
+        told = error if told is None else UserError(told)
+        for note in quoting.notes(overrides, multirun):
+            told.add_note(note)
+        raise told from error.__cause__
+    except TypeError as error:
+        wrong = quoting.lists_of_others(overrides)
+        if not wrong or not _raised_in(error, ("hydra._internal.defaults_list",)):
+            raise
+        raise UserError(f"{wrong[0]}: expected the name of an option, or a list of names") from error
+
+
+def _setting_of_another_option(message: str, overrides: list[str]) -> str | None:
+    """What to say of an override that the chosen option of a group does not have, and another one has."""
+    refused = re.match(r"Could not override '([\w/]+)\.(\w+)[.'\w]*", message)
+    if refused is None:
+        return None
+    group, key = refused.groups()
+    options = []
+    for path in sorted(Path(config_directory(), group).glob("*.yaml")):
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if key in content or key in (content.get(group) or {}):
+            options.append(path.stem)
+    given = next((o for o in overrides if re.match(rf"{group}\.{key}\b", o)), f"{group}.{key}=...")
+    if not options:
+        return None
+    choices = " or ".join(f"{group}={option}" for option in options)
+    return f"{given}: the chosen option of {group} has no {key}; it belongs to {choices}, so give that, too"
 
 
 def _with_paths(arguments: list[str], resumable: bool) -> list[str]:
@@ -397,8 +452,8 @@ def _recorded_overrides(directory: Path) -> list[str]:
         overrides = yaml.safe_load(record.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError):
         overrides = None
-    if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
-        raise UserError(f"resume={directory}: .hydra/overrides.yaml is no list of overrides; it was damaged")
+    if not isinstance(overrides, list) or not all(map(quoting.is_override, overrides)):
+        raise UserError(f"resume={directory}: {record} is no list of overrides; it was damaged")
     return overrides
 
 

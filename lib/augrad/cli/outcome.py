@@ -13,7 +13,7 @@ from torch import Tensor
 
 from augrad.data.pixels import to_float
 from augrad.data.types import Split
-from augrad.errors import UserError
+from augrad.errors import NonFiniteError, UserError
 from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument
 from augrad.runs.metrics import read_metrics
@@ -34,7 +34,7 @@ class Attempts:
         """Within it, an error ends the attempt and nothing else; `failed` gets a line: `what`, and why."""
         try:
             yield
-        except UserError as error:
+        except (UserError, NonFiniteError) as error:
             self.failed.append(f"{what}: {error}")
         except Exception as error:  # of this code, of matplotlib: whatever it is, the run matters more
             place = traceback.extract_tb(error.__traceback__)[-1]

@@ -3,13 +3,14 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from pydantic import ValidationError
 
 from augrad.atomic import write_bytes
-from augrad.checks import check_value
+from augrad.checks import annotations_of, check_value, refused
 from augrad.cli.building import built, require_boolean, require_group
 from augrad.data.seeding import checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
@@ -26,15 +27,39 @@ from augrad.runs.trackers import Guest, Tracker
 from augrad.search.provenance import search_provenance
 from augrad.settings import SearchSettings, TrainSettings
 
+Settings = TypeVar("Settings", TrainSettings, SearchSettings)
+_SEEDS = 2**32
+
 
 def plain(config: Any) -> dict[str, Any]:
     """A configuration as plain dictionaries and lists, interpolations resolved."""
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
+def checked_count(count: Any, place: str, first: int = 0) -> range:
+    """So many seeds from `first` on. Raises UserError unless it is a whole number of at least 1, and all are seeds."""
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise UserError(f"{place}: expected a whole number of at least 1, got {count!r}")
+    if first + count > _SEEDS:
+        raise UserError(f"{place}: expected at most {_SEEDS - first}, seeds from {first} to 2**32 - 1, got {count}")
+    return range(first, first + count)
+
+
 def settings_of(group: DictConfig, *parts: str) -> dict[str, Any]:
     """The plain values of a group, without its sub-configurations `parts`."""
     return {key: value for key, value in plain(group).items() if key not in parts}
+
+
+def checked_settings(kind: type[Settings], group: Any, place: str, *parts: str) -> Settings:
+    """Those values, of the group at `place`, as settings. Raises UserError, with the key, for one that is none."""
+    values = settings_of(require_group(group, place), *parts)
+    for key, annotation in annotations_of(kind).items():
+        if isinstance(values.get(key), bool):  # true is not 1
+            check_value(values[key], annotation, f"{place}.{key}")
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise refused(error, place) from error
 
 
 def search_arguments(config: DictConfig) -> dict[str, Any]:
@@ -51,7 +76,7 @@ def search_arguments(config: DictConfig) -> dict[str, Any]:
         "optimizer": built(search.optimizer, "search.optimizer"),
         "policy_optimizer": built(search.policy_optimizer, "search.policy_optimizer"),
         "standard": standard_of(config),
-        "settings": SearchSettings(**settings_of(search, "optimizer", "policy_optimizer", "regularizers")),
+        "settings": checked_settings(SearchSettings, search, "search", "optimizer", "policy_optimizer", "regularizers"),
         "seed": seed,
     }
 
@@ -61,7 +86,7 @@ def recipe_of(config: DictConfig) -> tuple[ModelBuilder, OptimizerBuilder, Train
     return (
         built(config.model, "model"),
         built(require_group(config.train, "train").optimizer, "train.optimizer"),
-        TrainSettings(**settings_of(config.train, "optimizer")),
+        checked_settings(TrainSettings, config.train, "train", "optimizer"),
     )
 
 
@@ -97,7 +122,10 @@ def tracker_of(config: DictConfig) -> Tracker:
 def data_and_device(config: DictConfig) -> tuple[Splits, torch.device]:
     """The splits, resident on the device that was asked for."""
     device = find_device(config.device)  # before the data are read: the cheaper question first
-    return built(config.data, "data").to(device), device
+    data = built(config.data, "data")
+    if not isinstance(data, Splits):
+        raise UserError(f"data: expected a part that gives the four splits (augrad.data.types.Splits), got {data!r}")
+    return data.to(device), device
 
 
 def allowed_modules(config: DictConfig) -> list[str]:

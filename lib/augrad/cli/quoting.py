@@ -91,11 +91,30 @@ def understood(given: str) -> str:
     return given
 
 
-def notes(overrides: Iterable[str]) -> Iterator[str]:
-    """What may have been meant by overrides that Hydra reads, but not as one text."""
+def is_override(given: object) -> bool:
+    """Whether it is a text that Hydra can read."""
+    return isinstance(given, str) and isinstance(_read(given), Override)
+
+
+def lists_of_others(overrides: Iterable[str]) -> list[str]:
+    """The overrides with a list of anything but texts."""
+    read = {given: _read(given) for given in overrides}
+    lists = {given: one.value() for given, one in read.items() if isinstance(one, Override) and not one.is_delete()}
+    return [
+        given
+        for given, value in lists.items()
+        if isinstance(value, list) and not all(isinstance(v, str) for v in value)
+    ]
+
+
+def notes(overrides: Iterable[str], multirun: bool = False) -> Iterator[str]:
+    """What may have been meant by overrides that Hydra reads, but not as one text.
+
+    multirun: whether commas are for a sweep.
+    """
     for given in overrides:
         read = _read(given)
-        if isinstance(read, Override) and read.value_type == ValueType.SIMPLE_CHOICE_SWEEP:
+        if isinstance(read, Override) and read.value_type == ValueType.SIMPLE_CHOICE_SWEEP and not multirun:
             yield f"(if the commas in {given} are part of one value, quote it: {shell_quoted(_quoted(given) or given)})"
         if isinstance(read, Override) and read.key_or_group in _PATHS:
             for name in re.findall(r"\$(\w+)", given):

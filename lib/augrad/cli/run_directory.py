@@ -1,11 +1,11 @@
 """A command and its run directory: nothing is written there before the command is accepted.
 
 Hydra itself would write the configuration and the log before the command's function is called. So `output_subdir` is
-null in the configuration, the log waits (`RunLog`), and the functions below write both once the directory is the run's.
+null in the configuration, the log waits (`augrad.cli.run_log.RunLog`), and the functions below write both once the
+directory is the run's.
 """
 
 import contextlib
-import logging
 import os
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -18,6 +18,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from augrad.cli.entry import mistake_message
+from augrad.cli.limits import out_of_memory_told
+from augrad.cli.run_log import logs
 from augrad.errors import UserError
 from augrad.runs.directory import (
     has_content,
@@ -31,26 +33,6 @@ from augrad.runs.directory import (
 
 ALWAYS = ("checkpoint.pt", "wandb_run_id.txt")
 """What must not be in the directory of a new run of any command, beside what the command writes."""
-
-
-class RunLog(logging.FileHandler):
-    """The log file of a run. Messages wait until `accept` opens it, at the first one."""
-
-    def __init__(self, filename: str) -> None:
-        super().__init__(filename, encoding="utf-8", errors="backslashreplace", delay=True)
-        self._waiting: list[logging.LogRecord] | None = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if self._waiting is None:
-            super().emit(record)
-        else:
-            self._waiting.append(record)
-
-    def accept(self) -> None:
-        """The directory is the run's: write what waited, and from now on at once."""
-        waiting, self._waiting = self._waiting or [], None
-        for record in waiting:
-            super().emit(record)
 
 
 def output_directory() -> Path:
@@ -85,9 +67,11 @@ def new_run(config: DictConfig, directory: Path, results: str, *others: str) -> 
     with only_writer(directory):
         require_free(directory, names)
         put_record(directory, _record(config, Path(HydraConfig.get().runtime.cwd)))
-        _accept_logs()
+        for log in logs():
+            log.accept()
         try:
-            yield
+            with out_of_memory_told(config):
+                yield
         except Exception as error:
             if mistake_message(error) is not None and not has_content(directory / results):
                 withdraw(directory, names)
@@ -107,9 +91,11 @@ def resumed_run(
         before, started = read_record(directory), started_in(directory)
         accept()
         replace_record(directory, _record(config, started))
-        _accept_logs()
+        for log in logs():
+            log.accept()
         try:
-            yield
+            with out_of_memory_told(config):
+                yield
         except Exception as error:
             if mistake_message(error) is not None and not has_gone_on():
                 replace_record(directory, before)
@@ -141,9 +127,3 @@ def _record(config: DictConfig, started: Path) -> dict[str, str]:
         "hydra.yaml": OmegaConf.to_yaml(hydra),
         "overrides.yaml": OmegaConf.to_yaml(hydra.hydra.overrides.task),
     }
-
-
-def _accept_logs() -> None:
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, RunLog):
-            handler.accept()

@@ -10,11 +10,13 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from augrad.cli.building import keys_added
-from augrad.cli.comparison import recorder
+from augrad.cli.comparison import Recorder
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import require_shown, run_entry_point
+from augrad.cli.limits import too_large_refused
 from augrad.cli.outcome import Attempts, write_figures, write_search_report
 from augrad.cli.parts import (
+    checked_count,
     data_and_device,
     exported,
     plain,
@@ -28,6 +30,7 @@ from augrad.cli.parts import (
 from augrad.cli.quoting import shell_quoted
 from augrad.cli.run_directory import output_directory, started_in
 from augrad.cli.search_run import Interrupted, SearchRun
+from augrad.data.seeding import checked_seed
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.paths import expanded
@@ -47,7 +50,7 @@ from augrad.train import always, check_recipe, compare_policies
 def _search(config: DictConfig) -> float:
     """Learn a policy, write the run directory; returns the lowest loss on the selection split, for sweeps."""
     directory = output_directory()
-    with chdir(resumed_from(config, directory)):
+    with too_large_refused(config), chdir(resumed_from(config, directory)):
         return _search_in(config, directory)
 
 
@@ -65,7 +68,7 @@ def resumed_from(config: DictConfig, directory: Path) -> Path:
 
 
 def _search_in(config: DictConfig, directory: Path) -> float:
-    compared_seeds(config)
+    seeds = compared_seeds(config, checked_seed(config.seed))
     recipe, arguments = recipe_of(config), search_arguments(config)
     data, device = data_and_device(config)
     with keys_added():
@@ -83,38 +86,44 @@ def _search_in(config: DictConfig, directory: Path) -> float:
             run_search(state, parts, run)
         run.end()
         if run.interrupted():
-            raise Interrupted(directory, state.step)
+            raise Interrupted(directory, state.step, run.stopped_by)
         policy = exported(state.best_policy(), config)
         run.write_policy()
+        attempt, comparison = Attempts(), None
         if parts.settings.keep_model:
-            save_model(state.model, directory / "model.pt")
-        comparison = _compare(config, directory, data, start, policy) if config.compare is not None else None
-        _show(config, directory, run, data, policy, comparison)
+            with attempt("the classifier"):
+                save_model(state.model, directory / "model.pt")
+        if seeds:
+            with attempt("the comparison"):
+                comparison = _compare(config, directory, data, start, policy, seeds, attempt)
+        _show(config, directory, run, data, policy, comparison, attempt)
     return state.best_loss
 
 
-def compared_seeds(config: DictConfig) -> int:
-    """How many seeds the comparison at the end has, 0 for none: compare=3 is compare.seeds=3.
+def compared_seeds(config: DictConfig, seed: int) -> range:
+    """The seeds of the comparison at the end, apart from the search's own; none without: compare=3 is compare.seeds=3.
 
-    Raises UserError unless compare is null or has such a number.
+    Raises UserError unless compare is null or has a number of seeds.
     """
     if config.compare is None:
-        return 0
-    seeds = config.compare.seeds if isinstance(config.compare, DictConfig) else config.compare
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
-        raise UserError(f"compare.seeds: expected a whole number of at least 1, or compare=null, got {seeds!r}")
-    return seeds
+        return range(0)
+    count = config.compare.seeds if isinstance(config.compare, DictConfig) else config.compare
+    first = 1000 + seed * 100
+    return range(first, first + len(checked_count(count, "compare.seeds")))
 
 
-def _compare(config: DictConfig, directory: Path, data: Splits, start: Policy, learned: Policy) -> list[ComparisonRow]:
+def _compare(
+    config: DictConfig, directory: Path, data: Splits, start: Policy, learned: Policy, seeds: range, attempt: Attempts
+) -> list[ComparisonRow]:
     model, optimizer, settings = recipe_of(config)
-    seeds = [1000 + config.seed * 100 + index for index in range(compared_seeds(config))]  # apart from the search's own
     words = f"comparison: 3 policies x {len(seeds)} seeds x {settings.epochs} epochs"
     say(words, stderr=True)
     arms = {"none": always(None), "random": lambda seed: random_policy(start, seed), "learned": always(learned)}
     device = data.train.images.device
-    record, standard = recorder(directory, arms), standard_of(config)
+    record, standard = Recorder(directory, arms), standard_of(config)
     accuracies = compare_policies(arms, data, model, optimizer, settings, seeds, device, record, standard)
+    with attempt("comparison.json"):
+        record.require_written()
     return [ComparisonRow(name, values) for name, values in accuracies.items()]
 
 
@@ -125,6 +134,7 @@ def _show(
     data: Splits,
     policy: Policy,
     comparison: list[ComparisonRow] | None,
+    attempt: Attempts,
 ) -> None:
     state = run.state
     summary: dict[str, Any] = run.summary()
@@ -132,7 +142,7 @@ def _show(
         summary[f"test_accuracy/{row.name}"] = sum(row.accuracies) / len(row.accuracies)
     document = document_of(policy, provenance(config, data, summary))
     run.write_policy(document)
-    attempt, reported = Attempts(), ""
+    reported = ""
     figures = write_figures(directory, policy, data.train, config.seed, comparison, attempt)
     with attempt("the report"):
         config_text = OmegaConf.to_yaml(plain(config))
@@ -145,8 +155,9 @@ def _show(
             say(comparison_table(comparison))
     say(f"search: {state.step} steps; results in {shell_quoted(str(directory))}")
     if run.parts.settings.keep_model:
-        accuracy, model = summary["search_classifier_test_accuracy"], shell_quoted(str(directory / "model.pt"))
-        say(f"classifier trained along: test accuracy {accuracy:.4f} after the last step; {model}")
+        accuracy, model = summary["search_classifier_test_accuracy"], directory / "model.pt"
+        kept = f"; {shell_quoted(str(model))}" if model.exists() else ""
+        say(f"classifier trained along: test accuracy {accuracy:.4f} after the last step{kept}")
     say(f"policy: {shell_quoted(str(directory / 'policy.json'))}{reported}")
     require_shown(attempt.failed)
 

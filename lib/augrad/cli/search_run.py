@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from augrad.cli import signals
 from augrad.cli.parts import exported, plain, provenance
 from augrad.cli.quoting import command_line, override
 from augrad.cli.run_directory import new_run, resumed_run
@@ -37,18 +38,19 @@ _RESUMED = "resume: the run"
 _LOG = logging.getLogger(__name__)
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, after the step in hand was finished and kept."""
+class Interrupted(signals.Interrupted):
+    """Ctrl-C or SIGTERM, with everything up to `step` kept. number: of the signal."""
 
-    def __init__(self, directory: Path, step: int) -> None:
+    def __init__(self, directory: Path, step: int, number: int = signal.SIGINT) -> None:
         go_on = command_line("augrad", "search", override("resume", str(directory)))
-        super().__init__(f"stopped after step {step}; go on with: {go_on}")
+        super().__init__(f"stopped after step {step}; go on with: {go_on}", number)
 
 
 class SearchRun:
     """Observes a search and keeps what it tells.
 
-    A context manager; Ctrl-C and SIGTERM end the search after the step in hand.
+    A context manager; Ctrl-C and SIGTERM end the search after the step in hand, a second one at once: what is raised
+    says how to go on.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class SearchRun:
         self.directory, self.config, self.state, self.parts, self.tracker = directory, config, state, parts, tracker
         self.first = state.step
         self._stop = StopRequest((signal.SIGINT, signal.SIGTERM))
+        self._kept = 0
 
     def __enter__(self) -> "SearchRun":
         with ExitStack() as stack:
@@ -83,6 +86,8 @@ class SearchRun:
                 self.write_policy()
         finally:
             self._opened.__exit__(kind, error, trace)
+        if isinstance(error, KeyboardInterrupt) and not isinstance(error, Interrupted):
+            raise Interrupted(self.directory, self._kept, signals.number_of(error)) from error
 
     def _take_up(self) -> None:
         """Puts the state back to the run's checkpoint. Raises UserError, and writes nothing, where that cannot be."""
@@ -90,6 +95,7 @@ class SearchRun:
         begun = checkpoint.exists()
         if begun:
             self._load(checkpoint)
+            self._kept = self.state.step
         elif has_content(metrics):
             raise UserError(f"{checkpoint}: is missing, so the run cannot go on; put it back, or start a new run")
         rows = read_metrics(metrics) if metrics.exists() else []
@@ -127,11 +133,17 @@ class SearchRun:
     def _save(self, state: dict[str, Any]) -> None:
         saved = {"config": plain(self.config), "origin": origin_of(self.state, self.parts), "state": state}
         save_checkpoint(self.directory / "checkpoint.pt", saved)
+        self._kept = state["step"]
 
     def end(self) -> None:
         """The search is over: the progress bar goes, and Ctrl-C is Ctrl-C again."""
         self.progress.__exit__(None, None, None)
         self._stop.end()
+
+    @property
+    def stopped_by(self) -> int:
+        """The number of the first signal, 0 for none."""
+        return self._stop.number
 
     def interrupted(self) -> bool:
         """Whether Ctrl-C or SIGTERM came."""

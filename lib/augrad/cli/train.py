@@ -6,7 +6,9 @@ from omegaconf import DictConfig
 
 from augrad.cli.building import keys_added
 from augrad.cli.configs import config_directory
-from augrad.cli.entry import run_entry_point
+from augrad.cli.entry import require_shown, run_entry_point
+from augrad.cli.limits import too_large_refused
+from augrad.cli.outcome import Attempts
 from augrad.cli.parts import (
     data_and_device,
     plain,
@@ -29,6 +31,11 @@ from augrad.train import Row, check_recipe, train_classifier
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="train")
 def _train(config: DictConfig) -> float:
+    with too_large_refused(config):
+        return _train_as(config)
+
+
+def _train_as(config: DictConfig) -> float:
     """Train, write metrics.jsonl and model.pt; returns the validation error after the last epoch, for sweeps."""
     seed, directory = checked_seed(config.seed), output_directory()
     asked = [given for given in HydraConfig.get().overrides.task if given.startswith("policy=")]
@@ -42,6 +49,7 @@ def _train(config: DictConfig) -> float:
         check_recipe(data, model, optimizer, settings, device, standard)
     tracker = tracker_of(config)
     total = settings.epochs * max(len(data.train) // settings.batch_size, 1)
+    attempt = Attempts()
     with (
         new_run(config, directory, "metrics.jsonl", "model.pt"),
         MetricsLog(directory / "metrics.jsonl") as log,
@@ -50,12 +58,15 @@ def _train(config: DictConfig) -> float:
         tracker.start(plain(config), directory)
 
         def report(row: Row) -> None:
-            log.append(row)
+            if not attempt.failed:  # the log has no gaps
+                with attempt("the later rows of metrics.jsonl"):
+                    log.append(row)
             tracker.log(row, int(row["step"] or 0))
             progress.update(int(row["step"] or 0), float(row["train_loss"] or 0), float(row["val_loss"] or 0))
 
         result = train_classifier(data, model, optimizer, policy, settings, seed, device, report, standard)
-        save_model(result.model, directory / "model.pt")
+        with attempt("the classifier"):
+            save_model(result.model, directory / "model.pt")
         summary = {"test_accuracy": result.test_accuracy, "test_loss": result.test_loss}
         tracker.finish({}, None, summary)
     name = config.policy.get("file") or "no augmentation"
@@ -63,6 +74,7 @@ def _train(config: DictConfig) -> float:
         f"test accuracy {result.test_accuracy:.4f}, loss {result.test_loss:.4f} after the last epoch; "
         f"policy: {name}; seed {seed}; results in {shell_quoted(str(directory))}"
     )
+    require_shown(attempt.failed)
     return 1 - float(evaluate(result.model, data.validation).accuracy)  # a sweep must not see the test split
 
 

@@ -2,17 +2,21 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from PIL import Image
 from torch import Tensor
 
 from augrad.checks import PathName, checked
+from augrad.data.alike import groups_of, sorted_out, with_copies
 from augrad.data.divide import divided, require_fractions
 from augrad.data.labelled import Given, labelled_sets
+from augrad.data.left_out import LeftOut, few, telling
 from augrad.data.npz import read_archive
 from augrad.data.planted import Planted, plant
 from augrad.data.types import Split, Splits
@@ -34,6 +38,8 @@ def load_arrays(
     What is missing is split off train, stratified by class: a fraction of the train images in the file, and at least
     one image of each class. A given val is divided into validation and selection in the ratio of their two fractions.
     A given test is used whole. seed: of the split and of `planted`. sha256 is that of the file's bytes.
+    What is left out is told in one warning: images that an earlier part of the file has too, pixel for pixel, and those
+    that are there in several classes. Copies of an image within one part count once, and stay in one split.
     Raises UserError for a file that is not as described, for fractions outside (0, 1) or too large together, and for a
     class with too few images to be in every split.
     """
@@ -41,7 +47,7 @@ def load_arrays(
     require_fractions(fractions)
     archive = read_archive(path)
     given = {"train": archive.train, "val": archive.val, "test": archive.test}
-    parts = _parts(given, fractions, seed, str(path))
+    parts = _parts(given, fractions, seed, str(path), archive.class_count)
     splits = Splits(writable(Path(path).stem), archive.class_count, **parts, sha256=archive.sha256)
     return splits if planted is None else plant(splits, planted, seed)
 
@@ -71,7 +77,7 @@ def splits_from_arrays(
     for split in splits.values():
         digest.update(split.images.numpy().tobytes())
         digest.update(split.labels.numpy().tobytes())
-    parts = _parts({key: splits.get(key) for key in given}, fractions, seed, name)
+    parts = _parts({key: splits.get(key) for key in given}, fractions, seed, name, class_count)
     return Splits(name, class_count, **parts, sha256=digest.hexdigest())
 
 
@@ -85,16 +91,62 @@ def splits_from_datasets(
 
 
 def _parts(
-    given: Mapping[str, Split | None], fractions: Mapping[str, float], seed: int, source: str
+    given: Mapping[str, Split | None], fractions: Mapping[str, float], seed: int, source: str, class_count: int
 ) -> dict[str, Split]:
-    """train, validation, selection and test from the given sets train, val and test (see `divided`)."""
-    labels = {name: None if part is None else part.labels for name, part in given.items()}
-    parts = {}
-    for name, (of, indices) in divided(labels, fractions, seed, source).items():
-        part = given[of]
-        assert part is not None
-        parts[name] = part if len(indices) == len(part) else part[indices]
+    """train, validation, selection and test from the given sets train, val and test (see `divided`).
+
+    Told in one warning, and left out, is what `augrad.data.alike.sorted_out` says.
+    """
+    present = {name: part for name, part in given.items() if part is not None}
+    first, left_out = _looked_through(present)
+    kept = {name: (first[name] == torch.arange(len(part))).nonzero().flatten() for name, part in present.items()}
+    copies = sum(int((first[name] >= 0).sum()) - len(kept[name]) for name in present)
+    with telling(left_out, Path(source), copies):
+        labels = {name: present[name].labels[kept[name]] if name in present else None for name in given}
+        _require_enough(labels, class_count, source)
+        parts = {}
+        for name, (of, indices) in divided(labels, fractions, seed, source).items():
+            part, chosen = present[of], with_copies(first[of], kept[of][indices])
+            parts[name] = part if len(chosen) == len(part) else part[chosen]
     return parts
+
+
+def _looked_through(parts: Mapping[str, Split]) -> tuple[dict[str, Int64[Tensor, " _"]], list[LeftOut]]:
+    """Of each image of a part the first copy in it, which may be itself, -1 where it is left out; and what that is."""
+    names = [(name, index) for name, part in parts.items() for index in range(len(part))]
+    labels = torch.cat([part.labels for part in parts.values()])
+    images = (image for part in parts.values() for image in part.images.numpy())
+    digests = [hashlib.sha256(image).digest() for image in images]
+    alike = sorted_out(groups_of(digests, range(len(names))), [name for name, _ in names], labels)
+
+    def told(number: int) -> str:
+        name, index = names[number]
+        return f"{name}_images[{index}]"
+
+    left_out = [
+        LeftOut(kind, Path(told(number)), f"the same as {told(other)}")
+        for number, (kind, other) in sorted(alike.left_out.items())
+    ]
+    counts = [len(part) for part in parts.values()]
+    starts = accumulate(counts[:-1], initial=0)
+    first = torch.tensor([-1 if number in alike.left_out else one for number, one in enumerate(alike.first)])
+    local = zip(parts, first.split(counts), starts, strict=True)
+    return {name: torch.where(numbers < 0, -1, numbers - start) for name, numbers, start in local}, left_out
+
+
+def _require_enough(labels: Mapping[str, Int64[Tensor, " _"] | None], class_count: int, source: str) -> None:
+    """Raises UserError where so much is left out that train lacks a class, or another part has nothing."""
+    for name, found in labels.items():
+        if found is not None and not len(found):
+            raise UserError(
+                f"{source}: expected images in {name} that are in no earlier part, got none; remove or add some"
+            )
+    train = labels["train"]
+    assert train is not None
+    if lacking := sorted(set(range(class_count)).difference(train.tolist())):
+        raise UserError(
+            f"{source}: expected images of each class in train, got none of {few(map(str, lacking))}; add some"
+        )
 
 
 def _image_array(images: Any, name: str) -> np.ndarray:

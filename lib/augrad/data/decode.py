@@ -50,7 +50,7 @@ def decode(files: Sequence[Path], size: int, channels: int, console: Console | N
             "a square"
         )
     mode = _mode(channels)
-    _require_memory(len(files), size, channels)
+    require_memory(len(files), size, channels)
     images = torch.empty(len(files), channels, size, size, dtype=torch.uint8)
     digests, unreadable = [b""] * len(files), dict[int, str]()
 
@@ -106,8 +106,9 @@ def _in_threads(read: Callable[[int], None], count: int, advance: Callable[[int]
         pool.shutdown(cancel_futures=True)
 
 
-def _require_memory(count: int, size: int, channels: int) -> None:
-    needed, free = count * channels * size**2, free_memory()
+def require_memory(count: int, size: int, channels: int, bytes_each: int = 1) -> None:
+    """Raises UserError where so many images, `bytes_each` for each value of a pixel, need more memory than is free."""
+    needed, free = count * channels * size**2 * bytes_each, free_memory()
     if free is not None and needed > free:
         raise UserError(
             f"{count:,} images of {channels} x {size} x {size} pixels need {needed / _GIB:.1f} GiB of memory, and "

@@ -7,10 +7,13 @@ from sklearn import datasets
 from torch.nn.functional import interpolate
 
 from augrad.checks import checked
+from augrad.data.decode import require_memory
 from augrad.data.planted import Planted, plant
 from augrad.data.stratify import stratified_split
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
+
+_BYTES = 3 * 8  # for each pixel, while the images are enlarged: three steps in float64
 
 
 @checked
@@ -27,11 +30,13 @@ def load_digits(
     The four splits are disjoint and stratified by class; the test split is what the three sizes leave of the images.
     seed: of the split and of `planted`. sha256 is that of the enlarged images' bytes, before splitting and planting.
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998.
-    Raises UserError for a size below 16 pixels and for splits smaller than the number of classes.
+    Raises UserError for a size below 16 pixels, for more pixels than memory has room for, and for splits smaller than
+    the number of classes.
     """
     if size < 16:
         raise UserError(f"digits: expected images of at least 16 pixels on a side, got size={size}; choose 16 or more")
     rows, classes = datasets.load_digits(return_X_y=True)
+    require_memory(len(rows), size, 1, bytes_each=_BYTES)
     levels = torch.as_tensor(rows).reshape(-1, 1, 8, 8)
     labels = torch.as_tensor(classes, dtype=torch.int64)
     # In float64 the interpolation of whole levels is exact for sizes such as 16 and 32, and rounds alike everywhere.

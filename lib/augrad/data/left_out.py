@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from augrad.errors import UserError
+from augrad.errors import AugradWarning, UserError
 from augrad.terminal.output import visible, writable
 
 _NAMED = 5  # of each kind that a message names
@@ -61,4 +61,4 @@ def telling(left_out: Sequence[LeftOut], root: Path, copies: int = 0) -> Iterato
         beside += [f"{copies} images are copies of others, pixel for pixel, and count once"] if copies else []
         raise UserError(" | ".join([str(error), *beside])) from error
     if words:
-        warnings.warn(f"{one_line(root)}: left out {words}", stacklevel=4)
+        warnings.warn(f"{one_line(root)}: left out {words}", AugradWarning, stacklevel=4)

@@ -4,20 +4,21 @@ import hashlib
 import os
 import re
 import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from augrad.data.labelled import Given, as_numbers, labelled_sets
+from augrad.data.left_out import one_line
 from augrad.data.types import Split
 from augrad.errors import UserError
 from augrad.paths import expanded
 
 _PARTS = ("train", "val", "test")
-_UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
-_SETS = {"val", "valid", "validation", "test", "testing"}  # words of a key that means one of them
+_KINDS = r"(x|y|images?|imgs?|pictures?|labels?|targets?|classes|data|set|split)?"
+_SETS = {"val": "val|valid|validation|dev|eval", "test": "tests?|testing|holdout"}
+"""How others call these parts, alone or in one word with what of them a key holds, as in testX and valImages."""
 
 
 class Archive(NamedTuple):
@@ -64,8 +65,9 @@ def _read_arrays(file: Path) -> tuple[dict[str, np.ndarray], str]:
                 return {key: _read_array(archive, key, file) for key in keys}, digest
     except UserError:
         raise
-    except _UNREADABLE as error:
-        raise UserError(f"{file}: expected a readable .npz archive, got an error ({error}); write it anew") from error
+    except Exception as error:  # a damaged file can fail anywhere inside the reader
+        reason = one_line(error) or type(error).__name__
+        raise UserError(f"{file}: expected a readable .npz archive, got an error ({reason}); write it anew") from error
 
 
 def _wanted_keys(found: list[str], file: Path) -> list[str]:
@@ -77,8 +79,7 @@ def _wanted_keys(found: list[str], file: Path) -> list[str]:
             raise UserError(f"{file}: expected an array {key}, found the keys: {listing}; add or rename one")
     for key in found:
         # A misspelt validation split would otherwise be dropped in silence.
-        named = _SETS.intersection(re.split(r"[^a-z]+", key.lower())).difference(parts)
-        if key not in wanted and (named or key.lower().endswith(("_images", "_labels"))):
+        if key not in wanted and (_sets_named(key).difference(parts) or key.lower().endswith(("_images", "_labels"))):
             raise UserError(
                 f"{file}: expected only train_*, val_* and test_*, each with _images and _labels, found the key {key}; "
                 "rename or remove it"
@@ -86,12 +87,24 @@ def _wanted_keys(found: list[str], file: Path) -> list[str]:
     return wanted
 
 
+def _sets_named(key: str) -> set[str]:
+    """Which of val and test a key speaks of: in words between digits, underlines and the like, or in camel case."""
+    spoken = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower())
+    spoken += re.split(r"[^a-z]+", key.lower())
+    return {
+        part
+        for part, names in _SETS.items()
+        if any(re.fullmatch(f"{_KINDS}({names}){_KINDS}", word) for word in spoken if word)
+    }
+
+
 def _read_array(archive: np.lib.npyio.NpzFile, key: str, file: Path) -> np.ndarray:
     try:
         array = archive[key]
-    except _UNREADABLE as error:
+    except Exception as error:  # as above
+        reason = one_line(error) or type(error).__name__
         raise UserError(
-            f"{file}: expected {key} to be a plain numeric array, got one that cannot be read ({error}); "
+            f"{file}: expected {key} to be a plain numeric array, got one that cannot be read ({reason}); "
             f"save it again as a numeric array, not as objects; {as_numbers(key)}"
         ) from error
     if not isinstance(array, np.ndarray):

@@ -1,10 +1,9 @@
 """The pictures of a folder in their splits, each of them in one; and what had to be left out."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,13 +11,12 @@ from jaxtyping import Int64, UInt8
 from rich.console import Console
 from torch import Tensor
 
+from augrad.data.alike import groups_of, sorted_out, with_copies
 from augrad.data.decode import decode, fingerprints
 from augrad.data.left_out import LeftOut, few, one_line
 from augrad.data.listing import Listing, name_order
 from augrad.data.types import Split
 from augrad.errors import UserError
-
-Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -79,20 +77,11 @@ def read_sets(
     images, digests, unreadable = decode(files, size, channels, console)
 
     out = {index: LeftOut("pictures that cannot be read", files[index], why) for index, why in unreadable.items()}
-    first = list(range(len(files)))
-    alike = [index for group in _groups(digests, (i for i in first if i not in out)) for index in group]
+    alike = [i for group in groups_of(digests, (i for i in range(len(files)) if i not in out)) for i in group]
     contents = dict(zip(alike, fingerprints([files[index] for index in alike], channels), strict=True))
-    for group in _groups(contents, alike):
-        several_classes = len(labels[group].unique()) > 1
-        for index in group:
-            other = next((i for i in group if several_classes and labels[i] != labels[index]), group[0])
-            why = f"the same as {one_line(files[other].relative_to(root))}"
-            if several_classes:
-                out[index] = LeftOut("pictures in several classes", files[index], why)
-            elif sets[index] != sets[other]:
-                out[index] = LeftOut("pictures that another split has too", files[index], why)
-            else:
-                first[index] = other
+    first, doubled = sorted_out(groups_of(contents, alike), sets, labels)
+    for index, (kind, other) in doubled.items():
+        out[index] = LeftOut(kind, files[index], f"the same as {one_line(files[other].relative_to(root))}")
     return Pictures(
         root,
         next(iter(listings.values())).classes,
@@ -113,7 +102,7 @@ def cut(pictures: Pictures, parts: Mapping[str, Int64[Tensor, " _"]]) -> tuple[d
     The images are put in order where they are, as they may take most of the memory: `pictures` is spent.
     Raises UserError for a part without an image of some class.
     """
-    whole = {name: torch.isin(pictures.first, indices).nonzero().flatten() for name, indices in parts.items()}
+    whole = {name: with_copies(pictures.first, indices) for name, indices in parts.items()}
     for name, indices in whole.items():
         pictures.require_all_classes(name, indices)
     order = torch.cat(list(whole.values()))
@@ -147,11 +136,3 @@ def _put_in_order(rows: np.ndarray, order: Sequence[int]) -> None:
             rows[place] = held if wanted == start else rows[wanted]
             source[place] = place
             place = wanted
-
-
-def _groups(values: Sequence[Key] | Mapping[int, Key], indices: Iterable[int]) -> list[list[int]]:
-    """The indices whose values are equal, where there are several."""
-    found = dict[Key, list[int]]()
-    for index in indices:
-        found.setdefault(values[index], []).append(index)
-    return [group for group in found.values() if len(group) > 1]

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from augrad.checks import checked
+from augrad.checks import Draws, checked
 from augrad.errors import UserError
 from augrad.estimators.branch import chosen
 from augrad.estimators.estimate import (
@@ -65,14 +65,12 @@ class Gumbel:
     final_temperature: float = 0.5
     relaxation: Relaxation = "straight_through"
     magnitude: Literal["score", "pathwise"] = "score"
-    draws: int = 16
+    draws: Draws = 16
 
     def __post_init__(self) -> None:
         for name in ("temperature", "final_temperature"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name}: expected a number above 0, got {getattr(self, name)}")
-        if self.draws < 1:
-            raise UserError(f"draws: expected at least 1, got {self.draws}")
 
     def temperature_at(self, progress: float) -> float:
         """The temperature at that progress of the search."""

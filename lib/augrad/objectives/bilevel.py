@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from augrad.checks import checked
+from augrad.checks import Draws, checked
 from augrad.data.pixels import to_float
 from augrad.data.seeding import global_draws_kept
 from augrad.data.standard import StandardDraw
@@ -151,13 +151,11 @@ class Bilevel:
     """
 
     derivative: Derivative = "jvp"
-    draws: int = 1
+    draws: Draws = 1
     two_levels: ClassVar[bool] = True
     judges_policy: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise UserError(f"draws: expected at least 1, got {self.draws}")
         if self.derivative == "shared_difference" and self.draws > 1:
             raise UserError(
                 "derivative: shared_difference has the one draw of the classifier's step, got "

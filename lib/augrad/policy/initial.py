@@ -4,16 +4,25 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 
 from augrad.checks import Seed, checked
 from augrad.errors import UserError
 from augrad.ops.space import Interpolation, Space, checked_resampling, make_space
 from augrad.policy.learnable import learnable
 from augrad.policy.policy import Policy
-from augrad.policy.slots import Learnable, Magnitude, Slot, Slots, parameters_like
+from augrad.policy.slots import (
+    MOST_STAGES,
+    MOST_SUBPOLICIES,
+    Learnable,
+    Magnitude,
+    Slot,
+    Slots,
+    parameters_like,
+)
 
 _PARAMETER = {
     "subpolicies": "subpolicy_logits",
@@ -27,8 +36,8 @@ _PARAMETER = {
 @checked
 def initial_policy(
     space: Space,
-    subpolicies: int = 1,
-    stages: int = 1,
+    subpolicies: Annotated[int, Field(ge=1, le=MOST_SUBPOLICIES)] = 1,
+    stages: Annotated[int, Field(ge=1, le=MOST_STAGES)] = 1,
     probability: float = 0.75,
     magnitude: Magnitude = "logit_normal",
     level: float = 0.5,
@@ -46,9 +55,6 @@ def initial_policy(
     logits, which tells sub-policies apart (unused when there is one). seed: of the jitter.
     Raises UserError for values outside these ranges.
     """
-    for name, count in (("subpolicies", subpolicies), ("stages", stages)):
-        if count < 1:
-            raise UserError(f"policy: expected {name} to be a whole number of at least 1, got {count!r}")
     stage = _slots_of(space, magnitude)
     slots = ((stage,) * stages,) * subpolicies
     return _started(space, slots, probability, magnitude, level, scale, learn, jitter if subpolicies > 1 else 0.0, seed)

@@ -19,6 +19,9 @@ Learnable = Literal["subpolicies", "ops", "gates", "magnitudes", "magnitude_scal
 """Groups of a policy's parameters that a search may change."""
 Magnitude = Literal["logit_normal", "uniform", "point"]
 """How magnitudes are distributed at the start, see `augrad.Policy.over`."""
+MOST_SUBPOLICIES = 10_000
+MOST_STAGES = 16
+"""What a policy can have, as a file and as the start of a search."""
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,12 @@ from pydantic_core import PydanticCustomError
 
 from augrad.errors import PolicyFileError
 from augrad.ops import definition
+from augrad.policy.slots import MOST_STAGES, MOST_SUBPOLICIES
 
 LARGEST = 1e6
 """No number of a policy is larger: it must stay finite, differences and products included, in single precision."""
 TOLERANCE = 1e-6
 """Within which weights sum to 1."""
-MOST_SUBPOLICIES = 10_000
-MOST_STAGES = 16
 MOST_OPS = 256
 MOST_EMPTY_PLACES = 10_000_000
 """A policy is a table of sub-policies x stages x operations, and so many of its places may have no operation: a short

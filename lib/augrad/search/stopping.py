@@ -7,13 +7,14 @@ from typing import Any
 
 
 class StopRequest:
-    """A context manager. Within it the first of the signals sets `came`; the second one acts as it did before.
+    """A context manager. Within it the first of the signals sets `came`, and `number` to its own; the second one acts
+    as it did before.
 
     Outside the main thread, where Python lets nobody handle signals, it does nothing.
     """
 
     def __init__(self, signals: Iterable[signal.Signals] = (signal.SIGINT,)) -> None:
-        self.came = False
+        self.came, self.number = False, 0
         self._signals = tuple(signals)
         self._before: dict[signal.Signals, Any] = {}
 
@@ -37,5 +38,5 @@ class StopRequest:
         self._before = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.came = True
+        self.came, self.number = True, number
         self.end()
