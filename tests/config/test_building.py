@@ -11,8 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 from augrad import UserError, load_policy
 from augrad.cli.building import built, keys_added, require_boolean
 from augrad.cli.configs import config_directory
-from augrad.cli.parts import exported, policy_arm, starting_policy
+from augrad.cli.parts import checked_count, checked_settings, exported, policy_arm, starting_policy
 from augrad.learning.step import build_optimizer
+from augrad.settings import SearchSettings
+from odd_parts import Switched
 
 WRONG = ["null", "abc", "[1]", "inf", "2.5", "true"]
 PARTS = {
@@ -137,6 +139,81 @@ def test_what_fits_is_built() -> None:
     assert built(config.estimator, "estimator").temperature == 0.75
     with pytest.raises(InstantiationException, match=r"a\.npz: expected an .npz file"):  # a path is a value that fits
         built(config.data, "data")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("bias: 'no'", "model.bias: expected true or false, got 'no'"),
+        ("bias: 1", "model.bias: expected true or false, got 1"),
+        ("depth: deep", "model.depth: expected a whole number, got 'deep'"),
+        ("rate: .nan", "model.rate: expected a finite number, got nan"),
+        ("_partial_: abc", "model._partial_: expected true or false, got 'abc'"),
+        ("_convert_: abc", "model._convert_: expected 'none', 'partial', 'object' or 'all', got 'abc'"),
+        ("_recursive_: 3", "model._recursive_: expected true or false, got 3"),
+    ],
+)
+def test_values_for_any_target_are_held_against_its_signature(override: str, words: str) -> None:
+    node = OmegaConf.create(f"_target_: odd_parts.Switched\n{override}")
+    with pytest.raises(UserError) as refusal:
+        built(node, "model")
+    assert str(refusal.value) == words
+
+
+def test_what_fits_any_target_is_built() -> None:
+    node = OmegaConf.create(
+        "{_target_: odd_parts.Switched, _partial_: true, bias: true, depth: 3, rate: 1, name: null}"
+    )
+    assert isinstance(built(node, "model")(in_channels=1, class_count=2), Switched)
+    for target in ("torch.nn.Conv2d", "torchvision.models.resnet18", "builtins.dict"):
+        built(OmegaConf.create({"_target_": target, "_partial_": True, "bias": False, "padding": [1, 2]}), "model")
+
+
+@pytest.mark.parametrize(
+    ("override", "part", "words"),
+    [
+        ("+data._partial_=true", "data", "data._partial_: expected false, got true"),
+        ("+estimator._partial_=true", "estimator", "estimator._partial_: expected false, got true"),
+        ("+objective._partial_=true", "objective", "objective._partial_: expected false, got true"),
+        ("policy.stages=17", "policy", "policy.stages: expected at most 16, got 17"),
+        ("policy.subpolicies=1000000", "policy", "policy.subpolicies: expected at most 10000, got 1000000"),
+        (f"policy.stages={10**20}", "policy", f"policy.stages: expected at most 16, got {10**20}"),
+        (f"estimator.draws={10**12}", "estimator", f"estimator.draws: expected at most 10000, got {10**12}"),
+        (f"objective.draws={10**20}", "objective", f"objective.draws: expected at most 10000, got {10**20}"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_it_is_made(override: str, part: str, words: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        built(composed(override)[part], part)
+    assert str(refusal.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("steps=-2", "search.steps: expected more than 0, got -2"),
+        ("steps=true", "search.steps: expected a whole number, got True"),
+        ("steps=1.5", "search.steps: expected a whole number, got 1.5"),
+        ("clip_norm=abc", "search.clip_norm: expected a number, got 'abc'"),
+        ("final_rate=2", "search.final_rate: expected at most 1, got 2"),
+        ("schedule=cosin", "search.schedule: expected 'cosine' or 'constant', got 'cosin'"),
+        ("autocast=3", "search.autocast: expected true or false, got 3"),
+        ("policy_rates=3", "search.policy_rates: expected values by name, got 3"),
+        ("+policy_rates.op_logits=-1", "search.policy_rates.op_logits: expected more than 0, got -1"),
+    ],
+)
+def test_a_setting_is_asked_for_by_its_key(override: str, words: str) -> None:
+    config = composed(f"+search.{override[1:]}" if override.startswith("+") else f"search.{override}")
+    with pytest.raises(UserError) as refusal:
+        checked_settings(SearchSettings, config.search, "search", "optimizer", "policy_optimizer", "regularizers")
+    assert str(refusal.value) == words
+
+
+@pytest.mark.parametrize(("count", "first"), [(True, 0), (0, 0), ("3", 0), (2**40, 0), (3, 2**32 - 1)])
+def test_a_number_of_seeds_is_one(count: object, first: int) -> None:
+    with pytest.raises(UserError, match=r"^seeds: expected "):
+        checked_count(count, "seeds", first)
+    assert list(checked_count(1, "seeds", 2**32 - 1)) == [2**32 - 1]
 
 
 @pytest.mark.parametrize("node", [None, 3, "abc", [1]])

@@ -82,6 +82,13 @@ def test_a_bad_npz(augrad, tmp_path: Path, name: str) -> None:
         (["+search.policy_rates={op_logit: 2.0}"], ["search.policy_rates", "op_logits", "op_logit"]),
         (["export.subpolicies=0"], ["export.subpolicies", "at least 1"]),
         (["data=cifar10"], ["data.root"]),
+        (["model=[1,2]"], ["model=[1,2]", "the name of an option"]),
+        (["experiment=[3]"], ["experiment=[3]", "the name of an option"]),
+        (["policy=default", "policy.file=x.json"], ["policy.file=x.json", "belongs to policy=file"]),
+        (["hypergradient.steps=3"], ["hypergradient.steps=3", "belongs to hypergradient=unrolled"]),
+        (["objective.penalty_weight=3"], ["objective.penalty_weight=3", "belongs to objective=density_matching"]),
+        (["data._target_=builtins.dict"], ["data", "four splits"]),
+        (["model._partial_=abc"], ["model._partial_", "true or false"]),
         (["data=cifar10", "data.root=nowhere"], ["nowhere", "data.root"]),
         (["objective.derivative=finite_difference", "estimator.relaxation=soft"], ["finite_difference"]),
         (["search.optimizer._target_=torch.optim.RMSprop", "~search.optimizer.nesterov"], ["SGD, Adam and AdamW"]),
@@ -89,6 +96,11 @@ def test_a_bad_npz(augrad, tmp_path: Path, name: str) -> None:
 )
 def test_a_wrong_word_on_the_command_line(augrad, arguments: list[str], words: list[str]) -> None:
     check(augrad("search", "search.steps=2", *arguments), *words)
+
+
+@pytest.mark.parametrize("seeds", ["seeds=true", "seeds=0", "seed=4294967295", f"seeds={10**20}"])
+def test_a_wrong_number_of_seeds(augrad, seeds: str) -> None:
+    check(augrad("compare", "seeds=3", seeds), "seeds: expected", "got ")
 
 
 def test_a_cuda_device_that_is_not_there(augrad) -> None:

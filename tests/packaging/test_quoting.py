@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from augrad.cli.entry import resolve_resume
-from augrad.cli.quoting import command_line, hydra_quoted, notes, override, understood
+from augrad.cli.quoting import command_line, hydra_quoted, lists_of_others, notes, override, understood
 from augrad.cli.search_run import Interrupted
 from augrad.errors import UserError
 
@@ -167,3 +167,13 @@ def test_a_run_is_found_again(name: str, tmp_path: Path, monkeypatch: pytest.Mon
         assert seed == "seed=3"
         assert (tmp_path / read(resume)).samefile(run)
         assert (tmp_path / read(place)).samefile(run)
+
+
+@pytest.mark.parametrize("given", ["model=[1,2]", "space=[a,null]", "+data=[[a]]", "hydra/launcher=[true]"])
+def test_a_list_of_anything_but_names_is_found(given: str):
+    assert lists_of_others(["seed=3", given, "experiment=[a,b]", "~model", "policies=[]"]) == [given]
+
+
+def test_commas_of_a_sweep_are_no_mistake():
+    assert list(notes(["data.path=a,b"]))
+    assert not list(notes(["data.path=a,b"], multirun=True))

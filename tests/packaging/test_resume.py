@@ -103,9 +103,10 @@ def test_no_run(make_run: MakeRun, missing: str, text: str):
         resolve_resume([f"resume={run}"])
 
 
-@pytest.mark.parametrize("record", ["", "seed: 3\n", "- 3\n", "- [a]\n", "- 'open\n"])
+@pytest.mark.parametrize("record", ["", "seed: 3\n", "- 3\n", "- [a]\n", "- 'open\n", "- seed=[1\n", "- '=='\n"])
 def test_a_damaged_record(make_run: MakeRun, record: str):
     run = make_run()
     (run / ".hydra" / "overrides.yaml").write_text(record)
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="damaged") as refusal:
         resolve_resume([f"resume={run}"])
+    assert str(run / ".hydra" / "overrides.yaml") in str(refusal.value)

@@ -27,8 +27,9 @@ _FLAGS = {
     "_convert_": Literal["none", "partial", "object", "all"],
 }
 """Hydra's own keys of a part."""
-_LATE = ("model", "policy", "optimizer", "policy_optimizer")
-"""The last names of the places whose parts a run calls itself, with arguments of its own: `_partial_: true`."""
+_EARLY = ("data", "space", "objective", "estimator", "hypergradient", "tracker", "standard")
+_LATE = ("model", "policy", "search.optimizer", "search.policy_optimizer", "train.optimizer")
+"""The places whose parts are made before the run begins, and those that a run completes: `_partial_: true`."""
 
 
 def built(node: Any, place: str) -> Any:
@@ -40,8 +41,7 @@ def built(node: Any, place: str) -> Any:
     if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
         raise UserError(f"{place}: expected a part with a _target_, as the options of this group have, got {node!r}")
     _check(OmegaConf.to_container(node, resolve=True, throw_on_missing=False), place)
-    late = place.rpartition(".")[2] in _LATE
-    if node.get("_partial_") and not late:
+    if node.get("_partial_") and place in _EARLY:
         raise UserError(f"{place}._partial_: expected false, got true; this part is made before the run begins")
     try:
         made = instantiate(node)
@@ -51,7 +51,7 @@ def built(node: Any, place: str) -> Any:
         if isinstance(error.__cause__, UserError) and name in node:
             raise UserError(f"{place}.{error.__cause__}") from error
         raise
-    if late and not callable(made):
+    if place in _LATE and not callable(made):
         raise UserError(f"{place}._partial_: expected true, got {node.get('_partial_')!r}; the run completes this part")
     return made
 

@@ -3,14 +3,14 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_type_hints
 
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from pydantic import ValidationError
 
 from augrad.atomic import write_bytes
-from augrad.checks import annotations_of, check_value, refused
+from augrad.checks import check_value, refused
 from augrad.cli.building import built, require_boolean, require_group
 from augrad.data.seeding import checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
@@ -53,7 +53,7 @@ def settings_of(group: DictConfig, *parts: str) -> dict[str, Any]:
 def checked_settings(kind: type[Settings], group: Any, place: str, *parts: str) -> Settings:
     """Those values, of the group at `place`, as settings. Raises UserError, with the key, for one that is none."""
     values = settings_of(require_group(group, place), *parts)
-    for key, annotation in annotations_of(kind).items():
+    for key, annotation in get_type_hints(kind, include_extras=True).items():
         if isinstance(values.get(key), bool):  # true is not 1
             check_value(values[key], annotation, f"{place}.{key}")
     try:
