@@ -60,7 +60,7 @@ def _solarized(value, threshold):
 @no_type_check
 def _solarized_slope(value, threshold):
     near = torch.le(abs(value - threshold), SOLARIZE_WINDOW)
-    return torch.where(near, (2 * value - 1) / (2 * SOLARIZE_WINDOW), 0.0 * value)
+    return torch.where(near, (2 * value - 1) / (2 * SOLARIZE_WINDOW), 0.0)
 
 
 @no_type_check
@@ -90,7 +90,7 @@ def _posterized_slope(value, bits):
 
 @no_type_check
 def _gamma(value, strength):
-    return value * torch.pow(torch.clamp(value, min=TOE), torch.exp(strength) - 1)
+    return value * torch.exp((torch.exp(strength) - 1) * torch.log(torch.clamp(value, min=TOE, max=1)))
 
 
 BRIGHTNESS, COLOR, CONTRAST = AffineColor(_brighter), AffineColor(_more_colorful, True), AffineColor(_more_contrast)
@@ -117,14 +117,11 @@ def _recolored(images: Tensor, magnitude: Tensor, shape: AffineColor) -> Tensor:
     if shape.needs_color and images.shape[1] == 1:
         return images
     gain, grey, mean, offset = shape.coefficients(per_image(magnitude, images))
-    terms: list[Coefficient] = [] if _is_nothing(gain) else [images * gain]
-    terms += [] if _is_nothing(grey) else [grey * luma(images)]
-    terms += [] if _is_nothing(mean) else [mean * luma(images).mean((1, 2, 3), keepdim=True)]
+    by_value, by_grey, by_mean, _ = shape.counts
+    terms: list[Coefficient] = [images * gain] if by_value else []
+    terms += [grey * luma(images)] if by_grey else []
+    terms += [mean * luma(images).mean((1, 2, 3), keepdim=True)] if by_mean else []
     return clamp01(sum(terms, offset)).expand(images.shape)  # type: ignore[arg-type]
-
-
-def _is_nothing(coefficient: Coefficient) -> bool:
-    return not isinstance(coefficient, Tensor) and coefficient == 0
 
 
 def _on_levels(levels_of_images: Tensor, magnitude: Tensor, shape: AffineColor) -> Tensor:
@@ -277,8 +274,8 @@ def posterize(images: Tensor, magnitude: Tensor) -> Tensor:
 def gamma(images: Tensor, magnitude: Tensor) -> Tensor:
     """x to the power of exp(`magnitude`) [B]: above 0 darker, below brighter; black and white stay.
 
-    Below TOE, half a level of 8 bits, the curve is the straight line to 0, so that its slope is finite there. Both
-    gradients are exact.
+    Below TOE, half a level of 8 bits, the curve is the straight line to 0, so that its slope is finite there; what is
+    brighter than white stays. Both gradients are exact.
     """
     return _curved(images, magnitude, GAMMA)
 

@@ -33,12 +33,18 @@ class AffineColor:
     """The shape of an operation that is an affine map of the colours, clamped to [0, 1].
 
     coefficients: `f(magnitude) -> (gain, grey, mean, offset)`: x becomes gain * x + grey * luma(x) + mean * M + offset,
-    with M the mean grey value of the image. What has the coefficient 0 does not count, even where it is NaN.
+    with M the mean grey value of the image. What has the coefficient 0 whatever the magnitude does not count, even
+    where it is NaN.
     needs_color: it leaves images of one channel alone.
     """
 
     coefficients: Callable[..., tuple[Any, ...]]
     needs_color: bool = False
+
+    @property
+    def counts(self) -> tuple[bool, ...]:
+        """Which coefficients count: those that are not 0 whatever the magnitude."""
+        return tuple(value != 0 for value in self.coefficients(0.6180339887))
 
 
 @dataclass(frozen=True)

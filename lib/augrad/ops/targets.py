@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from augrad.errors import UserError
+from augrad.ops import shape_of
 from augrad.ops.geometric import Matrices, matrices_of, read_nearest
 from augrad.ops.numeric import constant, without_autocast
 from augrad.ops.spec import Op, Warp
@@ -69,7 +70,7 @@ def check_targets(given: Augmented, ops: Sequence[Op]) -> None:
                 f"{name}: expected the images' device {given.images.device}, got {target.device}; move it there"
             )
         for op in ops:
-            if op.kind == "mix" or (op.kind == "geometric" and not isinstance(op.shape, Warp)):
+            if op.kind == "mix" or (op.kind == "geometric" and not isinstance(shape_of(op), Warp)):
                 hint = "; if it moves no pixels, say kind: color where it is defined" if "." in op.name else ""
                 raise UserError(
                     f"{op.name} cannot move {name}: take it out of the policy, or call it without {name}{hint}"
@@ -87,7 +88,7 @@ def move_targets(given: Augmented, output: Tensor, ops: Sequence[Op], sample: Po
     """
     height, width = output.shape[-2:]
     with without_autocast(output.device):
-        count = sample.op.shape[1] if any(isinstance(op.shape, Warp) for op in ops) else 0
+        count = sample.op.shape[1] if any(isinstance(shape_of(op), Warp) for op in ops) else 0
         stages = [_stage_matrices(ops, sample, stage, height, width) for stage in range(count)]
         masks, boxes, keypoints = given.masks, given.boxes, given.keypoints
         if masks is not None:
@@ -111,9 +112,9 @@ def _stage_matrices(ops: Sequence[Op], sample: PolicySample, stage: int, height:
     chosen, magnitude = sample.op[:, stage], (sample.magnitude * sample.sign)[:, stage]
     matrices = torch.eye(2, 3, dtype=magnitude.dtype, device=magnitude.device).expand(len(sample), 2, 3)
     for index, op in enumerate(ops):
-        if isinstance(op.shape, Warp):
+        if isinstance(shape := shape_of(op), Warp):
             acting = (chosen == index) & sample.gate[:, stage]
-            matrices = torch.where(acting[:, None, None], matrices_of(op.shape, magnitude, height, width), matrices)
+            matrices = torch.where(acting[:, None, None], matrices_of(shape, magnitude, height, width), matrices)
     return matrices
 
 

@@ -15,6 +15,7 @@ from augrad.engines.apply import apply_hard, apply_relaxed, check_magnitudes, li
 from augrad.engines.choice import plan_of
 from augrad.errors import UserError
 from augrad.layout import require_same_operations, require_same_places, require_same_ranges
+from augrad.ops import with_shape
 from augrad.ops.numeric import check_images
 from augrad.ops.space import Interpolation, Space, checked_resampling
 from augrad.ops.spec import Op
@@ -253,6 +254,7 @@ class Policy(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({key: value for key, value in state.items() if key not in _WORKED_OUT})
+        self.ops = tuple(with_shape(op) for op in self.ops)
         self.layout = slots_layout(self.ops, self.slots)  # older versions pickled none
         self._limits, self._plan = limits_of(self.ops), plan_of(self.ops)
 

@@ -1,7 +1,7 @@
 """One affine map of the colours for all operations of that shape, each image with its own coefficients."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -16,20 +16,22 @@ from augrad.ops.spec import AffineColor, Op
 
 def _coefficients(magnitude: Float[Tensor, " N"], member: Int[Tensor, " N"], ops: tuple[Op, ...]) -> tuple[Tensor, ...]:
     """gain, grey, mean, offset [N], as of `augrad.ops.spec.AffineColor`."""
-    return of_members(lambda op, own: op.shape.coefficients(own), magnitude, member, ops)  # type: ignore[union-attr]
+    return of_members(lambda op, own: _shape(op).coefficients(own), magnitude, member, ops)
 
 
-def _uses_mean(op: Op) -> bool:
-    mean = op.shape.coefficients(0.5)[2]  # type: ignore[union-attr]
-    return mean != 0
+def _shape(op: Op) -> AffineColor:
+    assert isinstance(op.shape, AffineColor)
+    return op.shape
 
 
-def _leaves_alone(images: Tensor, member: Int[Tensor, " N"], ops: tuple[Op, ...]) -> Tensor | None:
-    """Which images stay as they are, because they have no colour."""
-    needing = tuple(isinstance(op.shape, AffineColor) and op.shape.needs_color for op in ops)
-    if images.shape[1] == 3 or not any(needing):
-        return None
-    return constant(needing, torch.bool, images.device)[member.clamp(0, len(ops) - 1)][:, None, None, None]
+def _of_place(values: tuple[bool, ...], member: Int[Tensor, " N"]) -> Bool[Tensor, " N"]:
+    return constant(values, torch.bool, member.device)[member.clamp(0, len(values) - 1)]
+
+
+def _leaves_alone(channels: int, member: Int[Tensor, " N"], ops: tuple[Op, ...]) -> Bool[Tensor, " N"] | None:
+    """Which images stay as they are, because they have no colour; None: none."""
+    needing = tuple(_shape(op).needs_color for op in ops)
+    return _of_place(needing, member) if channels == 1 and any(needing) else None
 
 
 def affine_color(
@@ -45,22 +47,25 @@ def affine_color(
     present: where in the batch images with an operation may be.
     """
     gain, grey, mean, offset = _coefficients(magnitude, member, ops)
-    for op in ops:
-        if op.name in present and _uses_mean(op):
+    alone = _leaves_alone(images.shape[1], member, ops)
+    if alone is not None:  # what is computed for them has no gradient by the magnitude
+        gain, grey = torch.where(alone, 1.0, gain), torch.where(alone, 0.0, grey)
+    for place, op in enumerate(ops):
+        if op.name in present and _shape(op).counts[2]:
             part = present[op.name]
             level = luma(images[part]).mean((1, 2, 3)).to(mean.dtype)
-            share = torch.where(mean[part] != 0, mean[part] * level, 0.0)
+            share = torch.where(member[part] == place, mean[part] * level, 0.0)
             offset = offset + pad(share, (part.start, len(images) - part.stop))
     if known_finite(images):
         result = _by_matrix(images, gain, grey, offset)
     else:
         # Nothing is multiplied by 0 that the operation does not multiply: it may not be finite.
-        shown = torch.where(per_image(gain, images) != 0, images, 0.0)
-        level = torch.where(per_image(grey, images) != 0, luma(images), 0.0)
+        by_value, by_grey = (_of_place(tuple(_shape(op).counts[i] for op in ops), member) for i in (0, 1))
+        shown = torch.where(by_value[:, None, None, None], images, 0.0)
+        level = torch.where(by_grey[:, None, None, None], luma(images), 0.0)
         result = torch.addcmul(per_image(offset, images), shown, per_image(gain, images))
         result = torch.addcmul(result, level, per_image(grey, images))
-    alone = _leaves_alone(images, member, ops)
-    return clamp01(result) if alone is None else torch.where(alone, images, clamp01(result))
+    return clamp01(result) if alone is None else torch.where(alone[:, None, None, None], images, clamp01(result))
 
 
 def affine_levels(
@@ -72,8 +77,8 @@ def affine_levels(
 ) -> Float[Tensor, "N C H W"]:
     """The same on levels, as `augrad.ops.levels` says."""
     result = levels.affine(images, *_coefficients(magnitude.to(torch.float64), member, ops))
-    alone = _leaves_alone(images, member, ops)
-    return result if alone is None else torch.where(alone, images, result)
+    alone = _leaves_alone(images.shape[1], member, ops)
+    return result if alone is None else torch.where(alone[:, None, None, None], images, result)
 
 
 def _by_matrix(images: Tensor, gain: Tensor, grey: Tensor, offset: Tensor) -> Tensor:

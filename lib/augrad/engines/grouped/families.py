@@ -13,6 +13,7 @@ from torch import Tensor
 from augrad.engines.contract import Settings, apply_op
 from augrad.engines.grouped.affine_color import affine_color, affine_levels
 from augrad.engines.grouped.warp import warp
+from augrad.ops import shape_of
 from augrad.ops.meaning import Meaning
 from augrad.ops.numeric import constant, in_own_dtype
 from augrad.ops.spec import AffineColor, Op, Warp
@@ -44,11 +45,11 @@ class Families:
 
 
 def _is_warp(op: Op) -> bool:
-    return isinstance(op.shape, Warp) and op.has_magnitude  # without one it is cheaper by its own function
+    return isinstance(shape_of(op), Warp) and op.has_magnitude  # without one it is cheaper by its own function
 
 
 def _is_affine(op: Op) -> bool:
-    return isinstance(op.shape, AffineColor)
+    return isinstance(shape_of(op), AffineColor)
 
 
 def families_of(ops: tuple[Op | None, ...]) -> Families:

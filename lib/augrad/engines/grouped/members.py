@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Inexact, Int
 from torch import Tensor
 
 from augrad.ops.spec import Op
@@ -12,10 +12,10 @@ from augrad.ops.spec import Op
 
 def of_members(
     part: Callable[[Op, Tensor], Sequence[Any]],
-    magnitude: Float[Tensor, " N"],
+    magnitude: Inexact[Tensor, " N"],
     member: Int[Tensor, " N"],
     ops: tuple[Op, ...],
-) -> tuple[Float[Tensor, " N"], ...]:
+) -> tuple[Inexact[Tensor, " N"], ...]:
     """What `part` gives for each image's own operation; that of the first one where the image has none.
 
     part: an operation, magnitudes [N] -> numbers, or tensors [N]. member: place of the image's operation in `ops`.

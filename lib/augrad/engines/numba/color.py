@@ -71,12 +71,14 @@ coefficients_of = by_code([(code, _values(part)) for code, part in _coefficients
 """coefficients_of(code, (magnitude,)): (gain, grey, mean, offset), see `augrad.ops.spec.AffineColor`."""
 _coefficient_slopes = by_code([(code, _slopes(part)) for code, part in _coefficients], _identity)
 NEEDS_COLOR = np.array([isinstance(op.shape, AffineColor) and op.shape.needs_color for op in TABLE])
+COUNTS = np.array([op.shape.counts if isinstance(op.shape, AffineColor) else (False,) * 4 for op in TABLE])
+"""Which coefficients count, by the code of the operation. Nothing is multiplied by 0 that does not: it may be NaN."""
 
 
 @njit(nogil=True, fastmath={"contract", "nsz"})
 @no_type_check
 def recolor(image, result, code, magnitude):
-    """Affine maps of the colours. Nothing is multiplied by 0 that may not be finite."""
+    """Affine maps of the colours."""
     channels, height, width = image.shape
     if channels == 1 and NEEDS_COLOR[code]:
         copy_plane(image[0], result[0])
@@ -84,9 +86,10 @@ def recolor(image, result, code, magnitude):
     zero, one = real(image, 0), real(image, 1)
     gain, grey, mean, offset = coefficients_of(code, (float(real(image, magnitude)),))
     gain, grey, shift = real(image, gain), real(image, grey), real(image, offset)
-    if mean != 0:
+    by_value, by_grey, by_mean = COUNTS[code, 0], COUNTS[code, 1], COUNTS[code, 2]
+    if by_mean:
         shift += real(image, mean) * real(image, mean_luma(image))
-    if grey == 0:
+    if not by_grey:
         for channel in range(channels):
             for row in range(height):
                 for column in range(width):
@@ -98,10 +101,10 @@ def recolor(image, result, code, magnitude):
         for column in range(width):
             r, g, b = image[0, row, column], image[blue_at // 2, row, column], image[blue_at, row, column]
             share = grey * (red * r + green * g + blue * b) + shift
-            result[0, row, column] = clip(gain * r + share if gain != 0 else share, zero, one)
+            result[0, row, column] = clip(gain * r + share if by_value else share, zero, one)
             if channels == 3:
-                result[1, row, column] = clip(gain * g + share if gain != 0 else share, zero, one)
-                result[2, row, column] = clip(gain * b + share if gain != 0 else share, zero, one)
+                result[1, row, column] = clip(gain * g + share if by_value else share, zero, one)
+                result[2, row, column] = clip(gain * b + share if by_value else share, zero, one)
 
 
 @njit(nogil=True, fastmath={"contract", "nsz", "reassoc"})
@@ -117,12 +120,13 @@ def recolor_backward(image, gradient, result, code, magnitude):
     gain, grey, mean, offset = coefficients_of(code, (amount,))
     to_gain, to_grey, to_mean, to_offset = _coefficient_slopes(code, (amount,))
     gain, grey, shift, level = real(image, gain), real(image, grey), real(image, offset), zero
-    if mean != 0 or to_mean != 0:
+    whole, by_luma, by_level = COUNTS[code, 0], COUNTS[code, 1], COUNTS[code, 2]
+    if by_level:
         level = real(image, mean_luma(image))
         shift += real(image, mean) * level
     # Sums of the gradient that passes, of its products with the values, and with the grey values.
     total, by_value, by_grey = 0.0, 0.0, 0.0
-    if grey == 0 and to_grey == 0:
+    if not by_luma:
         for channel in range(channels):
             for row in range(height):
                 one_row, passed_row = zero, zero
@@ -142,9 +146,9 @@ def recolor_backward(image, gradient, result, code, magnitude):
                 r, g, b = image[0, row, column], image[1, row, column], image[2, row, column]
                 luma = red * r + green * g + blue * b
                 share = grey * luma + shift
-                to_r = gradient[0, row, column] if passes(gain * r + share if gain != 0 else share, zero, one) else zero
-                to_g = gradient[1, row, column] if passes(gain * g + share if gain != 0 else share, zero, one) else zero
-                to_b = gradient[2, row, column] if passes(gain * b + share if gain != 0 else share, zero, one) else zero
+                to_r = gradient[0, row, column] if passes(gain * r + share if whole else share, zero, one) else zero
+                to_g = gradient[1, row, column] if passes(gain * g + share if whole else share, zero, one) else zero
+                to_b = gradient[2, row, column] if passes(gain * b + share if whole else share, zero, one) else zero
                 common = grey * (to_r + to_g + to_b)
                 result[0, row, column] = gain * to_r + red * common
                 result[1, row, column] = gain * to_g + green * common
@@ -155,7 +159,7 @@ def recolor_backward(image, gradient, result, code, magnitude):
             total += passed_row
             by_value += value_row
             by_grey += grey_row
-    if mean != 0:
+    if by_level:
         moved_by = mean * total / (height * width)
         for channel in range(channels):
             weight = 1.0 if channels == 1 else (RED if channel == 0 else GREEN if channel == 1 else BLUE)

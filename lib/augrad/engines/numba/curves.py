@@ -7,7 +7,7 @@ from numba import njit, types
 from numba.extending import overload
 
 from augrad.engines.numba.small import STEP, by_code, compiled, of_shape
-from augrad.engines.numba.values import copy_plane, real
+from augrad.engines.numba.values import clip, copy_plane, real
 from augrad.ops.spec import Curve
 
 
@@ -55,7 +55,7 @@ def _backward(shape):
     @no_type_check
     def remap_backward(arguments):
         image, gradient, result, magnitude = arguments
-        amount, step, total = real(image, magnitude), real(image, STEP), 0.0
+        amount, step, large, total = real(image, magnitude), real(image, STEP), real(image, 1e6), 0.0
         for channel in range(image.shape[0]):
             for row in range(image.shape[1]):
                 one_row = real(image, 0)
@@ -68,7 +68,9 @@ def _backward(shape):
                     if fixed:
                         result[channel, row, column] = coming
                     else:
-                        by_value = value_of(image, complex(value, step), amount).imag / step
+                        # Infinity has the slope of what is large: times 0 it would be NaN.
+                        shown = clip(value, -large, large)
+                        by_value = value_of(image, complex(shown, step), amount).imag / step
                         result[channel, row, column] = coming * by_value
                 total += one_row
         return total

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from augrad.engines.numba.codes import EQUALIZE
-from augrad.engines.numba.color import BLUE, GREEN, NEEDS_COLOR, RED, coefficients_of, equalizing_curve
+from augrad.engines.numba.color import BLUE, COUNTS, GREEN, NEEDS_COLOR, RED, coefficients_of, equalizing_curve
 from augrad.engines.numba.curves import shade_of
 from augrad.engines.numba.values import clip, copy_plane
 
@@ -106,9 +106,9 @@ def recolor_levels(image, result, code, magnitude):
         return
     gain, grey, mean, offset = coefficients_of(code, (magnitude,))
     gain, grey, shift = np.float32(gain), np.float32(grey), np.float32(255 * offset)
-    if mean != 0:
+    if COUNTS[code, 2]:
         shift += np.float32(_mean_grey(image)) * np.float32(mean)
-    if grey == 0:
+    if not COUNTS[code, 1]:
         table = np.empty(256, np.uint8)
         for level in range(256):
             table[level] = _whole(np.float32(level) * gain + shift)

@@ -40,8 +40,21 @@ def _elementary(function: Callable[..., Any], real: Callable[..., Any], slope: C
 _elementary(torch.cos, lambda value: math.cos(value), lambda value, result: -math.sin(value))
 _elementary(torch.sin, lambda value: math.sin(value), lambda value, result: math.cos(value))
 _elementary(torch.exp, lambda value: math.exp(value), lambda value, result: result)
+_elementary(torch.log, lambda value: math.log(value), lambda value, result: 1 / value)
 _elementary(torch.floor, lambda value: np.floor(value), lambda value, result: value * 0)
 _elementary(torch.round, lambda value: np.rint(value), lambda value, result: value * 0)
+
+
+def like(value, number):
+    """`number` in the type of `value`."""
+
+
+@overload(like, inline="always")
+@no_type_check
+def _like(value, number):
+    kind = {types.float32: np.float32, types.float64: np.float64, types.complex64: np.complex64}
+    own = kind.get(value, np.complex128)
+    return lambda value, number: own(number)
 
 
 @overload(torch.exp2)
@@ -49,18 +62,6 @@ _elementary(torch.round, lambda value: np.rint(value), lambda value, result: val
 def _exp2(value):
     two = np.float32(2) if value == types.float32 else 2.0
     return lambda value: two**value  # a power, unlike a call of exp2, is not computed for every pixel anew
-
-
-@overload(torch.pow)
-@no_type_check
-def _pow(base, exponent):
-    @no_type_check
-    def dual(base, exponent):
-        result = base.real**exponent.real
-        slope = exponent.imag * math.log(base.real) + exponent.real * base.imag / base.real
-        return complex(result, result * slope)
-
-    return dual if _is_dual(base, exponent) else lambda base, exponent: base**exponent
 
 
 @overload(torch.where)
@@ -88,10 +89,10 @@ def _clamp(value, min=None, max=None):
     def clamped(value, min=None, max=None):
         if below:  # noqa: SIM102  (known when it is compiled)
             if value.real < min:
-                return value - value + min
+                return like(value, min)
         if above:  # noqa: SIM102
             if value.real > max:
-                return value - value + max
+                return like(value, max)
         return value
 
     return clamped
@@ -103,8 +104,8 @@ def _clamp01(value):
     @no_type_check
     def clamped(value):
         if value.real < 0:
-            return value * 0
-        return value * 0 + 1 if value.real > 1 else value
+            return like(value, 0)
+        return like(value, 1) if value.real > 1 else value
 
     return clamped
 

@@ -1,6 +1,6 @@
 """Which operations have a kernel, and the number by which a kernel knows them."""
 
-from augrad.ops import is_own
+from augrad.ops import is_own, shape_of
 from augrad.ops.spec import Op, Warp
 
 _NAMES = (
@@ -49,7 +49,7 @@ def has_kernel(op: Op) -> bool:
 
 def is_warp(op: Op | None) -> bool:
     """Whether `op` goes by its matrix, because no kernel knows it otherwise."""
-    return op is not None and isinstance(op.shape, Warp) and not (op.name in KINDS and is_own(op))
+    return op is not None and isinstance(shape_of(op), Warp) and op.name not in KINDS
 
 
 def kinds_of(ops: tuple[Op | None, ...], channels: int, shortest: int) -> tuple[int, ...]:

@@ -14,10 +14,10 @@ _STEP = 2.0**-60
 
 def matrices_in_pixels(
     ops: tuple[Op | None, ...], chosen: Int[Tensor, " B"], magnitude: Float[Tensor, " B"], height: int, width: int
-) -> Float[Tensor, "B 12"]:
-    """For each image (a, b, s, c, d, t) and its derivative by the magnitude: a pixel at (x, y) reads at
-    (a x + b y + s, c x + d y + t), in pixels from the centre. Without meaning for the images of other operations, and
-    the magnitudes, of which nothing is read, where there is no such operation."""
+) -> Float[Tensor, "B N"]:
+    """[B, 12]: for each image (a, b, s, c, d, t) and its derivative by the magnitude: a pixel at (x, y) reads at
+    (a x + b y + s, c x + d y + t), in pixels from the centre. Without meaning for the images of other operations; where
+    there is no such operation, the magnitudes [B, 1], of which nothing is read."""
     mine = tuple(op for op in ops if op is not None and is_warp(op))
     if not mine:
         return magnitude[:, None]
