@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -65,27 +65,22 @@ class PerImage:
         return scores.to(torch.float64)
 
 
-_Self = TypeVar("_Self")
-_Rest = ParamSpec("_Rest")
-_Result = TypeVar("_Result")
-_Estimation = Callable[Concatenate[_Self, Scalar, Policy, int, _Rest], _Result]
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def estimation(method: _Estimation[_Self, _Rest, _Result]) -> _Estimation[_Self, _Rest, _Result]:
+def estimation(method: Method) -> Method:
     """Of an estimator's method that takes (scalar, policy, batch_size, ...): with gradients, whatever the caller has.
 
     The scalar comes as a `PerImage`. Raises UserError for a batch size that is none.
     """
 
     @wraps(method)
-    def call(
-        self: _Self, scalar: Scalar, policy: Policy, batch_size: int, *rest: _Rest.args, **named: _Rest.kwargs
-    ) -> _Result:
+    def call(self: object, scalar: Scalar, policy: Policy, batch_size: int, *rest: Any, **named: Any) -> Any:
         require_batch_size(batch_size)
         with torch.inference_mode(False):  # which turns gradients on, too
             return method(self, PerImage(scalar), policy, int(batch_size), *rest, **named)
 
-    return call
+    return cast(Method, call)
 
 
 def gradients_of(value: Float[Tensor, ""], policy: Policy) -> PolicyParams:
