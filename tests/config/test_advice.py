@@ -12,7 +12,7 @@ from augrad.cli.configs import config_directory
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [
-    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("experiments/*.md")),
+    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("experiments/**/*.md")),
     *(*ROOT.glob("configs/*.yaml"), *ROOT.glob("configs/*/*.yaml"), *ROOT.glob("lib/augrad/**/*.py")),
 ]
 GROUPS = "data|model|space|policy|objective|estimator|hypergradient|tracker|search|train|compare|standard|export"
