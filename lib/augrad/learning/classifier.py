@@ -81,26 +81,30 @@ def untouched(model: nn.Module) -> Iterator[None]:
     goes on with the dropout masks that it would have had, and two such passes have the same masks. PyTorch's own
     normalisations get a derivative that can be differentiated again (see `augrad.models.batch_norm` and `written_out`).
     """
-    kept = [(vars(module), vars(module).copy()) for module in model.modules()]
+    modules = list(model.modules())
+    kept = [vars(module).copy() for module in modules]
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     with global_draws_kept(device):
         try:
-            for module in model.modules():
-                if isinstance(module, _BatchNorm) and module.track_running_stats:
-                    module.track_running_stats = False
+            for module in modules:
+                attributes = vars(module)  # not by setattr, which takes ten times as long
+                if attributes.get("track_running_stats") and isinstance(module, _BatchNorm):
+                    attributes["track_running_stats"] = False
                 forward = getattr(type(module), "forward", None)
                 if forward in _LAYERS:
-                    module.forward = partial(_LAYERS[forward], module, native=module.forward)
+                    attributes["forward"] = partial(_LAYERS[forward], module, native=module.forward)
                 if module._buffers and forward not in _NO_STATISTICS:
-                    module._buffers = {
+                    attributes["_buffers"] = {
                         name: None if buffer is None else buffer.clone() for name, buffer in module._buffers.items()
                     }
             yield
         finally:
-            for attributes, before in kept:
-                for name in attributes.keys() - before.keys():
-                    del attributes[name]
+            for module, before in zip(modules, kept, strict=True):
+                attributes = vars(module)
                 attributes.update(before)
+                if len(attributes) > len(before):
+                    for name in attributes.keys() - before.keys():
+                        del attributes[name]
 
 
 def logits_with(model: nn.Module, weights: Weights, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
