@@ -4,6 +4,7 @@ import json
 import logging
 import signal
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,14 @@ from small_runs import SMALL
 RECIPE = [item for item in SMALL if not item.startswith("search.")]
 DIVERGING = ["train.optimizer.lr=1e10", "train.epochs=3"]
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+@pytest.fixture(autouse=True)
+def _control_c_as_from_a_terminal() -> Iterator[None]:
+    """Tests that run in the background may have been told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def told(done, status: int, *words: str) -> None:
