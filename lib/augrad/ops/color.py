@@ -90,7 +90,7 @@ def _posterized_slope(value, bits):
 
 @no_type_check
 def _gamma(value, strength):
-    return value * torch.exp((torch.exp(strength) - 1) * torch.log(torch.clamp(value, min=TOE, max=1)))
+    return value * torch.exp((torch.exp(strength) - 1) * torch.log(torch.clamp(value, min=TOE, max=2)))
 
 
 BRIGHTNESS, COLOR, CONTRAST = AffineColor(_brighter), AffineColor(_more_colorful, True), AffineColor(_more_contrast)
@@ -274,8 +274,8 @@ def posterize(images: Tensor, magnitude: Tensor) -> Tensor:
 def gamma(images: Tensor, magnitude: Tensor) -> Tensor:
     """x to the power of exp(`magnitude`) [B]: above 0 darker, below brighter; black and white stay.
 
-    Below TOE, half a level of 8 bits, the curve is the straight line to 0, so that its slope is finite there; what is
-    brighter than white stays. Both gradients are exact.
+    Below TOE, half a level of 8 bits, the curve is the straight line to 0, so that its slope is finite there, and above
+    2, far outside, a straight line, too. Both gradients are exact.
     """
     return _curved(images, magnitude, GAMMA)
 

@@ -399,9 +399,9 @@ def stage_gradient_kernel(
                 slope += own * (posterized(values, above) - posterized(values, below)) / (above - below)
             elif kind == GAMMA:
                 gain = gamma_gain(values, m)
-                base = tl.where(values < STRAIGHT, STRAIGHT, tl.where(values > 1, 1.0, values))
+                base = tl.where(values < STRAIGHT, STRAIGHT, tl.where(values > 2, 2.0, values))
                 slope += own * values * gain * tl.log(base) * tl.exp(m)
-                own = own * gain * tl.where((values < STRAIGHT) | (values > 1), 1.0, tl.exp(m))
+                own = own * gain * tl.where((values < STRAIGHT) | (values > 2), 1.0, tl.exp(m))
             elif kind == GAUSSIAN_NOISE:
                 noise = noise_of(draw, channel * size + pixel, values)
                 own = tl.where(passes(values + m * noise), own, 0.0)

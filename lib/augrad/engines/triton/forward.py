@@ -125,7 +125,7 @@ def hue_wheel(position, magnitude, offset: tl.constexpr):
 @no_type_check
 def gamma_gain(values, strength):
     """What `augrad.ops.gamma` multiplies by."""
-    base = tl.where(values < STRAIGHT, STRAIGHT, tl.where(values > 1, 1.0, values))
+    base = tl.where(values < STRAIGHT, STRAIGHT, tl.where(values > 2, 2.0, values))
     return tl.exp((tl.exp(strength) - 1) * tl.log(base))
 
 
