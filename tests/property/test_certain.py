@@ -3,6 +3,7 @@
 import copy
 import io
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from augrad.ops.space import make_space
 from augrad.policy.heaviest import heaviest
 from augrad.policy.initial import initial_policy, pair_policy, random_policy
 from augrad.policy.learnable import learnable
+from augrad.policy.slots import Slot, grid_of
 from odd_policies import ODD, policy_of
 
 AVERAGES: dict[str, dict[str, Any]] = {
@@ -173,3 +175,15 @@ def test_tables_are_no_buffers_and_move_with_the_policy() -> None:
     for name, values in tables.items():
         assert getattr(again, name).dtype == values.dtype
         assert torch.equal(getattr(again, name), values)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_what_another_process_writes_to_a_large_table_stays_there() -> None:
+    table = grid_of((((Slot(0),) * 1500, *[()] * 1499),)).table(torch.zeros(1500, dtype=torch.float64))
+    assert table.nbytes >= 2**24
+    child = os.fork()
+    if not child:
+        table[0, 5, 5] = 7.0
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert not table.any()

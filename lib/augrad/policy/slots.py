@@ -99,9 +99,9 @@ def checked_slots(ops: Sequence[Op], slots: Slots) -> Slots:
         raise UserError(f'policy: expected ops as operations, such as augrad.ops.get("rotate"), got {f"{ops!r:.80}"}')
     try:
         nested = tuple(tuple(tuple(stage) for stage in stages) for stages in slots)
-        candidates = list(chain.from_iterable(chain.from_iterable(nested)))
     except TypeError:
-        candidates = []
+        nested = ()
+    candidates = list(chain.from_iterable(chain.from_iterable(nested)))
     if not candidates or not all(isinstance(slot, Slot) for slot in candidates):
         raise UserError(
             "policy: expected slots as sub-policies of stages of candidates, at least one, such as (((Slot(0),),),), "
