@@ -213,8 +213,8 @@ cases = [
     (lambda: make_space({"rotate": None}, interpolation="bicubic"), "expected interpolation bilinear or nearest"),
     (lambda: augrad.Policy(policy.ops, policy.slots, policy.params, "Nearest"), "expected interpolation bilinear or"),
     (lambda: make_space(["rotate"]), "expected a mapping of operations to their options"),
-    (lambda: initial_policy({"rotate": None}), "expected a Space, got {'rotate': None}; augrad.ops.space.make_space"),
-    (lambda: StandardAugmentation(cutout=2, fill=[0.5, 0.5, 0.5]), "standard.fill: expected a tensor [C]"),
+    (lambda: initial_policy({"rotate": None}), "expected a Space, got {'rotate': None}; augrad.Policy.over"),
+    (lambda: StandardAugmentation(cutout=2, fill=[0.5, 0.5, 0.5]), "fill: expected a tensor [C]"),
     *[(lambda make=make, value=value: make(space, probability=value), "expected probability from 0 to 1")
       for make in (initial_policy, pair_policy) for value in (-0.1, 1.1)],
     *[(lambda make=make, value=value: make(space, probability=value), "probability: expected a")
