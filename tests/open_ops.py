@@ -50,6 +50,11 @@ def rain(images: Tensor, magnitude: Tensor, draw: Tensor) -> Tensor:
     return images * (1 - column(magnitude) * chosen[:, None, None, :].to(images.dtype))
 
 
+def speckle(images: Tensor, magnitude: Tensor, draw: Tensor) -> Tensor:
+    """Towards one drawn grey, in the type that images and drawn numbers have together."""
+    return images + column(magnitude) * (draw[:, :, None, None] - images)
+
+
 class Doubled(torch.autograd.Function):
     """The identity in the forward pass, twice the gradient."""
 

@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
+import torch
 from jaxtyping import AbstractArray
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
@@ -102,7 +103,7 @@ def check_value(value: Any, annotation: Any, place: str) -> Any:
     if not problems:
         return value
     within = [problem for problem in problems if any(isinstance(step, int) for step in problem["loc"])][:1]
-    plainer = [problem for problem in problems if problem["type"] != "is_instance_of"]
+    plainer = [problem for problem in problems if problem["type"] != "is_instance_of" or _worded(problem) == "a list"]
     words = " or ".join(dict.fromkeys(map(_worded, within or plainer or problems))).removesuffix(" or a whole number")
     if as_tuple and not within:
         words = f"a list of {len(get_args(as_tuple))}"
@@ -129,7 +130,8 @@ def _worded(problem: Mapping[str, Any]) -> str:
         words, key = _LIMITS[problem["type"]]
         limit = problem["ctx"][key]
         return f"{words} {f'{limit:g}' if isinstance(limit, float) else limit}"
-    return _WORDS.get(problem["type"]) or problem["msg"].removeprefix("Input should be ")
+    words = _WORDS.get(problem["type"]) or problem["msg"].removeprefix("Input should be ")
+    return words.replace("an instance of Sequence", "a list")
 
 
 def plain(value: Any) -> Any:
@@ -154,6 +156,20 @@ def require_number(value: object, name: str, above: float = -math.inf) -> None:
     if not fits or not above < float(value) < math.inf:  # type: ignore[arg-type]
         bound = f" above {above:g}" if above > -math.inf else ""
         raise UserError(f"expected {name}, a finite number{bound}, got {value!r}")
+
+
+def require_count(value: object, name: str) -> None:
+    """Raise UserError unless `value` is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer | torch.SymInt) or value < 1:
+        got = f"a {type(value).__name__}" if isinstance(value, torch.Tensor) else repr(value)
+        raise UserError(f"expected {name}, a whole number of at least 1, got {got}")
+
+
+def require_flag(value: object, name: str) -> None:
+    """Raise UserError unless `value` is true or false."""
+    if not isinstance(value, bool | np.bool_):
+        got = f"a {type(value).__name__}" if isinstance(value, torch.Tensor) else repr(value)
+        raise UserError(f"{name}: expected true or false, got {got}")
 
 
 def _problems(value: Any, annotation: Any) -> Any:

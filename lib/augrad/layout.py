@@ -71,15 +71,24 @@ def require_same_ranges(layout: str, own: str, expected: str, advice: str) -> No
 
 
 def common_layout(layouts: Iterable[str], by_place: bool = False) -> str:
-    """The layout of draws that are joined; empty, which is not known, where they do not have one and the same.
+    """The layout of draws that are joined; empty, which is not known, where that of one is not known.
 
-    Raises UserError where their operations differ, of relaxed draws (`by_place`) those in a place.
+    Of different ones it has all sub-policies, and an empty one, which makes it that of no policy: such draws are over
+    the same operations, but not in the places of any. Raises UserError where their operations differ, of relaxed draws
+    (`by_place`) those in a place.
     """
-    require = require_same_places if by_place else require_same_operations
+    require, expected = require_same_places, "concatenate: expected samples over the same operations"
+    require = require if by_place else require_same_operations
     first, *others = sorted(set(layouts), reverse=True)  # an empty one last
     for other in others:
-        require(other, first, "concatenate: expected samples over the same operations", "join others")
-    return "" if others else first
+        require(other, first, expected, "join others")
+    if "" in (first, *others):
+        return ""
+    if not others or by_place:
+        return first
+    names, *_ = _read(first, expected)
+    subpolicies = [stages for layout in (first, *others) for stages in _read(layout, expected)[1]] + [[]]
+    return layout_of(names, list({json.dumps(stages): stages for stages in subpolicies}.values()))
 
 
 def _read(layout: str, expected: str) -> list[Any]:

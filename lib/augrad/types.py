@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from augrad.checks import require_count
 from augrad.errors import UserError
 from augrad.layout import common_layout
 
@@ -50,6 +51,7 @@ class Drawn(TensorFields):
     the dataclass, which are tensors, all of them. kinds: what those are that are not floating point numbers.
     """
 
+    op: Tensor
     draw: Tensor
     layout: str
     kinds: ClassVar[dict[str, tuple[torch.dtype, ...]]]
@@ -60,7 +62,8 @@ class Drawn(TensorFields):
         object.__setattr__(self, "layout", layout)
 
     def require_kinds(self) -> None:
-        """Raise UserError for tensors of types that cannot be replayed: indices and gates are no numbers."""
+        """Raise UserError for tensors of types that cannot be replayed, as indices and gates are no numbers, and of
+        shapes that do not fit each other."""
         for field in fields(self):  # type: ignore[arg-type]
             value, kinds = getattr(self, field.name), self.kinds.get(field.name, _NUMBERS)
             if not isinstance(value, Tensor) or value.dtype not in kinds:
@@ -70,18 +73,48 @@ class Drawn(TensorFields):
                     f"{got}; leave indices and gates as they are: "
                     "sample.map(lambda t: t.half() if t.is_floating_point() else t)"
                 )
+        op = tuple(self.op.shape)
+        own = {"subpolicy": op[: len(op) // 2], "draw": (*op[:1], *op[-1 - self.by_place :][:1], *self.draw.shape[-1:])}
+        for field in fields(self):  # type: ignore[arg-type]
+            shape, expected = tuple(getattr(self, field.name).shape), own.get(field.name, op)
+            if shape != expected or len(op) != 2 + 2 * self.by_place:
+                raise UserError(
+                    f"{type(self).__name__}: expected fields for the same images, stages and candidates, got "
+                    f"{field.name} {shape} beside op {op}; change a draw with sample[3:7], concatenate and expand"
+                )
 
     def __len__(self) -> int:
         return self.draw.shape[0]
 
-    def __getitem__(self: Draw, index: slice | Tensor) -> Draw:
+    def __getitem__(self: Draw, index: slice | Tensor | list[int] | list[bool]) -> Draw:
         """The draws of some of the images, e.g. `sample[3:7]`, of one alone `sample[3:4]`.
 
-        Raises UserError for a number.
+        index: a slice, or indices [N], or booleans [B], as a tensor or a list. Raises UserError for anything else, and
+        for images that are not there.
         """
-        if not isinstance(index, slice | Tensor | list):
-            raise UserError(f"expected a slice or a tensor of indices, as in sample[3:7], got sample[{index!r}]")
-        return self.map(lambda tensor: tensor[index])
+        rows = index if isinstance(index, slice) else self._rows(index)
+        return self.map(lambda tensor: tensor[rows])
+
+    def _rows(self, index: object) -> Tensor:
+        try:
+            rows = torch.as_tensor(index, device=self.draw.device) if isinstance(index, Tensor | list) else None
+        except (TypeError, ValueError, RuntimeError):
+            rows = None
+        if isinstance(index, list) and not index:
+            rows = torch.zeros(0, dtype=torch.int64, device=self.draw.device)
+        if rows is None or rows.dim() != 1 or rows.dtype not in (*_INDICES, torch.bool):
+            raise UserError(
+                "expected a slice, or indices or booleans as a list or a tensor [N], as in sample[3:7] and "
+                f"sample[[0, 2]], got sample[{index!r}]"
+            )
+        count = len(self)
+        if rows.dtype == torch.bool:
+            fits = len(rows) == count
+        else:
+            fits = rows.device.type != "cpu" or all(-count <= row < count for row in rows.tolist())
+        if not fits:
+            raise UserError(f"expected some of {count} images, got sample[{index!r}]")
+        return rows
 
     @property
     def _size(self) -> str:
@@ -95,6 +128,8 @@ class Drawn(TensorFields):
         Raises UserError without samples, for samples of another class, of policies with different numbers of stages or
         extra draws (of relaxed ones, also of sub-policies or candidates), or over different operations.
         """
+        if isinstance(samples, Drawn) or not isinstance(samples, Iterable):
+            raise UserError(f"concatenate: expected a list of samples, got {type(samples).__name__}; put it in []")
         samples = list(samples)
         if not samples:
             raise UserError("concatenate: expected at least one sample, got none")
@@ -168,7 +203,11 @@ class PolicySample(Drawn):
         return f"{stages} stages with {extra} draws"
 
     def expand(self, batch_size: int) -> "PolicySample":
-        """One draw repeated for a whole batch; needs a sample of one image."""
+        """One draw repeated for a whole batch. Raises UserError for a sample that is not of one image, and for a size
+        that is not a whole number of at least 1."""
+        require_count(batch_size, "a batch size")
+        if len(self) != 1:
+            raise UserError(f"expand: expected the draw of one image, got {len(self)}; take one, as in sample[:1]")
         return self.map(lambda tensor: tensor.expand(batch_size, *tensor.shape[1:]))
 
 

@@ -23,6 +23,7 @@ from augrad.estimators.reinforce import Reinforce
 from augrad.estimators.relax import Relax
 from augrad.ops.space import make_space
 from augrad.policy import Slot, parameters_like
+from augrad.policy.distributions import is_certain
 from augrad.policy.heaviest import heaviest
 from augrad.policy.initial import Learnable, initial_policy, random_policy
 from augrad.policy.learnable import anything_learnable, learnable
@@ -109,11 +110,11 @@ def test_estimates_are_numbers_and_zero_for_what_is_fixed(estimator: Estimator, 
 
 
 def nearly(policy: Policy) -> Policy:
-    """The same policy, with what is fixed nearly so: infinite logits and locations replaced by large ones."""
+    """The same policy, with what is fixed nearly so: logits and locations of what is certain replaced by large ones."""
     params = policy.params.detach()
 
     def large(tensor: Tensor, size: float) -> Tensor:
-        return torch.where(tensor.isinf(), size * tensor.sign(), tensor)
+        return torch.where(is_certain(tensor), size * tensor.sign(), tensor)
 
     return policy.with_params(
         replace(
@@ -333,5 +334,7 @@ def test_a_stage_without_candidates_pads_with_numbers() -> None:
     slots = (((Slot(0), Slot(1)),), ((Slot(0),), (Slot(1),)))
     ops = [candidate.op for candidate in make_space({"invert": {}, "identity": {}}).candidates]
     params = parameters_like(slots)
-    policy = Policy(ops, slots, replace(params, op_logits=torch.full_like(params.op_logits, math.nan)))
+    logits = torch.full_like(params.op_logits, math.nan)
+    logits[0, 0], logits[1, :, 0] = 0.0, 0.0  # the candidates
+    policy = Policy(ops, slots, replace(params, op_logits=logits))
     assert not policy.op_logits[~policy.present].any()

@@ -249,6 +249,16 @@ def test_numbers_that_an_operation_draws_come_from_the_sample() -> None:
     assert torch.equal(torch.get_rng_state(), generator)
 
 
+def test_operations_are_tried_on_drawn_numbers_of_the_type_that_a_policy_hands_them() -> None:
+    policy = initial_policy(make_space({"open_ops.speckle": {**STRENGTH, "draws": 1}}), probability=1.0)
+    for dtype in (torch.float16, torch.float32, torch.float64):
+        images = images_like(8).to(dtype)
+        output, sample = policy(images, return_params=True)
+        assert output.dtype == dtype
+        assert sample.draw.dtype == torch.float32
+        assert (output != images).flatten(1).any(1).all()
+
+
 def test_a_policy_with_such_operations_can_be_sent_to_workers() -> None:
     space = make_space({"open_ops.gamma": STRENGTH, "open_ops.step": {**STRENGTH, "surrogate": "finite_difference"}})
     policy = initial_policy(space)

@@ -30,6 +30,8 @@ def layouts(images: Tensor) -> Iterator[tuple[str, Tensor, bool]]:
     yield "permuted", images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2), True
     yield "channels last, sliced", double.to(memory_format=LAST)[..., width:], True
     yield "channels last, expanded", images[:1].to(memory_format=LAST).expand(images.shape), True
+    if images.is_floating_point():
+        yield "minus what lies in memory", torch._neg_view(-images), False
 
 
 def check(apply: Callable[[Tensor], Tensor], dtype: torch.dtype, channels: int) -> None:

@@ -98,6 +98,32 @@ def test_a_magnitude_that_is_no_number_takes_its_own_image_along(name: str, dtyp
         op.apply((images.detach() * 255).to(torch.uint8), magnitude)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:FutureWarning")  # of torch's own derivatives
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize("name", [name for name in WITH_MAGNITUDE if ops.get(name).kind == "geometric"])
+def test_a_magnitude_that_is_no_number_has_no_place_to_read_at(name: str, interpolation: str) -> None:
+    """Where every expression is seen through, and where images hold NaN: no index comes from it."""
+    images = torch.rand(3, 2 + 1, 6, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    magnitude = torch.tensor([0.1, math.nan, 0.1])
+
+    def op(given: Tensor) -> Tensor:
+        return ops.get(name).apply(given, magnitude, interpolation=interpolation)
+
+    with_nan = images.clone()
+    with_nan[0, 0, 2, 3] = math.nan
+    leaf = with_nan.clone().requires_grad_()
+    found = {
+        "float64": op(images),
+        "NaN among pixels": op(with_nan),
+        "gradient": torch.func.grad(lambda given: op(given).sum())(images),
+        "tangent": torch.func.jvp(op, (images,), (images,))[1],
+        "gradient with a graph": torch.autograd.grad(op(leaf).sum(), leaf, create_graph=True)[0],
+    }
+    for way, values in found.items():
+        assert values[1].isnan().all(), way
+        assert values[2].isfinite().all(), way
+
+
 def sample_of(policy: Policy, name: str, magnitude: float, batch: int = 2) -> PolicySample:
     sample = policy.sample(batch, generator=torch.Generator().manual_seed(0)).detach()
     return replace(

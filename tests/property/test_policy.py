@@ -198,6 +198,28 @@ def test_compiles_without_graph_breaks_or_recompilation() -> None:
     assert done.stdout.strip() == "compiled", done.stderr[-3000:]
 
 
+BATCHES = """
+import torch
+from augrad.policy.initial import initial_policy
+from augrad.ops.space import make_space
+policy = initial_policy(make_space({"rotate": {}, "cutout": {}}), stages=2)
+for augment in (policy, lambda images: policy(images, params=policy.rsample(len(images)))):
+    for backend, dynamic in (("eager", None), ("aot_eager", True)):
+        torch._dynamo.reset()
+        compiled = torch.compile(augment, fullgraph=True, backend=backend, dynamic=dynamic)
+        with torch.no_grad():
+            for size in (8, 5, 3):
+                assert compiled(torch.rand(size, 3, 8, 8)).shape == (size, 3, 8, 8)
+print("compiled")
+"""
+
+
+def test_a_compiled_policy_takes_batches_of_every_size() -> None:
+    """The last one of an epoch is smaller."""
+    done = subprocess.run([sys.executable, "-c", BATCHES], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "compiled", done.stderr[-3000:]
+
+
 @pytest.mark.parametrize("hard", [False, True])
 def test_a_relaxed_draw_has_gradients_to_every_parameter(policy: Policy, images: Tensor, hard: bool) -> None:
     sample = policy.rsample(len(images), temperature=0.5, hard=hard, generator=generator())

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from augrad.checks import require_count
 from augrad.errors import UserError
 from augrad.learning.classifier import require_derivatives
 from augrad.policy import Policy
-from augrad.policy.policy import require_batch_size
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
 
 Scalar = Callable[[PolicySample | RelaxedSample], Float[Tensor, " B"]]
@@ -76,7 +76,7 @@ def estimation(method: Method) -> Method:
 
     @wraps(method)
     def call(self: object, scalar: Scalar, policy: Policy, batch_size: int, *rest: Any, **named: Any) -> Any:
-        require_batch_size(batch_size)
+        require_count(batch_size, "a batch size")
         with torch.inference_mode(False):  # which turns gradients on, too
             return method(self, PerImage(scalar), policy, int(batch_size), *rest, **named)
 

@@ -114,11 +114,15 @@ def read_nearest(images: Shaped[Tensor, "B *C H W"], matrices: Matrices, fill: f
 def _neighbours(
     position: Float[Tensor, "B H W"], count: int
 ) -> list[tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]]:
-    """The two pixels of `count` along an axis around each position, and their weights, 0 where there is no such one."""
+    """The two pixels of `count` along an axis around each position, and their weights, 0 where there is no such one, as
+    around a position that is NaN."""
     first = position.detach().floor()
     share = position - first
     return [
-        (pixel.clamp(0, count - 1)[:, None], torch.where((pixel >= 0) & (pixel < count), weight, 0.0)[:, None])
+        (
+            pixel.clamp(0, count - 1).nan_to_num(0)[:, None],
+            torch.where((pixel >= 0) & (pixel < count), weight, 0.0)[:, None],
+        )
         for pixel, weight in ((first, 1 - share), (first + 1, share))
     ]
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from augrad.errors import UserError
+from augrad.ops.meaning import may_look
 
 _KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8)
 
@@ -29,13 +30,55 @@ def require_tensor(images: object) -> None:
         )
 
 
+def is_dense(tensor: Tensor) -> bool:
+    """Whether numbers lie in memory one for one: neither nested nor sparse nor quantized, none of 8 bits or fewer that
+    floats, none complex."""
+    floats = not tensor.is_floating_point() or tensor.dtype in _KINDS
+    plain = not (tensor.is_nested or tensor.is_quantized or tensor.is_complex())
+    return floats and plain and tensor.layout == torch.strided
+
+
 def require_numbers(magnitude: object) -> None:
-    """Raise UserError unless `magnitude` is a tensor."""
+    """Raise UserError unless `magnitude` is a dense tensor of numbers."""
     if not isinstance(magnitude, Tensor):
         raise UserError(
             f"expected magnitudes as a tensor [B], one for each image, got {magnitude!r}; "
             "torch.full((len(images),), 0.5) is the same one for all, torch.tensor(numbers) one of a list"
         )
+    if not is_dense(magnitude) or magnitude.dtype == torch.bool:
+        raise UserError(
+            f"expected magnitudes as a dense tensor of numbers, got {_kind_of(magnitude)}; convert them first"
+        )
+
+
+def _kind_of(tensor: Tensor) -> str:
+    return "a nested one" if tensor.is_nested else f"{tensor.dtype}, {tensor.layout}"
+
+
+def fractions_hold(draw: Tensor) -> bool:
+    """Whether all numbers are in 0..1; NaN is not. 1 itself may come from rounding to fewer bits."""
+    low, high = torch.aminmax(draw.detach())
+    return bool(low >= 0) and bool(high <= 1)
+
+
+def check_draw(draw: object, shape: tuple[int, int], name: str) -> None:
+    """Raise UserError unless `draw` is a tensor of floating point numbers in 0..1 of `shape` [B, D]; values are looked
+    at on the CPU only. name: of the operation."""
+    expected = f"{name}: expected draw as a tensor of uniform numbers in [0, 1) of shape {list(shape)}"
+    if not isinstance(draw, Tensor):
+        raise UserError(f"{expected}, got {_described(draw)}; torch.rand({shape[0]}, {shape[1]}) is one")
+    if not is_dense(draw) or not draw.is_floating_point() or tuple(draw.shape) != shape:
+        raise UserError(f"{expected}, got {_kind_of(draw)}, shape {tuple(draw.shape)}")
+    if may_look(draw) and not fractions_hold(draw):
+        raise UserError(f"{expected}, got numbers outside, or NaN")
+
+
+def check_others(others: object, images: Tensor) -> None:
+    """Raise UserError unless `others` is a batch like `images` that other images are taken from."""
+    require_tensor(others)
+    if others.shape != images.shape:  # type: ignore[attr-defined]
+        got = tuple(others.shape)  # type: ignore[attr-defined]
+        raise UserError(f"others: expected a batch of the shape of images, {tuple(images.shape)}, got {got}")
 
 
 def _is_picture(images: object) -> bool:

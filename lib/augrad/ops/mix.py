@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from augrad.ops.clamped import clamp01
+from augrad.ops.given import check_draw, check_others
 from augrad.ops.numeric import per_image, with_magnitude
 from augrad.ops.spec import Op
 
@@ -30,6 +31,10 @@ def sample_pairing(
     without it. A policy gives the batch it was called with: an image then depends on its own draw alone, not on what
     was drawn for its partner. Exact gradients for both images and the magnitude.
     """
+    if draw is not None:
+        check_draw(draw, (len(images), 1), "sample_pairing")
+    if others is not None:
+        check_others(others, images)
     source = images if others is None else others
     other = source.index_select(0, partners(len(images), draw, images.device))
     if other.dtype == torch.uint8:  # `images` are in [0, 1] here whatever they were

@@ -40,8 +40,11 @@ def ends_of(op: Op) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
 
 
 def draws_of(op: Op) -> tuple[Tensor, ...]:
-    """The further argument of an operation that draws: different numbers for each image, [B, D]."""
-    numbers = torch.linspace(0.05, 0.95, BATCH * op.draws, dtype=torch.float64)
+    """The further argument of an operation that draws: different numbers for each image, [B, D].
+
+    float32, whatever the images are: so a policy hands them.
+    """
+    numbers = torch.linspace(0.05, 0.95, BATCH * op.draws, dtype=torch.float32)
     return (numbers.reshape(BATCH, op.draws),) if op.draws else ()
 
 

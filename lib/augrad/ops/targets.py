@@ -10,6 +10,7 @@ from torch import Tensor
 from augrad.errors import UserError
 from augrad.ops import shape_of
 from augrad.ops.geometric import Matrices, matrices_of, read_nearest
+from augrad.ops.given import is_dense
 from augrad.ops.numeric import constant, without_autocast
 from augrad.ops.spec import Op, Warp
 from augrad.types import PolicySample
@@ -54,8 +55,9 @@ def check_targets(given: Augmented, ops: Sequence[Op]) -> None:
                 f"{name}: expected a tensor {described} for images {tuple(given.images.shape)}, got {got}; "
                 "pad to the largest number of an image where numbers differ"
             )
-        if target.is_complex() or (name != "masks" and target.dtype == torch.bool):
-            raise UserError(f"{name}: expected numbers, got {target.dtype}; convert them first")
+        if not is_dense(target) or (name != "masks" and target.dtype == torch.bool):
+            got = "a nested tensor" if target.is_nested else f"{target.dtype}, {target.layout}"
+            raise UserError(f"{name}: expected a dense tensor of numbers, got {got}; convert them first")
         largest = max(height, width)
         if name != "masks" and not target.is_floating_point() and torch.iinfo(target.dtype).max < largest:
             raise UserError(

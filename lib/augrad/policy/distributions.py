@@ -5,6 +5,7 @@ Maddison et al., eq. 17. The same noise given what was drawn: Tucker et al. 2017
 2018 (RELAX), appendix B.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +55,28 @@ class BranchNoise(TensorFields):
     gate: Float[Tensor, "*draws B L"]
 
 
+CERTAIN = 1e150
+"""Stands for infinity among a policy's parameters: a probability of exactly 1, with the other sign one of exactly 0 or
+a scale of exactly 0. It is finite, so that averages and differences of parameters, and what weight decay subtracts,
+are numbers; and so large that none of them brings it below `_LEAST_CERTAIN`."""
+_LEAST_CERTAIN = 1e20
+
+
+def is_certain(values: Tensor) -> Bool[Tensor, "..."]:
+    """Which of a policy's parameters stand for infinity, and are not learned; infinity itself does, too."""
+    return values.abs() > _LEAST_CERTAIN
+
+
+def is_impossible(values: Tensor) -> Bool[Tensor, "..."]:
+    """Which logits stand for a probability of exactly 0."""
+    return values < -_LEAST_CERTAIN
+
+
+def finite_parameters(values: Tensor) -> Float[Tensor, "..."]:
+    """A policy's parameters, float64, with `CERTAIN` in the place of infinity; NaN stays."""
+    return values.to(torch.float64).clamp(-CERTAIN, CERTAIN)
+
+
 def call_generator(generator: torch.Generator | None, device: torch.device) -> torch.Generator | None:
     """The generator that one call draws from: `generator` if there is one, and then nothing else is touched.
 
@@ -67,12 +90,8 @@ def call_generator(generator: torch.Generator | None, device: torch.device) -> t
     Raises UserError for a `generator` that is none, and for one of the CPU while a CUDA graph is captured.
     """
     capturing = device.type == "cuda" and not torch.compiler.is_compiling() and torch.cuda.is_current_stream_capturing()
+    require_generator(generator)
     if generator is not None:
-        if not isinstance(generator, torch.Generator):
-            raise UserError(
-                f"generator: expected a torch.Generator, got {generator!r}; "
-                "torch.Generator().manual_seed(0) makes one from a seed"
-            )
         if capturing and generator.device.type == "cpu":
             raise UserError(
                 "generator: expected one of the GPU while a CUDA graph is captured, got one of the CPU, whose numbers "
@@ -89,6 +108,15 @@ def call_generator(generator: torch.Generator | None, device: torch.device) -> t
     return torch.Generator(device).manual_seed(seed)
 
 
+def require_generator(generator: object) -> None:
+    """Raise UserError for a `generator` that is none; None stands for a fresh one."""
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise UserError(
+            f"generator: expected a torch.Generator, got {generator!r}; "
+            "torch.Generator().manual_seed(0) makes one from a seed"
+        )
+
+
 def _base_seed() -> int:
     return int(torch.empty((), dtype=torch.int64, device="cpu").random_())
 
@@ -97,13 +125,20 @@ def _base_seed() -> int:
 
 
 def _uniform(generator: torch.Generator | None, device: torch.device, *shape: int) -> Tensor:
-    source = device if generator is None else generator.device
-    return torch.rand(*shape, generator=generator, device=source, dtype=torch.float32).to(device, non_blocking=True)
+    return _drawn(torch.rand, generator, device, shape)
 
 
 def _normal(generator: torch.Generator | None, device: torch.device, *shape: int) -> Tensor:
-    source = device if generator is None else generator.device
-    return torch.randn(*shape, generator=generator, device=source, dtype=torch.float32).to(device, non_blocking=True)
+    return _drawn(torch.randn, generator, device, shape)
+
+
+def _drawn(
+    draw: Callable[..., Tensor], generator: torch.Generator | None, device: torch.device, shape: tuple[int, ...]
+) -> Tensor:
+    if generator is None:  # the argument is left out: with one, even None, a compiled call knows fixed shapes only
+        return draw(*shape, device=device, dtype=torch.float32)
+    drawn = draw(*shape, generator=generator, device=generator.device, dtype=torch.float32)
+    return drawn.to(device, non_blocking=True)
 
 
 def draw_hard_noise(
@@ -244,8 +279,8 @@ _LARGEST_LOG_SCALE = 100.0
 
 
 def has_density(location: Tensor, log_scale: Tensor) -> Bool[Tensor, "..."]:
-    """Whether location + exp(log_scale) * n has a density: not with a scale of (nearly) 0 or an infinite location."""
-    return location.isfinite() & (log_scale.abs() < _LARGEST_LOG_SCALE)
+    """Whether location + exp(log_scale) * n has a density: not with a scale of (nearly) 0 or a certain location."""
+    return ~is_certain(location) & (log_scale.abs() < _LARGEST_LOG_SCALE)
 
 
 def normal_log_probability(value: Tensor, location: Tensor, log_scale: Tensor, where: Tensor) -> Tensor:

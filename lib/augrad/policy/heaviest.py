@@ -4,7 +4,8 @@ import torch
 
 from augrad.checks import checked
 from augrad.errors import UserError
-from augrad.policy.policy import Policy
+from augrad.policy.distributions import is_impossible
+from augrad.policy.policy import Policy, require_policy
 from augrad.types import PolicyParams
 
 
@@ -15,8 +16,9 @@ def heaviest(policy: Policy, count: int | None, uniform: bool = False) -> Policy
 
     uniform: they are drawn evenly afterwards, as DADA does with its 25 (Li et al. 2020), those of weight 0 aside;
     otherwise by their weights, made to sum to 1 again. A count beyond the number of sub-policies takes all. Raises
-    UserError for a count below 1.
+    UserError for a count below 1. What is learned stays learned, and the mode (`train`, `eval`) stays.
     """
+    require_policy(policy, "heaviest")
     if count is not None and count < 1:
         raise UserError(f"export.subpolicies: expected a whole number of at least 1, or null for all, got {count!r}")
     chosen = torch.arange(policy.shape[0])
@@ -31,6 +33,5 @@ def heaviest(policy: Policy, count: int | None, uniform: bool = False) -> Policy
     params = {name: tensor[:, :stages, :width] if tensor.dim() == 3 else tensor for name, tensor in params.items()}
     if uniform:
         logits = params["subpolicy_logits"]
-        params["subpolicy_logits"] = torch.where(logits.isneginf(), logits, 0.0)
-    kept = Policy(policy.ops, slots, PolicyParams(**params), policy.interpolation, policy.fill, policy.provenance)
-    return kept.to(policy.low.device)
+        params["subpolicy_logits"] = torch.where(is_impossible(logits), logits, 0.0)
+    return policy.with_params(PolicyParams(**params), slots)

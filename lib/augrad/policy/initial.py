@@ -12,8 +12,9 @@ from pydantic import Field
 from augrad.checks import Seed, checked
 from augrad.errors import UserError
 from augrad.ops.space import Interpolation, Space, checked_resampling, make_space
+from augrad.policy.distributions import CERTAIN
 from augrad.policy.learnable import learnable
-from augrad.policy.policy import Policy
+from augrad.policy.policy import Policy, require_policy
 from augrad.policy.slots import (
     MOST_STAGES,
     MOST_SUBPOLICIES,
@@ -149,7 +150,7 @@ def _started(
     params = parameters_like(slots)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(params.op_logits.shape, dtype=torch.float64, generator=generator, device="cpu")
-    log_scale = -math.inf if magnitude == "point" else math.log(scale)
+    log_scale = -CERTAIN if magnitude == "point" else math.log(scale)
     params = replace(
         params,
         op_logits=params.op_logits + jitter * noise.to(params.op_logits),
@@ -166,7 +167,7 @@ def _started(
 
 def _logit(probability: float) -> float:
     if probability in (0, 1):
-        return math.inf if probability else -math.inf
+        return CERTAIN if probability else -CERTAIN
     return math.log(probability / (1 - probability))
 
 
@@ -174,8 +175,10 @@ def _logit(probability: float) -> float:
 def random_policy(policy: Policy, seed: Seed) -> Policy:
     """A policy over the same candidates drawn at random.
 
-    Weights are flat on the simplex, probabilities and levels uniform in (0, 1); what `policy` fixes stays as it is.
+    Weights are flat on the simplex, probabilities and levels uniform in (0, 1); what `policy` fixes stays as it is, and
+    so does what is learned (`requires_grad`). Raises UserError for what is no policy.
     """
+    require_policy(policy, "random_policy")
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(like: torch.Tensor) -> torch.Tensor:

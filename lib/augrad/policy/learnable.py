@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from augrad.policy.distributions import is_certain, is_impossible
 from augrad.policy.policy import Policy
 from augrad.types import PolicyParams
 
@@ -15,21 +16,22 @@ def learnable(policy: Policy) -> dict[str, Bool[Tensor, "..."]]:
     """For each parameter group, by its name, which entries can be learned.
 
     Fixed are: a weight of exactly 0 or 1, a probability of exactly 0 or 1, a magnitude's scale of exactly 0, the end of
-    a uniform range (an infinite location); what fills up stages that have fewer candidates than others; the gate of the
+    a uniform range (a certain location); what fills up stages that have fewer candidates than others; the gate of the
     identity; the magnitude of an operation without one or with a single value. So is what is never drawn, below a
-    weight or a probability of exactly 0. Read from the parameters, whose infinities say it.
+    weight or a probability of exactly 0. Read from the parameters themselves, see
+    `augrad.policy.distributions.CERTAIN`.
     """
     params = policy.params
-    infinite = {name: tensor.isinf() for name, tensor in vars(params).items()}
-    subpolicy = ~infinite["subpolicy_logits"]
-    op = policy.present & ~infinite["op_logits"] & subpolicy[:, None, None]
-    magnitude = op & policy.scored_magnitude & ~params.gate_logits.isneginf() & ~infinite["magnitude_locations"]
+    certain = {name: is_certain(tensor) for name, tensor in vars(params).items()}
+    subpolicy = ~certain["subpolicy_logits"]
+    op = policy.present & ~certain["op_logits"] & subpolicy[:, None, None]
+    magnitude = op & policy.scored_magnitude & ~is_impossible(params.gate_logits) & ~certain["magnitude_locations"]
     return {
         "subpolicy_logits": subpolicy & (subpolicy.sum() > 1),
         "op_logits": op & (op.sum(-1, keepdim=True) > 1),
-        "gate_logits": op & policy.scored_gate & ~infinite["gate_logits"],
+        "gate_logits": op & policy.scored_gate & ~certain["gate_logits"],
         "magnitude_locations": magnitude,
-        "magnitude_log_scales": magnitude & ~infinite["magnitude_log_scales"],
+        "magnitude_log_scales": magnitude & ~certain["magnitude_log_scales"],
     }
 
 

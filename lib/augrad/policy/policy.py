@@ -1,21 +1,23 @@
 """The policy: the module that has the parameters. It draws, applies its draws, and gives their log-probabilities."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.utils.data
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from augrad.checks import require_number
+from augrad.checks import require_count, require_flag, require_number
 from augrad.engines.apply import apply_hard, apply_relaxed, check_magnitudes, limits_of
 from augrad.engines.choice import plan_of
 from augrad.errors import UserError
 from augrad.layout import require_same_operations, require_same_places, require_same_ranges
 from augrad.ops import with_shape
+from augrad.ops.given import fractions_hold
+from augrad.ops.meaning import may_look
 from augrad.ops.numeric import check_images
 from augrad.ops.space import Interpolation, Space, checked_resampling
 from augrad.ops.spec import Op
@@ -27,11 +29,14 @@ from augrad.policy.distributions import (
     draw_hard_noise,
     draw_relaxed_noise,
     entropy,
+    finite_parameters,
     harden_bernoulli,
     harden_categorical,
+    is_impossible,
     normal_log_probability,
     relaxed_bernoulli,
     relaxed_categorical,
+    require_generator,
     uniform_up_to_log_probability,
 )
 from augrad.policy.slots import (
@@ -39,6 +44,7 @@ from augrad.policy.slots import (
     Magnitude,
     Slot,
     Slots,
+    checked_slots,
     grid_of,
     largest_entropy,
     parameters_like,
@@ -105,16 +111,20 @@ class Policy(nn.Module):
         provenance: dict[str, Any] | None = None,
     ) -> None:
         """ops: the different operations. slots: [S][L][K] candidates. params: initial values, shape [S] and [S, L, K]
-        with L and K the largest numbers of stages and candidates (what is missing is padded with zeros)."""
+        with L and K the largest numbers of stages and candidates (what is missing is padded with zeros).
+
+        An infinite value says what is certain, and is kept as `augrad.policy.distributions.CERTAIN`. Raises UserError
+        for operations, slots and parameters that do not fit each other, and for parameters that are NaN.
+        """
         super().__init__()
         interpolation, fill = checked_resampling(interpolation, fill)
+        slots = checked_slots(ops, slots)
         grid = grid_of(slots)
         self.ops, self.slots = tuple(ops), slots
-        for slot in {slot for stages in slots for stage in stages for slot in stage if slot.op >= 0}:
-            if ops[slot.op].has_magnitude:
-                ops[slot.op].check_range(slot.low, slot.high, slot.signed)
         self.interpolation: Interpolation = interpolation
         self.fill = fill
+        if not isinstance(provenance, Mapping | None):
+            raise UserError(f"policy: expected provenance as a dictionary, got {type(provenance).__name__}")
         self.provenance: dict[str, Any] = dict(provenance or {})
         self._plan = plan_of(self.ops)
         self._limits = limits_of(self.ops)
@@ -127,28 +137,29 @@ class Policy(nn.Module):
 
         identity = next((index for index, op in enumerate(ops) if op.kind == "identity"), -1)
         of_places = grid.of_each(lambda slot: slot.op, torch.int64)
-        self.register_buffer("op_index", grid.table(of_places, padding=-1), persistent=False)
-        self.register_buffer("low", table(lambda slot: slot.low, torch.float64), persistent=False)
-        self.register_buffer("high", table(lambda slot: slot.high, torch.float64), persistent=False)
-        self.register_buffer("signed", table(lambda slot: slot.signed, torch.bool), persistent=False)
-        self.register_buffer("uniform", table(lambda slot: slot.uniform, torch.bool), persistent=False)
+        # Constants, and no buffers: averages over a module's buffers are to leave them alone.
+        self.op_index = grid.table(of_places, padding=-1)
+        self.low = table(lambda slot: slot.low, torch.float64)
+        self.high = table(lambda slot: slot.high, torch.float64)
+        self.signed = table(lambda slot: slot.signed, torch.bool)
+        self.uniform = table(lambda slot: slot.uniform, torch.bool)
         # One more than the operation, so that zero is none.
-        together = table(lambda slot: (slot.low, slot.high, slot.signed, slot.uniform, slot.op + 1), torch.float64)
-        self.register_buffer("fixed", together, persistent=False)
-        self.register_buffer("present", table(lambda slot: True, torch.bool), persistent=False)
-        self.register_buffer("scored_gate", table(lambda slot: slot.op != identity, torch.bool), persistent=False)
+        self.fixed = table(lambda slot: (slot.low, slot.high, slot.signed, slot.uniform, slot.op + 1), torch.float64)
+        self.present = table(lambda slot: True, torch.bool)
+        self.scored_gate = table(lambda slot: slot.op != identity, torch.bool)
         moving = table(lambda slot: ops[slot.op].has_magnitude and slot.low != slot.high, torch.bool)
-        self.register_buffer("scored_magnitude", moving, persistent=False)
-        if params.op_logits.shape != self.op_index.shape:
-            raise UserError(
-                f"policy: expected parameters [S, L, K] = {tuple(self.op_index.shape)}, "
-                f"got {tuple(params.op_logits.shape)}"
-            )
+        self.scored_magnitude = moving
+        _require_params(params, self.shape)
         for name, tensor in zip(PolicyParams.names(), params.tensors(), strict=True):
-            own = tensor.detach().to("cpu", torch.float64)
-            own = grid.table(grid.values(own)) if own.dim() == 3 else own.clone()
-            self.register_parameter(name, nn.Parameter(own))
-        possible = [~grid.values(self.op_logits).isneginf(), ~self.subpolicy_logits.isneginf()]
+            own = tensor.detach().to("cpu")
+            own = finite_parameters(grid.values(own) if own.dim() == 3 else own)
+            if bool(own.isnan().any()):
+                raise UserError(f"policy: expected numbers, got NaN in {name}; find out where it comes from")
+            self.register_parameter(name, nn.Parameter(grid.table(own) if tensor.dim() == 3 else own))
+        possible = [~is_impossible(grid.values(self.op_logits)), ~is_impossible(self.subpolicy_logits)]
+        rows = grid.places // self.shape[2]
+        if not possible[1].any() or rows[possible[0]].unique().numel() < rows.unique().numel():
+            raise UserError("policy: expected a weight above 0 in every choice, got none among those of a stage")
         self.max_selection_entropy = largest_entropy(grid, *possible)
         """The largest value of `selection_entropy`, with weights that are not fixed at 0."""
 
@@ -222,6 +233,8 @@ class Policy(nn.Module):
             result = fn(tensor)
             return result if result.dtype == tensor.dtype else tensor.to(result.device)
 
+        for name in _TABLES:
+            setattr(self, name, moved(getattr(self, name)))
         return super()._apply(moved, recurse)
 
     def get_extra_state(self) -> Tensor:
@@ -249,7 +262,7 @@ class Policy(nn.Module):
             if isinstance(value := state_dict.get(f"{prefix}{name}"), Tensor):
                 if value.device.type == "cpu" and bool(value.isnan().any()):
                     raise UserError(f"state_dict: expected numbers, got NaN in {prefix}{name}; its training diverged")
-                state_dict[f"{prefix}{name}"] = value.to(torch.float64)
+                state_dict[f"{prefix}{name}"] = finite_parameters(value)  # those of older versions hold infinities
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -301,7 +314,7 @@ class Policy(nn.Module):
 
         Magnitudes carry gradients to locations and scales; everything else is discrete.
         """
-        require_batch_size(batch_size)
+        require_count(batch_size, "a batch size")
         noise = self.draw_noise(1 if same_on_batch else batch_size, generator)
         sample = self.sample_from(noise)
         return sample.expand(batch_size) if same_on_batch else sample
@@ -320,7 +333,23 @@ class Policy(nn.Module):
         weights = (weights - weights.amax(-1, keepdim=True)).exp() * present
         slot = categorical(weights if drawn_first else weights.index_select(0, subpolicy), noise.slot)
         probability = torch.sigmoid(self._of_chosen(self.gate_logits.detach(), subpolicy, slot))
+        self._require_numbers(self.subpolicy_logits.detach(), weights, probability)
         return self.sample_with(subpolicy, slot, noise.gate < probability, noise)
+
+    def _require_numbers(self, *chances: Tensor) -> None:
+        """Raise UserError, where it can be looked at, for a NaN among what decides on a draw: comparisons with it are
+        false, and the draw would be the first candidate, or nothing."""
+        if not may_look(chances[0]):
+            return
+        if math.isnan(sum(float(chance.sum()) for chance in chances)) and any(
+            bool(chance.isnan().any()) for chance in chances
+        ):
+            strange = ", ".join(name for name, values in vars(self.params).items() if bool(values.isnan().any()))
+            got = f"NaN in {strange}" if strange else "no finite weight of a stage"
+            raise UserError(
+                f"a policy: expected parameters that are numbers, got {got}; its training diverged, go back to "
+                "parameters from before"
+            )
 
     def sample_with(self, subpolicy: Tensor, slot: Tensor, gate: Tensor, noise: HardNoise) -> PolicySample:
         """The hard draw with these choices [B], [B, L], [B, L], and magnitudes, signs and extra numbers by `noise`."""
@@ -356,7 +385,8 @@ class Policy(nn.Module):
         forward pass.
         """
         require_number(temperature, "a temperature", above=0.0)
-        require_batch_size(batch_size)
+        require_flag(hard, "hard")
+        require_count(batch_size, "a batch size")
         return self.rsample_from(self.draw_relaxed_noise(batch_size, generator), temperature, hard)
 
     def rsample_from(self, noise: RelaxedNoise, temperature: float, hard: bool = False) -> RelaxedSample:
@@ -376,7 +406,7 @@ class Policy(nn.Module):
 
     def harden(self, relaxed: RelaxedSample) -> PolicySample:
         """The hard draw of the same noise: the largest weights, and the gates above one half."""
-        self._require_own(relaxed)
+        self._require_own(relaxed, (RelaxedSample,))
         subpolicy = relaxed.subpolicy.to(relaxed.op.dtype).argmax(-1)
         rows = torch.arange(len(relaxed), device=subpolicy.device)
         slot = relaxed.op[rows, subpolicy].argmax(-1)
@@ -397,7 +427,7 @@ class Policy(nn.Module):
         gate is open. Of a magnitude that is uniform up to a drawn range, the magnitude and not the range.
         Raises UserError for a draw of a policy with other operations in its places.
         """
-        self._require_own(sample, by_place=True)
+        self._require_own(sample, (PolicySample,), by_place=True)
         params, present = self.params, self.present[sample.subpolicy].any(-1)
         chosen = partial(self._of_chosen, subpolicy=sample.subpolicy, slot=sample.slot)
         op = torch.log_softmax(self.masked_op_logits(), -1)
@@ -416,13 +446,16 @@ class Policy(nn.Module):
             magnitude=magnitude.sum(-1),
         )
 
-    def _require_own(self, draw: Drawn, by_place: bool = False) -> None:
-        """Raise UserError for a draw over other operations; relaxed ones, and others `by_place`, in their places."""
-        if not isinstance(draw, Drawn):
-            raise UserError(
-                f"params: expected a PolicySample or RelaxedSample, got {type(draw).__name__}; "
-                "policy.sample, policy.rsample and return_params=True give one"
-            )
+    def _require_own(
+        self, draw: Drawn, kinds: tuple[type[Drawn], ...] = (PolicySample, RelaxedSample), by_place: bool = False
+    ) -> None:
+        """Raise UserError for what is none of `kinds`, with fields that do not fit each other, and for a draw over
+        other operations; relaxed ones, and others `by_place`, in their places."""
+        if not isinstance(draw, kinds):
+            expected = " or ".join(kind.__name__ for kind in kinds)
+            ways = {PolicySample: "policy.sample", RelaxedSample: "policy.rsample"}
+            advice = " and ".join(ways[kind] for kind in kinds)
+            raise UserError(f"params: expected a {expected}, got {type(draw).__name__}; {advice} gives one")
         draw.require_kinds()
         relaxed = isinstance(draw, RelaxedSample)
         require = require_same_places if draw.by_place or by_place else require_same_operations
@@ -433,6 +466,39 @@ class Policy(nn.Module):
                 f"params: expected a relaxed draw over {self.shape} sub-policies, stages and candidates, "
                 f"got {tuple(draw.op.shape[1:])}; {advice}"
             )
+        if isinstance(draw, PolicySample):
+            self._require_places(draw, by_place)
+
+    def _require_places(self, draw: PolicySample, by_place: bool) -> None:
+        """Raise UserError for operations that are none, `by_place` for candidates that are none or have another one,
+        and for extra numbers that are missing or not in 0..1. Values are looked at where they can be read."""
+        subpolicies, stages, width = self.shape
+        if by_place and draw.op.shape[1] != stages:
+            raise UserError(f"params: expected a draw of {stages} stages, got {draw.op.shape[1]}")
+        if not may_look(draw.op) or not draw.op.numel():
+            return
+        places = {"op": len(self.ops), **({"subpolicy": subpolicies, "slot": width} if by_place else {})}
+        for name, count in places.items():
+            low, high = (int(end) for end in torch.aminmax(getattr(draw, name)))
+            if not 0 <= low <= high < count:
+                raise UserError(
+                    f"params: expected {name} from 0 to {count - 1}, got {low if low < 0 else high}; draw with this "
+                    "policy, or replay on the one that drew"
+                )
+        if by_place:
+            own = self._of_chosen(self.op_index, draw.subpolicy, draw.slot).clamp(min=0)
+            if not bool((own == draw.op).all()):
+                raise UserError(
+                    "params: expected the operations of the candidates that were drawn, got others in their places; "
+                    "draw with this policy"
+                )
+        extra = draw.draw.shape[2]
+        if extra < self.extra_draws:
+            for index, op in enumerate(self.ops):
+                if op.draws > extra and bool(((draw.op == index) & draw.gate).any()):
+                    raise UserError(f"params: expected {op.draws} extra numbers for {op.name}, got {extra}; draw anew")
+        if draw.draw.numel() and not fractions_hold(draw.draw):
+            raise UserError("params: expected draw as numbers from 0 to 1, got others; draw anew")
 
     # --- application -------------------------------------------------------------------------------------------------
 
@@ -477,6 +543,12 @@ class Policy(nn.Module):
     ) -> Any:
         images = given.images
         check_images(images)
+        # What reads pixels as they lie in memory does not know of the bit that stands for a minus.
+        if not torch.compiler.is_compiling() and images.is_neg():
+            images = images.resolve_neg()
+            given = given._replace(images=images)
+        require_flag(same_on_batch, "same_on_batch")
+        require_flag(return_params, "return_params")
         with_targets = any(target is not None for target in given[1:])
         if with_targets:
             if isinstance(params, RelaxedSample):
@@ -485,6 +557,7 @@ class Policy(nn.Module):
         if params is not None and same_on_batch:
             raise UserError("same_on_batch decides how to draw: it cannot go with params, which are drawn already")
         if params is not None:
+            require_generator(generator)
             self._require_own(params)
         sample = params if params is not None else self.sample(len(images), generator, same_on_batch)
         if len(sample) != len(images):
@@ -516,13 +589,37 @@ class Policy(nn.Module):
         stages = entropy(self.masked_op_logits()).sum(-1)
         return entropy(self.subpolicy_logits) + (weight * stages).sum()
 
-    def with_params(self, params: PolicyParams) -> "Policy":
-        """A copy with other parameter values."""
-        policy = Policy(self.ops, self.slots, params, self.interpolation, self.fill, self.provenance)
-        return policy.to(self.low.device)
+    def with_params(self, params: PolicyParams, slots: Slots | None = None) -> "Policy":
+        """A copy with other parameter values, and, where they are given, other slots.
+
+        On the same device, in the same mode (`train`, `eval`), with the same parameters learned (`requires_grad`).
+        Raises UserError for parameters of other shapes, or that are NaN.
+        """
+        slots = self.slots if slots is None else slots
+        policy = Policy(self.ops, slots, params, self.interpolation, self.fill, self.provenance).to(self.low.device)
+        for own, like in zip(policy.params.tensors(), self.params.tensors(), strict=True):
+            own.requires_grad_(like.requires_grad)
+        return policy.train(self.training)
 
 
-def require_batch_size(batch_size: object) -> None:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer | torch.SymInt) or batch_size < 1:
-        got = f"a {type(batch_size).__name__}" if isinstance(batch_size, Tensor) else repr(batch_size)
-        raise UserError(f"expected a batch size, a whole number of at least 1, got {got}")
+def require_policy(policy: object, taker: str) -> None:
+    """Raise UserError, which begins with `taker`, for what is no policy."""
+    if not isinstance(policy, Policy):
+        raise UserError(f"{taker}: expected a policy, got {type(policy).__name__}; augrad.load_policy gives one")
+
+
+_TABLES = ("op_index", "low", "high", "signed", "uniform", "fixed", "present", "scored_gate", "scored_magnitude")
+
+
+def _require_params(params: object, shape: tuple[int, int, int]) -> None:
+    if not isinstance(params, PolicyParams):
+        raise UserError(
+            f"policy: expected PolicyParams, got {type(params).__name__}; "
+            "augrad.policy.parameters_like(slots) makes them"
+        )
+    for name, tensor in vars(params).items():
+        expected = shape[:1] if name == "subpolicy_logits" else shape
+        fits = isinstance(tensor, Tensor) and tensor.layout == torch.strided and not tensor.is_complex()
+        if not fits or tuple(tensor.shape) != expected:
+            got = f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise UserError(f"policy: expected parameters {name} as a tensor of numbers {expected}, got {got}")

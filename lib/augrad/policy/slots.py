@@ -5,12 +5,14 @@ import math
 import mmap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
+from augrad.errors import UserError
 from augrad.layout import Range, layout_of
 from augrad.ops.spec import Op
 from augrad.types import PolicyParams
@@ -81,17 +83,47 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         return torch.zeros(shape, dtype=dtype)
     # Of a large table of few candidates only the pages with a candidate are to cost memory: fresh pages are zero, and
     # are there from the first time that something is written to them.
-    memory = mmap.mmap(-1, size)
+    # Private: a forked process gets copies of the pages that either one writes to.
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    memory = mmap.mmap(-1, size, **private)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel without huge pages
             memory.madvise(mmap.MADV_NOHUGEPAGE)
     return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
+def checked_slots(ops: Sequence[Op], slots: Slots) -> Slots:
+    """The slots, as tuples. Raises UserError for slots that are not [S][L][K] of `Slot`s, with at least one candidate,
+    each with an operation of `ops` and a range that this operation can have."""
+    if not ops or not all(isinstance(op, Op) for op in ops):
+        raise UserError(f'policy: expected ops as operations, such as augrad.ops.get("rotate"), got {f"{ops!r:.80}"}')
+    try:
+        nested = tuple(tuple(tuple(stage) for stage in stages) for stages in slots)
+    except TypeError:
+        nested = ()
+    candidates = list(chain.from_iterable(chain.from_iterable(nested)))
+    if not candidates or not all(isinstance(slot, Slot) for slot in candidates):
+        raise UserError(
+            "policy: expected slots as sub-policies of stages of candidates, at least one, such as (((Slot(0),),),), "
+            f"got {slots!r:.80}"
+        )
+    for slot in set(candidates):
+        if isinstance(slot.op, bool) or not isinstance(slot.op, int) or not 0 <= slot.op < len(ops):
+            raise UserError(
+                f"policy: expected a slot's op to be the place of one of the {len(ops)} operations, 0 to "
+                f"{len(ops) - 1}, got {slot.op!r}"
+            )
+        if ops[slot.op].has_magnitude:
+            ops[slot.op].check_range(slot.low, slot.high, slot.signed)
+    return nested
+
+
 def grid_of(slots: Slots) -> Grid:
-    """The places of all candidates."""
-    stages = max(len(stages) for stages in slots)
-    width = max(len(stage) for stages in slots for stage in stages)
+    """The places of all candidates. Raises UserError where there is none."""
+    stages = max((len(stages) for stages in slots), default=0)
+    width = max((len(stage) for stages in slots for stage in stages), default=0)
+    if not width:
+        raise UserError("policy: expected at least one candidate among its slots, got none")
     places = [
         ((s * stages + stage) * width + k, slot)
         for s, subpolicy in enumerate(slots)

@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from augrad import ops
+from augrad.checks import check_value
 from augrad.errors import PolicyFileError, UserError
 from augrad.ops.definition import Definition
 from augrad.ops.external import definitions_of, external_op
@@ -96,9 +97,10 @@ def policy_from_document(document: PolicyDocument, allow: str | Sequence[str] = 
     """The policy that `document` describes; `document_of` gives the document back.
 
     allow: see `load_policy`. Raises PolicyFileError for an operation of a module that is not allowed, before anything
-    is imported, and for one that cannot be made.
+    is imported, and for one that cannot be made; UserError for an `allow` that is neither text nor a list of it.
     """
     names = list(dict.fromkeys(e.op for sub in document.subpolicies for stage in sub.stages for e in stage))
+    allow = check_value(allow, str | Sequence[str], "allow")
     _require_allowed(document.definitions, [allow] if isinstance(allow, str) else allow)
     defined = {name: _defined(name, definition) for name, definition in document.definitions.items()}
     table = [defined[name] if name in defined else ops.get(name) for name in names]

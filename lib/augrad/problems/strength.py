@@ -31,6 +31,7 @@ from augrad.objectives.bilevel import Bilevel, directional_scores
 from augrad.ops import get
 from augrad.ops.space import make_space
 from augrad.policy import Policy
+from augrad.policy.distributions import CERTAIN
 from augrad.policy.initial import Magnitude, initial_policy
 
 Batch = tuple[Tensor, Tensor]
@@ -216,7 +217,7 @@ def strength_policy(operation: str, location: float, scale: float, magnitude: Ma
     level = 1 / (1 + math.exp(-location))
     policy = initial_policy(space, magnitude=magnitude, level=level, scale=scale, learn=["magnitudes"])
     with torch.no_grad():
-        policy.gate_logits.fill_(math.inf)
+        policy.gate_logits.fill_(CERTAIN)
     return policy
 
 
