@@ -123,7 +123,7 @@ class Op:
         something, and are numbers that a policy file holds."""
         least, most = self.meaning.within(LARGEST, signed)
         for bound in (low, high):
-            if isinstance(bound, bool) or not isinstance(bound, Real) or not least <= float(bound) <= most:
+            if isinstance(bound, bool) or not isinstance(bound, Real) or not least <= bound <= most:  # type: ignore[operator]
                 signs = " and of both signs (signed: false draws one alone)" if signed else ""
                 raise UserError(
                     f"{self.name}: expected finite numbers from {least:g} to {most:g} as low and high, in {self.unit}"
