@@ -1,6 +1,7 @@
 """Operations that are not augrad's own, from the command line: searched, written, loaded where they are allowed."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,14 @@ def test_a_resumed_run_draws_what_it_would_have_drawn(augrad, small, tmp_path: P
     from augrad.cli.search_run import SearchRun
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SearchRun, "interrupted", lambda run: run.state.step == 3)
+        come = SearchRun.interrupted
+
+        def at_three(run):
+            if run.state.step == 3:
+                signal.raise_signal(signal.SIGINT)
+            return come(run)
+
+        patch.setattr(SearchRun, "interrupted", at_three)
         assert augrad("search", *common, "hydra.run.dir=cut").returncode == 130
     assert augrad("search", "resume=cut").returncode == 0
     kept = [

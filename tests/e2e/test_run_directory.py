@@ -434,9 +434,9 @@ def test_data_and_policy_of_the_same_name(augrad, tmp_path: Path, monkeypatch) -
     """Relative paths mean what they meant at the start; other content under the same name is refused."""
     digits = np.random.default_rng(0)
 
-    def write(images: int) -> None:
+    def write(brightest: int) -> None:
         labels = np.arange(120) % 3
-        pictures = digits.integers(0, 256, (120, 12, 12), dtype=np.uint8) * images
+        pictures = digits.integers(0, brightest + 1, (120, 12, 12), dtype=np.uint8)
         np.savez(tmp_path / "x.npz", train_images=pictures, train_labels=labels)
 
     def write_policy(high: float) -> None:
@@ -446,7 +446,7 @@ def test_data_and_policy_of_the_same_name(augrad, tmp_path: Path, monkeypatch) -
         head = {"format": "augrad.policy", "version": 1, "interpolation": "bilinear", "fill": 0.0}
         (tmp_path / "p.json").write_text(json.dumps({**head, "subpolicies": stages}))
 
-    write(1)
+    write(255)
     write_policy(30.0)
     right = (tmp_path / "x.npz").read_bytes()
     parts = ["data=arrays", "data.path=x.npz", "policy=file", "policy.file=p.json", "model.width=16", "compare=null"]
@@ -461,7 +461,7 @@ def test_data_and_policy_of_the_same_name(augrad, tmp_path: Path, monkeypatch) -
         done = augrad("search", "resume=../moved")
         assert done.returncode == 0, done.stderr
         assert Path.cwd() == tmp_path / "elsewhere"
-    write(0)
+    write(9)
     refused(augrad, run, ["search", "resume=../moved"], "other content of its data")
     (tmp_path / "x.npz").write_bytes(right)
     write_policy(45.0)

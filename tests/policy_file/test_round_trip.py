@@ -59,8 +59,7 @@ def entries(draw: st.DrawFn, weight: float, exact: bool) -> dict[str, Any]:
         return {"op": op.name, **chances}
     signed = op.signed and draw(st.booleans())
     low, high = LIMITS.get(op.unit, (-1e6 if op.signed else 0.0, 1e6))
-    if op.unit == "strength":  # below -1 a factor is negative
-        low, high = -1.0, 1.0 if signed else 1e6
+    low, high = op.meaning.within(1e6, signed) if op.unit == "strength" else (low, high)
     ends = {"low": draw(floats(low, high, exact)), "high": draw(floats(low, high, exact))}
     normal = {"location": draw(floats(-1e6, 1e6, exact)), "scale": draw(floats(0, 1e6, exact))}
     kinds = {"value": ends["low"]}, ends, {**ends, **normal}, {**ends, **normal, "uniform": True}

@@ -10,6 +10,7 @@ from torch import Tensor
 import augrad
 from augrad import Policy
 from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy
 from ways import ENGINES
 
 LAST = torch.channels_last

@@ -63,7 +63,7 @@ def test_how_it_resamples() -> None:
         (OPS, {"fill": 2.0}, "space: expected a fill"),
         (OPS, {"interpolation": "cubic"}, "space: .*cubic"),
         (OPS, {"probability": 1.5}, "probability from 0 to 1"),
-        (OPS, {"stages": 0}, "stages to be a whole number"),
+        (OPS, {"stages": 0}, "stages: expected at least 1, got 0"),
         (OPS, {"magnitude": "normal"}, "magnitude: expected 'logit_normal', 'uniform' or 'point'"),
     ],
 )

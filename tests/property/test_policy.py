@@ -57,6 +57,7 @@ def test_a_relaxed_draw_through_one_sub_policy_leaves_the_others_alone(
     """Same images and gradients as from the blend of all with weights of 0 and 1, for a fraction of the operations."""
     space = make_space({"rotate": {}, "invert": {}, "brightness": {}, "identity": {}})
     policy = random_policy(initial_policy(space, subpolicies=4, stages=2) if alike else pair_policy(space), seed=1)
+    policy.requires_grad_(True)
     sample = Mixture(1.0, 1.0, 0.3, "uniform").draw(policy, len(images), generator(), 0.0)
     calls, apply_op = [], apply.apply_op
     monkeypatch.setattr(
@@ -222,6 +223,7 @@ def test_a_compiled_policy_takes_batches_of_every_size() -> None:
 
 @pytest.mark.parametrize("hard", [False, True])
 def test_a_relaxed_draw_has_gradients_to_every_parameter(policy: Policy, images: Tensor, hard: bool) -> None:
+    policy.requires_grad_(True)
     sample = policy.rsample(len(images), temperature=0.5, hard=hard, generator=generator())
     output = policy(images, params=sample)
     weights = torch.randn(output.shape, generator=generator(2))

@@ -296,7 +296,7 @@ def test_who_cannot_move_a_target_refuses_before_drawing(target: str) -> None:
         ("masks", torch.zeros(HEIGHT, WIDTH), r"got shape \(26, 34\)"),
         ("boxes", torch.zeros(2, 4), r"\[2, N, 4\]"),
         ("boxes", torch.zeros(2, 1, 5), r"\[2, N, 4\]"),
-        ("boxes", torch.zeros(2, 1, 4, dtype=torch.bool), "expected numbers"),
+        ("boxes", torch.zeros(2, 1, 4, dtype=torch.bool), "expected a dense tensor of numbers, got torch.bool"),
         ("keypoints", torch.zeros(2, 1, 3), r"\[2, N, 2\]"),
         ("keypoints", torch.zeros(1, 1, 2), r"\[2, N, 2\]"),
         ("keypoints", torch.zeros(2, 1, 2, device="meta"), "images' device cpu, got meta"),

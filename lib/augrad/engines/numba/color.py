@@ -120,7 +120,9 @@ def recolor_backward(image, gradient, result, code, magnitude):
     gain, grey, mean, offset = coefficients_of(code, (amount,))
     to_gain, to_grey, to_mean, to_offset = _coefficient_slopes(code, (amount,))
     gain, grey, shift, level = real(image, gain), real(image, grey), real(image, offset), zero
-    whole, by_luma, by_level = COUNTS[code, 0], COUNTS[code, 1], COUNTS[code, 2]
+    whole, by_luma, by_level = COUNTS[code, 0], COUNTS[code, 1] and channels == 3, COUNTS[code, 2]
+    if channels == 1:  # the grey value of a pixel is its value
+        gain += grey
     if by_level:
         level = real(image, mean_luma(image))
         shift += real(image, mean) * level
@@ -138,6 +140,7 @@ def recolor_backward(image, gradient, result, code, magnitude):
                     passed_row += coming
                 by_value += one_row
                 total += passed_row
+        by_grey = by_value if channels == 1 and COUNTS[code, 1] else 0.0
     else:
         red, green, blue = real(image, RED), real(image, GREEN), real(image, BLUE)
         for row in range(height):
