@@ -1,6 +1,7 @@
 """The one table of operations over every engine: values, gradients, types, layouts; who is chosen, and who refuses."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -153,33 +154,12 @@ def test_noise_replays_bit_for_bit_in_every_engine() -> None:
     assert (outputs["reference"] - images).abs().mean() > 0.05
 
 
-NEW_ROWS = '''
-
-
-@no_type_check
-def _squeezed(strength, height, width):
-    return torch.exp(strength), 0.1 * strength, 0.0, 0.0, torch.exp(-strength), 0.05 * strength
-
-
-@with_magnitude()
-def squeeze(images, magnitude, *, fill=0.0, interpolation="bilinear"):
-    """Higher and narrower."""
-    return _warped(images, magnitude, Warp(_squeezed), fill, interpolation)
-
-
-OPS += (_warping("squeeze", squeeze, 0.0, 0.5, "strength", shape=Warp(_squeezed)),)
-'''
-NEW_COLOR_ROWS = '''
+COLOR_ROW = '''
 
 
 @no_type_check
 def _faded(strength):
     return 1 - strength, 0.3 * strength, 0.2 * strength, 0.4 * strength
-
-
-@no_type_check
-def _curved_up(value, strength):
-    return value + strength * value * (1 - value)
 
 
 @_recoloring(AffineColor(_faded))
@@ -188,17 +168,9 @@ def fade(images, magnitude):
     return _recolored(images, magnitude, AffineColor(_faded))
 
 
-@with_magnitude()
-def lift(images, magnitude):
-    """Brighter in the middle."""
-    return _curved(images, magnitude, Curve(_curved_up))
-
-
-OPS += (
-    Op("fade", fade, 0.0, 0.9, "strength", False, "exact", shape=AffineColor(_faded)),
-    Op("lift", lift, 0.0, 0.9, "strength", True, "exact", shape=Curve(_curved_up)),
-)
+OPS += (Op("fade", fade, 0.0, 0.9, "strength", False, "exact", shape=AffineColor(_faded)),)
 '''
+"""Of the third shape; the rows of the others are the examples of CONTRIBUTING.md."""
 USE_THEM = """
 import torch, augrad
 from augrad.ops.space import make_space
@@ -231,9 +203,12 @@ def test_a_row_beside_its_function_is_an_operation_of_every_engine(tmp_path: Pat
     pytest.importorskip("numba")
     root = Path(augrad.__file__).parent
     shutil.copytree(root, tmp_path / "augrad", ignore=shutil.ignore_patterns("__pycache__"))
-    for module, rows in (("geometric", NEW_ROWS), ("color", NEW_COLOR_ROWS)):
-        with (tmp_path / "augrad" / "ops" / f"{module}.py").open("a") as source:
-            source.write(rows)
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    rows = re.findall(r"^```python\n# at the end of lib/(\S+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert [name for name, _ in rows] == ["augrad/ops/geometric.py", "augrad/ops/color.py"]
+    for name, row in [*rows, ("augrad/ops/color.py", COLOR_ROW)]:
+        with (tmp_path / name).open("a") as source:
+            source.write(f"\n\n{row}")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", USE_THEM], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
