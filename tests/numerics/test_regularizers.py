@@ -52,6 +52,12 @@ def test_terms_add_up_and_frozen_groups_get_zeros() -> None:
     assert not any(tensor.any() for tensor in regularizer_gradient(policy, []).tensors())
 
 
+@pytest.mark.parametrize("term", [lambda policy: 3.0, lambda policy: policy.op_logits, lambda policy: None])
+def test_a_term_that_is_not_one_number_is_refused(term) -> None:
+    with pytest.raises(UserError, match="regularizer function: expected one number with a gradient"):
+        regularizer_gradient(policy_of(), [term])
+
+
 def test_selection_entropy_in_closed_form() -> None:
     """Two candidates of weight p and 1 - p: weight * (floor - H(p) / log 2) below the floor, and nothing above."""
     policy = initial_policy(make_space({"rotate": {}, "invert": {}}))

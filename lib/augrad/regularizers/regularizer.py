@@ -25,11 +25,21 @@ class Regularizer(Protocol):
 
 
 def regularizer_gradient(policy: Policy, regularizers: Iterable[Regularizer]) -> PolicyParams:
-    """The gradient of the sum of the terms; zeros for frozen groups of parameters."""
+    """The gradient of the sum of the terms; zeros for frozen groups of parameters.
+
+    Raises UserError for a term that is not one number as a tensor.
+    """
     with torch.inference_mode(False):  # which turns gradients on, too
         total = torch.zeros((), dtype=torch.float64, device=policy.low.device)
         for regularizer in regularizers:
-            total = total + regularizer(policy)
+            term = regularizer(policy)
+            if not isinstance(term, Tensor) or term.shape != ():
+                got = tuple(term.shape) if isinstance(term, Tensor) else term
+                name = type(regularizer).__name__
+                raise UserError(
+                    f"regularizer {name}: expected one number with a gradient, a tensor [], got {got!r:.60}"
+                )
+            total = total + term
         return gradients_of(total, policy)
 
 
