@@ -73,8 +73,9 @@ class Drawn(TensorFields):
                     f"{got}; leave indices and gates as they are: "
                     "sample.map(lambda t: t.half() if t.is_floating_point() else t)"
                 )
-        op = tuple(self.op.shape)
-        own = {"subpolicy": op[: len(op) // 2], "draw": (*op[:1], *op[-1 - self.by_place :][:1], *self.draw.shape[-1:])}
+        op = tuple(self.op.shape)  # [B, L], by place [B, S, L, K]
+        stages = op[2:3] if self.by_place else op[1:2]
+        own = {"subpolicy": op[:2] if self.by_place else op[:1], "draw": (*op[:1], *stages, *self.draw.shape[-1:])}
         for field in fields(self):  # type: ignore[arg-type]
             shape, expected = tuple(getattr(self, field.name).shape), own.get(field.name, op)
             if shape != expected or len(op) != 2 + 2 * self.by_place:
@@ -119,7 +120,8 @@ class Drawn(TensorFields):
     @property
     def _size(self) -> str:
         """What draws that are joined have in common, in words."""
-        raise NotImplementedError
+        places = " x ".join(map(str, self.op.shape[1:]))
+        return f"{places} {'candidates' if self.by_place else 'stages'} with {self.draw.shape[2]} draws"
 
     @classmethod
     def concatenate(cls: type[Draw], samples: Iterable[Draw]) -> Draw:
@@ -197,11 +199,6 @@ class PolicySample(Drawn):
     kinds: ClassVar = {"subpolicy": _INDICES, "slot": _INDICES, "op": _INDICES, "gate": (torch.bool,)}
     by_place: ClassVar = False
 
-    @property
-    def _size(self) -> str:
-        stages, extra = self.draw.shape[1:]
-        return f"{stages} stages with {extra} draws"
-
     def expand(self, batch_size: int) -> "PolicySample":
         """One draw repeated for a whole batch. Raises UserError for a sample that is not of one image, and for a size
         that is not a whole number of at least 1."""
@@ -232,10 +229,6 @@ class RelaxedSample(Drawn):
     layout: InitVar[str] = ""
     kinds: ClassVar = {"subpolicy": (*_NUMBERS, torch.bool)}
     by_place: ClassVar = True
-
-    @property
-    def _size(self) -> str:
-        return f"{' x '.join(map(str, self.op.shape[1:]))} candidates with {self.draw.shape[2]} draws"
 
     def of_chosen(self) -> "RelaxedSample":
         """The draw with each image's own sub-policy as the only one, S = 1, of a subpolicy of booleans."""

@@ -73,4 +73,4 @@ def test_one_word_changes_a_range_or_removes_an_operation() -> None:
     policy = starting_policy(config, 0)
     names = [op.name for op in policy.ops]
     assert "invert" not in names
-    assert float(policy.high[0, 0, names.index("rotate")]) == 45.0
+    assert float(policy.tables.high[0, 0, names.index("rotate")]) == 45.0

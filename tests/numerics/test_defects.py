@@ -120,10 +120,10 @@ def test_what_did_not_act_gets_no_gradient(estimator: Estimator) -> None:
     assert not grads.magnitude_log_scales[~acted].any()
     if not isinstance(estimator, Gumbel):  # straight through the argmax, every candidate moves a little
         assert not grads.op_logits[~in_drawn].any()
-    scored = drawn & policy.scored_gate
+    scored = drawn & policy.tables.scored_gate
     assert (grads.gate_logits[scored] != 0).all()
     assert (grads.op_logits[in_drawn] != 0).all()
-    assert (grads.magnitude_locations[acted & policy.scored_magnitude] != 0).all()
+    assert (grads.magnitude_locations[acted & policy.tables.scored_magnitude] != 0).all()
 
 
 def pair() -> Policy:

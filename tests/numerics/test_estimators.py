@@ -64,7 +64,8 @@ def exact_value(policy: Policy) -> Tensor:
     nodes, weights = (torch.from_numpy(array) for array in np.polynomial.hermite_e.hermegauss(60))
     weights = weights / weights.sum()
     latent = policy.magnitude_locations[..., None] + policy.magnitude_log_scales.exp()[..., None] * nodes
-    magnitude = policy.low[..., None] + (policy.high - policy.low)[..., None] * torch.sigmoid(latent)
+    low, high = policy.tables.low[..., None], policy.tables.high[..., None]
+    magnitude = low + (high - low) * torch.sigmoid(latent)
     bent = (torch.sin(2 * magnitude) * weights).sum(-1) * slope() * torch.tensor([1.0, 0.0, 1.0])
     subpolicy, op, gate = policy.subpolicy_probabilities(), policy.op_probabilities(), policy.gate_probabilities()
     total = torch.zeros((), dtype=torch.float64)

@@ -337,4 +337,4 @@ def test_a_stage_without_candidates_pads_with_numbers() -> None:
     logits = torch.full_like(params.op_logits, math.nan)
     logits[0, 0], logits[1, :, 0] = 0.0, 0.0  # the candidates
     policy = Policy(ops, slots, replace(params, op_logits=logits))
-    assert not policy.op_logits[~policy.present].any()
+    assert not policy.op_logits[~policy.tables.present].any()

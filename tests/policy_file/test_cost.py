@@ -54,12 +54,12 @@ def test_sub_policies_of_unlike_size_cost_what_they_say(tmp_path: Path) -> None:
 def test_large_and_small_tables_hold_the_same() -> None:
     """A table large enough for pages of its own, against one built entry by entry."""
     wide = policy_of(ragged(600, 16, 256))
-    assert int(wide.present.sum()) == 600 + 16 * 256
-    assert wide.present[:600].sum((1, 2)).tolist() == [1] * 600
-    assert wide.present[600].all()
-    assert torch.equal(wide.op_index >= 0, wide.present)
+    assert int(wide.tables.present.sum()) == 600 + 16 * 256
+    assert wide.tables.present[:600].sum((1, 2)).tolist() == [1] * 600
+    assert wide.tables.present[600].all()
+    assert torch.equal(wide.tables.op_index >= 0, wide.tables.present)
     assert wide.op_probabilities()[600].sum(-1).tolist() == pytest.approx([1.0] * 16)
-    assert not any(tensor[~wide.present].any() for tensor in wide.params.tensors()[1:])
+    assert not any(tensor[~wide.tables.present].any() for tensor in wide.params.tensors()[1:])
     drawn = wide.sample(500, torch.Generator().manual_seed(0))
     assert drawn.gate[:, 0].all()  # probability 1, of whichever sub-policy
     assert torch.equal(drawn.gate[:, 1:].any(1), drawn.subpolicy == 600)

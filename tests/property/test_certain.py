@@ -167,14 +167,15 @@ def test_a_copy_learns_what_its_original_learns(copied: Callable[[Policy], Polic
 def test_tables_are_no_buffers_and_move_with_the_policy() -> None:
     policy = initial_policy(make_space({"rotate": None, "cutout": None}), stages=2)
     assert not list(policy.buffers())
-    tables = {name: values for name, values in vars(policy).items() if isinstance(values, Tensor)}
+    tables = vars(policy.tables)
     assert len(tables) == 9
+    assert not [name for name, value in vars(policy).items() if isinstance(value, Tensor)]
     elsewhere = copy.deepcopy(policy).to("meta")
-    assert {getattr(elsewhere, name).device.type for name in tables} == {"meta"}
+    assert {getattr(elsewhere.tables, name).device.type for name in tables} == {"meta"}
     again = copy.deepcopy(policy).half()
     for name, values in tables.items():
-        assert getattr(again, name).dtype == values.dtype
-        assert torch.equal(getattr(again, name), values)
+        assert getattr(again.tables, name).dtype == values.dtype
+        assert torch.equal(getattr(again.tables, name), values)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -74,5 +74,5 @@ def test_what_is_left_may_be_narrower() -> None:
 
 @pytest.mark.parametrize("count", [0, -1, True])
 def test_a_count_below_one(count: int) -> None:
-    with pytest.raises(UserError, match=r"(export\.subpolicies|count): expected a whole number"):
+    with pytest.raises(UserError, match="count: expected "):
         heaviest(pair_policy(SPACE), count)

@@ -142,7 +142,7 @@ def test_the_layout_of_thousands_of_subpolicies_is_short() -> None:
     assert len(ranged) < 2.1 * len(policy.layout)  # each range once, and where it stands
     begin = time.process_time()
     for _ in range(100):
-        policy._require_own(policy_sample := policy.sample(2))
+        policy.require_own(policy_sample := policy.sample(2))
     assert policy_sample.layout is policy.layout
     assert time.process_time() - begin < 2.0  # without reading it: that alone would take longer
 

@@ -27,7 +27,7 @@ def test_it_is_where_a_search_starts() -> None:
         found = Policy.over(given, stages=2, probability=0.7)
         assert text(found) == text(expected)
         assert found.op_probabilities().tolist() == [[[0.5, 0.5], [0.5, 0.5]]]
-        assert float(found.high[0, 0, 0]) == 20.0
+        assert float(found.tables.high[0, 0, 0]) == 20.0
     everything: dict[str, Any] = {"subpolicies": 3, "magnitude": "uniform", "level": 0.3, "scale": 0.5, "seed": 4}
     everything |= {"learn": ["ops"], "jitter": 0.2}
     found, expected = Policy.over(OPS, **everything), initial_policy(space, **everything)

@@ -118,7 +118,7 @@ def test_frequencies_match_the_probabilities(policy: Policy) -> None:
     acting = torch.where(sample.gate, sample.op, policy.ops.index(augrad.ops.get("identity")))
     masses = torch.bincount(acting.flatten(), minlength=len(policy.ops)) / acting.numel()
     assert (masses - op_masses(policy)).abs().max() < 4 * (0.25 / count) ** 0.5
-    signed = policy.signed[sample.subpolicy].gather(-1, sample.slot[..., None])[..., 0]
+    signed = policy.tables.signed[sample.subpolicy].gather(-1, sample.slot[..., None])[..., 0]
     assert abs(sample.sign[signed].mean()) < 4 / signed.sum().sqrt()
     assert (sample.sign[~signed] == 1).all()
 

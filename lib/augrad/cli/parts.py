@@ -10,8 +10,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from pydantic import ValidationError
 
 from augrad.atomic import write_bytes
-from augrad.checks import check_value, refused
-from augrad.cli.building import built, require_boolean, require_group
+from augrad.checks import annotations_of, check_value, refused
+from augrad.cli.building import built, require_group
 from augrad.data.seeding import checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
@@ -152,8 +152,9 @@ def exported(policy: Policy, config: DictConfig) -> Policy:
     if config.get("export") is None:
         return policy
     given = require_group(config.export, "export")
-    count = check_value(given.get("subpolicies"), int | None, "export.subpolicies")
-    return heaviest(policy, count, require_boolean(given.get("uniform", False), "export.uniform"))
+    types = annotations_of(heaviest)
+    count = check_value(given.get("subpolicies"), types["count"], "export.subpolicies")
+    return heaviest(policy, count, check_value(given.get("uniform", False), types["uniform"], "export.uniform"))
 
 
 def policy_arm(source: str | None, config: DictConfig, seed: int) -> Policy | None:

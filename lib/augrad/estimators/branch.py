@@ -32,7 +32,7 @@ class Branch(TensorFields):
 def finite_logits(policy: Policy) -> PolicyParams:
     """The parameters, detached. Logits of plus or minus infinity, which stand for certainty, become large numbers."""
     params = policy.params.detach()
-    op = torch.where(policy.present, params.op_logits, -_EDGE)
+    op = torch.where(policy.tables.present, params.op_logits, -_EDGE)
     return PolicyParams(
         params.subpolicy_logits.clamp_min(-_EDGE),
         op.clamp_min(-_EDGE),

@@ -55,12 +55,12 @@ def outcomes_of(policy: Policy) -> Outcomes:
     ]
     slot = torch.tensor([choice for _, choice in rows])
     outcomes = Outcomes(torch.tensor([index for index, _ in rows]), slot.clamp(min=0), slot >= 0)
-    return outcomes.to(policy.low.device)
+    return outcomes.to(policy.device)
 
 
 def outcome_probabilities(policy: Policy, outcomes: Outcomes) -> Float[Tensor, " N"]:
     """The probability of each outcome, differentiable in the logits. They sum to 1."""
-    applied = policy.op_probabilities() * policy.gate_probabilities() * policy.scored_gate
+    applied = policy.op_probabilities() * policy.gate_probabilities() * policy.tables.scored_gate
     nothing = 1 - applied.sum(-1)
     of_stage = torch.where(
         outcomes.applied,
@@ -133,7 +133,7 @@ class Enumerate:
         with torch.no_grad():
             scores = [
                 scalar(_drawn(policy, outcomes, dealt, generator))
-                for dealt in _deals(len(outcomes), batch_size, policy.low.device)
+                for dealt in _deals(len(outcomes), batch_size, policy.device)
             ]
         return outcomes, _by_outcome(torch.stack(scores)).mean(1)
 

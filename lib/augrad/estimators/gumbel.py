@@ -131,8 +131,8 @@ def drawn_weights(policy: Policy, sample: PolicySample, noise: BranchNoise, temp
     gate = torch.sigmoid(torch.where(outcome, 1.0, -1.0) * (logit + noisy) / temperature).mean(0)
     return (
         _drawn_weight(params.subpolicy_logits, sample.subpolicy, noise.subpolicy, temperature)
-        + torch.where(chosen(policy.present, sample), op, 0.0).sum(-1)
-        + torch.where(chosen(policy.scored_gate, sample), gate, 0.0).sum(-1)
+        + torch.where(chosen(policy.tables.present, sample), op, 0.0).sum(-1)
+        + torch.where(chosen(policy.tables.scored_gate, sample), gate, 0.0).sum(-1)
     )
 
 
@@ -149,7 +149,10 @@ def _magnitude_score(policy: Policy, relaxed: RelaxedSample, advantage: Tensor, 
     location, log_scale = params.magnitude_locations, params.magnitude_log_scales
     shape = relaxed.latent.shape
     log_density = normal_log_probability(
-        relaxed.latent.detach(), location.expand(shape), log_scale.expand(shape), policy.scored_magnitude.expand(shape)
+        relaxed.latent.detach(),
+        location.expand(shape),
+        log_scale.expand(shape),
+        policy.tables.scored_magnitude.expand(shape),
     )
     acts = torch.ones_like(log_density)
     if hard:  # a candidate that was not drawn did nothing: its score is noise

@@ -60,7 +60,7 @@ class Mixture:
         noise = policy.draw_relaxed_noise(batch_size, generator)
         drawn = policy.rsample_from(noise, self.gate_temperature)
         temperature = geometric(self.temperature, self.final_temperature, progress)
-        op = torch.softmax(torch.where(policy.present, policy.op_logits, -1e30) / temperature, -1) * policy.present
+        op = torch.softmax(policy.masked_op_logits() / temperature, -1) * policy.tables.present
         weight = policy.subpolicy_probabilities().expand(batch_size, -1)
         if self.subpolicy == "uniform":
             subpolicies, _, _ = policy.shape

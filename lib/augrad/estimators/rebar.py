@@ -79,7 +79,7 @@ class Rebar:
 
     def initial_control(self, policy: Policy, generator: torch.Generator) -> Control:
         """The factors eta and their optimiser."""
-        weights = Weights(self.eta).to(policy.low.device)
+        weights = Weights(self.eta).to(policy.device)
         return Control(weights, torch.optim.Adam(weights.parameters(), lr=self.learning_rate))
 
     @estimation
@@ -93,10 +93,10 @@ class Rebar:
         control: Weights | None = None,
     ) -> Estimate:
         """control: the factors; None: `eta` for each group."""
-        weights = Weights(self.eta).to(policy.low.device) if control is None else control
+        weights = Weights(self.eta).to(policy.device) if control is None else control
         temperature = geometric(self.temperature, self.final_temperature, progress)
         noise = policy.draw_relaxed_noise(batch_size, generator)
-        tied_noise = draw_branch_noise((batch_size,), policy.shape, generator, policy.low.device)
+        tied_noise = draw_branch_noise((batch_size,), policy.shape, generator, policy.device)
         names = [name for name in _RELAXED if getattr(policy, name).requires_grad]
         params = finite_logits(policy)
         logits = Choices(params.subpolicy_logits, params.op_logits, params.gate_logits)
@@ -142,7 +142,7 @@ def _relaxed(policy: Policy, drawn: RelaxedSample, z: Choices, temperature: floa
     return replace(
         drawn,
         subpolicy=torch.softmax(z.subpolicy_logits / temperature, -1),
-        op=torch.softmax(z.op_logits / temperature, -1) * policy.present,
+        op=torch.softmax(z.op_logits / temperature, -1) * policy.tables.present,
         gate=torch.sigmoid(z.gate_logits / temperature),
     )
 
@@ -157,8 +157,8 @@ def _log_probability(policy: Policy, own: Choices, sample: PolicySample) -> Floa
     gate = torch.where(sample.gate, logsigmoid(logit), logsigmoid(-logit))
     return (
         torch.log_softmax(own.subpolicy_logits, -1)[rows, sample.subpolicy]
-        + torch.where(policy.present[sample.subpolicy].any(-1), op, 0.0).sum(-1)
-        + torch.where(chosen(policy.scored_gate, sample), gate, 0.0).sum(-1)
+        + torch.where(policy.tables.present[sample.subpolicy].any(-1), op, 0.0).sum(-1)
+        + torch.where(chosen(policy.tables.scored_gate, sample), gate, 0.0).sum(-1)
     )
 
 
@@ -168,7 +168,7 @@ def _given(policy: Policy, own: Choices, noise: RelaxedNoise, tied: BranchNoise,
     rows = torch.arange(len(sample), device=sample.slot.device)
     subpolicies, _, width = policy.shape
     here = one_hot(sample.subpolicy, subpolicies).bool()[:, :, None, None]
-    this = here & one_hot(sample.slot, width).bool()[:, None] & policy.scored_gate
+    this = here & one_hot(sample.slot, width).bool()[:, None] & policy.tables.scored_gate
     op = conditional_gumbel(own.op_logits[rows, sample.subpolicy], sample.slot, tied.op)
     gate_logits = own.gate_logits[rows, sample.subpolicy].gather(-1, sample.slot[..., None])[..., 0]
     gate = conditional_logistic(gate_logits, sample.gate, tied.gate)

@@ -58,7 +58,7 @@ class Reinforce:
         """The moving average where it is the baseline; None otherwise."""
         if self.baseline != "moving_average":
             return None
-        average = MovingAverage().to(policy.low.device)
+        average = MovingAverage().to(policy.device)
         return Control(average, torch.optim.SGD(average.parameters(), lr=1 - self.decay))
 
     @estimation

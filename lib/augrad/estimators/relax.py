@@ -72,7 +72,7 @@ class Relax:
                 raise UserError(f"{name}: expected a number above 0, got {getattr(self, name)}")
 
     def _surrogate(self, policy: Policy, generator: torch.Generator) -> Surrogate:
-        return Surrogate(policy.shape, self.hidden, self.temperature, generator).to(policy.low.device)
+        return Surrogate(policy.shape, self.hidden, self.temperature, generator).to(policy.device)
 
     def initial_control(self, policy: Policy, generator: torch.Generator) -> Control:
         """Control variates that are zero everywhere, and their optimiser."""
@@ -93,7 +93,7 @@ class Relax:
         surrogate = self._surrogate(policy, torch.Generator()) if control is None else control
         rest = policy.draw_noise(batch_size, generator)
         free, tied = (
-            draw_branch_noise((batch_size,), policy.shape, generator, policy.low.device) for _ in ("z", "z given b")
+            draw_branch_noise((batch_size,), policy.shape, generator, policy.device) for _ in ("z", "z given b")
         )
         with torch.no_grad():
             known = known_draw(scalar)
@@ -154,14 +154,14 @@ def _gradients(
         surrogate.subpolicy(conditional_gumbel(logits, sample.subpolicy, tied.subpolicy)),
     )
 
-    logits, present = branch.op_logits, policy.present[sample.subpolicy]
+    logits, present = branch.op_logits, policy.tables.present[sample.subpolicy]
     blocks[("op_logits",)] = (
         (torch.log_softmax(logits, -1) * slot * present).sum((1, 2)),
         surrogate.op(logits + noise.op, present, subpolicy),
         surrogate.op(conditional_gumbel(logits, sample.slot, tied.op), present, subpolicy),
     )
 
-    logits, scored = branch.gate_logits, chosen(policy.scored_gate, sample)
+    logits, scored = branch.gate_logits, chosen(policy.tables.scored_gate, sample)
     log_probability = torch.where(sample.gate, logsigmoid(logits), logsigmoid(-logits))
     blocks[("gate_logits",)] = (
         torch.where(scored, log_probability, 0.0).sum(-1),
@@ -170,7 +170,7 @@ def _gradients(
     )
 
     location, log_scale = branch.magnitude_locations, branch.magnitude_log_scales
-    scored = sample.gate & chosen(policy.scored_magnitude, sample) & has_density(location, log_scale)
+    scored = sample.gate & chosen(policy.tables.scored_magnitude, sample) & has_density(location, log_scale)
     latent = torch.where(scored, location, 0.0) + torch.where(scored, log_scale, 0.0).exp() * noise.normal
     applied = slot * sample.gate[..., None]
     blocks["magnitude_locations", "magnitude_log_scales"] = (

@@ -1,9 +1,11 @@
 """The sub-policies of the largest weights alone, which is what some methods use of a learned policy."""
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 
 from augrad.checks import checked
-from augrad.errors import UserError
 from augrad.policy.distributions import is_impossible
 from augrad.policy.policy import Policy, require_policy
 from augrad.types import PolicyParams
@@ -11,7 +13,7 @@ from augrad.types import PolicyParams
 
 @torch.no_grad()
 @checked
-def heaviest(policy: Policy, count: int | None, uniform: bool = False) -> Policy:
+def heaviest(policy: Policy, count: Annotated[int, Field(ge=1)] | None, uniform: bool = False) -> Policy:
     """The `count` sub-policies of the largest weights, heaviest first (None: all, in their order).
 
     uniform: they are drawn evenly afterwards, as DADA does with its 25 (Li et al. 2020), those of weight 0 aside;
@@ -19,8 +21,6 @@ def heaviest(policy: Policy, count: int | None, uniform: bool = False) -> Policy
     UserError for a count below 1. What is learned stays learned, and the mode (`train`, `eval`) stays.
     """
     require_policy(policy, "heaviest")
-    if count is not None and count < 1:
-        raise UserError(f"export.subpolicies: expected a whole number of at least 1, or null for all, got {count!r}")
     chosen = torch.arange(policy.shape[0])
     if count is not None:
         order = policy.subpolicy_probabilities().cpu().argsort(descending=True, stable=True)
@@ -28,7 +28,7 @@ def heaviest(policy: Policy, count: int | None, uniform: bool = False) -> Policy
     slots = tuple(policy.slots[index] for index in chosen.tolist())
     stages = max(len(stages) for stages in slots)
     width = max(len(stage) for stages in slots for stage in stages)
-    index = chosen.to(policy.low.device)
+    index = chosen.to(policy.device)
     params = {name: tensor[index] for name, tensor in vars(policy.params).items()}
     params = {name: tensor[:, :stages, :width] if tensor.dim() == 3 else tensor for name, tensor in params.items()}
     if uniform:

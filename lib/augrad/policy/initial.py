@@ -14,6 +14,7 @@ from augrad.errors import UserError
 from augrad.ops.space import Interpolation, Space, checked_resampling, make_space
 from augrad.policy.distributions import CERTAIN
 from augrad.policy.learnable import learnable
+from augrad.policy.parameters import parameters_like
 from augrad.policy.policy import Policy, require_policy
 from augrad.policy.slots import (
     MOST_STAGES,
@@ -22,7 +23,6 @@ from augrad.policy.slots import (
     Magnitude,
     Slot,
     Slots,
-    parameters_like,
 )
 
 _PARAMETER = {

@@ -21,15 +21,15 @@ def learnable(policy: Policy) -> dict[str, Bool[Tensor, "..."]]:
     weight or a probability of exactly 0. Read from the parameters themselves, see
     `augrad.policy.distributions.CERTAIN`.
     """
-    params = policy.params
+    params, tables = policy.params, policy.tables
     certain = {name: is_certain(tensor) for name, tensor in vars(params).items()}
     subpolicy = ~certain["subpolicy_logits"]
-    op = policy.present & ~certain["op_logits"] & subpolicy[:, None, None]
-    magnitude = op & policy.scored_magnitude & ~is_impossible(params.gate_logits) & ~certain["magnitude_locations"]
+    op = tables.present & ~certain["op_logits"] & subpolicy[:, None, None]
+    magnitude = op & tables.scored_magnitude & ~is_impossible(params.gate_logits) & ~certain["magnitude_locations"]
     return {
         "subpolicy_logits": subpolicy & (subpolicy.sum() > 1),
         "op_logits": op & (op.sum(-1, keepdim=True) > 1),
-        "gate_logits": op & policy.scored_gate & ~certain["gate_logits"],
+        "gate_logits": op & tables.scored_gate & ~certain["gate_logits"],
         "magnitude_locations": magnitude,
         "magnitude_log_scales": magnitude & ~certain["magnitude_log_scales"],
     }

@@ -1,23 +1,18 @@
 """The policy: the module that has the parameters. It draws, applies its draws, and gives their log-probabilities."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.utils.data
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from augrad.checks import require_count, require_flag, require_number
 from augrad.engines.apply import apply_hard, apply_relaxed, check_magnitudes, limits_of
 from augrad.engines.choice import plan_of
 from augrad.errors import UserError
-from augrad.layout import require_same_operations, require_same_places, require_same_ranges
 from augrad.ops import with_shape
-from augrad.ops.given import fractions_hold
-from augrad.ops.meaning import may_look
 from augrad.ops.numeric import check_images
 from augrad.ops.space import Interpolation, Space, checked_resampling
 from augrad.ops.spec import Op
@@ -25,48 +20,34 @@ from augrad.ops.targets import Augmented, check_targets, move_targets
 from augrad.policy.distributions import (
     HardNoise,
     RelaxedNoise,
-    categorical,
     draw_hard_noise,
     draw_relaxed_noise,
     entropy,
-    finite_parameters,
-    harden_bernoulli,
-    harden_categorical,
-    is_impossible,
-    normal_log_probability,
-    relaxed_bernoulli,
-    relaxed_categorical,
     require_generator,
-    uniform_up_to_log_probability,
 )
-from augrad.policy.slots import (
-    Learnable,
-    Magnitude,
-    Slot,
-    Slots,
-    checked_slots,
-    grid_of,
+from augrad.policy.draws import (
+    ScoreTerms,
+    hard_draw,
+    hard_draw_with,
+    hardened,
+    masked_op_logits,
+    relaxed_draw,
+    score_terms,
+)
+from augrad.policy.parameters import (
+    kept_parameters,
     largest_entropy,
-    parameters_like,
-    slots_layout,
-    slots_ranges,
+    layout_state,
+    loaded_parameters,
+    require_layout_state,
 )
+from augrad.policy.replay import require_replayable
+from augrad.policy.slots import Learnable, Magnitude, Slots, checked_slots, grid_of, slots_layout
+from augrad.policy.tables import Tables, tables_of
 from augrad.types import Drawn, PolicyParams, PolicySample, RelaxedSample
-
-__all__ = ["Policy", "ScoreTerms", "Slot", "Slots", "parameters_like"]
-
 
 _WORKED_OUT = ("_plan", "_limits", "_arrangement")
 """What a policy works out of its operations: not pickled. (Older versions pickled it, the last one by that name.)"""
-
-
-class ScoreTerms(NamedTuple):
-    """Log-probability of a hard draw, split by what was drawn; terms of what did not act are zero. Each [B]."""
-
-    subpolicy: Float[Tensor, " B"]
-    op: Float[Tensor, " B"]
-    gate: Float[Tensor, " B"]
-    magnitude: Float[Tensor, " B"]
 
 
 class Policy(nn.Module):
@@ -91,15 +72,9 @@ class Policy(nn.Module):
     gate_logits: nn.Parameter
     magnitude_locations: nn.Parameter
     magnitude_log_scales: nn.Parameter
-    op_index: Tensor
-    low: Tensor
-    high: Tensor
-    signed: Tensor
-    uniform: Tensor
-    fixed: Tensor
-    present: Tensor
-    scored_gate: Tensor
-    scored_magnitude: Tensor
+    tables: Tables
+    """What is fixed of the candidates: constants, and no buffers, so that averages over a module's buffers leave them
+    alone."""
 
     def __init__(
         self,
@@ -131,36 +106,10 @@ class Policy(nn.Module):
         self.layout = slots_layout(self.ops, slots)
         """Which operation is where: what a draw that is replayed must agree with."""
         self._slot_table = [[[slot.op for slot in stage] for stage in subpolicy] for subpolicy in slots]
-
-        def table(read: Any, dtype: torch.dtype) -> Tensor:
-            return grid.table(grid.of_each(read, dtype))
-
-        identity = next((index for index, op in enumerate(ops) if op.kind == "identity"), -1)
-        of_places = grid.of_each(lambda slot: slot.op, torch.int64)
-        # Constants, and no buffers: averages over a module's buffers are to leave them alone.
-        self.op_index = grid.table(of_places, padding=-1)
-        self.low = table(lambda slot: slot.low, torch.float64)
-        self.high = table(lambda slot: slot.high, torch.float64)
-        self.signed = table(lambda slot: slot.signed, torch.bool)
-        self.uniform = table(lambda slot: slot.uniform, torch.bool)
-        # One more than the operation, so that zero is none.
-        self.fixed = table(lambda slot: (slot.low, slot.high, slot.signed, slot.uniform, slot.op + 1), torch.float64)
-        self.present = table(lambda slot: True, torch.bool)
-        self.scored_gate = table(lambda slot: slot.op != identity, torch.bool)
-        moving = table(lambda slot: ops[slot.op].has_magnitude and slot.low != slot.high, torch.bool)
-        self.scored_magnitude = moving
-        _require_params(params, self.shape)
-        for name, tensor in zip(PolicyParams.names(), params.tensors(), strict=True):
-            own = tensor.detach().to("cpu")
-            own = finite_parameters(grid.values(own) if own.dim() == 3 else own)
-            if bool(own.isnan().any()):
-                raise UserError(f"policy: expected numbers, got NaN in {name}; find out where it comes from")
-            self.register_parameter(name, nn.Parameter(grid.table(own) if tensor.dim() == 3 else own))
-        possible = [~is_impossible(grid.values(self.op_logits)), ~is_impossible(self.subpolicy_logits)]
-        rows = grid.places // self.shape[2]
-        if not possible[1].any() or rows[possible[0]].unique().numel() < rows.unique().numel():
-            raise UserError("policy: expected a weight above 0 in every choice, got none among those of a stage")
-        self.max_selection_entropy = largest_entropy(grid, *possible)
+        self.tables = tables_of(self.ops, grid)
+        for name, tensor in kept_parameters(params, grid).items():
+            self.register_parameter(name, nn.Parameter(tensor))
+        self.max_selection_entropy = largest_entropy(grid, self.op_logits.detach(), self.subpolicy_logits.detach())
         """The largest value of `selection_entropy`, with weights that are not fixed at 0."""
 
     @staticmethod
@@ -202,8 +151,13 @@ class Policy(nn.Module):
     @property
     def shape(self) -> tuple[int, int, int]:
         """(S, L, K): sub-policies, stages, candidates of a stage."""
-        subpolicies, stages, width = self.op_index.shape
+        subpolicies, stages, width = self.tables.present.shape
         return subpolicies, stages, width
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are, and draws are made."""
+        return self.subpolicy_logits.device
 
     @property
     def extra_draws(self) -> int:
@@ -233,36 +187,23 @@ class Policy(nn.Module):
             result = fn(tensor)
             return result if result.dtype == tensor.dtype else tensor.to(result.device)
 
-        for name in _TABLES:
-            setattr(self, name, moved(getattr(self, name)))
+        self.tables = self.tables.map(moved)
         return super()._apply(moved, recurse)
 
     def get_extra_state(self) -> Tensor:
         """The layout with its ranges as UTF-8, for the state_dict; in float64 like the rest, so that one can average
         them all."""
-        layout = slots_ranges(self.ops, self.slots)
-        return torch.tensor(list(layout.encode()), dtype=torch.float64, device="cpu")
+        return layout_state(self.ops, self.slots)
 
     def set_extra_state(self, state: Tensor) -> None:
         """Raise UserError if `state` is the layout of a policy with other operations, or with another one, or another
         range, in a place."""
-        if not isinstance(state, Tensor):
-            raise UserError(f"state_dict: expected _extra_state to be the layout of a policy, got {state!r:.60}")
-        layout = bytes(state.round().to(torch.uint8).tolist()).decode(errors="replace")
-        expected = "state_dict: expected parameters of a policy over this one's operations"
-        require_same_places(layout, self.layout, expected, "load it into a policy over the same operations")
-        expected = "state_dict: expected parameters of a policy over this one's ranges"
-        own = slots_ranges(self.ops, self.slots)
-        require_same_ranges(layout, own, expected, "load it into a policy over the same ranges")
+        require_layout_state(state, self.ops, self.slots)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         layout = state_dict.setdefault(f"{prefix}_extra_state", self.get_extra_state())  # older ones have none
         self.set_extra_state(layout)  # first: a state_dict that is refused changes nothing
-        for name in PolicyParams.names():
-            if isinstance(value := state_dict.get(f"{prefix}{name}"), Tensor):
-                if value.device.type == "cpu" and bool(value.isnan().any()):
-                    raise UserError(f"state_dict: expected numbers, got NaN in {prefix}{name}; its training diverged")
-                state_dict[f"{prefix}{name}"] = finite_parameters(value)  # those of older versions hold infinities
+        state_dict.update(loaded_parameters(state_dict, prefix))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -278,8 +219,7 @@ class Policy(nn.Module):
 
     def masked_op_logits(self) -> Float[Tensor, "S L K"]:
         """The op logits, with -1e30 where there is no candidate."""
-        # A padded stage has no candidate at all: a finite filler keeps its softmax defined; its draw is the padding.
-        return torch.where(self.present, self.op_logits.to(torch.float64), -1e30)
+        return masked_op_logits(self.params, self.tables)
 
     def subpolicy_probabilities(self) -> Float[Tensor, " S"]:
         """Weight of each sub-policy."""
@@ -287,25 +227,21 @@ class Policy(nn.Module):
 
     def op_probabilities(self) -> Float[Tensor, "S L K"]:
         """Weight of each candidate within its stage (zero where there is none)."""
-        return torch.softmax(self.masked_op_logits(), -1) * self.present
+        return torch.softmax(self.masked_op_logits(), -1) * self.tables.present
 
     def gate_probabilities(self) -> Float[Tensor, "S L K"]:
         """Probability that a chosen candidate is applied."""
         return torch.sigmoid(self.gate_logits)
 
-    def _magnitude(self, latent: Tensor, level: Tensor, low: Tensor, high: Tensor, uniform: Tensor) -> Tensor:
-        fraction = torch.sigmoid(latent)
-        return low + (high - low) * torch.where(uniform, fraction * level, fraction)
-
     # --- draws -------------------------------------------------------------------------------------------------------
 
     def draw_noise(self, batch_size: int, generator: torch.Generator | None = None) -> HardNoise:
         """Base draws for `sample_from`."""
-        return draw_hard_noise(batch_size, self.shape[1], self.extra_draws, generator, self.low.device)
+        return draw_hard_noise(batch_size, self.shape[1], self.extra_draws, generator, self.device)
 
     def draw_relaxed_noise(self, batch_size: int, generator: torch.Generator | None = None) -> RelaxedNoise:
         """Base draws for `rsample_from`."""
-        return draw_relaxed_noise(batch_size, self.shape, self.extra_draws, generator, self.low.device)
+        return draw_relaxed_noise(batch_size, self.shape, self.extra_draws, generator, self.device)
 
     def sample(
         self, batch_size: int, generator: torch.Generator | None = None, same_on_batch: bool = False
@@ -321,60 +257,11 @@ class Policy(nn.Module):
 
     def sample_from(self, noise: HardNoise) -> PolicySample:
         """The hard draw that `noise` determines."""
-        batch, _ = noise.slot.shape
-        subpolicy = categorical(self.subpolicy_probabilities().detach().expand(batch, -1), noise.subpolicy)
-        # As op_probabilities, up to a factor. Neither softmax nor an index in brackets: for these few numbers, too,
-        # PyTorch wakes up all its threads for them.
-        logits, present = self.op_logits.detach(), self.present
-        drawn_first = self.shape[0] > batch  # of many sub-policies only those that were drawn
-        if drawn_first:
-            logits, present = logits.index_select(0, subpolicy), present.index_select(0, subpolicy)
-        weights = torch.where(present, logits, -1e30)
-        weights = (weights - weights.amax(-1, keepdim=True)).exp() * present
-        slot = categorical(weights if drawn_first else weights.index_select(0, subpolicy), noise.slot)
-        probability = torch.sigmoid(self._of_chosen(self.gate_logits.detach(), subpolicy, slot))
-        self._require_numbers(self.subpolicy_logits.detach(), weights, probability)
-        return self.sample_with(subpolicy, slot, noise.gate < probability, noise)
-
-    def _require_numbers(self, *chances: Tensor) -> None:
-        """Raise UserError, where it can be looked at, for a NaN among what decides on a draw: comparisons with it are
-        false, and the draw would be the first candidate, or nothing."""
-        if not may_look(chances[0]):
-            return
-        if math.isnan(sum(float(chance.sum()) for chance in chances)) and any(
-            bool(chance.isnan().any()) for chance in chances
-        ):
-            strange = ", ".join(name for name, values in vars(self.params).items() if bool(values.isnan().any()))
-            got = f"NaN in {strange}" if strange else "no finite weight of a stage"
-            raise UserError(
-                f"a policy: expected parameters that are numbers, got {got}; its training diverged, go back to "
-                "parameters from before"
-            )
+        return hard_draw(self.params, self.tables, noise, self.layout)
 
     def sample_with(self, subpolicy: Tensor, slot: Tensor, gate: Tensor, noise: HardNoise) -> PolicySample:
         """The hard draw with these choices [B], [B, L], [B, L], and magnitudes, signs and extra numbers by `noise`."""
-        row = self._row(subpolicy, slot)
-        low, high, signed, uniform, one_more = self._at(self.fixed, row).unbind(-1)
-        scale = self._at(self.magnitude_log_scales, row).exp()
-        latent = self._at(self.magnitude_locations, row) + scale * noise.normal
-        magnitude = self._magnitude(latent, noise.level, low, high, uniform > 0)
-        sign = torch.where((signed > 0) & (noise.sign < 0.5), -1.0, 1.0).to(torch.float64)
-        op = one_more.to(torch.int64) - 1
-        gate = gate & (op >= 0)
-        return PolicySample(subpolicy, slot, op.clamp(min=0), gate, latent, magnitude, sign, noise.draw, self.layout)
-
-    def _row(self, subpolicy: Tensor, slot: Tensor) -> Tensor:
-        """Where the chosen candidates [B, L] are among all S * L * K."""
-        _, stages, width = self.shape
-        row = torch.arange(0, stages * width, width, device=slot.device) + slot
-        return row + (stages * width) * subpolicy[:, None]
-
-    def _at(self, table: Shaped[Tensor, "S L K *features"], row: Tensor) -> Tensor:
-        return table.flatten(0, 2).index_select(0, row.flatten()).unflatten(0, row.shape)
-
-    def _of_chosen(self, table: Shaped[Tensor, "S L K *features"], subpolicy: Tensor, slot: Tensor) -> Tensor:
-        """The entries [B, L, ...] of the chosen candidates."""
-        return self._at(table, self._row(subpolicy, slot))
+        return hard_draw_with(self.params, self.tables, subpolicy, slot, gate, noise, self.layout)
 
     def rsample(
         self, batch_size: int, temperature: float = 0.5, hard: bool = False, generator: torch.Generator | None = None
@@ -391,34 +278,12 @@ class Policy(nn.Module):
 
     def rsample_from(self, noise: RelaxedNoise, temperature: float, hard: bool = False) -> RelaxedSample:
         """The relaxed draw that `noise` determines."""
-        params = self.params
-        subpolicy = relaxed_categorical(
-            params.subpolicy_logits.expand_as(noise.subpolicy), noise.subpolicy, temperature
-        )
-        op = relaxed_categorical(self.masked_op_logits().expand_as(noise.op), noise.op, temperature)
-        gate = relaxed_bernoulli(params.gate_logits.expand_as(noise.gate), noise.gate, temperature)
-        if hard:
-            subpolicy, op, gate = harden_categorical(subpolicy), harden_categorical(op), harden_bernoulli(gate)
-        latent = params.magnitude_locations + params.magnitude_log_scales.exp() * noise.normal
-        magnitude = self._magnitude(latent, noise.level, self.low, self.high, self.uniform)
-        sign = torch.where(self.signed & (noise.sign < 0.5), -1.0, 1.0).to(torch.float64)
-        return RelaxedSample(subpolicy, op * self.present, gate, latent, magnitude, sign, noise.draw, self.layout)
+        return relaxed_draw(self.params, self.tables, noise, temperature, hard, self.layout)
 
     def harden(self, relaxed: RelaxedSample) -> PolicySample:
         """The hard draw of the same noise: the largest weights, and the gates above one half."""
-        self._require_own(relaxed, (RelaxedSample,))
-        subpolicy = relaxed.subpolicy.to(relaxed.op.dtype).argmax(-1)
-        rows = torch.arange(len(relaxed), device=subpolicy.device)
-        slot = relaxed.op[rows, subpolicy].argmax(-1)
-
-        def chosen(values: Tensor) -> Tensor:
-            return values[rows, subpolicy].gather(-1, slot[..., None])[..., 0]
-
-        op = self.op_index[subpolicy].gather(-1, slot[..., None])[..., 0]
-        gate = (chosen(relaxed.gate) > 0.5) & (op >= 0)
-        latent, magnitude, sign = chosen(relaxed.latent), chosen(relaxed.magnitude), chosen(relaxed.sign)
-        op = op.clamp(min=0)
-        return PolicySample(subpolicy, slot, op, gate, latent, magnitude, sign, relaxed.draw, self.layout)
+        self.require_own(relaxed, (RelaxedSample,))
+        return hardened(self.tables, relaxed, self.layout)
 
     def score_terms(self, sample: PolicySample) -> ScoreTerms:
         """log p of a hard draw by what was drawn, as a function of the parameters (the draw itself held fixed).
@@ -427,78 +292,14 @@ class Policy(nn.Module):
         gate is open. Of a magnitude that is uniform up to a drawn range, the magnitude and not the range.
         Raises UserError for a draw of a policy with other operations in its places.
         """
-        self._require_own(sample, (PolicySample,), by_place=True)
-        params, present = self.params, self.present[sample.subpolicy].any(-1)
-        chosen = partial(self._of_chosen, subpolicy=sample.subpolicy, slot=sample.slot)
-        op = torch.log_softmax(self.masked_op_logits(), -1)
-        logit = chosen(params.gate_logits)
-        gate = torch.where(sample.gate, nn.functional.logsigmoid(logit), nn.functional.logsigmoid(-logit))
-        location, log_scale = chosen(params.magnitude_locations), chosen(params.magnitude_log_scales)
-        scored, uniform = sample.gate & chosen(self.scored_magnitude), chosen(self.uniform)
-        low, high = chosen(self.low), chosen(self.high)
-        fraction = (sample.magnitude.detach() - low) / torch.where(scored, high - low, 1.0)
-        magnitude = normal_log_probability(sample.latent.detach(), location, log_scale, scored & ~uniform)
-        magnitude = magnitude + uniform_up_to_log_probability(fraction, location, log_scale, scored & uniform)
-        return ScoreTerms(
-            subpolicy=torch.log_softmax(params.subpolicy_logits, 0)[sample.subpolicy],
-            op=torch.where(present, chosen(op), 0.0).sum(-1),
-            gate=torch.where(chosen(self.scored_gate), gate, 0.0).sum(-1),
-            magnitude=magnitude.sum(-1),
-        )
+        self.require_own(sample, (PolicySample,), by_place=True)
+        return score_terms(self.params, self.tables, sample)
 
-    def _require_own(
+    def require_own(
         self, draw: Drawn, kinds: tuple[type[Drawn], ...] = (PolicySample, RelaxedSample), by_place: bool = False
     ) -> None:
-        """Raise UserError for what is none of `kinds`, with fields that do not fit each other, and for a draw over
-        other operations; relaxed ones, and others `by_place`, in their places."""
-        if not isinstance(draw, kinds):
-            expected = " or ".join(kind.__name__ for kind in kinds)
-            ways = {PolicySample: "policy.sample", RelaxedSample: "policy.rsample"}
-            advice = " and ".join(ways[kind] for kind in kinds)
-            raise UserError(f"params: expected a {expected}, got {type(draw).__name__}; {advice} gives one")
-        draw.require_kinds()
-        relaxed = isinstance(draw, RelaxedSample)
-        require = require_same_places if draw.by_place or by_place else require_same_operations
-        advice = "draw with this policy, or replay on the one that drew"
-        require(draw.layout, self.layout, "params: expected a draw over this policy's operations", advice)
-        if relaxed and draw.op.shape[1:] != self.op_index.shape:
-            raise UserError(
-                f"params: expected a relaxed draw over {self.shape} sub-policies, stages and candidates, "
-                f"got {tuple(draw.op.shape[1:])}; {advice}"
-            )
-        if isinstance(draw, PolicySample):
-            self._require_places(draw, by_place)
-
-    def _require_places(self, draw: PolicySample, by_place: bool) -> None:
-        """Raise UserError for operations that are none, `by_place` for candidates that are none or have another one,
-        and for extra numbers that are missing or not in 0..1. Values are looked at where they can be read."""
-        subpolicies, stages, width = self.shape
-        if by_place and draw.op.shape[1] != stages:
-            raise UserError(f"params: expected a draw of {stages} stages, got {draw.op.shape[1]}")
-        if not may_look(draw.op) or not draw.op.numel():
-            return
-        places = {"op": len(self.ops), **({"subpolicy": subpolicies, "slot": width} if by_place else {})}
-        for name, count in places.items():
-            low, high = (int(end) for end in torch.aminmax(getattr(draw, name)))
-            if not 0 <= low <= high < count:
-                raise UserError(
-                    f"params: expected {name} from 0 to {count - 1}, got {low if low < 0 else high}; draw with this "
-                    "policy, or replay on the one that drew"
-                )
-        if by_place:
-            own = self._of_chosen(self.op_index, draw.subpolicy, draw.slot).clamp(min=0)
-            if not bool((own == draw.op).all()):
-                raise UserError(
-                    "params: expected the operations of the candidates that were drawn, got others in their places; "
-                    "draw with this policy"
-                )
-        extra = draw.draw.shape[2]
-        if extra < self.extra_draws:
-            for index, op in enumerate(self.ops):
-                if op.draws > extra and bool(((draw.op == index) & draw.gate).any()):
-                    raise UserError(f"params: expected {op.draws} extra numbers for {op.name}, got {extra}; draw anew")
-        if draw.draw.numel() and not fractions_hold(draw.draw):
-            raise UserError("params: expected draw as numbers from 0 to 1, got others; draw anew")
+        """Raise UserError for a draw that cannot be replayed here, see `augrad.policy.replay.require_replayable`."""
+        require_replayable(draw, self.ops, self.tables, self.layout, kinds, by_place)
 
     # --- application -------------------------------------------------------------------------------------------------
 
@@ -558,7 +359,7 @@ class Policy(nn.Module):
             raise UserError("same_on_batch decides how to draw: it cannot go with params, which are drawn already")
         if params is not None:
             require_generator(generator)
-            self._require_own(params)
+            self.require_own(params)
         sample = params if params is not None else self.sample(len(images), generator, same_on_batch)
         if len(sample) != len(images):
             raise UserError(f"params hold {len(sample)} draws, the batch {len(images)} images; slice or redraw")
@@ -596,7 +397,7 @@ class Policy(nn.Module):
         Raises UserError for parameters of other shapes, or that are NaN.
         """
         slots = self.slots if slots is None else slots
-        policy = Policy(self.ops, slots, params, self.interpolation, self.fill, self.provenance).to(self.low.device)
+        policy = Policy(self.ops, slots, params, self.interpolation, self.fill, self.provenance).to(self.device)
         for own, like in zip(policy.params.tensors(), self.params.tensors(), strict=True):
             own.requires_grad_(like.requires_grad)
         return policy.train(self.training)
@@ -606,20 +407,3 @@ def require_policy(policy: object, taker: str) -> None:
     """Raise UserError, which begins with `taker`, for what is no policy."""
     if not isinstance(policy, Policy):
         raise UserError(f"{taker}: expected a policy, got {type(policy).__name__}; augrad.load_policy gives one")
-
-
-_TABLES = ("op_index", "low", "high", "signed", "uniform", "fixed", "present", "scored_gate", "scored_magnitude")
-
-
-def _require_params(params: object, shape: tuple[int, int, int]) -> None:
-    if not isinstance(params, PolicyParams):
-        raise UserError(
-            f"policy: expected PolicyParams, got {type(params).__name__}; "
-            "augrad.policy.parameters_like(slots) makes them"
-        )
-    for name, tensor in vars(params).items():
-        expected = shape[:1] if name == "subpolicy_logits" else shape
-        fits = isinstance(tensor, Tensor) and tensor.layout == torch.strided and not tensor.is_complex()
-        if not fits or tuple(tensor.shape) != expected:
-            got = f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise UserError(f"policy: expected parameters {name} as a tensor of numbers {expected}, got {got}")

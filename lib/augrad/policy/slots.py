@@ -9,13 +9,12 @@ from itertools import chain
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from augrad.errors import UserError
 from augrad.layout import Range, layout_of
 from augrad.ops.spec import Op
-from augrad.types import PolicyParams
 
 Learnable = Literal["subpolicies", "ops", "gates", "magnitudes", "magnitude_scales"]
 """Groups of a policy's parameters that a search may change."""
@@ -151,18 +150,3 @@ def slots_ranges(ops: Sequence[Op], slots: Slots) -> str:
     places = [[[slot.op for slot in stage] for stage in stages] for stages in slots]
     indices = [[[index_of(slot) for slot in stage] for stage in stages] for stages in slots]
     return layout_of([op.name for op in ops], places, list(found), indices)
-
-
-def parameters_like(slots: Slots) -> PolicyParams:
-    """Zeros (uniform weights, even gates, middle magnitudes, scale 1) of the shape that `slots` need."""
-    zeros = torch.zeros(grid_of(slots).shape, dtype=torch.float64)
-    return PolicyParams(zeros[:, 0, 0], zeros, zeros, zeros, zeros)
-
-
-def largest_entropy(grid: Grid, candidates: Bool[Tensor, " N"], subpolicies: Bool[Tensor, " S"]) -> float:
-    """The largest entropy, in nats, of a choice among the possible sub-policies and the possible candidates of each."""
-    count, stages, width = grid.shape
-    choices = torch.zeros(count * stages, dtype=torch.float64)
-    choices.index_add_(0, grid.places // width, candidates.to(torch.float64))
-    ways = choices.clamp_min(1).log().unflatten(0, (count, stages)).sum(-1)
-    return float(ways[subpolicies].logsumexp(0))

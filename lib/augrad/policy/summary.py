@@ -16,7 +16,7 @@ def op_masses(policy: Policy) -> Float[Tensor, " O"]:
     weight = policy.subpolicy_probabilities()[:, None, None] * policy.op_probabilities() / policy.shape[1]
     applied = weight * policy.gate_probabilities()
     mass = torch.zeros(len(policy.ops), dtype=torch.float64, device=weight.device)
-    mass.scatter_add_(0, policy.op_index.clamp(min=0).flatten(), applied.flatten())
+    mass.scatter_add_(0, policy.tables.op_index.clamp(min=0).flatten(), applied.flatten())
     identity = next((index for index, op in enumerate(policy.ops) if op.kind == "identity"), None)
     if identity is not None:
         mass[identity] += 1 - mass.sum()
@@ -33,14 +33,14 @@ def policy_summary(policy: Policy) -> dict[str, Tensor]:
     """
     masses = op_masses(policy)
     chosen = (policy.subpolicy_probabilities()[:, None, None] * policy.op_probabilities()).flatten()
-    index = policy.op_index.clamp(min=0).flatten()
+    index = policy.tables.op_index.clamp(min=0).flatten()
     total = torch.zeros_like(masses).scatter_add_(0, index, chosen).clamp_min(1e-300)
 
     def mean(values: Tensor) -> Tensor:
         return torch.zeros_like(masses).scatter_add_(0, index, chosen * values.flatten()) / total
 
     probabilities = mean(policy.gate_probabilities())
-    strengths = mean(torch.sigmoid(policy.magnitude_locations) * torch.where(policy.uniform, 0.5, 1.0))
+    strengths = mean(torch.sigmoid(policy.magnitude_locations) * torch.where(policy.tables.uniform, 0.5, 1.0))
     result = {"selection_entropy": policy.selection_entropy()}
     for position, op in enumerate(policy.ops):
         if op.kind == "identity":

@@ -127,7 +127,7 @@ def document_of(policy: Policy, provenance: Mapping[str, Any] | None = None) -> 
         raise refusal(("subpolicies",), EXPECTED["subpolicies"], f"a list of {count}")
     params = policy.params.map(lambda tensor: tensor.detach().to("cpu", torch.float64))
     weights = _weights(params.subpolicy_logits).tolist()
-    op_weights = _weights(torch.where(policy.present.cpu(), params.op_logits, -math.inf))
+    op_weights = _weights(torch.where(policy.tables.present.cpu(), params.op_logits, -math.inf))
     columns = op_weights, params.gate_logits, params.magnitude_locations, params.magnitude_log_scales
     weight, gate, location, log_scale = map(grid_of(policy.slots).values, columns)
     numbers = iter(torch.stack([weight, gate.sigmoid(), location, log_scale.exp()], -1).tolist())

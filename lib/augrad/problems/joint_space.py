@@ -70,15 +70,16 @@ class JointSpace:
         nodes, weights = (torch.from_numpy(array) for array in np.polynomial.hermite_e.hermegauss(60))
         scale = policy.magnitude_log_scales.exp()
         latent = policy.magnitude_locations[..., None] + scale[..., None] * nodes
-        magnitude = policy.low[..., None] + (policy.high - policy.low)[..., None] * torch.sigmoid(latent)
+        low, high = policy.tables.low[..., None], policy.tables.high[..., None]
+        magnitude = low + (high - low) * torch.sigmoid(latent)
         smooth = (torch.sin(2 * magnitude) * weights / weights.sum()).sum(-1)
         drawn = scale > 0  # otherwise the latent is its location
         above = torch.special.ndtr(torch.where(drawn, policy.magnitude_locations, 0.0) / torch.where(drawn, scale, 1.0))
         above = torch.where(drawn, above, (policy.magnitude_locations > 0).to(torch.float64))
         bent = (smooth + self.jump * above) * self.slope
         subpolicy, op = policy.subpolicy_probabilities(), policy.op_probabilities()
-        op = torch.where(policy.present.any(-1, keepdim=True), op, torch.eye(K, dtype=torch.float64)[0])
-        gate = policy.gate_probabilities() * policy.present
+        op = torch.where(policy.tables.present.any(-1, keepdim=True), op, torch.eye(K, dtype=torch.float64)[0])
+        gate = policy.gate_probabilities() * policy.tables.present
         total = torch.zeros((), dtype=torch.float64)
         for s, k1, k2, g1, g2 in itertools.product(range(S), range(K), range(K), (0, 1), (0, 1)):
             open1, open2 = gate[s, 0, k1], gate[s, 1, k2]

@@ -32,7 +32,7 @@ class IdentityPrior:
         require_share("mass", self.mass, inside=True)
 
     def __call__(self, policy: Policy) -> Float[Tensor, ""]:
-        acting = policy.op_probabilities() * policy.gate_probabilities() * policy.scored_gate
+        acting = policy.op_probabilities() * policy.gate_probabilities() * policy.tables.scored_gate
         acts = (policy.subpolicy_probabilities()[:, None, None] * acting).sum() / policy.shape[1]
         # Beyond these ends the logarithm is infinite, and there the logits' own gradient is zero.
         acts = acts.clamp(torch.finfo(acts.dtype).tiny, 1 - torch.finfo(acts.dtype).eps)

@@ -30,7 +30,7 @@ def regularizer_gradient(policy: Policy, regularizers: Iterable[Regularizer]) ->
     Raises UserError for a term that is not one number as a tensor.
     """
     with torch.inference_mode(False):  # which turns gradients on, too
-        total = torch.zeros((), dtype=torch.float64, device=policy.low.device)
+        total = torch.zeros((), dtype=torch.float64, device=policy.device)
         for regularizer in regularizers:
             term = regularizer(policy)
             if not isinstance(term, Tensor) or term.shape != ():

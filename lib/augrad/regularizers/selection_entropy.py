@@ -30,5 +30,5 @@ class SelectionEntropy:
     def __call__(self, policy: Policy) -> Float[Tensor, ""]:
         largest = policy.max_selection_entropy
         if largest == 0:  # there is nothing to choose between
-            return torch.zeros((), dtype=torch.float64, device=policy.low.device)
+            return torch.zeros((), dtype=torch.float64, device=policy.device)
         return self.weight * torch.relu(self.floor - policy.selection_entropy() / largest)

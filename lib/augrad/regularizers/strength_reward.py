@@ -29,5 +29,5 @@ class StrengthReward:
 
     def __call__(self, policy: Policy) -> Float[Tensor, ""]:
         weights = policy.subpolicy_probabilities()[:, None, None] * policy.op_probabilities() / policy.shape[1]
-        weights = (weights * policy.gate_probabilities()).detach() * policy.scored_magnitude
+        weights = (weights * policy.gate_probabilities()).detach() * policy.tables.scored_magnitude
         return -self.weight * (weights * policy.magnitude_locations.sigmoid()).sum()

@@ -172,7 +172,7 @@ def _policy_optimizer(policy: Policy, builder: OptimizerBuilder, rates: Mapping[
         )
     learned = {name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}
     if not learned:  # a control: the policy stays as it is
-        learned = {"": nn.Parameter(torch.zeros((), device=policy.low.device))}
+        learned = {"": nn.Parameter(torch.zeros((), device=policy.device))}
     optimizer = build_optimizer(builder, [{"params": [p]} for p in learned.values()], "policy_optimizer")
     for group, name in zip(optimizer.param_groups, learned, strict=True):
         group["lr"] *= rates.get(name, 1.0)
