@@ -183,7 +183,7 @@ cases = [
     *[(lambda value=value: initial_policy(space, learn=value), f"learn{place}: expected {words}")
       for value, place, words in ((None, "", "a list"), (3, "", "a list"), ("ops", "", "a list"),
                                   ([None], "[0]", "'subpolicies', 'ops'"))],
-    *[(lambda take=take: take(None, 0), "expected a policy, got NoneType") for take in (random_policy, heaviest)],
+    *[(lambda take=take: take(None, 1), "expected a policy, got NoneType") for take in (random_policy, heaviest)],
     *[(lambda ops=ops, slots=slots: augrad.Policy(ops, slots, policy.params), words) for ops, slots, words in [
         (["rotate"], policy.slots, "policy: expected ops as operations"), ([], policy.slots, "policy: expected ops as"),
         *[(policy.ops, slots, "policy: expected ") for slots in ((), ((),), (((),),), (((1,),),), None, 5)],
