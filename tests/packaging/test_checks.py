@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_annotations_are_checked():
-    from augrad.cli.entry import resolve_resume
+    from augrad.cli.resume import resolve_resume
 
     with pytest.raises(TypeCheckError):
         resolve_resume("resume=run")  # pyright: ignore[reportArgumentType]

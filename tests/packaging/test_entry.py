@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from hydra.utils import instantiate
 
-from augrad.cli.entry import exit_status
+from augrad.cli.status import exit_status
 from augrad.errors import PolicyFileError, UserError
 
 pytestmark = pytest.mark.slow  # a process for every call

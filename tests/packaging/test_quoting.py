@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from augrad.cli.entry import resolve_resume
 from augrad.cli.quoting import command_line, hydra_quoted, lists_of_others, notes, override, understood
+from augrad.cli.resume import resolve_resume
 from augrad.cli.search_run import Interrupted
 from augrad.errors import UserError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from augrad.cli.entry import resolve_resume
+from augrad.cli.resume import resolve_resume
 from augrad.errors import UserError
 
 MakeRun = Callable[..., Path]

@@ -3,7 +3,7 @@
 import argparse
 from difflib import unified_diff
 
-from augrad.cli.entry import exit_status, require_printed
+from augrad.cli.status import exit_status, require_printed
 from augrad.policy_file import PolicyDocument, format_policy
 from augrad.policy_file.convert import load_policy, read_document
 from augrad.show.table import policy_table

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString, ValueType
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from augrad.errors import UserError
 from augrad.paths import expanded
@@ -94,6 +96,23 @@ def understood(given: str) -> str:
 def is_override(given: object) -> bool:
     """Whether it is a text that Hydra can read."""
     return isinstance(given, str) and isinstance(_read(given), Override)
+
+
+def text_of(given: str) -> str | None:
+    """The text that an override sets, as Hydra's grammar reads it or, where that takes it for none, as it was typed.
+
+    None for null.
+    """
+    typed, read = given.partition("=")[2], _read(given)
+    value = read.value() if isinstance(read, Override) else typed
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        return typed
+    try:
+        return str(OmegaConf.create({"text": value}).text)
+    except OmegaConfBaseException:  # an interpolation of the configuration, which is not there yet
+        return value
 
 
 def lists_of_others(overrides: Iterable[str]) -> list[str]:

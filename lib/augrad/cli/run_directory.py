@@ -17,8 +17,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from augrad.cli.entry import mistake_message
 from augrad.cli.limits import out_of_memory_told
+from augrad.cli.mistakes import mistake_message
 from augrad.cli.run_log import logs
 from augrad.errors import UserError
 from augrad.runs.directory import (

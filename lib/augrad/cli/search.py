@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from augrad.cli.building import keys_added
 from augrad.cli.comparison import Recorder
 from augrad.cli.configs import config_directory
-from augrad.cli.entry import require_shown, run_entry_point
+from augrad.cli.entry import run_entry_point
 from augrad.cli.limits import too_large_refused
 from augrad.cli.outcome import Attempts, write_figures, write_search_report
 from augrad.cli.parts import (
@@ -30,6 +30,7 @@ from augrad.cli.parts import (
 from augrad.cli.quoting import shell_quoted
 from augrad.cli.run_directory import output_directory, started_in
 from augrad.cli.search_run import Interrupted, SearchRun
+from augrad.cli.status import require_shown
 from augrad.data.seeding import checked_seed
 from augrad.data.types import Splits
 from augrad.errors import UserError

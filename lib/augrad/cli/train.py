@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from augrad.cli.building import keys_added
 from augrad.cli.configs import config_directory
-from augrad.cli.entry import require_shown, run_entry_point
+from augrad.cli.entry import run_entry_point
 from augrad.cli.limits import too_large_refused
 from augrad.cli.outcome import Attempts
 from augrad.cli.parts import (
@@ -20,6 +20,7 @@ from augrad.cli.parts import (
 )
 from augrad.cli.quoting import shell_quoted
 from augrad.cli.run_directory import new_run, output_directory
+from augrad.cli.status import require_shown
 from augrad.data.seeding import checked_seed
 from augrad.errors import UserError
 from augrad.learning.step import evaluate

@@ -1,0 +1,77 @@
+"""What an override may have meant that was refused."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.errors import HydraException
+
+from augrad.cli import quoting
+from augrad.cli.configs import config_directory
+from augrad.cli.mistakes import raised_in
+from augrad.errors import UserError
+
+
+@contextmanager
+def hints_added(overrides: list[str], multirun: bool) -> Iterator[None]:
+    """Adds to a mistake what its overrides may have meant."""
+    try:
+        yield
+    except (UserError, HydraException) as error:
+        told = _setting_of_another_option(str(error), overrides)
+        told = error if told is None else UserError(told)
+        for note in quoting.notes(overrides, multirun):
+            told.add_note(note)
+        raise told from error.__cause__
+    except TypeError as error:
+        wrong = quoting.lists_of_others(overrides)
+        if not wrong or not raised_in(error, ("hydra._internal.defaults_list",)):
+            raise
+        raise UserError(f"{wrong[0]}: expected the name of an option, or a list of names") from error
+
+
+def _setting_of_another_option(message: str, overrides: list[str]) -> str | None:
+    """What to say of an override that the chosen option of a group does not have: another one has it, or its name is
+    close to one that some option has. None where neither is so."""
+    refused = re.match(r"Could not override '([\w/]+)\.([\w.]*\w)", message)
+    if refused is None:
+        return None
+    group, path = refused.groups()
+    options, known = [], set()
+    for file in sorted(Path(config_directory(), group).glob("*.yaml")):
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        names = _names_in(content.get(group) or content)
+        known |= names
+        if path in names:
+            options.append(file.stem)
+    given = next((o for o in overrides if o.startswith(f"{group}.{path}")), f"{group}.{path}=...")
+    if options:
+        choices = " or ".join(f"{group}={option}" for option in options)
+        return f"{given}: the chosen option of {group} has no {path}; it belongs to {choices}, so give that, too"
+    before, beside = "", _below("", known)
+    for name in path.split("."):
+        if f"{before}{name}" not in known:  # the first name of the path that no option knows
+            close = get_close_matches(name, beside, n=1)
+            if not close:
+                return None
+            return f"{given}: no such setting; did you mean {group}.{before}{close[0]}? To add one: +{given}"
+        before = f"{before}{name}."
+        beside = _below(before, known)
+    return None
+
+
+def _below(before: str, names: set[str]) -> list[str]:
+    """The last parts of the paths that stand directly below the path `before`."""
+    return [name[len(before) :] for name in names if name.startswith(before) and "." not in name[len(before) :]]
+
+
+def _names_in(content: Any, before: str = "") -> set[str]:
+    """Every key of nested mappings, by its path."""
+    found = set()
+    for key, value in content.items() if isinstance(content, Mapping) else ():
+        found |= {f"{before}{key}", *_names_in(value, f"{before}{key}.")}
+    return found

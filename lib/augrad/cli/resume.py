@@ -1,0 +1,81 @@
+"""How a run is taken up again: `resume=DIR` on the command line."""
+
+import re
+from pathlib import Path
+
+import yaml
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.types import Quote
+
+from augrad.cli import quoting
+from augrad.errors import UserError
+from augrad.paths import expanded
+from augrad.runs.directory import RECORD, has_content, read_record
+
+
+def resolve_resume(arguments: list[str]) -> list[str]:
+    """The command line with which the run of `resume=DIR` goes on; without a `resume=` the command line as it is.
+
+    The overrides that the run was started with (DIR/.hydra/overrides.yaml) come before the given ones, which win, for
+    Hydra takes the last; the run directory is DIR again. DIR may be named by its checkpoint.pt. Options such as
+    `--config-dir` are not recorded by Hydra: they have to be given again.
+
+    Raises UserError where DIR is no run directory or nothing is there to go on from, and together with `--multirun`.
+    """
+    options, _ = get_args_parser().parse_known_args(arguments)
+    overrides: list[str] = options.overrides
+    directories = [quoting.text_of(override) for override in overrides if sets_resume(override)]
+    if not directories or directories[-1] is None:
+        return arguments
+    if options.multirun:
+        raise UserError("resume=DIR takes up one run and cannot be used with --multirun: leave one of them out")
+    if not directories[-1]:
+        raise UserError("resume: expected the directory of a run, got an empty name; leave resume out for a new run")
+    directory = expanded(directories[-1])
+    if directory.name == "checkpoint.pt" and directory.is_file():
+        directory = directory.parent
+    quoted = quoting.hydra_quoted(str(directory), Quote.single)
+    recorded = [override for override in _recorded_overrides(directory) if not sets_resume(override)]
+    place = arguments.index(overrides[0])  # argparse wants all overrides side by side
+    given = [argument for argument in arguments[place:] if not sets_resume(argument)]
+    return [
+        *arguments[:place],
+        *recorded,
+        f"resume={quoted}",
+        f"hydra.run.dir={quoted}",
+        *given,
+    ]
+
+
+def sets_resume(override: str) -> bool:
+    """Whether it is `resume=...`, also with the signs by which Hydra adds a key."""
+    return re.match(r"\+{0,2}resume=", override) is not None
+
+
+def _recorded_overrides(directory: Path) -> list[str]:
+    record = directory / RECORD / "overrides.yaml"
+    if not directory.is_dir():
+        what = "a file" if directory.exists() else "no such directory"
+        raise UserError(f"resume={directory}: {what}; give the directory that a run wrote")
+    if not record.is_file():
+        raise UserError(f"resume={directory}: not a run directory, it has no {RECORD}/overrides.yaml")
+    if not ((directory / "checkpoint.pt").is_file() or _is_untouched_search(directory)):
+        raise UserError(
+            f"resume={directory}: it has no checkpoint.pt to go on from; start the run anew, in another directory"
+        )
+    try:
+        overrides = yaml.safe_load(record.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError):
+        overrides = None
+    if not isinstance(overrides, list) or not all(map(quoting.is_override, overrides)):
+        raise UserError(f"resume={directory}: {record} is no list of overrides; it was damaged")
+    return overrides
+
+
+def _is_untouched_search(directory: Path) -> bool:
+    """Whether a search was stopped here between its record and its first checkpoint, with nothing done."""
+    try:
+        config = yaml.safe_load(read_record(directory).get("config.yaml", ""))
+    except yaml.YAMLError:
+        return False
+    return isinstance(config, dict) and "search" in config and not has_content(directory / "metrics.jsonl")
