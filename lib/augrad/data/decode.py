@@ -46,7 +46,7 @@ def decode(files: Sequence[Path], size: int, channels: int, console: Console | N
     """
     if not isinstance(size, int) or isinstance(size, bool) or size < _SMALLEST_SIDE:
         raise UserError(
-            f"data.size: expected a whole number of at least {_SMALLEST_SIDE} pixels, got {size!r}; it is the side of "
+            f"size: expected a whole number of at least {_SMALLEST_SIDE} pixels, got {size!r}; it is the side of "
             "a square"
         )
     mode = _mode(channels)
@@ -83,7 +83,7 @@ def fingerprints(files: Sequence[Path], channels: int) -> list[bytes]:
 
 def _mode(channels: int) -> Mode:
     if not isinstance(channels, int) or channels not in (1, 3):
-        raise UserError(f"data.channels: expected 3 (RGB) or 1 (grey), got {channels!r}")
+        raise UserError(f"channels: expected 3 (RGB) or 1 (grey), got {channels!r}")
     return "RGB" if channels == 3 else "L"
 
 
@@ -111,8 +111,8 @@ def require_memory(count: int, size: int, channels: int, bytes_each: int = 1) ->
     needed, free = count * channels * size**2 * bytes_each, free_memory()
     if free is not None and needed > free:
         raise UserError(
-            f"{count:,} images of {channels} x {size} x {size} pixels need {needed / _GIB:.1f} GiB of memory, and "
-            f"{free / _GIB:.1f} GiB are free on this machine; lower data.size, or take fewer images (data.reduced)"
+            f"size: {count:,} images of {channels} x {size} x {size} pixels need {needed / _GIB:.1f} GiB of memory, "
+            f"and {free / _GIB:.1f} GiB are free on this machine; lower it, or take fewer images"
         )
 
 

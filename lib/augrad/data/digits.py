@@ -34,7 +34,7 @@ def load_digits(
     the number of classes.
     """
     if size < 16:
-        raise UserError(f"digits: expected images of at least 16 pixels on a side, got size={size}; choose 16 or more")
+        raise UserError(f"size: expected at least 16 pixels, got {size}; it is the side of a square")
     rows, classes = datasets.load_digits(return_X_y=True)
     require_memory(len(rows), size, 1, bytes_each=_BYTES)
     levels = torch.as_tensor(rows).reshape(-1, 1, 8, 8)

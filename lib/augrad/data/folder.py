@@ -54,7 +54,7 @@ def load_folder(
         beside += listing.left_out
     if reduced is not None and reduced != len(train.files):
         if not 0 < reduced < len(train.files):
-            raise UserError(f"data.reduced: expected 1 to {len(train.files)} of the train images, got {reduced}")
+            raise UserError(f"reduced: expected 1 to {len(train.files)} of the train images, got {reduced}")
         sizes = {"reduced": reduced}
         kept = stratified_split(train.labels, sizes, "left out", seed, f"{folder}: train", train.classes)
         listings["train"] = train.chosen(kept["reduced"])

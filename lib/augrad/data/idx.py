@@ -26,8 +26,8 @@ def find_idx(root: str | os.PathLike[str], name: str) -> Path:
             if os.path.isfile(file):
                 return file
     raise UserError(
-        f"{folder.absolute()}: expected {name} or {name}.gz, there or in FashionMNIST/raw, found neither; set "
-        "data.root to the folder that has the data"
+        f"root: expected {name} or {name}.gz in {folder.absolute()}, or in raw or FashionMNIST/raw there, found "
+        "neither; give the folder that has the data"
     )
 
 

@@ -69,7 +69,7 @@ def _classes(listing: Listing, asked: int | Sequence[str | int] | None, seed: in
         return list(range(there))
     if isinstance(asked, int):
         if not 2 <= asked <= there:
-            raise UserError(f"data.classes: expected 2 to {there}, as many as train has, got {asked}")
+            raise UserError(f"classes: expected 2 to {there}, as many as train has, got {asked}")
         return sorted(torch.randperm(there, generator=local_generator(seed, "classes"))[:asked].tolist())
     names = [asked] if isinstance(asked, str) else asked
     asked = [unicodedata.normalize("NFC", str(name)) for name in names]  # YAML makes numbers of some
@@ -77,7 +77,7 @@ def _classes(listing: Listing, asked: int | Sequence[str | int] | None, seed: in
     unknown = [name for name in asked if name not in number]
     if unknown or len(set(asked)) < max(len(asked), 2):
         raise UserError(
-            "data.classes: expected a number, or two or more different names of folders in train, got "
+            "classes: expected a number, or two or more different names of folders in train, got "
             f"{few(map(one_line, unknown or asked))}"
         )
     return sorted(number[name] for name in asked)

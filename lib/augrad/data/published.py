@@ -74,7 +74,7 @@ def published_parts(
     size = most if reduced is None else reduced
     if not 0 < size <= most:
         raise UserError(
-            f"data.reduced: expected 1 to {most} of the {len(labels)} training images, with selection_size="
+            f"reduced: expected 1 to {most} of the {len(labels)} training images, with selection_size="
             f"{selection_size} beside them, got {size}"
         )
     sizes = {"validation": round(validation_fraction * size), "selection": selection_size}
@@ -108,7 +108,7 @@ def _read(name: Name, root: str | os.PathLike[str], train: bool, download: bool)
             images, labels = np.asarray(found.data).transpose(0, 3, 1, 2), np.asarray(found.targets)
     except (RuntimeError, OSError) as error:
         raise UserError(
-            f"{folder.absolute()}: expected the files of {name} as torchvision keeps them, found none or damaged ones "
-            f"({error}); set data.root to the folder that has them, or data.download=true"
+            f"root: expected the files of {name} as torchvision keeps them in {folder.absolute()}, found none or "
+            f"damaged ones ({error}); give the folder that has them, or set download to true"
         ) from error
     return Split(torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels.astype(np.int64)))
