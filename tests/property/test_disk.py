@@ -16,6 +16,7 @@ import augrad
 numba = pytest.importorskip("numba")
 from augrad.engines.numba import disk  # noqa: E402
 from augrad.engines.numba.disk import OnDisk, folders, source_hash  # noqa: E402
+from augrad.errors import AugradWarning  # noqa: E402
 
 ROOT = Path(augrad.__file__).parent
 
@@ -89,7 +90,7 @@ def test_a_folder_that_cannot_be_made_or_is_full_costs_one_warning(
     assert files(tmp_path / "second")  # the next choice
     shutil.rmtree(tmp_path / "second")
     monkeypatch.setattr(disk, "folders", lambda: (tmp_path / "first", Path("/dev/full/folder")))
-    with pytest.warns(UserWarning, match="set NUMBA_CACHE_DIR to a folder"):
+    with pytest.warns(AugradWarning, match="set NUMBA_CACHE_DIR to a folder"):
         assert not is_found()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

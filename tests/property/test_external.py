@@ -17,6 +17,7 @@ from augrad import UserError, ops
 from augrad.engines.choice import plan_of
 from augrad.engines.contract import Settings, Stages
 from augrad.engines.grouped.engine import by_selecting
+from augrad.errors import AugradWarning
 from augrad.estimators.enumerate import Enumerate
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.mixture import Mixture
@@ -148,7 +149,7 @@ def test_a_module_that_misses_another_one_says_which(tmp_path: Any, monkeypatch:
 
 
 def test_a_weak_end_that_is_not_the_identity_is_told() -> None:
-    with pytest.warns(UserWarning, match=r"open_ops.darken: at the weak end of its range, 0.2 strength, pixels change"):
+    with pytest.warns(AugradWarning, match=r"open_ops.darken: at the weak end of its range, 0.2 strength, pixels"):
         make_space({"open_ops.darken": {**STRENGTH, "low": 0.2}})
 
 

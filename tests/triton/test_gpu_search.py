@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from augrad.data.batches import EpochBatches
 from augrad.data.types import Split, Splits
+from augrad.errors import AugradWarning
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.relax import Relax
 from augrad.hypergradients.one_step import OneStep
@@ -122,7 +123,7 @@ def test_what_cannot_be_captured_runs_as_it_stands() -> None:
         return (tensor * float(tensor.sum()),)
 
     assert torch.equal(graphs("waits", waits, value)[0], 3 * value)
-    with pytest.warns(UserWarning, match="cannot be captured"):
+    with pytest.warns(AugradWarning, match="cannot be captured"):
         assert torch.equal(graphs("waits", waits, value)[0], 3 * value)
     assert torch.equal(graphs("waits", waits, 2 * value)[0], 12 * value)
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from augrad.errors import AugradWarning
 from augrad.models.dropout import is_random
 
 Pass = Callable[..., tuple[Any, ...]]
@@ -77,6 +78,7 @@ class Graphs:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             warnings.warn(
                 f"{name} cannot be captured as a CUDA graph ({first}); it runs kernel by kernel, which takes longer",
+                AugradWarning,
                 stacklevel=3,
             )
             return None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from augrad.checks import checked, plain
-from augrad.errors import UserError
+from augrad.errors import AugradWarning, UserError
 from augrad.ops import get, names
 from augrad.ops.definition import OPTIONS
 from augrad.ops.external import external_op
@@ -88,6 +88,7 @@ def _external_candidate(name: str, options: Any) -> Candidate:
         warnings.warn(
             f"space: {name}: at the weak end of its range, {op.low} {op.unit}, pixels change by up to "
             f"{finding.change_at_low:.2g}; a strength of 0 does not leave images as they are",
+            AugradWarning,
             stacklevel=3,
         )
     return Candidate(op, op.low, op.high, op.signed)

@@ -19,7 +19,7 @@ from augrad.data.seeding import checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
 from augrad.devices import find_device
-from augrad.errors import NonFiniteError, UserError
+from augrad.errors import AugradWarning, NonFiniteError, UserError
 from augrad.estimators.estimate import Estimator
 from augrad.estimators.gumbel import Gumbel
 from augrad.hypergradients.hypergradient import Hypergradient
@@ -159,6 +159,7 @@ def learn(
         warnings.warn(
             "policy: nothing of it can be learned: its weights, probabilities and magnitudes are fixed, or have "
             "requires_grad False; the classifier is trained with the policy as it is",
+            AugradWarning,
             stacklevel=2,
         )
     run = _Run(state, parts, {"seed": seed, "settings": asdict(settings), **_described(told)}, callback, checkpoint)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from augrad.atomic import write_bytes
-from augrad.errors import UserError
+from augrad.errors import AugradWarning, UserError
 
 _HASHED = 32
 """Bytes at the beginning of a file: the hash of the others."""
@@ -66,6 +66,7 @@ def _warn(folders: tuple[Path, ...]) -> None:
         f"compiled operations cannot be kept on disk, in none of {', '.join(map(str, folders))}: every process "
         "compiles them again, which takes some ten seconds; set NUMBA_CACHE_DIR to a folder that can be written to and "
         "has room",
+        AugradWarning,
         stacklevel=2,
     )
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from augrad.engines.contract import Stages
 from augrad.engines.triton.kinds import has_kernel
 from augrad.engines.triton.stage import fused_stage
+from augrad.errors import AugradWarning
 from augrad.ops.numeric import transformed
 from augrad.ops.spec import Op
 
@@ -68,7 +69,8 @@ def _work_on(device: torch.device) -> bool:
     try:
         probe(device)
     except Exception as error:  # whatever a compiler, a driver or an old card may raise
-        warnings.warn(f"Triton's kernels do not work on {device} ({error!r}); plain PyTorch is slower", stacklevel=2)
+        words = f"Triton's kernels do not work on {device} ({error!r}); plain PyTorch is slower"
+        warnings.warn(words, AugradWarning, stacklevel=2)
         return False
     return True
 
