@@ -112,7 +112,7 @@ def fresh_accuracy(file: Path, plant: str, policy: Path | None, seed: int, epoch
             config = compose("compare", [planted_override(plant), f"train.epochs={epochs}"])
         model, optimizer, settings = recipe_of(config)
         data, device = data_and_device(config)
-        learned = true_policy(plant) if policy is None else policy_arm(str(policy), config, seed)
+        learned = true_policy(plant) if policy is None else policy_arm(str(policy), config)(seed)
         result = train_classifier(data, model, optimizer, learned, settings, seed, device)
         write_bytes(file, str(result.test_accuracy).encode())
     return float(file.read_text())

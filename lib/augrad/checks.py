@@ -49,6 +49,8 @@ _LIMITS = {
     "less_than_equal": ("at most", "le"),
 }
 """The same for limits: words, and where pydantic has the number."""
+_EXPECTS = "Input should be "
+"""How pydantic's other messages begin, if they say what was expected."""
 
 
 def checked(made: Made) -> Made:
@@ -113,16 +115,21 @@ def check_value(value: Any, annotation: Any, place: str) -> Any:
     raise UserError(f"{place}: expected {words}, got {value!r}")
 
 
-def refused(error: ValidationError, place: str) -> UserError:
-    """What pydantic found in the values at `place`, a line for each, in the words of `check_value`."""
+def refused(error: ValidationError, *place: str) -> UserError:
+    """What pydantic found in the values at `place`, a line for each, in the words of `check_value`.
+
+    Where it does not say what it expected, in its own.
+    """
     problems = error.errors(include_url=False)
-    keys = (".".join([place, *map(str, problem["loc"])]) for problem in problems)
-    return UserError(
-        "\n".join(
-            f"{key}: expected {_worded(problem)}, got {problem['input']!r}"
-            for key, problem in zip(keys, problems, strict=True)
-        )
-    )
+    keys = (".".join([*place, *map(str, problem["loc"])]) or error.title for problem in problems)
+    return UserError("\n".join(f"{key}: {_sentence(problem)}" for key, problem in zip(keys, problems, strict=True)))
+
+
+def _sentence(problem: Mapping[str, Any]) -> str:
+    if problem["type"] == "missing":
+        return "expected a value, got none"
+    expects = problem["type"] in _WORDS or problem["type"] in _LIMITS or problem["msg"].startswith(_EXPECTS)
+    return f"{f'expected {_worded(problem)}' if expects else problem['msg']}, got {problem['input']!r:.80}"
 
 
 def _worded(problem: Mapping[str, Any]) -> str:
@@ -130,7 +137,7 @@ def _worded(problem: Mapping[str, Any]) -> str:
         words, key = _LIMITS[problem["type"]]
         limit = problem["ctx"][key]
         return f"{words} {f'{limit:g}' if isinstance(limit, float) else limit}"
-    words = _WORDS.get(problem["type"]) or problem["msg"].removeprefix("Input should be ")
+    words = _WORDS.get(problem["type"]) or problem["msg"].removeprefix(_EXPECTS)
     return words.replace("an instance of Sequence", "a list")
 
 

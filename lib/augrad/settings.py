@@ -2,14 +2,27 @@
 
 import math
 from dataclasses import field
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+import numpy as np
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticKnownError
+
+
+def _unless_flag(kind: Literal["int_type", "float_type"], value: Any) -> Any:
+    """The value; true is not 1."""
+    if isinstance(value, bool | np.bool_):
+        raise PydanticKnownError(kind)
+    return value
+
 
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
-PositiveInt = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+Whole = Annotated[int, BeforeValidator(partial(_unless_flag, "int_type"))]
+Number = Annotated[float, BeforeValidator(partial(_unless_flag, "float_type"))]
+PositiveInt = Annotated[Whole, Field(gt=0)]
+Fraction = Annotated[Number, Field(ge=0, le=1)]
 Schedule = Literal["cosine", "constant"]
 
 
@@ -25,9 +38,9 @@ class TrainSettings:
     epochs: PositiveInt = 50
     batch_size: PositiveInt = 128
     schedule: Schedule = "cosine"
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    warmup_epochs: Annotated[Number, Field(ge=0)] = 0.0
     final_rate: Fraction = 0.01
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    clip_norm: Annotated[Number, Field(gt=0)] | None = None
     autocast: bool = False
 
 
@@ -58,12 +71,12 @@ class SearchSettings:
     validation_batch_size: PositiveInt = 256
     schedule: Schedule = "cosine"
     final_rate: Fraction = 0.02
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    clip_norm: Annotated[Number, Field(gt=0)] | None = None
     autocast: bool = False
-    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    warmup_steps: Annotated[Whole, Field(ge=0)] = 100
     policy_schedule: Schedule = "cosine"
     policy_final_rate: Fraction = 0.05
-    policy_rates: dict[str, Annotated[float, Field(gt=0)]] = field(default_factory=dict)
+    policy_rates: dict[str, Annotated[Number, Field(gt=0)]] = field(default_factory=dict)
     normalize: bool = True
     signal_floor: Fraction = 1.0
     select_every: PositiveInt = 50

@@ -1,17 +1,20 @@
 """Values of a configuration are held against what they are given to, before anything is built."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
+from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 
-from augrad import UserError, load_policy
-from augrad.cli.building import built, keys_added, require_boolean
+from augrad import UserError, load_policy, save_policy
+from augrad.cli.building import built, keys_added
 from augrad.cli.configs import config_directory
-from augrad.cli.parts import checked_count, checked_settings, exported, policy_arm, starting_policy
+from augrad.cli.parts import checked_count, checked_settings, exported, plain, policy_arm, starting_policy
 from augrad.learning.step import build_optimizer
 from augrad.settings import SearchSettings
 from odd_parts import Switched
@@ -91,6 +94,55 @@ def test_an_empty_name_of_data_is_asked_for_by_its_key(overrides: tuple[str, ...
         built(composed(*overrides).data, "data")
 
 
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Six pictures for training and two for validation, of two classes."""
+    root = tmp_path_factory.mktemp("pictures")
+    for index, (name, label) in enumerate([*[("train", "a"), ("train", "b")] * 3, ("val", "a"), ("val", "b")]):
+        folder = root / name / label
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (30 * index, 0, 0)).save(folder / f"{index}.png")
+    return str(root)
+
+
+@pytest.mark.parametrize(
+    ("option", "key", "value", "words"),
+    [
+        ("digits", "size", 8, "expected at least 16 pixels, got 8"),
+        ("digits", "size", 10**6, "1,797 images of 1 x 1000000 x 1000000 pixels need "),
+        ("folder", "size", 7, "expected a whole number of at least 8 pixels, got 7"),
+        ("folder", "size", 10**7, "8 images of 3 x 10000000 x 10000000 pixels need "),
+        ("folder", "channels", 4, "expected 3 (RGB) or 1 (grey), got 4"),
+        ("folder", "reduced", 7, "expected 1 to 6 of the train images, got 7"),
+        ("folder", "validation_fraction", 1.0, "expected a number between 0 and 1, got 1.0"),
+        ("imagenet", "classes", 3, "expected 2 to 2, as many as train has, got 3"),
+        ("imagenet", "classes", ["a", "x"], "expected a number, or two or more different names of folders"),
+        ("imagenet", "reduced", 7, "expected 1 to 4 of the 6 training images"),
+        ("cifar10", "root", "nowhere", "expected the files of cifar10 as torchvision keeps them in /"),
+        ("fashion_mnist", "root", "nowhere", "expected train-images-idx3-ubyte or "),
+    ],
+)
+def test_a_loader_names_its_argument_and_the_command_line_the_key(
+    option: str, key: str, value: object, words: str, pictures: str
+) -> None:
+    """One message: from Python with what the caller wrote, at the command line with what the user typed."""
+    roots = {"folder": [f"data.root={pictures}"], "imagenet": [f"data.root={pictures}", "data.selection_size=2"]}
+    config = composed(f"data={option}", *roots.get(option, []), f"data.{key}={value}").data
+    with pytest.raises(UserError) as from_python:
+        get_method(config._target_)(**{name: given for name, given in plain(config).items() if name[0] != "_"})
+    with pytest.raises(UserError) as at_the_command_line:
+        built(config, "data")
+    assert str(from_python.value).startswith(f"{key}: {words}")
+    assert "data." not in str(from_python.value)
+    assert str(at_the_command_line.value) == f"data.{from_python.value}"
+
+
+def test_classes_are_named_in_a_list(pictures: str) -> None:
+    few = ["data.size=8", "data.selection_size=2", "data.validation_fraction=0.4"]
+    config = composed("data=imagenet", f"data.root={pictures}", "data.classes=[b,a]", *few).data
+    assert built(config, "data").class_count == 2
+
+
 @pytest.mark.parametrize("count", ["abc", "true", "1.5", "[1]", "0"])
 def test_what_is_exported_is_asked_for_by_its_key(count: str) -> None:
     config = composed(f"export.subpolicies={count}")
@@ -98,11 +150,35 @@ def test_what_is_exported_is_asked_for_by_its_key(count: str) -> None:
         exported(load_policy("identity"), config)
 
 
-@pytest.mark.parametrize("use", [lambda config: policy_arm(config.policy.file, config, 0),
+@pytest.mark.parametrize("use", [lambda config: policy_arm(config.policy.file, config),
                                  lambda config: starting_policy(config, 0)])  # fmt: skip
 def test_an_empty_name_is_no_policy(use: Callable[[DictConfig], object]) -> None:
     with pytest.raises(UserError, match="expected a policy file, got an empty name"):
         use(composed("policy=file", "policy.file=''"))
+
+
+@pytest.mark.parametrize("policy", ["default", "file"])
+def test_a_random_arm_has_another_policy_for_each_seed(policy: str) -> None:
+    arm = policy_arm("random", composed(f"policy={policy}", *(["policy.stages=2"] if policy == "default" else [])))
+    first, again, other = (arm(seed) for seed in (3, 3, 4))
+    assert first is not None
+    assert again is not None
+    assert other is not None
+    assert len(first.slots[0]) == (2 if policy == "default" else 1)
+    assert torch.equal(first.params.op_logits, again.params.op_logits)
+    assert not torch.equal(first.params.op_logits, other.params.op_logits)
+
+
+def test_the_policy_of_an_arm_is_read_once(tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    save_policy(load_policy("identity"), file)
+    config = composed("policy=file")
+    arm = policy_arm(str(file), config)
+    file.unlink()
+    assert arm(0) is arm(1) is not None
+    assert policy_arm("none", config)(0) is policy_arm(None, config)(0) is None
+    with pytest.raises(UserError, match=r"policy\.json"):
+        policy_arm(str(file), config)
 
 
 @pytest.mark.parametrize(
@@ -179,12 +255,27 @@ def test_what_fits_any_target_is_built() -> None:
         ("policy.subpolicies=1000000", "policy", "policy.subpolicies: expected at most 10000, got 1000000"),
         (f"policy.stages={10**20}", "policy", f"policy.stages: expected at most 16, got {10**20}"),
         (f"estimator.draws={10**12}", "estimator", f"estimator.draws: expected at most 10000, got {10**12}"),
+        (
+            "hypergradient=unrolled hypergradient.steps=10001",
+            "hypergradient",
+            "hypergradient.steps: expected a whole number of at most 10000, got 10001",
+        ),
+        (
+            f"hypergradient=neumann hypergradient.terms={10**20}",
+            "hypergradient",
+            f"hypergradient.terms: expected a whole number of at most 10000, got {10**20}",
+        ),
+        (
+            "hypergradient=cg hypergradient.iterations=1e20",
+            "hypergradient",
+            "hypergradient.iterations: expected a whole number, got 1e+20",
+        ),
         (f"objective.draws={10**20}", "objective", f"objective.draws: expected at most 10000, got {10**20}"),
     ],
 )
 def test_what_cannot_be_is_refused_before_it_is_made(override: str, part: str, words: str) -> None:
     with pytest.raises(UserError) as refusal:
-        built(composed(override)[part], part)
+        built(composed(*override.split())[part], part)
     assert str(refusal.value).startswith(words)
 
 
@@ -197,6 +288,8 @@ def test_what_cannot_be_is_refused_before_it_is_made(override: str, part: str, w
         ("clip_norm=abc", "search.clip_norm: expected a number, got 'abc'"),
         ("final_rate=2", "search.final_rate: expected at most 1, got 2"),
         ("schedule=cosin", "search.schedule: expected 'cosine' or 'constant', got 'cosin'"),
+        ("clip_norm=true", "search.clip_norm: expected a number, got True"),
+        ("+policy_rates.op_logits=true", "search.policy_rates.op_logits: expected a number, got True"),
         ("autocast=3", "search.autocast: expected true or false, got 3"),
         ("policy_rates=3", "search.policy_rates: expected values by name, got 3"),
         ("+policy_rates.op_logits=-1", "search.policy_rates.op_logits: expected more than 0, got -1"),
@@ -224,5 +317,7 @@ def test_what_is_no_part_is_refused(node: object) -> None:
 
 @pytest.mark.parametrize("value", ["no", "off", 1, None])
 def test_words_are_not_true(value: object) -> None:
-    with pytest.raises(UserError, match=r"export\.uniform: expected true or false, got"):
-        require_boolean(value, "export.uniform")
+    config = composed("export.subpolicies=1")
+    config.export.uniform = value
+    with pytest.raises(UserError, match=r"^export\.uniform: expected true or false, got"):
+        exported(load_policy("identity"), config)

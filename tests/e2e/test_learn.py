@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ import augrad as library
 from augrad import Splits, UserError
 from augrad.data.digits import load_digits
 from augrad.data.standard import StandardAugmentation
+from augrad.errors import AugradWarning
 from augrad.models.small_conv import SmallConvNet
 from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
@@ -211,10 +213,17 @@ def test_progress_is_shown_where_it_is_asked_for(digits: Splits, capsys: pytest.
     assert "search 6/6  train " in capsys.readouterr().err
 
 
+def test_a_policy_with_nothing_to_learn_is_told(digits: Splits) -> None:
+    with pytest.warns(AugradWarning, match="nothing of it can be learned"):
+        learned(digits, policy=library.load_policy("identity"), steps=1)
+
+
 MISTAKES: dict[str, tuple[Callable[[Splits], Any], str]] = {
     "no data": (lambda data: library.learn("digits"), r"data: expected a Splits, got 'digits'; .*from_arrays"),  # type: ignore[arg-type]
     "no such setting": (lambda data: learned(data, stpes=3), r"stpes: no such argument; .* steps"),
-    "a setting's value": (lambda data: learned(data, steps=0), r"steps: expected .*greater than 0, got 0"),
+    "a setting's value": (lambda data: learned(data, steps=0), r"^steps: expected more than 0, got 0$"),
+    "true for a number": (lambda data: learned(data, steps=True), r"^steps: expected a whole number, got True$"),
+    "NumPy's true": (lambda data: learned(data, steps=np.True_), r"^steps: expected a whole number, got .*True"),
     "a setting's type": (lambda data: learned(data, batch_size="many"), r"batch_size: .*got 'many'"),
     "a class": (lambda data: learned(data, estimator=library.estimators.Gumbel), r"estimator: .* write Gumbel\(\)"),
     "no estimator": (lambda data: learned(data, estimator="gumbel"), r"estimator: expected an Estimator, got 'gumbel'"),

@@ -92,13 +92,35 @@ def test_a_bad_npz(augrad, tmp_path: Path, name: str) -> None:
         (["space.ops.zoom={}"], ["+space.ops.zoom"]),
         (["data._target_=builtins.dict"], ["data", "four splits"]),
         (["model._partial_=abc"], ["model._partial_", "true or false"]),
-        (["data=cifar10", "data.root=nowhere"], ["nowhere", "data.root"]),
+        (["data=cifar10", "data.root=nowhere"], ["data.root: expected", "nowhere"]),
+        (["data.size=8"], ["data.size: expected at least 16 pixels, got 8"]),
         (["objective.derivative=finite_difference", "estimator.relaxation=soft"], ["finite_difference"]),
         (["search.optimizer._target_=torch.optim.RMSprop", "~search.optimizer.nesterov"], ["SGD, Adam and AdamW"]),
     ],
 )
 def test_a_wrong_word_on_the_command_line(augrad, arguments: list[str], words: list[str]) -> None:
     check(augrad("search", "search.steps=2", *arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["compare", "policies=[none,missing.json]"], "missing.json"),
+        (["compare", "policies=[none]", "policy.file=missing.json"], "missing.json"),
+        (["compare", "policies=[none,random]", "+space.ops.rotatee={}"], "rotatee"),
+        (["train", "policy.file=missing.json"], "missing.json"),
+        (["train", "policy.file=random", "+space.ops.rotatee={}"], "rotatee"),
+        (["search", "policy=file", "policy.file=missing.json"], "missing.json"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_told_before_the_data_are_read(augrad, arguments: list[str], word: str) -> None:
+    """Nothing is trained before it either: these data are nowhere."""
+    done = augrad(*arguments, "data=arrays", "data.path=nowhere.npz", "hydra.run.dir=out")
+    check(done, word)
+    assert "nowhere.npz" not in done.stderr
+    assert not any(path for path in Path("out").rglob("*") if path.is_file())
+    right = [argument.replace("missing.json", "identity") for argument in arguments if "rotatee" not in argument]
+    check(augrad(*right, "data=arrays", "data.path=nowhere.npz", "hydra.run.dir=out"), "nowhere.npz")
 
 
 @pytest.mark.parametrize("seeds", ["seeds=true", "seeds=0", "seed=4294967295", f"seeds={10**20}"])

@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import numpy as np
 import pytest
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 import augrad
 from augrad import UserError
-from augrad.checks import PathName, Seed, check_value, checked
+from augrad.checks import PathName, Seed, check_value, checked, refused
 from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy, random_policy
+from augrad.settings import SearchSettings, TrainSettings
 
 Pair = tuple[float | torch.Tensor, float | torch.Tensor]
 
@@ -79,6 +81,56 @@ def test_numbers_of_others_become_pythons(value: object, annotation: Any, plain:
     assert type(found) is type(plain)
 
 
+class Document(BaseModel):
+    """A schema of somebody else's."""
+
+    model_config = ConfigDict(extra="forbid")
+    version: int
+    share: Annotated[float, Field(gt=0)] = 0.5
+    name: str = "a"
+
+    @field_validator("name")
+    @classmethod
+    def _short(cls, name: str) -> str:
+        if len(name) > 1:
+            raise ValueError("one letter")
+        return name
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"version": "old"}, "place.version: expected a whole number, got 'old'"),
+        ({"version": 1, "share": 0}, "place.share: expected more than 0, got 0"),
+        ({}, "place.version: expected a value, got none"),
+        ({"version": 1, "size": 2}, "place.size: Extra inputs are not permitted, got 2"),
+        ({"version": 1, "name": "ab"}, "place.name: Value error, one letter, got 'ab'"),
+        (
+            {"version": None, "name": 3},
+            "place.version: expected a whole number, got None\nplace.name: expected text, got 3",
+        ),
+    ],
+)
+def test_what_pydantic_refuses_is_told_in_the_same_words_or_in_its_own(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        Document(**values)
+    assert str(refused(refusal.value, "place")) == words
+    assert str(refused(refusal.value)) == words.replace("place.", "")
+
+
+@pytest.mark.parametrize("true", [True, np.True_])
+def test_true_is_no_number_in_any_setting(true: object) -> None:
+    """Python's true and NumPy's; a number of NumPy's is one."""
+    for kind in (SearchSettings, TrainSettings):
+        hints = {name: str(hint) for name, hint in get_type_hints(kind).items()}
+        numbers = {name: hint for name, hint in hints.items() if "int" in hint or "float" in hint}
+        assert {"batch_size", "final_rate", "clip_norm"} <= set(numbers)
+        for name, hint in numbers.items():
+            with pytest.raises(ValidationError, match=r"valid (integer|number)"):
+                kind(**{name: {"op_logits": true} if "dict" in hint else true})
+    assert SearchSettings(steps=np.int64(3), policy_rates={"op_logits": np.float32(0.5)}).steps == 3  # type: ignore[arg-type,dict-item]
+
+
 @checked
 @dataclass(frozen=True)
 class Settings:
@@ -95,9 +147,9 @@ def test_functions_and_classes_check_their_arguments() -> None:
     assert Settings(np.int64(3), share=np.float32(0.25)) == Settings(3, 0.25)  # type: ignore[arg-type]
     assert replace(Settings(3), count=4).count == 4
     assert doubled(2, named="a", anything=[1]) == 4
-    for refused in (lambda: Settings("a"), lambda: replace(Settings(3), count=1.5), lambda: doubled(count=True)):  # type: ignore[arg-type]
+    for misfit in (lambda: Settings("a"), lambda: replace(Settings(3), count=1.5), lambda: doubled(count=True)):  # type: ignore[arg-type]
         with pytest.raises(UserError, match=r"^count: expected a whole number, got"):
-            refused()
+            misfit()
     with pytest.raises(UserError, match=r"^named: expected text, got 3"):
         doubled(2, named=3)  # type: ignore[arg-type]
     for wrong in (lambda: doubled(), lambda: doubled(1, more=2), lambda: Settings(1, 2.0, 3)):  # type: ignore[call-arg]
@@ -122,9 +174,9 @@ def test_policies_of_numpy_numbers_are_files_as_well(tmp_path) -> None:
         augrad.save_policy(made, tmp_path / name)
         texts.append((tmp_path / name).read_text())
     assert texts[0] == texts[1]
-    for refused in ("a", 1.5, True, 2**70, -1):
+    for misfit in ("a", 1.5, True, 2**70, -1):
         with pytest.raises(UserError, match=r"^seed: expected"):
-            random_policy(policy, refused)  # type: ignore[arg-type]
+            random_policy(policy, misfit)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="expected finite numbers"):
         make_space({"rotate": {"high": np.bool_(True)}})
 

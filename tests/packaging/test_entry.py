@@ -197,7 +197,7 @@ MISTAKES = {
     "no config": ("--config-name=nothing", "nothing"),
     "options that exclude each other": ("--multirun --cfg job", "--multirun"),
     "OmegaConf": ("case=omegaconf", "nothing_here"),
-    "pydantic": ("case=document", "version: Input should be a valid integer"),
+    "pydantic": ("case=document", "version: expected a whole number, got 'old'"),
     "UserError inside": ("case=instantiate optimizer.rate=-1", "optimizer: rate must not be negative, got -1"),
     "unexpected argument": ("case=instantiate +optimizer.speed=1", "unexpected keyword argument 'speed'"),
     "missing argument": ("case=instantiate ~optimizer.rate", "missing 1 required positional argument: 'rate'"),

@@ -75,13 +75,6 @@ def require_group(node: Any, place: str) -> DictConfig:
     return node
 
 
-def require_boolean(value: Any, place: str) -> bool:
-    """The value. Raises UserError unless it is true or false: `no` and `off` are words to Hydra, and words are true."""
-    if not isinstance(value, bool):
-        raise UserError(f"{place}: expected true or false, got {value!r}")
-    return value
-
-
 def _check(node: Any, place: str) -> None:
     if not isinstance(node, dict):
         return

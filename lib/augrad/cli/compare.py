@@ -1,7 +1,5 @@
 """augrad compare: judge several policies under one recipe, with intervals."""
 
-from functools import partial
-
 import hydra
 from omegaconf import DictConfig, ListConfig
 
@@ -30,7 +28,7 @@ from augrad.show.statistics import ComparisonRow
 from augrad.show.style import save_figure
 from augrad.show.table import comparison_table
 from augrad.terminal.console import say
-from augrad.train import always, check_recipe, compare_policies
+from augrad.train import check_recipe, compare_policies
 
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="compare")
@@ -54,8 +52,7 @@ def _compare_as(config: DictConfig) -> None:
         )
     seeds = checked_count(config.seeds, "seeds", first)
     # Files are read once, before anything is trained: a mistake is told at once, and every seed sees the same policy.
-    fixed = {name: policy_arm(name, config, first) for name in names if name != "random"}
-    arms = {name: partial(policy_arm, name, config) if name == "random" else always(fixed[name]) for name in names}
+    arms = {name: policy_arm(name, config) for name in names}
     model, optimizer, settings = recipe_of(config)
     data, device = data_and_device(config)
     standard = standard_of(config)

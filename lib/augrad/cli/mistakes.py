@@ -10,6 +10,7 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from augrad.checks import refused
 from augrad.errors import UserError
 
 
@@ -21,8 +22,7 @@ def mistake_message(error: BaseException) -> str | None:
         case InstantiationException():
             return _instantiation_message(error)
         case ValidationError():
-            problems = [(".".join(map(str, e["loc"])), e["msg"], repr(e.get("input"))[:80]) for e in error.errors()]
-            return "\n".join(f"{place or error.title}: {text}, got {value}" for place, text, value in problems)
+            return str(refused(error))
         case HydraException() if isinstance(error.__cause__, OmegaConfBaseException):
             return f"{error}\n{_without_internals(str(error.__cause__))}"
         case UserError() | HydraException() | OmegaConfBaseException():
@@ -87,8 +87,8 @@ def _is_about_the_run_directory(error: BaseException) -> bool:
 
     The refusal of a log comes as the ValueError of the library that opens it.
     """
-    refused = error if isinstance(error, OSError) else error.__cause__
-    return isinstance(refused, OSError) and raised_in(error, ("hydra",), below=sys.stdlib_module_names)
+    refusal = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(refusal, OSError) and raised_in(error, ("hydra",), below=sys.stdlib_module_names)
 
 
 def raised_in(error: BaseException, packages: tuple[str, ...], below: Container[str] = ()) -> bool:

@@ -2,8 +2,9 @@
 
 import io
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast
 
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from augrad.atomic import write_bytes
 from augrad.checks import annotations_of, check_value, refused
 from augrad.cli.building import built, require_group
-from augrad.data.seeding import checked_seed
+from augrad.data.seeding import SEEDS, checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
 from augrad.devices import find_device
@@ -25,10 +26,10 @@ from augrad.policy_file.convert import load_policy
 from augrad.regularizers.regularizer import Regularizer
 from augrad.runs.trackers import Guest, Tracker
 from augrad.search.provenance import search_provenance
-from augrad.settings import SearchSettings, TrainSettings
+from augrad.settings import PositiveInt, SearchSettings, TrainSettings
+from augrad.train import Arm, always
 
 Settings = TypeVar("Settings", TrainSettings, SearchSettings)
-_SEEDS = 2**32
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -38,10 +39,9 @@ def plain(config: Any) -> dict[str, Any]:
 
 def checked_count(count: Any, place: str, first: int = 0) -> range:
     """So many seeds from `first` on. Raises UserError unless it is a whole number of at least 1, and all are seeds."""
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise UserError(f"{place}: expected a whole number of at least 1, got {count!r}")
-    if first + count > _SEEDS:
-        raise UserError(f"{place}: expected at most {_SEEDS - first}, seeds from {first} to 2**32 - 1, got {count}")
+    check_value(count, PositiveInt, place)
+    if first + count > SEEDS:
+        raise UserError(f"{place}: expected at most {SEEDS - first}, seeds from {first} to 2**32 - 1, got {count}")
     return range(first, first + count)
 
 
@@ -53,9 +53,6 @@ def settings_of(group: DictConfig, *parts: str) -> dict[str, Any]:
 def checked_settings(kind: type[Settings], group: Any, place: str, *parts: str) -> Settings:
     """Those values, of the group at `place`, as settings. Raises UserError, with the key, for one that is none."""
     values = settings_of(require_group(group, place), *parts)
-    for key, annotation in get_type_hints(kind, include_extras=True).items():
-        if isinstance(values.get(key), bool):  # true is not 1
-            check_value(values[key], annotation, f"{place}.{key}")
     try:
         return kind(**values)
     except ValidationError as error:
@@ -157,15 +154,19 @@ def exported(policy: Policy, config: DictConfig) -> Policy:
     return heaviest(policy, count, check_value(given.get("uniform", False), types["uniform"], "export.uniform"))
 
 
-def policy_arm(source: str | None, config: DictConfig, seed: int) -> Policy | None:
-    """none: no augmentation. random: drawn at random over the space, anew for each seed. Else a file or a built-in."""
+def policy_arm(source: str | None, config: DictConfig) -> Arm:
+    """What a classifier of a seed is trained with: its policy, None for no augmentation.
+
+    none: no augmentation. random: drawn at random over the space, anew for each seed. Else a file or a built-in, which
+    is read here and is the same for every seed.
+    """
     if source is None or source == "none":
-        return None
+        return always(None)
     if source == "random":
         space = built(config.space, "space")
         start = built(config.policy, "policy")(space=space) if "_target_" in config.policy else initial_policy(space)
-        return random_policy(start, seed)
-    return load_policy(source, allowed_modules(config))
+        return partial(random_policy, start)
+    return always(load_policy(source, allowed_modules(config)))
 
 
 def save_model(model: torch.nn.Module, path: Path) -> None:

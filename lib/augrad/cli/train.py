@@ -42,7 +42,7 @@ def _train_as(config: DictConfig) -> float:
     asked = [given for given in HydraConfig.get().overrides.task if given.startswith("policy=")]
     if asked and "_target_" in config.policy:  # a recipe brings one too: that is the search's
         raise UserError(f"policy: expected policy.file=FILE, a policy to train with, got {asked[-1]}")
-    policy = policy_arm(config.policy.get("file"), config, seed)
+    policy = policy_arm(config.policy.get("file"), config)(seed)
     model, optimizer, settings = recipe_of(config)
     standard = standard_of(config)
     data, device = data_and_device(config)

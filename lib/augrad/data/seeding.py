@@ -9,6 +9,9 @@ import torch
 from augrad.checks import plain
 from augrad.errors import UserError
 
+SEEDS = 2**32
+"""The seeds of runs are below this number."""
+
 
 def local_generator(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     """A CPU generator that depends on all three arguments and on nothing else.
@@ -21,7 +24,7 @@ def local_generator(seed: int, purpose: str, index: int = 0) -> torch.Generator:
 def checked_seed(seed: object) -> int:
     """The seed of a run, as Python's int. Raises UserError unless it is a whole number from 0 to 2**32 - 1."""
     seed = plain(seed)
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
         raise UserError(f"seed: expected a whole number from 0 to 2**32 - 1, got {seed!r}")
     return seed
 

@@ -87,7 +87,7 @@ class ConjugateGradients:
     be above 1 after a few iterations; where it stays there, raise damping or iterations.
     Cost: a forward and backward pass on the validation batch, one on the training batch, and a derivative of the latter
     for each iteration and for the warm start. It does not depend on the optimiser.
-    Raises UserError unless iterations >= 1 and damping >= 0.
+    Raises UserError unless iterations is from 1 to 10,000 and damping >= 0.
     """
 
     iterations: int = 5

@@ -12,6 +12,8 @@ from augrad.errors import UserError
 from augrad.learning.classifier import Weights, require_derivatives
 from augrad.learning.pure_optimizer import PureOptimizer
 
+_MOST = 10_000
+
 Loss = Callable[[Weights], Float[Tensor, ""]]
 """weights -> the mean loss of a batch, twice differentiable."""
 
@@ -123,9 +125,10 @@ def validation_pass(levels: TwoLevels, weights: Weights) -> ValidationPass:
 
 
 def require_count(name: str, value: int, at_least: int) -> None:
-    """Raises UserError unless the setting is at least that."""
-    if value < at_least:
-        raise UserError(f"{name}: expected a whole number of at least {at_least}, got {value!r}")
+    """Raises UserError unless the setting is at least that, and at most 10,000: a step of the search does so many."""
+    if not at_least <= value <= _MOST:
+        bound = f"of at least {at_least}" if value < at_least else f"of at most {_MOST}"
+        raise UserError(f"{name}: expected a whole number {bound}, got {value!r}")
 
 
 def require_number(name: str, value: float, zero: bool) -> None:

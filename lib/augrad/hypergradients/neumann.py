@@ -41,7 +41,7 @@ class Neumann:
     lower step_size.
     Cost: a forward and backward pass on the validation batch. With terms > 0 also one on the training batch, and for
     each term a derivative of that backward pass. It does not depend on the optimiser.
-    Raises UserError unless terms >= 0, step_size > 0 and damping >= 0.
+    Raises UserError unless terms is from 0 to 10,000, step_size > 0 and damping >= 0.
     """
 
     terms: int = 5

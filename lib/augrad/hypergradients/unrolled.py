@@ -61,7 +61,7 @@ class Unrolled:
     pass on a training batch, which `checkpoint` repeats, and a derivative of the backward pass. The scores cost `steps`
     times as much as with one step. Memory: `steps` copies of weights and state, and one graph (steps - 1 graphs without
     `checkpoint`).
-    Raises UserError unless steps >= 1, and for an optimiser other than SGD, Adam and AdamW.
+    Raises UserError unless steps is from 1 to 10,000, and for an optimiser other than SGD, Adam and AdamW.
     """
 
     steps: int = 3

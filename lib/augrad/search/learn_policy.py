@@ -14,6 +14,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from augrad.checks import refused
 from augrad.data.pixels import to_float
 from augrad.data.seeding import checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
@@ -264,9 +265,7 @@ def _settings(settings: SearchSettings, changes: Mapping[str, Any]) -> SearchSet
     try:
         return replace(settings, **changes)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place, words = ".".join(map(str, first["loc"])), first["msg"].replace("Input should be", "expected")
-        raise UserError(f"{place}: {words[0].lower()}{words[1:]}, got {first['input']!r:.80}") from None
+        raise refused(error) from None
 
 
 def _require_parts(given: Mapping[str, tuple[object, Any, str]]) -> None:
