@@ -42,6 +42,18 @@ def plain_model(outputs: int = 10) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(256, 16), nn.BatchNorm1d(16), nn.SiLU(), nn.Linear(16, outputs))
 
 
+class Restless(nn.Module):
+    """Counts its passes and draws a number in each of them, in every mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        self.passes += 1
+        return values + 0.01 * torch.rand(())
+
+
 def few_ops() -> library.Policy:
     return library.Policy.over({"rotate": {"high": 40.0}, "invert": None, "identity": None}, stages=2)
 
@@ -103,8 +115,8 @@ def test_it_is_the_search_of_the_command(
 
 
 def test_what_it_is_given_stays_as_it_was(digits: Splits, capsys: pytest.CaptureFixture[str]) -> None:
-    """Policy, model, its modes, and the random numbers of the process: two calls give the same."""
-    policy, model = few_ops(), plain_model().eval()
+    """Policy, model, its modes and counters, and the random numbers of the process: two calls give the same."""
+    policy, model = few_ops(), nn.Sequential(*plain_model(), Restless()).eval()
     before = [{name: t.clone() for name, t in module.state_dict().items()} for module in (policy, model)]
     state = torch.get_rng_state()
     first, again = (learned(digits, model, policy=policy) for _ in range(2))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from augrad.data.types import Split
 from augrad.errors import UserError
 from augrad.learning.classifier import logits_with, untouched, weights_of
-from augrad.learning.cuda_graphs import can_be_captured
+from augrad.learning.cuda_graphs import can_be_captured, graphs_for
 from augrad.learning.step import evaluate
 from augrad.models.dropout import SeededDropout, is_random
 from augrad.models.init import seeded
@@ -136,6 +136,26 @@ def test_a_layer_without_a_forward_mode_derivative_is_named() -> None:
 def test_what_draws_or_counts_is_not_captured(name: str) -> None:
     expected = name in ("batch norm", "batch norm without tracking", "instance norm", "spectral norm")
     assert can_be_captured(net(name)) is expected
+
+
+def test_a_network_with_hooks_is_not_captured() -> None:
+    for hook in (nn.Module.register_forward_hook, nn.Module.register_forward_pre_hook):
+        model = net("batch norm")
+        handle = hook(model[1], lambda *_: None)
+        assert not can_be_captured(model)
+        handle.remove()
+        assert can_be_captured(model)
+    model[1].forward = lambda values: values
+    assert not can_be_captured(model)
+
+
+def test_graphs_of_a_network_that_draws_are_refused() -> None:
+    assert graphs_for(net("batch norm"), None).enabled
+    assert graphs_for(net("counting"), True).enabled
+    assert not graphs_for(net("dropout"), None).enabled
+    assert not graphs_for(net("dropout"), False).enabled
+    with pytest.raises(UserError, match=r"cuda_graphs: .*draws \(2\); set cuda_graphs"):
+        graphs_for(net("dropout"), True)
 
 
 def test_which_layers_draw() -> None:

@@ -77,6 +77,23 @@ def test_the_derivative_and_its_derivative_are_those_of_differences(
     assert float((found * direction).sum()) == pytest.approx((ahead - behind) / (STEPS[0] - STEPS[1]), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["layer", "instance 2d"])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_bfloat16_is_only_the_type_of_what_goes_in_and_out(name: str, autocast: bool) -> None:
+    """Far from 0, where a mean in bfloat16 would be wrong by halves: as the kernel, in float32 within."""
+    layer = net(name, affine=True).norm
+    generator = torch.Generator().manual_seed(5)
+    features = (100 + torch.randn(4, 2, 8, 8, generator=generator)).to(torch.bfloat16)
+    along = torch.randn(4, 2, 8, 8, generator=generator).to(torch.bfloat16)
+    with untouched(layer):
+        wanted = torch.func.jvp(layer, (features.double(),), (along.double(),))
+        layer.to(torch.float32 if autocast else torch.bfloat16)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            found = torch.func.jvp(layer, (features,), (along,))
+    assert all(part.dtype == torch.bfloat16 for part in found)
+    torch.testing.assert_close([part.double() for part in found], list(wanted), rtol=0.02, atol=0.02)
+
+
 def test_an_image_without_a_batch() -> None:
     model = net(affine=True)
     features = torch.rand(2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(3))

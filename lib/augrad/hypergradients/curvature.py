@@ -9,7 +9,7 @@ from torch import Tensor
 
 from augrad.errors import UserError
 from augrad.hypergradients.hypergradient import Loss, TwoLevels
-from augrad.learning.classifier import Weights, flatten, require_derivatives, unflatten
+from augrad.learning.classifier import Weights, flatten, gradients_of_loss, leaves_of, unflatten
 
 Product = Callable[[Float[Tensor, " P"]], Float[Tensor, " P"]]
 """A matrix-vector product v -> A v with a symmetric matrix A; v and A v are flat vectors over all P weights."""
@@ -70,11 +70,9 @@ def gradients_at(loss: Loss, weights: Weights) -> Weights:
 
 def _differentiated(loss: Loss, weights: Weights, again: bool) -> tuple[Weights, Weights]:
     """The weights as leaves, and the gradients there; again: these can be differentiated, too."""
-    require_derivatives()
-    leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
+    leaves = leaves_of(weights)
     with torch.enable_grad():
-        found = torch.autograd.grad(loss(leaves), list(leaves.values()), create_graph=again, allow_unused=True)
-    return leaves, {name: part for name, part in zip(leaves, found, strict=True) if part is not None}
+        return leaves, gradients_of_loss(loss(leaves), leaves, again)
 
 
 def damped_hessian(levels: TwoLevels, damping: float) -> Product:

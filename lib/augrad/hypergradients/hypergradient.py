@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from augrad.errors import UserError
-from augrad.learning.classifier import Weights, require_derivatives
+from augrad.learning.classifier import Weights, gradients_of_loss, leaves_of, with_zeros
 from augrad.learning.pure_optimizer import PureOptimizer
 
 _MOST = 10_000
@@ -109,12 +109,11 @@ def forward_and_backward(validate: Callable[[Weights], tuple[Tensor, Tensor]], w
 
     Raises UserError inside `torch.inference_mode()`.
     """
-    require_derivatives()
-    leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
+    leaves = leaves_of(weights)
     with torch.enable_grad():
         loss, logits = validate(leaves)
-        found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
-    return ValidationPass(dict(zip(leaves, found, strict=True)), loss.detach(), logits.detach())
+        gradients = with_zeros(gradients_of_loss(loss, leaves), weights)
+    return ValidationPass(gradients, loss.detach(), logits.detach())
 
 
 def validation_pass(levels: TwoLevels, weights: Weights) -> ValidationPass:

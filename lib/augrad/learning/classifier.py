@@ -50,6 +50,18 @@ def with_zeros(gradients: Weights, weights: Weights) -> Weights:
     }
 
 
+def gradients_of_loss(loss: Float[Tensor, ""], weights: Weights, again: bool = False) -> Weights:
+    """The gradients of `loss` with respect to the weights that it depends on; again: they have derivatives, too."""
+    found = torch.autograd.grad(loss, list(weights.values()), create_graph=again, allow_unused=True)
+    return {name: gradient for name, gradient in zip(weights, found, strict=True) if gradient is not None}
+
+
+def leaves_of(weights: Weights) -> Weights:
+    """The same values, as tensors that a loss can be differentiated with respect to."""
+    require_derivatives()
+    return {name: weight.detach().requires_grad_() for name, weight in weights.items()}
+
+
 def flatten(weights: Weights) -> Float[Tensor, " P"]:
     """All weights in one vector: an operation on it is one kernel on a GPU, not one for each weight."""
     parts = [weight.flatten() for weight in weights.values()]
@@ -83,8 +95,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     """
     modules = list(model.modules())
     kept = [vars(module).copy() for module in modules]
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    with global_draws_kept(device):
+    with global_draws_kept(device_of(model)):
         try:
             for module in modules:
                 attributes = vars(module)  # not by setattr, which takes ten times as long
@@ -105,6 +116,23 @@ def untouched(model: nn.Module) -> Iterator[None]:
                 if len(attributes) > len(before):
                     for name in attributes.keys() - before.keys():
                         del attributes[name]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """A context in which the model is in evaluation mode; afterwards each of its layers has its own mode again."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of the model's first parameter; the CPU for a model without parameters."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 def logits_with(model: nn.Module, weights: Weights, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:

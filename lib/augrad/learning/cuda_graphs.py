@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from augrad.errors import AugradWarning
-from augrad.models.dropout import is_random
+from augrad.errors import AugradWarning, UserError
+from augrad.models.dropout import random_layers
 
 Pass = Callable[..., tuple[Any, ...]]
 """Returns tensors, and None for what there is none of (always in the same places)."""
@@ -93,13 +93,28 @@ class Graphs:
 NO_GRAPHS = Graphs(enabled=False)
 
 
+def graphs_for(model: nn.Module, wanted: bool | None) -> Graphs:
+    """What runs the passes of `model`: as CUDA graphs if that is wanted; None: if `can_be_captured`.
+
+    Raises UserError where it is wanted for a network with layers that draw random numbers.
+    """
+    drawing = random_layers(model)
+    if wanted and drawing:
+        raise UserError(
+            f"cuda_graphs: the passes of a step share their dropout masks, which replays of a graph cannot, got a "
+            f"network that draws ({drawing[0]}); set cuda_graphs to null or false"
+        )
+    return Graphs(can_be_captured(model) if wanted is None else wanted)
+
+
 def can_be_captured(model: nn.Module) -> bool:
     """Whether every module is one of PyTorch's or augrad's own that does the same at each call.
 
-    Of other modules nobody knows what their `forward` does in Python: a capture would freeze it. Passes that belong
+    Of other modules, and of hooks, nobody knows what they do in Python: a capture would freeze it. Passes that belong
     together share their dropout masks (see `augrad.learning.classifier.untouched`), which replays could not.
     """
-    return all(
-        type(module).__module__.startswith(("torch.nn.", "augrad.")) and not is_random(module)
+    return not random_layers(model) and all(
+        type(module).__module__.startswith(("torch.nn.", "augrad."))
+        and not (module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
         for module in model.modules()
     )

@@ -122,7 +122,7 @@ def pure_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, clip_norm
     counts: dict[str, float] = {}
     for parameter, name in names.items():
         own = optimizer.state.get(parameter, {})
-        # The step counter lives on the CPU (except when capturable), where reading it waits for nothing.
+        # The step counter lives on the CPU (except when capturable or fused), where reading it waits for nothing.
         counts[name] = float(own["step"]) if "step" in own else 0.0
         state[name] = {key: value for key, value in own.items() if isinstance(value, Tensor) and key != "step"}
     return PureOptimizer(type(optimizer), groups, state, counts, clip_norm)

@@ -16,7 +16,7 @@ from augrad.data.seeding import global_draws
 from augrad.data.standard import StandardAugmentation
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
-from augrad.learning.classifier import Weights, accuracy_of, losses_of, require_derivatives, trainable
+from augrad.learning.classifier import Weights, accuracy_of, evaluating, losses_of, require_derivatives, trainable
 from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.models.init import seeded
 from augrad.models.normalized import Normalized, channel_statistics
@@ -161,22 +161,16 @@ def evaluate(model: nn.Module, split: Split, autocast: bool = False, batch_size:
     What a network draws at random even so, it draws alike in every call; PyTorch's global generators stay as they are.
     batch_size: of the passes; None: 1,024, and of images larger than 64 x 64 as many as have the same number of pixels.
     """
-    training = {module: module.training for module in model.modules()}
     if batch_size is None:
         height, width = split.images.shape[2:]
         batch_size = max(1, min(1024, 1024 * 64**2 // (height * width)))
     losses, hits = [], []
-    try:
-        model.eval()
-        with global_draws(split.images.device, 0, "evaluation"):
-            for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
-                with bfloat16_autocast(autocast, images.device):
-                    logits = model(to_float(images))
-                losses.append(losses_of(logits, labels))
-                hits.append((logits.argmax(-1) == labels).float())
-    finally:
-        for module, mode in training.items():
-            module.training = mode
+    with evaluating(model), global_draws(split.images.device, 0, "evaluation"):
+        for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
+            with bfloat16_autocast(autocast, images.device):
+                logits = model(to_float(images))
+            losses.append(losses_of(logits, labels))
+            hits.append((logits.argmax(-1) == labels).float())
     every = torch.cat(losses)
     return StepResult(every.mean(), torch.cat(hits).mean(), every)
 

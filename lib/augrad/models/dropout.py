@@ -37,6 +37,11 @@ class SeededDropout(nn.Module):
         self.seed, self.count = state.tolist()
 
 
+def random_layers(model: nn.Module) -> list[str]:
+    """The names of the layers, PyTorch's or augrad's, that draw random numbers in training mode."""
+    return [name for name, module in model.named_modules() if is_random(module)]
+
+
 def is_random(module: nn.Module) -> bool:
     """Whether this layer, one of PyTorch's or augrad's, draws random numbers in training mode."""
     if isinstance(module, SeededDropout):

@@ -1,13 +1,19 @@
 """InstanceNorm and LayerNorm whose forward-mode derivatives can be differentiated again.
 
-As for BatchNorm (see `augrad.models.batch_norm`), PyTorch's forward-mode derivative treats mean and deviation as
-constants when it is itself differentiated: the gradient of a `torch.func.jvp` with respect to the images comes out
-wrong, with no error. Where there is a derivative along a direction, these layers are therefore written out in
-operations whose derivatives are right; otherwise they are PyTorch's own. GroupNorm and RMSNorm do not need it.
+As for BatchNorm (see `augrad.models.batch_norm`), the derivative that `torch.func.jvp` returns is right, and its
+gradient with respect to the layer's input is wrong, with no error: PyTorch's formula treats mean and deviation as
+constants when it is itself differentiated. This is so where the layer takes mean and deviation from its input
+(LayerNorm always; InstanceNorm but for evaluation mode with running statistics) and the direction moves its input or
+its weight. A direction of the bias alone does no harm, and GroupNorm and RMSNorm are right. Seen in PyTorch 2.11 and
+2.14, in float64 against finite differences.
+
+Where there is a derivative along a direction, these layers are therefore written out in operations whose derivatives
+are right, at least in float32; otherwise they are PyTorch's own.
 """
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules.instancenorm import _InstanceNorm
@@ -43,7 +49,8 @@ def _along(*values: Tensor | None) -> bool:
 def _normalised(
     input: Tensor, places: tuple[int, ...], eps: float, scale: Tensor | None, shift: Tensor | None
 ) -> Tensor:
-    centred = input - input.mean(places, keepdim=True)
+    wide = input.to(torch.promote_types(input.dtype, torch.float32))  # as the kernels do, under autocast too
+    centred = wide - wide.mean(places, keepdim=True)
     output = centred * (centred.square().mean(places, keepdim=True) + eps).rsqrt()
     output = output if scale is None else output * scale
-    return output if shift is None else output + shift
+    return (output if shift is None else output + shift).to(input.dtype)

@@ -23,7 +23,7 @@ from augrad.learning.classifier import Weights, accuracy_of, logits_with, losses
 from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.learning.pure_optimizer import pure_optimizer
 from augrad.learning.step import ModelBuilder, bfloat16_autocast, build_classifier, training_pass
-from augrad.models.dropout import is_random
+from augrad.models.dropout import random_layers
 from augrad.objectives.objective import Aim, Step, drawn_batch
 from augrad.policy import Policy
 from augrad.types import PolicySample, RelaxedSample
@@ -165,7 +165,7 @@ class Bilevel:
     def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
         """The classifier. Raises UserError for dropout with "shared_difference", whose passes need the same mask."""
         classifier = build_classifier(model, splits, seed, device)
-        dropout = [name for name, module in classifier.named_modules() if is_random(module)]
+        dropout = random_layers(classifier)
         if self.derivative == "shared_difference" and dropout:
             raise UserError(
                 f"derivative: shared_difference compares a pass with the classifier's step, which had another "

@@ -13,7 +13,7 @@ from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
-from augrad.learning.classifier import accuracy_of, losses_of, trainable, weights_of
+from augrad.learning.classifier import accuracy_of, gradients_of_loss, losses_of, trainable, weights_of
 from augrad.learning.step import ModelBuilder, bfloat16_autocast, build_normalized
 from augrad.objectives.critic import Critic, critic_loss
 from augrad.objectives.objective import Aim, Step
@@ -90,9 +90,7 @@ class DensityMatching:
         mix = torch.rand(half, generator=step.generator).to(images.device, non_blocking=True)
         with bfloat16_autocast(step.autocast, images.device):
             loss = critic_loss(critic, real, augmented, labels[:half], mix, self.penalty_weight, self.class_weight)
-        parameters = trainable(critic)
-        found = torch.autograd.grad(loss.total, list(parameters.values()), allow_unused=True)
-        gradients = {name: gradient for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
+        gradients = gradients_of_loss(loss.total, dict(trainable(critic)))
         metrics = {
             "train_loss": loss.cross_entropy.detach(),
             "train_accuracy": accuracy_of(loss.logits.detach(), labels[:half]),

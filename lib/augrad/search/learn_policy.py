@@ -26,6 +26,7 @@ from augrad.estimators.gumbel import Gumbel
 from augrad.hypergradients.hypergradient import Hypergradient
 from augrad.hypergradients.none import NoHypergradient
 from augrad.hypergradients.one_step import OneStep
+from augrad.learning.classifier import device_of, evaluating, untouched
 from augrad.learning.step import ModelBuilder, OptimizerBuilder, evaluate
 from augrad.models.small_conv import SmallConvNet
 from augrad.objectives.bilevel import Bilevel
@@ -290,21 +291,15 @@ def _require_classifier(model: object, data: Splits, device: torch.device) -> No
                 f"model(in_channels={channels}, class_count={data.class_count}), got {model!r:.200} ({error})"
             ) from None
         return
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise UserError("model: expected parameters to train, got a module all of whose parameters are frozen")
-    like = next(model.parameters())
-    was_training = {module: module.training for module in model.modules()}
     try:
-        logits = model.eval()(to_float(data.train.images[:2].to(like.device)))
+        with untouched(model), evaluating(model):
+            logits = model(to_float(data.train.images[:2].to(device_of(model))))
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"model: cannot take a batch of this data's images, [2, {channels}, {height}, {width}] in [0, 1]: "
             f"{type(error).__name__}: {reason}"
         ) from error
-    finally:
-        for module, training in was_training.items():
-            module.training = training
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < data.class_count:
         got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
         raise UserError(

@@ -15,7 +15,7 @@ from augrad.estimators.control import Control, initial_control
 from augrad.estimators.estimate import Estimator
 from augrad.hypergradients.hypergradient import Hypergradient
 from augrad.learning.classifier import Weights, trainable, weights_of
-from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs, can_be_captured
+from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs, graphs_for
 from augrad.learning.step import OptimizerBuilder, build_optimizer
 from augrad.objectives.objective import Objective, require_fitting
 from augrad.policy import Policy
@@ -147,7 +147,8 @@ def new_state(
 ) -> SearchState:
     """The state before the first step. model (what `Objective.model` returned) and policy: on the device.
 
-    Raises UserError for an objective and a hypergradient method that do not go together.
+    Raises UserError for an objective and a hypergradient method that do not go together, and for CUDA graphs of a
+    network with dropout.
     """
     require_fitting(parts.objective, parts.hypergradient)
     settings = parts.settings
@@ -160,7 +161,7 @@ def new_state(
         signal=no_signal(parts.device),
         control=initial_control(parts.estimator, policy, local_generator(parts.seed, "control")),
         companion=parts.objective.companion(model),
-        graphs=Graphs(can_be_captured(model) if settings.cuda_graphs is None else settings.cuda_graphs),
+        graphs=graphs_for(model, settings.cuda_graphs),
     )
 
 
