@@ -93,6 +93,10 @@ def test_a_bad_npz(augrad, tmp_path: Path, name: str) -> None:
         (["data._target_=builtins.dict"], ["data", "four splits"]),
         (["model._partial_=abc"], ["model._partial_", "true or false"]),
         (["data=cifar10", "data.root=nowhere"], ["data.root: expected", "nowhere"]),
+        (
+            ["model=wrn_16_2", "model.dropout=0.3", "search.cuda_graphs=true"],
+            ["search.cuda_graphs: the passes", "draws"],
+        ),
         (["data.size=8"], ["data.size: expected at least 16 pixels, got 8"]),
         (["objective.derivative=finite_difference", "estimator.relaxation=soft"], ["finite_difference"]),
         (["search.optimizer._target_=torch.optim.RMSprop", "~search.optimizer.nesterov"], ["SGD, Adam and AdamW"]),

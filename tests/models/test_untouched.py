@@ -154,7 +154,7 @@ def test_graphs_of_a_network_that_draws_are_refused() -> None:
     assert graphs_for(net("counting"), True).enabled
     assert not graphs_for(net("dropout"), None).enabled
     assert not graphs_for(net("dropout"), False).enabled
-    with pytest.raises(UserError, match=r"cuda_graphs: .*draws \(2\); set cuda_graphs"):
+    with pytest.raises(UserError, match=r"cuda_graphs: .*draws \(2\); leave it out"):
         graphs_for(net("dropout"), True)
 
 

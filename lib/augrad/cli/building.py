@@ -14,7 +14,10 @@ from augrad.checks import annotations_of, check_value
 from augrad.errors import UserError
 
 _KEYS = {
-    **{name: f"search.{name}" for name in ("optimizer", "policy_optimizer", "policy_rates", "batch_size")},
+    **{
+        name: f"search.{name}"
+        for name in ("optimizer", "policy_optimizer", "policy_rates", "batch_size", "cuda_graphs")
+    },
     **{name: f"standard.{name}" for name in ("crop_padding", "cutout")},
     "derivative": "objective.derivative",
     "max_outcomes": "estimator.max_outcomes",

@@ -102,7 +102,7 @@ def graphs_for(model: nn.Module, wanted: bool | None) -> Graphs:
     if wanted and drawing:
         raise UserError(
             f"cuda_graphs: the passes of a step share their dropout masks, which replays of a graph cannot, got a "
-            f"network that draws ({drawing[0]}); set cuda_graphs to null or false"
+            f"network that draws ({drawing[0]}); leave it out, or set it to false"
         )
     return Graphs(can_be_captured(model) if wanted is None else wanted)
 
