@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from augrad.engines.grouped.members import of_members
+from augrad.engines.grouped.members import Members, of_members
 from augrad.ops import levels
 from augrad.ops.clamped import clamp01
 from augrad.ops.color import LUMA, luma
@@ -14,9 +14,9 @@ from augrad.ops.numeric import constant, per_image
 from augrad.ops.spec import AffineColor, Op
 
 
-def _coefficients(magnitude: Float[Tensor, " N"], member: Int[Tensor, " N"], ops: tuple[Op, ...]) -> tuple[Tensor, ...]:
+def _coefficients(magnitude: Float[Tensor, " N"], drawn: Members) -> tuple[Tensor, ...]:
     """gain, grey, mean, offset [N], as of `augrad.ops.spec.AffineColor`."""
-    return of_members(lambda op, own: _shape(op).coefficients(own), magnitude, member, ops)
+    return of_members(lambda op, own: _shape(op).coefficients(own), magnitude, drawn.member, drawn.ops)
 
 
 def _shape(op: Op) -> AffineColor:
@@ -28,26 +28,22 @@ def _of_place(values: tuple[bool, ...], member: Int[Tensor, " N"]) -> Bool[Tenso
     return constant(values, torch.bool, member.device)[member.clamp(0, len(values) - 1)]
 
 
-def _leaves_alone(channels: int, member: Int[Tensor, " N"], ops: tuple[Op, ...]) -> Bool[Tensor, " N"] | None:
+def _leaves_alone(channels: int, drawn: Members) -> Bool[Tensor, " N"] | None:
     """Which images stay as they are, because they have no colour; None: none."""
-    needing = tuple(_shape(op).needs_color for op in ops)
-    return _of_place(needing, member) if channels == 1 and any(needing) else None
+    needing = tuple(_shape(op).needs_color for op in drawn.ops)
+    return _of_place(needing, drawn.member) if channels == 1 and any(needing) else None
 
 
 def affine_color(
-    images: Float[Tensor, "N C H W"],
-    magnitude: Float[Tensor, " N"],
-    member: Int[Tensor, " N"],
-    ops: tuple[Op, ...],
-    present: dict[str, slice],
+    images: Float[Tensor, "N C H W"], magnitude: Float[Tensor, " N"], drawn: Members
 ) -> Float[Tensor, "N C H W"]:
     """Each image through its own colour operation, clamped to [0, 1] unless it is one that leaves C = 1 alone.
 
-    member: place of the image's operation in `ops`, any number outside stands for none, whose result is of no use.
-    present: where in the batch images with an operation may be.
+    What becomes of images without an operation is of no use.
     """
-    gain, grey, mean, offset = _coefficients(magnitude, member, ops)
-    alone = _leaves_alone(images.shape[1], member, ops)
+    member, ops, present = drawn
+    gain, grey, mean, offset = _coefficients(magnitude, drawn)
+    alone = _leaves_alone(images.shape[1], drawn)
     if alone is not None:  # what is computed for them has no gradient by the magnitude
         gain, grey = torch.where(alone, 1.0, gain), torch.where(alone, 0.0, grey)
     for place, op in enumerate(ops):
@@ -69,15 +65,11 @@ def affine_color(
 
 
 def affine_levels(
-    images: Float[Tensor, "N C H W"],
-    magnitude: Float[Tensor, " N"],
-    member: Int[Tensor, " N"],
-    ops: tuple[Op, ...],
-    present: dict[str, slice],
+    images: Float[Tensor, "N C H W"], magnitude: Float[Tensor, " N"], drawn: Members
 ) -> Float[Tensor, "N C H W"]:
     """The same on levels, as `augrad.ops.levels` says."""
-    result = levels.affine(images, *_coefficients(magnitude.to(torch.float64), member, ops))
-    alone = _leaves_alone(images.shape[1], member, ops)
+    result = levels.affine(images, *_coefficients(magnitude.to(torch.float64), drawn))
+    alone = _leaves_alone(images.shape[1], drawn)
     return result if alone is None else torch.where(alone[:, None, None, None], images, result)
 
 

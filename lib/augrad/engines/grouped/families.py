@@ -12,6 +12,7 @@ from torch import Tensor
 
 from augrad.engines.contract import Settings, apply_op
 from augrad.engines.grouped.affine_color import affine_color, affine_levels
+from augrad.engines.grouped.members import Members
 from augrad.engines.grouped.warp import warp
 from augrad.ops import shape_of
 from augrad.ops.meaning import Meaning
@@ -90,4 +91,4 @@ def apply_family(
         return _warp(images, magnitude, member, family.ops, settings.fill, settings.interpolation)
     ignored = constant(tuple(not op.has_magnitude for op in family.ops), torch.bool, images.device)
     magnitude = torch.where(ignored[member.clamp(0, len(family.ops) - 1)], 0.0, magnitude)  # it may be NaN
-    return _affine_color(images, magnitude, member, family.ops, present)
+    return _affine_color(images, magnitude, Members(member, family.ops, present))

@@ -1,13 +1,25 @@
 """Small parts of several operations for one batch, each image with its own operation."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Inexact, Int
 from torch import Tensor
 
 from augrad.ops.spec import Op
+
+
+class Members(NamedTuple):
+    """Which of several operations each image of a batch has.
+
+    member [N]: its place in `ops`, any number outside stands for none. present: where in the batch images with an
+    operation may be, by the operation's name; without those that nobody has.
+    """
+
+    member: Int[Tensor, " N"]
+    ops: tuple[Op, ...]
+    present: dict[str, slice]
 
 
 def of_members(
