@@ -1,8 +1,14 @@
 """Compiled stages against the operations themselves: values, gradients, layouts, threads."""
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, no_type_check
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +19,7 @@ from augrad.engines.choice import plan_of
 from augrad.engines.contract import Settings, Stages
 from augrad.engines.numba.engine import NUMBA
 from augrad.ops.space import make_space
+from augrad.ops.spec import Curve, Shape, Warp
 from augrad.policy.initial import initial_policy
 from augrad.types import PolicySample
 from ways import by_definition
@@ -275,3 +282,114 @@ def test_another_operation_of_the_same_name_is_not_taken_for_ours() -> None:
     assert torch.allclose(policy(images, params=certain), 1 - images)
     changed = Policy([other, *policy.ops[1:]], policy.slots, policy.params)
     assert torch.allclose(changed(images, params=certain), images / 2)
+
+
+@pytest.mark.parametrize("name", ["exp", "log"])
+def test_functions_of_many_numbers_at_once_are_those_of_one(name: str) -> None:
+    """Within one rounding step over the whole of single precision, and what is at its ends and beyond."""
+    numba = pytest.importorskip("numba")
+    from augrad.engines.numba import elementary
+
+    function = getattr(elementary, name)
+    function = numba.jit(**function.targetoptions)(function.py_func)  # not compiled yet: for this caller first
+
+    @numba.njit(error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+    def of_all(values, results):
+        for place in range(len(values)):
+            results[place] = function(values[place])
+
+    spread = np.linspace(-86.97, 88.72, 100_001)
+    values = spread if name == "exp" else np.concatenate([np.exp(1.17 * spread), 1 + spread / 400])
+    values = values[values < 3.4e38].astype(np.float32)
+    odd = np.array([0.0, -0.0, -1.0, 1.0, np.inf, -np.inf, np.nan, 200.0, -200.0, 1e-45], np.float32)
+    found, ends = np.empty_like(values), np.empty_like(odd)
+    of_all(values, found)
+    of_all(odd, ends)
+    with np.errstate(all="ignore"):
+        exact, at_ends = (getattr(np, name)(these.astype(np.float64)) for these in (values, odd))
+        at_ends = at_ends.astype(np.float32)
+    assert (np.abs(found - exact) <= 2.0**-23 * np.abs(exact)).all()
+    np.testing.assert_allclose(ends, at_ends, rtol=2e-7, atol=1e-37)
+
+
+@pytest.mark.parametrize("way", ["_forward", "_backward"])
+def test_a_curve_takes_many_pixels_at_once(way: str) -> None:
+    """Which holds only as long as all that it calls becomes part of its loop."""
+    numba = pytest.importorskip("numba")
+    from augrad.engines.numba import curves
+
+    function = getattr(curves, way)(augrad.ops.get("gamma").shape)
+    images = numba.types.Array(numba.float32, 3, "C")
+    function.compile((numba.types.Tuple([*[images] * (2 if way == "_forward" else 3), numba.float64]),))
+    (code,) = function.inspect_llvm().values()
+    assert re.search(r"fmul .*<\d+ x float>", code)
+
+
+@no_type_check
+def _tanh(value, magnitude):
+    return torch.tanh(magnitude * value)
+
+
+@no_type_check
+def _absolute(value, magnitude):
+    return abs(value) * magnitude
+
+
+@no_type_check
+def _of_tanh(magnitude, height, width):
+    return 1.0, 0.0, _tanh(magnitude, math.pi), 0.0, 1.0, 0.0
+
+
+@no_type_check
+def _method(value, magnitude):
+    return (magnitude * value).tanh()
+
+
+def _plain(value: Any, magnitude: Any) -> Any:
+    return value * magnitude
+
+
+@no_type_check
+def _of_plain(value, magnitude):
+    return _plain(value, magnitude)
+
+
+@no_type_check
+def _arithmetic(value, magnitude):
+    return -((magnitude / value) ** 2) * math.pi + torch.exp(value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        (Curve(_tanh), r"_tanh uses torch\.tanh"),
+        (Curve(_arithmetic, slope=_tanh), r"_tanh uses torch\.tanh"),
+        (Curve(_absolute), "_absolute uses abs"),  # of a complex number it is real, without a derivative
+        (Warp(_of_tanh), r"_of_tanh uses torch\.tanh"),
+        (Curve(_method), r"_method uses the method tanh"),
+        (Curve(_of_plain), r"_of_plain uses _plain"),
+        (Curve(partial(_arithmetic)), r"uses more than the names of its module"),
+    ],
+)
+def test_a_small_part_that_cannot_be_compiled_is_refused_in_one_sentence(
+    shape: Shape, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from augrad.engines.numba import small
+
+    monkeypatch.setattr(small, "TABLE", (replace(augrad.ops.get("gamma"), name="bend", shape=shape),))
+    with pytest.raises(UserError, match=rf"bend: its function .*{words}.*torch\.cos, .*clamp01") as refused:
+        small.of_shape(type(shape))
+    assert "\n" not in str(refused.value)
+
+
+def test_what_small_parts_may_use_is_what_contributing_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    from augrad.engines.numba import small
+
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    start = text.index("arithmetic and in `torch.cos`")
+    words = set(text[start : text.index("which are all", start)].replace("`", " ").replace(",", " ").split())
+    assert {function.__name__ for function in small.KNOWN} == {
+        word.rpartition(".")[2] for word in words - {"arithmetic", "and", "in"}
+    }
+    monkeypatch.setattr(small, "TABLE", (replace(augrad.ops.get("gamma"), shape=Curve(_arithmetic)),))
+    assert small.of_shape(Curve)

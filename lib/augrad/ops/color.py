@@ -59,7 +59,8 @@ def _solarized(value, threshold):
 
 @no_type_check
 def _solarized_slope(value, threshold):
-    near = torch.le(abs(value - threshold), SOLARIZE_WINDOW)
+    above = value - threshold
+    near = torch.le(above, SOLARIZE_WINDOW) & torch.ge(above, -SOLARIZE_WINDOW)
     return torch.where(near, (2 * value - 1) / (2 * SOLARIZE_WINDOW), 0.0)
 
 

@@ -67,6 +67,12 @@ and of those functions that `augrad.engines.numba.small` knows, so that PyTorch 
 tensors, and compiled code the same source for one number."""
 
 
+STEP = 2.0**-40
+"""The imaginary part that stands for a derivative of 1 where a shape's function is called with complex numbers: its
+square is lost beside the real parts (Squire and Trapp 1998), and no product is so small that it is slow to compute with
+(subnormal) in single precision."""
+
+
 @runtime_checkable
 class OpFunction(Protocol):
     """`f(images [B,C,H,W] in 0..1, magnitude [B] in absolute units, ...) -> images`, pure: no input is written to."""

@@ -8,16 +8,19 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from augrad.engines.numba.codes import (
-    TABLE,
-    TAKES,
-)
-from augrad.engines.numba.small import STEP, by_code, compiled, of_shape, part_of
+from augrad.engines.numba.codes import TABLE, TAKES
+from augrad.engines.numba.small import by_code, compiled, of_shape, part_of
 from augrad.engines.numba.values import clip, copy_plane, passes, real
 from augrad.ops.color import LUMA
-from augrad.ops.spec import AffineColor
+from augrad.ops.spec import STEP, AffineColor
 
 RED, GREEN, BLUE = LUMA
+
+
+@njit(nogil=True, inline="always")
+@no_type_check
+def _luma_weight(channel, channels):
+    return 1.0 if channels == 1 else (RED if channel == 0 else GREEN if channel == 1 else BLUE)
 
 
 @njit(nogil=True, fastmath={"contract", "nsz", "reassoc"})
@@ -31,8 +34,7 @@ def mean_luma(image):
         for row in range(height):
             for column in range(width):
                 part += image[channel, row, column]
-        weight = 1.0 if channels == 1 else (RED if channel == 0 else GREEN if channel == 1 else BLUE)
-        total += weight * part
+        total += _luma_weight(channel, channels) * part
     return total / (height * width)
 
 
@@ -165,8 +167,7 @@ def recolor_backward(image, gradient, result, code, magnitude):
     if by_level:
         moved_by = mean * total / (height * width)
         for channel in range(channels):
-            weight = 1.0 if channels == 1 else (RED if channel == 0 else GREEN if channel == 1 else BLUE)
-            moved = real(image, moved_by * weight)
+            moved = real(image, moved_by * _luma_weight(channel, channels))
             for row in range(height):
                 for column in range(width):
                     result[channel, row, column] += moved

@@ -6,9 +6,9 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from augrad.engines.numba.small import STEP, by_code, compiled, of_shape
+from augrad.engines.numba.small import by_code, compiled, of_shape
 from augrad.engines.numba.values import clip, copy_plane, real
-from augrad.ops.spec import Curve
+from augrad.ops.spec import STEP, Curve
 
 
 def _in_type_of(function: Any) -> Any:
@@ -18,7 +18,7 @@ def _in_type_of(function: Any) -> Any:
     def of_image(image, value, magnitude):
         """See above."""
 
-    @overload(of_image)
+    @overload(of_image, jit_options={"forceinline": True})  # a loop that calls takes one pixel after another
     @no_type_check
     def _of_image(image, value, magnitude):
         if image.dtype == types.float64:

@@ -196,7 +196,7 @@ class Numba:
         return np.array([TABLE.index(op) if op in TABLE else NONE for op in (*ops, None)])
 
     def knows(self, op: Op) -> bool:
-        return op.kind == "identity" or (is_own(op))
+        return op.kind == "identity" or is_own(op)
 
     def refusal(self, images: Tensor) -> str | None:
         if find_spec("numba") is None:

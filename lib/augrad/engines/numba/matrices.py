@@ -5,8 +5,8 @@ from typing import no_type_check
 
 from numba import njit
 
-from augrad.engines.numba.small import STEP, by_code, compiled, of_shape, part_of
-from augrad.ops.spec import Warp
+from augrad.engines.numba.small import by_code, compiled, of_shape, part_of
+from augrad.ops.spec import STEP, Warp
 
 
 @njit

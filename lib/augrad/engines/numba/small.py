@@ -1,13 +1,14 @@
 """The small parts of operations (`augrad.ops.spec.Shape`) as compiled code: the same source, for one number.
 
-Derivatives come from that source, too. A complex number carries one along: its imaginary part is the derivative, times
-a STEP so small that its square is lost beside every real part (Squire and Trapp 1998). Of arithmetic, complex numbers
-do the rest; what they do not know is below.
+Derivatives come from that source, too. A complex number carries one along: its imaginary part is the derivative times
+`augrad.ops.spec.STEP`. Of arithmetic, complex numbers do the rest; what they do not know is below.
 """
 
+import builtins
+import dis
 import math
-from collections.abc import Callable, Iterable
-from types import FunctionType
+from collections.abc import Callable, Iterable, Iterator
+from types import FunctionType, ModuleType
 from typing import Any, no_type_check
 
 import numpy as np
@@ -15,32 +16,54 @@ import torch
 from numba import njit, types
 from numba.extending import overload
 
+from augrad.engines.numba import elementary
 from augrad.engines.numba.codes import TABLE
+from augrad.errors import UserError
 from augrad.ops.clamped import clamp01
-
-STEP = 2.0**-60
+from augrad.ops.spec import STEP
 
 
 def _is_dual(*arguments: Any) -> bool:
     return any(isinstance(argument, types.Complex) for argument in arguments)
 
 
-def _elementary(function: Callable[..., Any], real: Callable[..., Any], slope: Callable[..., Any]) -> None:
-    """Compile `function`, of one argument, as `real` with the derivative slope(argument, result)."""
-    of_real, its_slope = njit(real), njit(slope)
+KNOWN: list[Callable[..., Any]] = []
+"""The functions that may stand in a small part beside arithmetic."""
 
+
+def _compiles(function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`overload` for a function that small parts use."""
+    KNOWN.append(function)
+    return overload(function)
+
+
+def _elementary(
+    function: Callable[..., Any], real: Callable[..., Any], slope: Callable[..., Any], single: Any = None
+) -> None:
+    """Compile `function`, of one argument, as `real` with the derivative slope(argument, result).
+
+    single: what to take in single precision instead.
+    """
+    of_real, its_slope = (njit(one, error_model="numpy") for one in (real, slope))  # see `compiled`
+
+    @_compiles(function)
     @no_type_check
-    def dual(value):
-        result = of_real(value.real)
-        return complex(result, value.imag * its_slope(value.real, result))
+    def of_type(value):
+        is_single = value in (types.float32, types.complex64)
+        own, number = single if is_single and single else of_real, np.float32 if is_single else np.float64
 
-    overload(function)(no_type_check(lambda value: dual if _is_dual(value) else lambda value: of_real(value)))
+        @no_type_check
+        def dual(value):
+            result = own(value.real)
+            return complex(result, number(value.imag * its_slope(value.real, result)))
+
+        return dual if _is_dual(value) else lambda value: own(value)
 
 
 _elementary(torch.cos, lambda value: math.cos(value), lambda value, result: -math.sin(value))
 _elementary(torch.sin, lambda value: math.sin(value), lambda value, result: math.cos(value))
-_elementary(torch.exp, lambda value: math.exp(value), lambda value, result: result)
-_elementary(torch.log, lambda value: math.log(value), lambda value, result: 1 / value)
+_elementary(torch.exp, lambda value: math.exp(value), lambda value, result: result, elementary.exp)
+_elementary(torch.log, lambda value: math.log(value), lambda value, result: 1 / value, elementary.log)
 _elementary(torch.floor, lambda value: np.floor(value), lambda value, result: value * 0)
 _elementary(torch.round, lambda value: np.rint(value), lambda value, result: value * 0)
 
@@ -57,14 +80,14 @@ def _like(value, number):
     return lambda value, number: own(number)
 
 
-@overload(torch.exp2)
+@_compiles(torch.exp2)
 @no_type_check
 def _exp2(value):
     two = np.float32(2) if value == types.float32 else 2.0
     return lambda value: two**value  # a power, unlike a call of exp2, is not computed for every pixel anew
 
 
-@overload(torch.where)
+@_compiles(torch.where)
 @no_type_check
 def _where(condition, one, other):
     return lambda condition, one, other: one if condition else other
@@ -72,7 +95,7 @@ def _where(condition, one, other):
 
 def _comparison(function: Callable[..., Any], compare: Callable[..., Any]) -> None:
     of_real = njit(compare)
-    overload(function)(no_type_check(lambda one, other: lambda one, other: of_real(one.real, other.real)))
+    _compiles(function)(no_type_check(lambda one, other: lambda one, other: of_real(one.real, other.real)))
 
 
 _comparison(torch.lt, lambda one, other: one < other)
@@ -80,7 +103,7 @@ _comparison(torch.le, lambda one, other: one <= other)
 _comparison(torch.ge, lambda one, other: one >= other)
 
 
-@overload(torch.clamp)
+@_compiles(torch.clamp)
 @no_type_check
 def _clamp(value, min=None, max=None):
     below, above = (not isinstance(end, types.NoneType | types.Omitted) and end is not None for end in (min, max))
@@ -98,7 +121,7 @@ def _clamp(value, min=None, max=None):
     return clamped
 
 
-@overload(clamp01)
+@_compiles(clamp01)
 @no_type_check
 def _clamp01(value):
     @no_type_check
@@ -120,6 +143,46 @@ def _part_of(value):
     return (lambda value: value.imag / STEP) if _is_dual(value) else (lambda value: 0.0)
 
 
+def _is_part(value: Any) -> bool:
+    """Whether `value` is a function that small parts consist of, whose source is compiled with theirs."""
+    return isinstance(value, FunctionType) and getattr(value, "__no_type_check__", False) and value not in KNOWN
+
+
+def _unknown(function: Any) -> Iterator[str]:
+    """What is used in a small part and is neither arithmetic, nor known, nor another small part."""
+    if not isinstance(function, FunctionType) or function.__code__.co_freevars:
+        yield "more than the names of its module (it is an object, or stands inside of a function)"
+        return
+    owner = None
+    for step in dis.get_instructions(function):
+        if step.opname == "EXTENDED_ARG":
+            continue
+        name, found = str(step.argval), None
+        if step.opname == "LOAD_GLOBAL":
+            found = function.__globals__.get(name, getattr(builtins, name, None))
+        elif step.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            if owner is None:  # of a value
+                yield f"the method {name}"
+            else:
+                found, name = getattr(owner, name, None), f"{owner.__name__}.{name}"
+        owner = found if isinstance(found, ModuleType) else None
+        if _is_part(found):
+            yield from _unknown(found)
+        elif callable(found) and found not in KNOWN:
+            yield name
+
+
+def _require_known(name: str, shape: Any) -> None:
+    """Raise UserError where the small parts of the operation `name` use what compiled code does not know."""
+    for part in filter(callable, vars(shape).values()):
+        if unknown := next(_unknown(part), None):
+            known = ", ".join(f"{'' if one is clamp01 else 'torch.'}{one.__name__}" for one in KNOWN)
+            raise UserError(
+                f"{name}: its function {getattr(part, '__name__', part)} uses {unknown}, which compiled code does not "
+                f"know; write it with arithmetic and {known}, or leave out the shape of {name}"
+            )
+
+
 def compiled(function: Callable[..., Any], single: bool = False) -> Any:
     """The small part `function` for numbers, or for duals, in double or in single precision.
 
@@ -129,8 +192,7 @@ def compiled(function: Callable[..., Any], single: bool = False) -> Any:
     def own(value: Any) -> Any:
         if single and type(value) in (int, float):
             return np.float32(value)
-        is_part = isinstance(value, FunctionType) and getattr(value, "__no_type_check__", False)
-        return compiled(value, single) if is_part and value is not clamp01 else value
+        return compiled(value, single) if _is_part(value) else value
 
     code = function.__code__  # type: ignore[attr-defined]
     known = {name: own(value) for name, value in function.__globals__.items() if name in code.co_names}  # type: ignore[attr-defined]
@@ -159,5 +221,11 @@ def by_code(functions: Iterable[tuple[int, Any]], otherwise: Any) -> Any:
 
 
 def of_shape(shape: type) -> list[tuple[int, Any]]:
-    """The places in the table, and the shapes, of all operations of such a shape."""
-    return [(code, op.shape) for code, op in enumerate(TABLE) if isinstance(op.shape, shape)]
+    """The places in the table, and the shapes, of all operations of such a shape.
+
+    Raises UserError for one with a small part that cannot be compiled.
+    """
+    found = [(code, op) for code, op in enumerate(TABLE) if isinstance(op.shape, shape)]
+    for _, op in found:
+        _require_known(op.name, op.shape)
+    return [(code, op.shape) for code, op in found]

@@ -6,10 +6,7 @@ from torch import Tensor
 
 from augrad.engines.grouped.members import of_members
 from augrad.engines.triton.kinds import is_warp
-from augrad.ops.spec import Op
-
-_STEP = 2.0**-60
-"""The imaginary part that stands for a derivative of 1: its square is lost (Squire and Trapp 1998)."""
+from augrad.ops.spec import STEP, Op
 
 
 def matrices_in_pixels(
@@ -23,7 +20,7 @@ def matrices_in_pixels(
         return magnitude[:, None]
     member = sum(torch.where(chosen == ops.index(op), place, 0) for place, op in enumerate(mine))
     finite = torch.where(magnitude.isfinite(), magnitude, 0.0).to(torch.float64)
-    moving = torch.complex(finite, torch.full_like(finite, _STEP))
+    moving = torch.complex(finite, torch.full_like(finite, STEP))
     a, b, s, c, d, t = of_members(lambda op, own: op.shape.matrix(own, height, width), moving, member, mine)  # type: ignore[union-attr]
     found = torch.stack([a, b * (width / height), s * (width / 2), c * (height / width), d, t * (height / 2)], -1)
-    return torch.cat([found.real, found.imag / _STEP], -1)
+    return torch.cat([found.real, found.imag / STEP], -1)
