@@ -5,6 +5,8 @@ from typing import no_type_check
 import triton.language as tl
 
 import triton
+from augrad.engines.triton.blur import blurred_along
+from augrad.engines.triton.hue import turn_hue
 from augrad.engines.triton.kernel import kernel
 from augrad.engines.triton.pixels import (
     AUTO_CONTRAST,
@@ -21,7 +23,6 @@ from augrad.engines.triton.pixels import (
     HUE,
     INVERT,
     POSTERIZE,
-    RADIUS,
     SAMPLE_PAIRING,
     SHARPNESS,
     SHEAR_X,
@@ -30,57 +31,33 @@ from augrad.engines.triton.pixels import (
     STRAIGHT,
     VERTICAL_FLIP,
     WARP,
-    blur_scale,
-    blur_weight,
     clamp01,
-    counting,
-    coverage,
+    drawn_for,
     grey_level,
-    is_finite,
     level,
     level_of,
-    lost,
     luma,
-    matrix,
     nearest,
-    nearest_pixel,
     noise_of,
-    place_of,
     posterized,
     range_of,
     read,
-    reflected,
-    taps,
+    tile_of,
     write,
     write_level,
 )
+from augrad.engines.triton.resampling import warp
+from augrad.engines.triton.sharpness import sharpened
 from augrad.engines.triton.statistics import contrast_mean
 
 
 @triton.jit
 @no_type_check
-def sharpened(pointers, row, column, height, width, mask, strength, COMPUTE: tl.constexpr):
-    """`augrad.ops.sharpness` of one channel before its clamp; pointers: of the channel's first pixel."""
-    centre = read(pointers + row * width + column, mask, COMPUTE)
-    inner = mask & (row > 0) & (row < height - 1) & (column > 0) & (column < width - 1)
-    total = centre * 0
-    for neighbour in range(9):
-        place = (row + neighbour // 3 - 1) * width + column + neighbour % 3 - 1
-        total += read(pointers + place, inner, COMPUTE)
-    if pointers.dtype.element_ty == tl.uint8:  # as `augrad.ops.levels`
-        levels, smooth = nearest(centre * 255), nearest((total + 4 * centre) * (255 / 13))
-        sharp = levels + tl.where(inner, strength * (levels - smooth), 0.0)
-        return tl.floor(tl.minimum(tl.maximum(sharp, 0.0), 255.0)) / 255
-    return centre + tl.where(inner, strength * (9 / 13) * (centre - total / 9), 0.0)
-
-
-@triton.jit
-@no_type_check
-def affine(kind, strength, mean):
-    """The colour map gain * x + grey * luma(x) + offset."""
+def affine(kind, strength, mean, white):
+    """The colour map gain * x + grey * luma(x) + offset, of values from 0 to `white`."""
     gain = tl.where(kind == INVERT, -1.0, tl.where(kind == GRAYSCALE, 0.0, 1 + strength))
     grey = tl.where(kind == COLOR, -strength, tl.where(kind == GRAYSCALE, 1.0, 0.0))
-    offset = tl.where(kind == INVERT, 1.0, tl.where(kind == CONTRAST, -strength * mean, 0.0))
+    offset = tl.where(kind == INVERT, white, tl.where(kind == CONTRAST, -strength * mean, 0.0))
     return gain, grey, offset
 
 
@@ -96,29 +73,6 @@ def colour_of(kind, pointers, mask, COMPUTE: tl.constexpr):
 def grey_of(kind, pointers, size, mask, CHANNELS: tl.constexpr, COMPUTE: tl.constexpr):
     """The same for the grey value."""
     return tl.where((kind == COLOR) | (kind == GRAYSCALE), luma(pointers, size, mask, CHANNELS, COMPUTE), 0.0)
-
-
-@triton.jit
-@no_type_check
-def hue_position(red, green, blue):
-    """Highest value, spread, a divisor that is not 0, the position on the wheel before and after its third's offset."""
-    highest = tl.maximum(tl.maximum(red, green), blue)
-    missing = (red != red) | (green != green) | (blue != blue)
-    highest = tl.where(missing, float("nan"), highest)  # comparisons pass over it
-    spread = highest - tl.minimum(tl.minimum(red, green), blue)
-    divisor = tl.where(spread > 1e-20, spread, 1.0)
-    is_red, is_green = highest == red, highest == green
-    part = tl.where(is_red, green - blue, tl.where(is_green, blue - red, red - green)) / divisor
-    return highest, spread, divisor, part, part + tl.where(is_red, 0.0, tl.where(is_green, 2.0, 4.0))
-
-
-@triton.jit
-@no_type_check
-def hue_wheel(position, magnitude, offset: tl.constexpr):
-    """Distance k along the wheel, in [0, 6), for the channel with this offset."""
-    turned = position + 6 * magnitude + offset
-    k = turned - 6 * tl.floor(turned / 6)
-    return tl.where(k >= 6, 0.0, k)  # a tiny negative number rounds up to 6
 
 
 @triton.jit
@@ -175,49 +129,18 @@ def stage_kernel(
     draw [B, D], with strides. partner [B]: index into `others`. matrices [B, 12], if GIVEN: see `matrix` and
     `matrix_slope`. statistics, curves, blurred: what the kernels before have left (see `launch`). A kind of 0 copies.
     """
-    program = tl.program_id(0)
-    image = (program // tiles).to(tl.int64)
+    image, pixel, row, column, valid = tile_of(tiles, height, width, BLOCK)
     size = height * width
-    pixel = (program % tiles) * BLOCK + tl.arange(0, BLOCK)
-    valid = pixel < size
-    kind = tl.load(kinds + tl.load(chosen + image) + 1)
-    m = tl.load(magnitude + image * magnitude_stride).to(COMPUTE)
-    broken = lost(kind, m)
-    exact = tl.where(is_finite(m), tl.load(magnitude + image * magnitude_stride).to(tl.float64), 0.0)
-    m = tl.where(is_finite(m), m, 0.0)
+    kind, m, exact, broken = drawn_for(image, chosen, kinds, magnitude, magnitude_stride, COMPUTE)
     source = images + image * CHANNELS * size
     target = output + image * CHANNELS * size
     draw += image * draw_stride
-    row, column = pixel // width, pixel % width
 
     if (kind >= SHEAR_X) & (kind <= WARP):
-        # The nearest pixel in double precision, as everywhere: rounding must not decide which one it is.
-        a, b, s, c, d, t = matrix(kind, exact if NEAREST else m, height, width, matrices + image * 12, GIVEN)
-        middle_x, middle_y = (width - 1) * 0.5, (height - 1) * 0.5
-        x, y = column - middle_x, row - middle_y
-        read_x, read_y = a * x + b * y + (s + middle_x), c * x + d * y + (t + middle_y)
-        if NEAREST:
-            read_x, read_y = nearest_pixel(read_x), nearest_pixel(read_y)
-            there = valid & (read_x >= 0) & (read_x <= width - 1) & (read_y >= 0) & (read_y <= height - 1)
-            place = place_of(read_y, read_x, width, there)
-            for channel in tl.static_range(CHANNELS):
-                values = read(source + channel * size + place, there, COMPUTE)
-                write(target + channel * size + pixel, tl.where(there, values, FILL) + broken, valid)
-        else:
-            left, has_left, has_right, left_weight, right_weight = taps(read_x, width)
-            top, has_top, has_bottom, top_weight, bottom_weight = taps(read_y, height)
-            has_top, has_bottom = has_top & valid, has_bottom & valid
-            place = place_of(top, left, width, (has_left | has_right) & (has_top | has_bottom))
-            for channel in tl.static_range(CHANNELS):
-                corner = source + channel * size + place
-                upper = counting(left_weight, read(corner, has_top & has_left, COMPUTE))
-                upper += counting(right_weight, read(corner + 1, has_top & has_right, COMPUTE))
-                lower = counting(left_weight, read(corner + width, has_bottom & has_left, COMPUTE))
-                lower += counting(right_weight, read(corner + width + 1, has_bottom & has_right, COMPUTE))
-                values = counting(top_weight, upper) + counting(bottom_weight, lower)
-                if FILL != 0:
-                    values = coverage(read_x, width) * coverage(read_y, height) * (values - FILL) + FILL
-                write(target + channel * size + pixel, values + broken, valid)
+        warp(
+            source, target, pixel, row, column, valid, size, kind, exact if NEAREST else m, broken, height, width,
+            matrices + image * 12, FILL, NEAREST, CHANNELS, COMPUTE, GIVEN,
+        )  # fmt: skip
     elif (kind >= BRIGHTNESS) & (kind <= GRAYSCALE):
         mean = m * 0
         if kind == CONTRAST:
@@ -225,17 +148,15 @@ def stage_kernel(
                 statistics, image, size, splits, CHANNELS, SPLITS, source.dtype.element_ty == tl.uint8
             ).to(COMPUTE)
         if source.dtype.element_ty == tl.uint8:  # as `augrad.ops.levels`
-            gain = tl.where(kind == GRAYSCALE, 0.0, tl.where(kind == INVERT, -1.0, 1 + m))
-            other = tl.where(kind == INVERT, 255.0, tl.where(kind == CONTRAST, -m * mean, 0.0))
-            share = tl.where(kind == GRAYSCALE, 1.0, tl.where(kind == COLOR, -m, 0.0))
-            shift = grey_level(source + pixel, size, valid, CHANNELS) * share + other
+            gain, grey, offset = affine(kind, m, mean, 255.0)
+            shift = grey_level(source + pixel, size, valid, CHANNELS) * grey + offset
             if (CHANNELS == 1) & ((kind == COLOR) | (kind == GRAYSCALE)):
                 gain, shift = gain * 0 + 1, shift * 0
             for channel in tl.static_range(CHANNELS):
                 levels = level(source + channel * size + pixel, valid) * gain + shift
                 write_level(target + channel * size + pixel, levels, valid)
         else:
-            gain, grey, offset = affine(kind, m, mean)
+            gain, grey, offset = affine(kind, m, mean, 1.0)
             shift = grey_of(kind, source + pixel, size, valid, CHANNELS, COMPUTE) * grey + offset
             for channel in tl.static_range(CHANNELS):
                 values = colour_of(kind, source + channel * size + pixel, valid, COMPUTE)
@@ -246,23 +167,13 @@ def stage_kernel(
                 values = sharpened(source + channel * size, row, column, height, width, valid, m, COMPUTE)
                 write(target + channel * size + pixel, clamp01(values) + broken, valid)
         else:
-            sigma, weights, slope = blur_scale(m)
             for channel in tl.static_range(CHANNELS):
-                total = tl.zeros([BLOCK], COMPUTE)
                 across = blurred + (image * CHANNELS + channel) * size + column
-                for step in range(-RADIUS, RADIUS + 1):
-                    weight, _ = blur_weight(step, sigma, weights, slope)
-                    total += weight * tl.load(across + reflected(row + step, height) * width, mask=valid, other=0.0)
-                write(target + channel * size + pixel, total + broken, valid)
+                values = blurred_along(across, row, height, width, valid, m, COMPUTE)
+                write(target + channel * size + pixel, values + broken, valid)
     elif kind == HUE:
         if CHANNELS == 3:
-            red, green = read(source + pixel, valid, COMPUTE), read(source + size + pixel, valid, COMPUTE)
-            blue = read(source + 2 * size + pixel, valid, COMPUTE)
-            highest, spread, _, _, position = hue_position(red, green, blue)
-            for channel in tl.static_range(3):
-                k = hue_wheel(position, m, 5 - 2 * channel)
-                values = highest - spread * clamp01(tl.minimum(k, 4 - k))
-                write(target + channel * size + pixel, values + broken, valid)
+            turn_hue(source, target, pixel, size, valid, m, broken, COMPUTE)
     else:
         place = pixel
         if kind == HORIZONTAL_FLIP:

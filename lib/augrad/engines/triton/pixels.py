@@ -1,4 +1,4 @@
-"""Pieces that the kernels share: reading and writing pixels, positions, the formulas of single operations."""
+"""Pieces that the kernels share: a program's pixels, what their image drew, reading and writing, small formulas."""
 
 from typing import no_type_check  # the shape checks of the tests wrap functions, and a kernel must not be wrapped
 
@@ -8,8 +8,6 @@ import triton
 from augrad.engines.triton.kinds import KINDS
 from augrad.ops.color import LUMA, SOLARIZE_WINDOW, TOE
 from augrad.ops.counter import APART, FACTORS
-from augrad.ops.filters import BLUR_RADIUS
-from augrad.ops.geometric import COUNTS, HALFWAY
 
 SHEAR_X = tl.constexpr(KINDS["shear_x"])
 SHEAR_Y = tl.constexpr(KINDS["shear_y"])
@@ -46,10 +44,15 @@ SEED_APART = tl.constexpr(APART[0])
 PLACE_APART = tl.constexpr(APART[1])
 FACTOR = tl.constexpr(FACTORS[0])
 SECOND_FACTOR = tl.constexpr(FACTORS[1])
-COUNT = tl.constexpr(COUNTS)
-TIE = tl.constexpr(HALFWAY)
-RADIUS = tl.constexpr(BLUR_RADIUS)
-DEGREE = tl.constexpr(0.017453292519943295)
+
+
+@triton.jit
+@no_type_check
+def tile_of(tiles, height, width, BLOCK: tl.constexpr):
+    """The image of a program, and its pixels: their place, row and column, and whether there is such a pixel."""
+    program = tl.program_id(0)
+    pixel = (program % tiles) * BLOCK + tl.arange(0, BLOCK)
+    return (program // tiles).to(tl.int64), pixel, pixel // width, pixel % width, pixel < height * width
 
 
 @triton.jit
@@ -105,13 +108,6 @@ def is_finite(values):
 
 @triton.jit
 @no_type_check
-def counting(weight, values):
-    """weight * values, but 0 for what is not finite and does not count (`augrad.ops.geometric.COUNTS`)."""
-    return tl.where((weight > COUNT) | is_finite(values), weight * values, 0.0)
-
-
-@triton.jit
-@no_type_check
 def lost(kind, magnitude):
     """To add to what is computed: NaN where an operation that has a magnitude was given NaN or infinity, else 0."""
     ignored = (kind == HORIZONTAL_FLIP) | (kind == VERTICAL_FLIP) | (kind == GRAYSCALE) | (kind == INVERT)
@@ -121,9 +117,15 @@ def lost(kind, magnitude):
 
 @triton.jit
 @no_type_check
-def nearest_pixel(position):
-    """The rule of `augrad.ops.geometric`."""
-    return tl.floor(position + (0.5 + TIE))
+def drawn_for(image, chosen, kinds, magnitude, magnitude_stride, COMPUTE: tl.constexpr):
+    """The kind of an image's operation, its magnitude (0 where that is not finite) in the type that is computed in and
+    in double precision, and what `lost` says."""
+    kind = tl.load(kinds + tl.load(chosen + image) + 1)
+    exact = tl.load(magnitude + image * magnitude_stride).to(tl.float64)
+    m = exact.to(COMPUTE)
+    broken = lost(kind, m)
+    exact = tl.where(is_finite(m), exact, 0.0)
+    return kind, tl.where(is_finite(m), m, 0.0), exact, broken
 
 
 @triton.jit
@@ -173,81 +175,6 @@ def grey_level(pointers, size, mask, CHANNELS: tl.constexpr):
 
 @triton.jit
 @no_type_check
-def matrix(kind, magnitude, height, width, given, GIVEN: tl.constexpr):
-    """Where an output pixel reads: (a x + b y + s, c x + d y + t), in pixels from the centre.
-
-    given: where those six numbers are, for WARP, of which there may only be any if GIVEN.
-    """
-    angle = tl.where(kind == ROTATE, magnitude, 0.0) * DEGREE
-    cosine, sine = tl.cos(angle), tl.sin(angle)
-    b = tl.where(kind == SHEAR_X, magnitude, -sine)
-    c = tl.where(kind == SHEAR_Y, magnitude, sine)
-    s = tl.where(kind == SHEAR_X, magnitude * height * 0.5, tl.where(kind == TRANSLATE_X, -magnitude * width, 0.0))
-    t = tl.where(kind == SHEAR_Y, magnitude * width * 0.5, tl.where(kind == TRANSLATE_Y, -magnitude * height, 0.0))
-    a, d = cosine, cosine
-    if GIVEN:
-        a, b, s, c, d, t = or_given(kind, a, b, s, c, d, t, given)
-    return a, b, s, c, d, t
-
-
-@triton.jit
-@no_type_check
-def or_given(kind, a, b, s, c, d, t, given):
-    """For WARP the six numbers at `given`."""
-    mine = kind == WARP
-    a = tl.where(mine, tl.load(given).to(a.dtype), a)
-    b = tl.where(mine, tl.load(given + 1).to(a.dtype), b)
-    s = tl.where(mine, tl.load(given + 2).to(a.dtype), s)
-    c = tl.where(mine, tl.load(given + 3).to(a.dtype), c)
-    d = tl.where(mine, tl.load(given + 4).to(a.dtype), d)
-    t = tl.where(mine, tl.load(given + 5).to(a.dtype), t)
-    return a, b, s, c, d, t
-
-
-@triton.jit
-@no_type_check
-def matrix_slope(kind, magnitude, height, width, given, GIVEN: tl.constexpr):
-    """The derivative of `matrix` by the magnitude."""
-    angle = tl.where(kind == ROTATE, magnitude, 0.0) * DEGREE
-    cosine = tl.where(kind == ROTATE, tl.cos(angle), 0.0) * DEGREE
-    sine = tl.where(kind == ROTATE, tl.sin(angle), 0.0) * DEGREE
-    b = tl.where(kind == SHEAR_X, 1.0, -cosine)
-    c = tl.where(kind == SHEAR_Y, 1.0, cosine)
-    s = tl.where(kind == SHEAR_X, height * 0.5, tl.where(kind == TRANSLATE_X, -width * 1.0, 0.0))
-    t = tl.where(kind == SHEAR_Y, width * 0.5, tl.where(kind == TRANSLATE_Y, -height * 1.0, 0.0))
-    a, d = -sine, -sine
-    if GIVEN:
-        a, b, s, c, d, t = or_given(kind, a, b, s, c, d, t, given + 6)
-    return a, b, s, c, d, t
-
-
-@triton.jit
-@no_type_check
-def taps(position, count):
-    """Bilinear reading along one axis: the first of two neighbours, both weights, and their slopes (0 outside)."""
-    first = tl.floor(position)
-    share = position - first
-    has_first, has_second = (first >= 0) & (first <= count - 1), (first >= -1) & (first <= count - 2)
-    weight, next_weight = tl.where(has_first, 1 - share, 0.0), tl.where(has_second, share, 0.0)
-    return first, has_first, has_second, weight, next_weight
-
-
-@triton.jit
-@no_type_check
-def place_of(row, column, width, mask):
-    """Index into a plane. Positions are whole numbers, and 0 where `mask` is False: far ones fit into no integer."""
-    return tl.where(mask, row, 0.0).to(tl.int32) * width + tl.where(mask, column, 0.0).to(tl.int32)
-
-
-@triton.jit
-@no_type_check
-def coverage(position, count):
-    """Sum of the weights of `taps`."""
-    return tl.minimum(clamp01(position + 1), clamp01(count - position))
-
-
-@triton.jit
-@no_type_check
 def level_of(values):
     """The nearest of 256 levels; 0 for NaN."""
     levels = tl.minimum(tl.maximum(nearest(tl.where(values == values, values, 0.0) * 255), 0), 255)
@@ -288,39 +215,6 @@ def noise_of(draw, place, like):
     length = tl.sqrt(-2 * tl.log(1 - uniform_of(key, place - odd, like)))
     angle = uniform_of(key, place - odd + 1, like) * 6.283185307179586
     return length * tl.where(odd == 0, tl.cos(angle), tl.sin(angle))
-
-
-@triton.jit
-@no_type_check
-def reflected(position, count):
-    """Positions from -RADIUS to count + RADIUS - 1, reflected at the centres of the outermost pixels."""
-    period = tl.maximum(2 * (count - 1), 1)
-    position = (position + 2 * RADIUS * period) % period
-    return tl.minimum(tl.minimum(position, period - position), count - 1)
-
-
-@triton.jit
-@no_type_check
-def blur_scale(magnitude):
-    """The standard deviation, and the sum of the weights exp(-distance^2 / 2 sigma^2) with its slope."""
-    sigma = tl.maximum(magnitude, 0.025)
-    total, slope = sigma * 0 + 1, sigma * 0
-    for distance in tl.static_range(1, RADIUS + 1):
-        weight = tl.exp(-0.5 * (distance / sigma) * (distance / sigma))
-        total += 2 * weight
-        slope += 2 * weight * (distance * distance) / (sigma * sigma * sigma)
-    return sigma, total, slope
-
-
-@triton.jit
-@no_type_check
-def blur_weight(distance, sigma, total, slope):
-    """Weight at a `distance` (a whole number), and its derivative by the standard deviation."""
-    size = sigma * 0 + distance
-    weight = tl.exp(-0.5 * (size / sigma) * (size / sigma))
-    weight_slope = weight * (size * size) / (sigma * sigma * sigma)
-    weight = weight / total
-    return weight, (weight_slope - weight * slope) / total
 
 
 @triton.jit

@@ -26,6 +26,16 @@ from augrad.engines.triton.pixels import (
 
 @triton.jit
 @no_type_check
+def part_of(chosen, kinds, size, part_size, splits):
+    """The image of a program, the kind of its operation, which part of the image is the program's, and its pixels."""
+    program = tl.program_id(0)
+    image, part = (program // splits).to(tl.int64), program % splits
+    start = part * part_size
+    return image, tl.load(kinds + tl.load(chosen + image) + 1), part, start, tl.minimum(start + part_size, size)
+
+
+@triton.jit
+@no_type_check
 def contrast_mean(
     statistics, image, size, splits, CHANNELS: tl.constexpr, SPLITS: tl.constexpr, EIGHT: tl.constexpr = False
 ):
@@ -56,11 +66,7 @@ def statistics_kernel(
     EQUALIZES: tl.constexpr,
 ):
     """statistics [B, C, 3, S]: sum, least, greatest. histograms [B, C, S, 256]: how many pixels have each level."""
-    program = tl.program_id(0)
-    image, part = (program // splits).to(tl.int64), program % splits
-    kind = tl.load(kinds + tl.load(chosen + image) + 1)
-    start = part * part_size
-    stop = tl.minimum(start + part_size, size)
+    image, kind, part, start, stop = part_of(chosen, kinds, size, part_size, splits)
     if (kind == CONTRAST) | (kind == AUTO_CONTRAST):
         for channel in tl.static_range(CHANNELS):
             plane = image * CHANNELS + channel
@@ -138,11 +144,7 @@ def gradient_statistics_kernel(
     contrast: the sum of the gradient that the clamp lets through. auto_contrast: the gradients of the least and of the
     greatest value, and how many pixels have each.
     """
-    program = tl.program_id(0)
-    image, part = (program // splits).to(tl.int64), program % splits
-    kind = tl.load(kinds + tl.load(chosen + image) + 1)
-    start = part * part_size
-    stop = tl.minimum(start + part_size, size)
+    image, kind, part, start, stop = part_of(chosen, kinds, size, part_size, splits)
     if kind == CONTRAST:
         strength = tl.load(magnitude + image * magnitude_stride).to(COMPUTE)
         mean = contrast_mean(statistics, image, size, splits, CHANNELS, SPLITS)
