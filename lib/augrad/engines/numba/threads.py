@@ -23,12 +23,9 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
 
 def on_all_threads(work: Callable[[int, int], None], batch: int, numbers: int) -> None:
     """`work` on images start .. stop - 1, until all of the batch are done."""
-    threads = torch.get_num_threads()
-    if threads == 1 or batch == 1 or numbers < _ALONE:
-        work(0, batch)
-        return
+    threads = torch.get_num_threads() if numbers >= _ALONE else 1
     # More parts than threads, because images take different times; each thread takes one after another.
-    count = min(max(4 * threads, numbers // _PART), batch)
+    count = min(max(4 * threads if threads > 1 else 1, numbers // _PART), batch)
     parts = deque(pairwise(batch * part // count for part in range(count + 1)))
 
     def work_on() -> None:
@@ -39,7 +36,7 @@ def on_all_threads(work: Callable[[int, int], None], batch: int, numbers: int) -
                 return
             work(*part)
 
-    others = [_pool(os.getpid(), threads - 1).submit(work_on) for _ in range(threads - 1)]
+    others = [_pool(os.getpid(), threads - 1).submit(work_on) for _ in range(min(threads, count) - 1)]
     work_on()
     for other in others:
         other.result()
