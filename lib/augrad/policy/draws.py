@@ -1,13 +1,16 @@
 """Draws of a policy as functions of its parameters, its tables and base draws; and the log-probability of a draw."""
 
 import math
+from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from augrad.engines.numba.engine import at_hand
 from augrad.errors import UserError
 from augrad.ops.meaning import may_look
 from augrad.policy.distributions import (
@@ -40,55 +43,119 @@ def masked_op_logits(params: PolicyParams, tables: Tables) -> Float[Tensor, "S L
     return torch.where(tables.present, params.op_logits.to(torch.float64), -1e30)
 
 
-def _magnitude(latent: Tensor, level: Tensor, low: Tensor, high: Tensor, uniform: Tensor) -> Tensor:
-    fraction = torch.sigmoid(latent)
-    return low + (high - low) * torch.where(uniform, fraction * level, fraction)
+def _magnitude(latent: Tensor, low: Tensor, high: Tensor, reach: Tensor) -> Tensor:
+    return low + (high - low) * (torch.sigmoid(latent) * reach)
+
+
+def _reach(uniform: Tensor, level: Tensor) -> Float[Tensor, "..."]:
+    """The part of the drawn range that is the magnitude: all of it, or, where magnitudes are uniform up to it, that."""
+    return torch.where(uniform, level, 1.0)
+
+
+def _sign(signed: Tensor, uniform: Tensor) -> Float[Tensor, "..."]:
+    return torch.where(signed & (uniform < 0.5), -1.0, 1.0).to(torch.float64)
+
+
+class Entries(NamedTuple):
+    """What decides on the magnitude and the operation of chosen candidates.
+
+    row: where they are among all S * L * K. op: 0 where there is no candidate, which is not `there`. reach, sign: see
+    `_reach` and `_sign`.
+    """
+
+    row: Int[Tensor, " BL"]
+    op: Int[Tensor, "B L"]
+    there: Bool[Tensor, "B L"]
+    low: Float[Tensor, "B L"]
+    high: Float[Tensor, "B L"]
+    reach: Float[Tensor, "B L"]
+    sign: Float[Tensor, "B L"]
+
+
+def _look_up(tables: Tables, subpolicy: Tensor, slot: Tensor, noise: HardNoise) -> Entries:
+    packed, level, of_sign = tables.packed, noise.level, noise.sign
+    kernels = at_hand(float64=(packed,), float32=(level, of_sign), int64=(subpolicy, slot))
+    if kernels is not None:
+        return _entries(kernels.look_up(*_numbers(packed, subpolicy, slot, level, of_sign)))
+    row = row_of(tables.present, subpolicy, slot)
+    low, high, signed, uniform, one_more = packed.flatten(0, 2).index_select(0, row).view(*slot.shape, -1).unbind(-1)
+    op = one_more.to(torch.int64) - 1
+    return Entries(row, op.clamp(min=0), op >= 0, low, high, _reach(uniform > 0, level), _sign(signed > 0, of_sign))
+
+
+def _numbers(*tensors: Tensor) -> tuple[np.ndarray, ...]:
+    return tuple(tensor.numpy() for tensor in tensors)
+
+
+def _entries(found: Iterable[np.ndarray]) -> Entries:
+    return Entries(*map(torch.from_numpy, found))
+
+
+def _weights(logits: Tensor, present: Tensor) -> Float[Tensor, "N L K"]:
+    """Softmax of the op logits, up to a factor, 0 where there is no candidate."""
+    # Neither softmax nor an index in brackets: for these few numbers, too, PyTorch wakes up all its threads for them.
+    weights = torch.where(present, logits, -1e30)
+    return (weights - weights.amax(-1, keepdim=True)).exp() * present
+
+
+def _choose(params: PolicyParams, tables: Tables, noise: HardNoise) -> tuple[Tensor, Tensor, Entries, float]:
+    """subpolicy [B], slot [B, L], what the tables say of them, and NaN if one of the weights is that (where it can be
+    looked at), else a number."""
+    batch, _ = noise.slot.shape
+    chances = torch.softmax(params.subpolicy_logits.detach(), 0)
+    logits, present = params.op_logits.detach(), tables.present
+    if len(logits) > batch:  # of many sub-policies only those that were drawn
+        subpolicy = categorical(chances.expand(batch, -1), noise.subpolicy)
+        weights = _weights(logits.index_select(0, subpolicy), present.index_select(0, subpolicy))
+        slot = categorical(weights, noise.slot)
+    else:
+        weights = _weights(logits, present)
+        given, uniform = (chances, weights, tables.packed), (noise.subpolicy, noise.slot, noise.level, noise.sign)
+        kernels = at_hand(float64=given, float32=uniform)
+        if kernels is not None:
+            subpolicy, slot, found, total = kernels.choose(*_numbers(*given, *uniform))
+            return torch.from_numpy(subpolicy), torch.from_numpy(slot), _entries(found), total
+        subpolicy = categorical(chances.expand(batch, -1), noise.subpolicy)
+        slot = categorical(weights.index_select(0, subpolicy), noise.slot)
+    total = float(chances.sum()) + float(weights.sum()) if may_look(chances) else 0.0
+    return subpolicy, slot, _look_up(tables, subpolicy, slot, noise), total
 
 
 def hard_draw(params: PolicyParams, tables: Tables, noise: HardNoise, layout: str) -> PolicySample:
     """The hard draw that `noise` determines. Raises UserError for parameters that are NaN, where they can be read."""
-    batch, _ = noise.slot.shape
-    chances = torch.softmax(params.subpolicy_logits.detach(), 0)
-    subpolicy = categorical(chances.expand(batch, -1), noise.subpolicy)
-    # Softmax of the op logits, up to a factor. Neither softmax nor an index in brackets: for these few numbers, too,
-    # PyTorch wakes up all its threads for them.
-    logits, present = params.op_logits.detach(), tables.present
-    drawn_first = len(logits) > batch  # of many sub-policies only those that were drawn
-    if drawn_first:
-        logits, present = logits.index_select(0, subpolicy), present.index_select(0, subpolicy)
-    weights = torch.where(present, logits, -1e30)
-    weights = (weights - weights.amax(-1, keepdim=True)).exp() * present
-    slot = categorical(weights if drawn_first else weights.index_select(0, subpolicy), noise.slot)
-    probability = torch.sigmoid(of_chosen(params.gate_logits.detach(), subpolicy, slot))
-    _require_numbers(params, chances, weights, probability)
-    return hard_draw_with(params, tables, subpolicy, slot, noise.gate < probability, noise, layout)
+    subpolicy, slot, entries, total = _choose(params, tables, noise)
+    probability = torch.sigmoid(at(params.gate_logits.detach(), entries.row)).view(slot.shape)
+    if may_look(probability) and math.isnan(total + float(probability.sum())):
+        raise _no_numbers(params)
+    return _hard_draw_of(params, subpolicy, slot, noise.gate < probability, entries, noise, layout)
 
 
-def _require_numbers(params: PolicyParams, *chances: Tensor) -> None:
-    """Raise UserError, where it can be looked at, for a NaN among what decides on a draw: comparisons with it are
-    false, and the draw would be the first candidate, or nothing."""
-    if not may_look(chances[0]) or not math.isnan(sum(float(chance.sum()) for chance in chances)):
-        return
-    if any(bool(chance.isnan().any()) for chance in chances):  # not only their sum, of infinities
-        strange = ", ".join(name for name, values in vars(params).items() if bool(values.isnan().any()))
-        got = f"NaN in {strange}" if strange else "no finite weight of a stage"
-        raise UserError(
-            f"policy: expected parameters that are numbers, got {got}; its training diverged, go back to parameters "
-            "from before"
-        )
+def _no_numbers(params: PolicyParams) -> UserError:
+    """For a NaN among what decides on a draw: comparisons with it are false, and the draw would be the first candidate,
+    or nothing."""
+    strange = ", ".join(name for name, values in vars(params).items() if bool(values.isnan().any()))
+    got = f"NaN in {strange}" if strange else "no finite weight of a stage"
+    return UserError(
+        f"policy: expected parameters that are numbers, got {got}; its training diverged, go back to parameters "
+        "from before"
+    )
 
 
 def hard_draw_with(
     params: PolicyParams, tables: Tables, subpolicy: Tensor, slot: Tensor, gate: Tensor, noise: HardNoise, layout: str
 ) -> PolicySample:
     """The hard draw with these choices [B], [B, L], [B, L], and magnitudes, signs and extra numbers by `noise`."""
-    row = row_of(tables.packed, subpolicy, slot)
-    low, high, signed, uniform, one_more = at(tables.packed, row).unbind(-1)
-    latent = at(params.magnitude_locations, row) + at(params.magnitude_log_scales, row).exp() * noise.normal
-    magnitude = _magnitude(latent, noise.level, low, high, uniform > 0)
-    sign = torch.where((signed > 0) & (noise.sign < 0.5), -1.0, 1.0).to(torch.float64)
-    op = one_more.to(torch.int64) - 1
-    return PolicySample(subpolicy, slot, op.clamp(min=0), gate & (op >= 0), latent, magnitude, sign, noise.draw, layout)
+    return _hard_draw_of(params, subpolicy, slot, gate, _look_up(tables, subpolicy, slot, noise), noise, layout)
+
+
+def _hard_draw_of(
+    params: PolicyParams, subpolicy: Tensor, slot: Tensor, gate: Tensor, entries: Entries, noise: HardNoise, layout: str
+) -> PolicySample:
+    row, op, there, low, high, reach, sign = entries
+    scale = at(params.magnitude_log_scales, row).exp()
+    latent = (at(params.magnitude_locations, row) + scale * noise.normal.flatten()).view(slot.shape)
+    magnitude = _magnitude(latent, low, high, reach)
+    return PolicySample(subpolicy, slot, op, gate & there, latent, magnitude, sign, noise.draw, layout)
 
 
 def relaxed_draw(
@@ -101,8 +168,8 @@ def relaxed_draw(
     if hard:
         subpolicy, op, gate = harden_categorical(subpolicy), harden_categorical(op), harden_bernoulli(gate)
     latent = params.magnitude_locations + params.magnitude_log_scales.exp() * noise.normal
-    magnitude = _magnitude(latent, noise.level, tables.low, tables.high, tables.uniform)
-    sign = torch.where(tables.signed & (noise.sign < 0.5), -1.0, 1.0).to(torch.float64)
+    magnitude = _magnitude(latent, tables.low, tables.high, _reach(tables.uniform, noise.level))
+    sign = _sign(tables.signed, noise.sign)
     return RelaxedSample(subpolicy, op * tables.present, gate, latent, magnitude, sign, noise.draw, layout)
 
 

@@ -54,20 +54,20 @@ def tables_of(ops: Sequence[Op], grid: Grid) -> Tables:
     )
 
 
-def row_of(table: Shaped[Tensor, "S L K *features"], subpolicy: Int[Tensor, " B"], slot: Int[Tensor, "B L"]) -> Tensor:
-    """Where the chosen candidates [B, L] are among all S * L * K."""
-    _, stages, width, *_ = table.shape
+def row_of(table: Shaped[Tensor, "S L K"], subpolicy: Int[Tensor, " B"], slot: Int[Tensor, "B L"]) -> Int[Tensor, " BL"]:
+    """Where the chosen candidates [B, L] are among all S * L * K, one after another."""
+    _, stages, width = table.shape
     row = torch.arange(0, stages * width, width, device=slot.device) + slot
-    return row + (stages * width) * subpolicy[:, None]
+    return (row + (stages * width) * subpolicy[:, None]).flatten()
 
 
-def at(table: Shaped[Tensor, "S L K *features"], row: Int[Tensor, "B L"]) -> Shaped[Tensor, "B L *features"]:
+def at(table: Shaped[Tensor, "S L K"], row: Int[Tensor, " BL"]) -> Shaped[Tensor, " BL"]:
     """The entries in these rows, see `row_of`."""
-    return table.flatten(0, 2).index_select(0, row.flatten()).unflatten(0, row.shape)
+    return table.flatten().index_select(0, row)
 
 
 def of_chosen(
-    table: Shaped[Tensor, "S L K *features"], subpolicy: Int[Tensor, " B"], slot: Int[Tensor, "B L"]
-) -> Shaped[Tensor, "B L *features"]:
+    table: Shaped[Tensor, "S L K"], subpolicy: Int[Tensor, " B"], slot: Int[Tensor, "B L"]
+) -> Shaped[Tensor, "B L"]:
     """The entries of the chosen candidates."""
-    return at(table, row_of(table, subpolicy, slot))
+    return at(table, row_of(table, subpolicy, slot)).view(slot.shape)

@@ -1,6 +1,6 @@
 """Compiled stages as part of autograd."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from importlib.util import find_spec
@@ -24,7 +24,8 @@ from augrad.ops.twice import asks_for_more, gradients_of
 
 
 class Kernels(NamedTuple):
-    """The compiled functions of `augrad.engines.numba.stage`, and of `augrad.engines.numba.separate`."""
+    """The compiled functions of `augrad.engines.numba.stage`, of `augrad.engines.numba.separate`, and of
+    `augrad.engines.numba.candidates`."""
 
     forward: Callable[..., None]
     forward_8bit: Callable[..., None]
@@ -32,18 +33,38 @@ class Kernels(NamedTuple):
     separate_forward: Callable[..., None]
     separate_backward: Callable[..., None]
     separate_backward_others: Callable[..., None]
+    choose: Callable[..., Any]
+    look_up: Callable[..., Any]
 
 
 @lru_cache(maxsize=1)
 def _kernels() -> Kernels:
+    from augrad.engines.numba.candidates import candidate_kernels
     from augrad.engines.numba.separate import separate_kernels
     from augrad.engines.numba.stage import kernels  # compiles nothing yet, but importing Numba takes a second
 
-    found = Kernels(*kernels(), *separate_kernels())
+    found = Kernels(*kernels(), *separate_kernels(), *candidate_kernels())
     if source_hash() == SOURCES:  # else what is compiled may not be what this process imported, nor what it will be
         for name, kernel in found._asdict().items():
             kernel._cache = OnDisk(name)
     return found
+
+
+def at_hand(**numbers: Sequence[Tensor]) -> Kernels | None:
+    """The compiled functions, for what is worth neither loading nor compiling them: None where no image has been
+    augmented by them yet, and where one of `numbers`, by the names of their types, is not as they would find it.
+
+    That is of its type, on the CPU, contiguous, without a gradient, and seen by nothing that needs to see every step.
+    """
+    if not _kernels.cache_info().currsize or transformed():
+        return None
+    for name, tensors in numbers.items():
+        dtype = getattr(torch, name)
+        for one in tensors:
+            plain = type(one) is Tensor and one.dtype is dtype and one.is_cpu and one.is_contiguous()
+            if not plain or one.requires_grad:
+                return None
+    return _kernels()
 
 
 class _Drawn(NamedTuple):
