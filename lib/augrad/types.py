@@ -37,6 +37,9 @@ class TensorFields:
 
     def to(self: Value, device: torch.device | str) -> Value:
         """The same value on `device`."""
+        device = torch.device(device)
+        if all(value.device == device for value in vars(self).values() if isinstance(value, Tensor)):
+            return self
         return self.map(lambda tensor: tensor.to(device))
 
     def detach(self: Value) -> Value:

@@ -138,7 +138,7 @@ def _drawn(
     if generator is None:  # the argument is left out: with one, even None, a compiled call knows fixed shapes only
         return draw(*shape, device=device, dtype=torch.float32)
     drawn = draw(*shape, generator=generator, device=generator.device, dtype=torch.float32)
-    return drawn.to(device, non_blocking=True)
+    return drawn if drawn.device == device else drawn.to(device, non_blocking=True)
 
 
 def draw_hard_noise(

@@ -54,7 +54,9 @@ def tables_of(ops: Sequence[Op], grid: Grid) -> Tables:
     )
 
 
-def row_of(table: Shaped[Tensor, "S L K"], subpolicy: Int[Tensor, " B"], slot: Int[Tensor, "B L"]) -> Int[Tensor, " BL"]:
+def row_of(
+    table: Shaped[Tensor, "S L K"], subpolicy: Int[Tensor, " B"], slot: Int[Tensor, "B L"]
+) -> Int[Tensor, " BL"]:
     """Where the chosen candidates [B, L] are among all S * L * K, one after another."""
     _, stages, width = table.shape
     row = torch.arange(0, stages * width, width, device=slot.device) + slot

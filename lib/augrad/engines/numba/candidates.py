@@ -63,9 +63,9 @@ def candidate_kernels():
     @njit(nogil=True)
     @no_type_check
     def choose(chances, weights, packed, of_subpolicy, of_slot, level, of_sign):
-        """(subpolicy [B], slot [B, L], `look_up` of them, the sum of all chances and weights, NaN where one of them is).
+        """(subpolicy [B], slot [B, L], `look_up` of them, the sum of all chances and weights).
 
-        chances [S], weights [S, L, K]: up to a factor, float64. of_subpolicy [B], of_slot [B, L]: uniform in [0, 1).
+        The sum is NaN where one of them is. chances [S], weights [S, L, K]: up to a factor, float64. of_subpolicy [B], of_slot [B, L]: uniform in [0, 1).
         """
         batch, stages = of_slot.shape
         chances_summed, weights_summed = np.empty_like(chances), np.empty_like(weights)

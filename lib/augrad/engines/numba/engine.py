@@ -56,7 +56,7 @@ def at_hand(**numbers: Sequence[Tensor]) -> Kernels | None:
 
     That is of its type, on the CPU, contiguous, without a gradient, and seen by nothing that needs to see every step.
     """
-    if not _kernels.cache_info().currsize or transformed():
+    if transformed() or not _kernels.cache_info().currsize:
         return None
     for name, tensors in numbers.items():
         dtype = getattr(torch, name)
@@ -70,7 +70,7 @@ def at_hand(**numbers: Sequence[Tensor]) -> Kernels | None:
 class _Drawn(NamedTuple):
     """What is to be done: codes, partners [L, B], draws [L, B, D], and the stages that they are of."""
 
-    codes: Tensor
+    codes: np.ndarray
     partners: Tensor
     draws: Tensor
     stages: Stages
@@ -130,19 +130,32 @@ class _Stages:
 
 
 def _stages(images: Tensor, magnitudes: Tensor, others: Tensor, drawn: _Drawn) -> _Stages:
-    codes, draws = drawn.codes.numpy(), drawn.draws.to(torch.float64)
-    draws = torch.nn.functional.pad(draws, (0, max(0, 2 - draws.shape[2])), value=0.5)
+    given = drawn.draws.detach().to(torch.float64).numpy()
+    draws = np.full((*given.shape[:2], max(2, given.shape[2])), 0.5)
+    draws[..., : given.shape[2]] = given
     return _Stages(
         kernels=_kernels(),
         images=images.detach().numpy(),
         magnitudes=magnitudes.detach().numpy(),
         others=others.detach().numpy(),
-        codes=codes,
+        codes=drawn.codes,
         partners=drawn.partners.numpy(),
-        draws=draws.contiguous().numpy(),
+        draws=draws,
         resampling=(drawn.stages.settings.fill, drawn.stages.settings.interpolation == "nearest"),
-        separate=tuple(bool(stage.any()) for stage in KINDS[codes] == SEPARATE),
+        separate=tuple((KINDS[drawn.codes] == SEPARATE).any(1).tolist()),
     )
+
+
+def _results(images: Tensor, magnitudes: Tensor, others: Tensor, drawn: _Drawn) -> Tensor:
+    results = torch.empty_like(images)
+    stages, last = _stages(images, magnitudes, others, drawn), results.numpy()
+
+    def work(start: int, stop: int) -> None:
+        part = slice(start, stop)
+        stages.apply(len(stages.codes) - 1, part, stages.before(part)[-1], last[part])
+
+    on_all_threads(work, len(images), images.numel())
+    return results
 
 
 class _Applied(torch.autograd.Function):
@@ -152,15 +165,7 @@ class _Applied(torch.autograd.Function):
     def forward(ctx: Any, images: Tensor, magnitudes: Tensor, others: Tensor, drawn: _Drawn) -> Tensor:
         ctx.save_for_backward(images, magnitudes, others)
         ctx.drawn = drawn
-        results = torch.empty_like(images)
-        stages, last = _stages(images, magnitudes, others, drawn), results.numpy()
-
-        def work(start: int, stop: int) -> None:
-            part = slice(start, stop)
-            stages.apply(len(stages.codes) - 1, part, stages.before(part)[-1], last[part])
-
-        on_all_threads(work, len(images), images.numel())
-        return results
+        return _results(images, magnitudes, others, drawn)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
@@ -200,7 +205,7 @@ def _of_others(shares: list[tuple[int, int, np.ndarray]], others: Tensor, drawn:
     """The sum of what came to each partner, always in the same order. shares: (stage, first image, gradients)."""
     result = torch.zeros_like(others)
     for stage, start, share in sorted(shares, key=lambda found: found[:2]):
-        paired = (drawn.codes[stage, start : start + len(share)] == SAMPLE_PAIRING).nonzero()[:, 0]
+        (paired,) = map(torch.from_numpy, (drawn.codes[stage, start : start + len(share)] == SAMPLE_PAIRING).nonzero())
         result.index_add_(0, drawn.partners[stage, start + paired], torch.from_numpy(share)[paired])
     return result
 
@@ -241,22 +246,28 @@ class Numba:
         Raises UserError for 8-bit images whose magnitude is NaN.
         """
         computed = torch.float32 if images.dtype in (torch.float16, torch.bfloat16) else images.dtype
-        codes = torch.from_numpy(stages.plan.prepared["numba"][stages.chosen.t().numpy()])
+        codes = stages.plan.prepared["numba"][stages.chosen.t().numpy()]
         mixes = bool((codes == SAMPLE_PAIRING).any())
         paired = stages.settings.others.to(computed).contiguous() if mixes else None
         draw = stages.draw.transpose(0, 1)
-        partner = torch.stack([partners(len(images), one[:, :1], images.device) for one in draw]) if mixes else codes
+        partner = (
+            torch.stack([partners(len(images), one[:, :1], images.device) for one in draw])
+            if mixes
+            else torch.from_numpy(codes)
+        )
         magnitude = stages.magnitude.t().to(torch.float64).contiguous()
         if images.dtype == torch.uint8 and np.isnan(given := magnitude.detach().numpy()).any():
-            Meaning().require(given[TAKES[codes.numpy()]], "a policy", eight_bits=True)
+            Meaning().require(given[TAKES[codes]], "a policy", eight_bits=True)
         drawn = _Drawn(codes, partner, draw, stages)
+        differentiated = torch.is_grad_enabled() and (images.requires_grad or magnitude.requires_grad or mixes)
+        compute = _Applied.apply if differentiated else _results
         if images.dtype == computed:
             images = images.contiguous()
-            return _Applied.apply(images, magnitude, images if paired is None else paired, drawn)  # type: ignore[no-any-return]
+            return compute(images, magnitude, images if paired is None else paired, drawn)  # type: ignore[no-any-return]
         for stage in range(len(codes)):  # half precision is rounded to after each stage
             now, one = images.to(computed).contiguous(), slice(stage, stage + 1)
             of_stage = _Drawn(codes[one], partner[one], draw[one], stages.one(stage))
-            after = _Applied.apply(now, magnitude[one], now if paired is None else paired, of_stage)
+            after = compute(now, magnitude[one], now if paired is None else paired, of_stage)
             images = after.to(images.dtype)  # type: ignore[union-attr]
         return images
 
