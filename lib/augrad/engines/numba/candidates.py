@@ -65,7 +65,8 @@ def candidate_kernels():
     def choose(chances, weights, packed, of_subpolicy, of_slot, level, of_sign):
         """(subpolicy [B], slot [B, L], `look_up` of them, the sum of all chances and weights).
 
-        The sum is NaN where one of them is. chances [S], weights [S, L, K]: up to a factor, float64. of_subpolicy [B], of_slot [B, L]: uniform in [0, 1).
+        The sum is NaN where one of them is. chances [S], weights [S, L, K]: up to a factor, float64. of_subpolicy [B],
+        of_slot [B, L]: uniform in [0, 1).
         """
         batch, stages = of_slot.shape
         chances_summed, weights_summed = np.empty_like(chances), np.empty_like(weights)
