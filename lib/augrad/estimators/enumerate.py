@@ -11,7 +11,15 @@ from torch import Tensor
 
 from augrad.checks import checked
 from augrad.errors import UserError
-from augrad.estimators.estimate import Estimate, Scalar, estimation, gradients_of, leave_one_out, require_pathwise
+from augrad.estimators.estimate import (
+    Estimate,
+    Scalar,
+    beside_of,
+    estimation,
+    gradients_of,
+    leave_one_out,
+    require_pathwise,
+)
 from augrad.policy import Policy
 from augrad.types import PolicyParams, PolicySample, TensorFields
 
@@ -110,8 +118,9 @@ class Enumerate:
         weights = probabilities.detach()
         for dealt in _deals(len(outcomes), batch_size, weights.device):
             sample = _drawn(policy, outcomes, dealt, generator)
+            alone = _among_draws(scalar, policy, batch_size, generator)
             with torch.set_grad_enabled(pathwise):
-                found = scalar(sample if pathwise else sample.detach())
+                found = alone(sample if pathwise else sample.detach())
             if pathwise:
                 grads = _sum(grads, gradients_of((weights[dealt] * found).sum() / batch_size, policy))
             else:
@@ -132,7 +141,7 @@ class Enumerate:
         outcomes = self._outcomes(policy)
         with torch.no_grad():
             scores = [
-                scalar(_drawn(policy, outcomes, dealt, generator))
+                _among_draws(scalar, policy, batch_size, generator)(_drawn(policy, outcomes, dealt, generator))
                 for dealt in _deals(len(outcomes), batch_size, policy.device)
             ]
         return outcomes, _by_outcome(torch.stack(scores)).mean(1)
@@ -152,6 +161,18 @@ def _deals(count: int, batch_size: int, device: torch.device) -> list[Int[Tensor
     """[N] deals of one outcome to each image: image i gets outcome (deal + i) mod N."""
     images = torch.arange(batch_size, device=device)
     return [(images + deal) % count for deal in range(count)]
+
+
+def _among_draws(scalar: Scalar, policy: Policy, batch_size: int, generator: torch.Generator | None) -> Scalar:
+    """The scalar of an image among others with draws of the policy, where these matter.
+
+    Outcomes that were dealt do not have the policy's probabilities, and neither would a statistic of the batch.
+    """
+    beside = beside_of(scalar)
+    if beside is None:
+        return scalar
+    with torch.no_grad():
+        return beside(policy.sample(batch_size, generator).detach())
 
 
 def _by_outcome(dealt: Float[Tensor, "N B"]) -> Float[Tensor, "N B"]:

@@ -47,6 +47,25 @@ class Estimator(Protocol):
 
 
 @dataclass(frozen=True)
+class CoupledScalar:
+    """A scalar whose number of image i depends on the draws of the other images, too: they have a statistic in common.
+
+    scores: the scalar. An image's number contains what its draw does to the others. With respect to the draws, the sum
+    of the numbers has the derivative of the objective; a single number has not. centred: from each number something has
+    been subtracted that its own draw does not decide. The others' numbers are then no baseline: they depend on that
+    draw. beside: companions -> a scalar whose number of image i depends on its own draw alone, while the other images
+    have the draws `companions`.
+    """
+
+    scores: Scalar
+    centred: bool
+    beside: Callable[[PolicySample], Scalar]
+
+    def __call__(self, sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
+        return self.scores(sample)
+
+
+@dataclass(frozen=True)
 class PerImage:
     """A scalar in float64. Raises UserError where it does not give one number for each image."""
 
@@ -56,6 +75,17 @@ class PerImage:
     def draw(self) -> PolicySample | None:
         """Where the scalar is known already (see `hard_draw`)."""
         return known_draw(self.scalar)
+
+    @property
+    def centred(self) -> bool:
+        """Whether the scores have a baseline already (see `CoupledScalar`)."""
+        return is_centred(self.scalar)
+
+    @property
+    def beside(self) -> Callable[[PolicySample], Scalar] | None:
+        """See `CoupledScalar`; None where each number depends on its own draw alone."""
+        beside = beside_of(self.scalar)
+        return None if beside is None else lambda companions: PerImage(beside(companions))
 
     def __call__(self, sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
         scores = self.scalar(sample)
@@ -117,6 +147,22 @@ def known_draw(scalar: Scalar) -> PolicySample | None:
     """The draw at which the scalar costs less than at others; None if there is no such draw."""
     known = getattr(scalar, "draw", None)
     return known if isinstance(known, PolicySample) else None
+
+
+def is_centred(scalar: Scalar) -> bool:
+    """Whether the scalar's numbers have a baseline already (see `CoupledScalar`)."""
+    return bool(getattr(scalar, "centred", False))
+
+
+def beside_of(scalar: Scalar) -> Callable[[PolicySample], Scalar] | None:
+    """`CoupledScalar.beside` of a scalar that couples the images; None for one that does not."""
+    return getattr(scalar, "beside", None)
+
+
+def advantage_of(scalar: Scalar, scores: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+    """The scores minus a baseline that does not depend on the image's own draw: the mean of the other images' scores,
+    or what the scalar has subtracted itself (see `CoupledScalar`)."""
+    return scores if is_centred(scalar) else leave_one_out(scores)
 
 
 def require_pathwise(policy: Policy) -> None:

@@ -14,11 +14,11 @@ from augrad.estimators.branch import chosen
 from augrad.estimators.estimate import (
     Estimate,
     Scalar,
+    advantage_of,
     estimation,
     geometric,
     gradients_of,
     hard_draw,
-    leave_one_out,
     require_pathwise,
 )
 from augrad.policy import Policy
@@ -97,7 +97,7 @@ class Gumbel:
             draw = policy.sample if pathwise else partial(hard_draw, scalar, policy)  # a path needs its own draw
             sample = draw(batch_size, generator)
             scores = scalar(sample)
-        advantage = leave_one_out(scores.detach())
+        advantage = advantage_of(scalar, scores.detach())
         noise = draw_branch_noise((self.draws, batch_size), policy.shape, generator, advantage.device)
         surrogate = (advantage * drawn_weights(policy, sample, noise, temperature)).mean()
         if pathwise:
@@ -112,7 +112,7 @@ class Gumbel:
         scores = scalar(shown if by_score else relaxed)
         surrogate = scores.mean()
         if by_score:
-            surrogate = surrogate + _magnitude_score(policy, relaxed, leave_one_out(scores.detach()), hard)
+            surrogate = surrogate + _magnitude_score(policy, relaxed, advantage_of(scalar, scores.detach()), hard)
         return Estimate(gradients_of(surrogate, policy), scores.detach().mean())
 
 

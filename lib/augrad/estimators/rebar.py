@@ -11,7 +11,7 @@ from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.estimators.branch import chosen, finite_logits
 from augrad.estimators.control import Control
-from augrad.estimators.estimate import Estimate, Scalar, estimation, geometric, gradients_of, leave_one_out
+from augrad.estimators.estimate import Estimate, Scalar, advantage_of, estimation, geometric, gradients_of
 from augrad.policy import Policy
 from augrad.policy.distributions import (
     BranchNoise,
@@ -105,8 +105,9 @@ class Rebar:
             drawn = policy.rsample_from(noise, temperature)
             sample = policy.harden(_relaxed(policy, drawn, _free(logits, noise), temperature))
             scores = scalar(sample)
+            advantage = advantage_of(scalar, scores)
         terms = policy.score_terms(sample)
-        grads = vars(gradients_of((leave_one_out(scores) * terms.magnitude).mean(), policy))
+        grads = vars(gradients_of((advantage * terms.magnitude).mean(), policy))
         if not names:
             return Estimate(PolicyParams(**grads), scores.mean(), torch.zeros_like(scores[0]))
 
@@ -119,7 +120,7 @@ class Rebar:
         at_given = scalar(given)
         path_given = torch.autograd.grad(at_given.sum(), leaves, materialize_grads=True)
 
-        advantage, correction = leave_one_out(scores), leave_one_out(at_given.detach())
+        correction = advantage_of(scalar, at_given.detach())
         loss = torch.zeros_like(scores[0])
         for name, s, p, p_given in zip(names, score, path, path_given, strict=True):
             column = (-1, *[1] * (s.dim() - 1))

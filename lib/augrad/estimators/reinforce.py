@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.estimators.control import Control
-from augrad.estimators.estimate import Estimate, Scalar, estimation, gradients_of, hard_draw, leave_one_out
+from augrad.estimators.estimate import Estimate, Scalar, advantage_of, estimation, gradients_of, hard_draw
 from augrad.policy import Policy
 
 Baseline = Literal["leave_one_out", "moving_average", "none"]
@@ -75,7 +75,7 @@ class Reinforce:
         with torch.no_grad():
             sample = hard_draw(scalar, policy, batch_size, generator)
             scores = scalar(sample)
-            advantage = leave_one_out(scores) if self.baseline == "leave_one_out" else scores
+            advantage = advantage_of(scalar, scores) if self.baseline == "leave_one_out" else scores
             if control is not None:
                 advantage = advantage - control.mean
         log_probability = torch.stack(policy.score_terms(sample)).sum(0)

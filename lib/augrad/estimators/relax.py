@@ -12,7 +12,7 @@ from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.estimators.branch import Branch, branch_of, chosen, draw_branch, mean_gradient, one_hots
 from augrad.estimators.control import Control
-from augrad.estimators.estimate import Estimate, Scalar, estimation, known_draw, leave_one_out
+from augrad.estimators.estimate import Estimate, Scalar, advantage_of, estimation, known_draw, leave_one_out
 from augrad.estimators.surrogate import Surrogate
 from augrad.policy import Policy
 from augrad.policy.distributions import (
@@ -99,9 +99,10 @@ class Relax:
             known = known_draw(scalar)
             sample = draw_branch(policy, free, rest) if known is None else known
             scores = scalar(sample)
+            advantage = advantage_of(scalar, scores)
         sample = sample.detach()
         noise = _noise_before(free, rest) if known is None else _noise_behind(policy, sample, free)
-        found = _gradients(scores, policy, sample, noise, tied, surrogate)
+        found = _gradients(advantage, policy, sample, noise, tied, surrogate)
         loss = sum((g.square().flatten(1).sum(1).mean() for g in found.values()), torch.zeros_like(scores[0]))
         return Estimate(mean_gradient(policy, sample, found), scores.mean(), loss)
 
@@ -135,7 +136,7 @@ def _noise_behind(policy: Policy, sample: PolicySample, free: BranchNoise) -> _N
 
 
 def _gradients(
-    scores: Float[Tensor, " B"],
+    advantage: Float[Tensor, " B"],
     policy: Policy,
     sample: PolicySample,
     noise: "_Noise",
@@ -182,17 +183,17 @@ def _gradients(
     for names, block in blocks.items():
         learned = [name for name in names if getattr(policy, name).requires_grad]
         if learned:
-            found.update(_block(scores, branch, learned, *block))
+            found.update(_block(advantage, branch, learned, *block))
     return found
 
 
 def _block(
-    scores: Tensor, branch: Branch, names: list[str], log_probability: Tensor, at_z: Tensor, at_tied: Tensor
+    advantage: Tensor, branch: Branch, names: list[str], log_probability: Tensor, at_z: Tensor, at_tied: Tensor
 ) -> dict[str, Tensor]:
     leaves = [getattr(branch, name) for name in names]
     score = torch.autograd.grad(log_probability.sum(), leaves)
     path: Any = torch.autograd.grad((at_z - at_tied).sum(), leaves, create_graph=True)
-    advantage = leave_one_out(scores - at_tied)
+    advantage = advantage - leave_one_out(at_tied)
     return {
         name: advantage.reshape(-1, *[1] * (s.dim() - 1)) * s + p for name, s, p in zip(names, score, path, strict=True)
     }

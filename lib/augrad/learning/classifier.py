@@ -15,7 +15,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from augrad.data.seeding import global_draws_kept
 from augrad.errors import UserError
-from augrad.models.batch_norm import BatchNorm2d, batch_norm
+from augrad.models.batch_norm import BatchNorm2d, Shares, batch_norm
 from augrad.models.written_out import instance_norm, layer_norm
 
 Weights = dict[str, Tensor]
@@ -84,14 +84,24 @@ _NO_STATISTICS = (_BatchNorm.forward, BatchNorm2d.forward)
 """Of layers that write to no buffer where track_running_stats is False."""
 
 
+def couples(model: nn.Module) -> bool:
+    """Whether BatchNorm of PyTorch or augrad couples the images of a batch in a pass inside `untouched`."""
+    return any(
+        module.training or module.running_mean is None
+        for module in model.modules()
+        if getattr(type(module), "forward", None) in _NO_STATISTICS
+    )
+
+
 @contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
+def untouched(model: nn.Module, shares: Shares | None = None) -> Iterator[None]:
     """A context in which a pass in training mode leaves the model, and PyTorch's global generators, as they were.
 
     BatchNorm normalises with the batch's statistics and does not update its running ones. Other layers write to copies
     of their buffers, and what a `forward` changes in its module's attributes is put back at the end. So the training
     goes on with the dropout masks that it would have had, and two such passes have the same masks. PyTorch's own
     normalisations get a derivative that can be differentiated again (see `augrad.models.batch_norm` and `written_out`).
+    shares: the images' shares in the statistics of BatchNorm, see `augrad.models.batch_norm.Shares`; None: even ones.
     """
     modules = list(model.modules())
     kept = [vars(module).copy() for module in modules]
@@ -102,7 +112,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
                 if attributes.get("track_running_stats") and isinstance(module, _BatchNorm):
                     attributes["track_running_stats"] = False
                 forward = getattr(type(module), "forward", None)
-                if forward in _LAYERS:
+                if shares is not None and isinstance(module, _BatchNorm) and forward in _NO_STATISTICS:
+                    attributes["forward"] = partial(batch_norm, module, native=module.forward, shares=shares)
+                elif forward in _LAYERS:
                     attributes["forward"] = partial(_LAYERS[forward], module, native=module.forward)
                 if module._buffers and forward not in _NO_STATISTICS:
                     attributes["_buffers"] = {
@@ -135,9 +147,14 @@ def device_of(model: nn.Module) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
-def logits_with(model: nn.Module, weights: Weights, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
-    """The model's logits with `weights` in place of its own, in its present mode; the model itself stays as it is."""
-    with untouched(model):
+def logits_with(
+    model: nn.Module, weights: Weights, images: Float[Tensor, "B C H W"], shares: Shares | None = None
+) -> Float[Tensor, "B K"]:
+    """The model's logits with `weights` in place of its own, in its present mode; the model itself stays as it is.
+
+    shares: the images' shares in the statistics of BatchNorm (see `untouched`).
+    """
+    with untouched(model, shares):
         return functional_call(model, weights, (images,))
 
 

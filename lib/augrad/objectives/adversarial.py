@@ -5,6 +5,7 @@ Adversarial AutoAugment, Zhang et al. 2020; with a teacher, TeachAugment, Suzuki
 
 import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -15,10 +16,12 @@ from augrad.checks import checked
 from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
-from augrad.estimators.estimate import Scalar
-from augrad.learning.classifier import logits_with, losses_of, weights_of
+from augrad.estimators.estimate import CoupledScalar, Scalar
+from augrad.learning.classifier import couples, logits_with, losses_of, weights_of
+from augrad.learning.coupling import attributed, attributed_beside, is_exact
 from augrad.learning.step import ModelBuilder, bfloat16_autocast, build_classifier, training_pass
-from augrad.objectives.objective import Aim, Step, drawn_batch
+from augrad.models.batch_norm import Shares
+from augrad.objectives.objective import Aim, Step, drawn_batch, exchanged, redrawn, warn_of_other_coupling
 from augrad.policy import Policy
 from augrad.types import PolicySample, RelaxedSample
 
@@ -58,7 +61,7 @@ class Adversarial:
 
     def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
         """The classifier."""
-        return build_classifier(model, splits, seed, device)
+        return warn_of_other_coupling(build_classifier(model, splits, seed, device), splits)
 
     def companion(self, model: nn.Module) -> nn.Module | None:
         """The teacher, at first a copy of the classifier; None where its weight is 0."""
@@ -88,18 +91,27 @@ class Adversarial:
 
         after: what the images undergo after the policy, the same in every call; None: nothing.
         """
-        after = StandardDraw() if after is None else after
-        weights = weights_of(model)
+        then = StandardDraw() if after is None else after
+        weights, coupled = weights_of(model), couples(model)
 
-        def scalar(sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
-            augmented = after(policy(images, params=sample))
+        def own(images: Tensor, labels: Tensor, shares: Shares | None = None) -> Tensor:
             with bfloat16_autocast(autocast, images.device):
-                scores = -losses_of(logits_with(model, weights, augmented), labels)
+                scores = -losses_of(logits_with(model, weights, images, shares), labels)
                 if teacher is None:
                     return scores
-                return scores + self.teacher_weight * losses_of(teacher(augmented), labels)
+                return scores + self.teacher_weight * losses_of(teacher(images), labels)
 
-        return scalar
+        def scalar(sample: PolicySample | RelaxedSample, companions: PolicySample | None = None) -> Float[Tensor, " B"]:
+            augmented = then(policy(images, params=sample))
+            if not coupled:
+                return own(augmented, labels)
+            if companions is not None:
+                return attributed_beside(own, augmented, labels, redrawn(policy, images, companions, then))
+            return attributed(own, augmented, labels, *exchanged(policy, images, sample, then))
+
+        if not coupled:
+            return scalar
+        return CoupledScalar(scalar, is_exact(len(labels)), lambda companions: partial(scalar, companions=companions))
 
 
 @torch.no_grad()

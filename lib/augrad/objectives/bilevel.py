@@ -17,14 +17,16 @@ from augrad.data.seeding import global_draws_kept
 from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
-from augrad.estimators.estimate import Scalar
+from augrad.estimators.estimate import CoupledScalar, Scalar, beside_of, is_centred
 from augrad.hypergradients.hypergradient import Term, TwoLevels, ValidationPass, forward_and_backward
-from augrad.learning.classifier import Weights, accuracy_of, logits_with, losses_of, weights_of
+from augrad.learning.classifier import Weights, accuracy_of, couples, logits_with, losses_of, weights_of
+from augrad.learning.coupling import attributed, attributed_beside, is_exact
 from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.learning.pure_optimizer import pure_optimizer
 from augrad.learning.step import ModelBuilder, bfloat16_autocast, build_classifier, training_pass
+from augrad.models.batch_norm import Shares
 from augrad.models.dropout import random_layers
-from augrad.objectives.objective import Aim, Step, drawn_batch
+from augrad.objectives.objective import Aim, Step, drawn_batch, exchanged, redrawn, warn_of_other_coupling
 from augrad.policy import Policy
 from augrad.types import PolicySample, RelaxedSample
 
@@ -39,19 +41,24 @@ Derivative = Literal["jvp", "finite_difference", "shared_difference"]
 
 
 def directional_scores(
-    model: nn.Module, weights: Weights, u: Weights, images: Float[Tensor, "B C H W"], labels: Int[Tensor, " B"]
+    model: nn.Module,
+    weights: Weights,
+    u: Weights,
+    images: Float[Tensor, "B C H W"],
+    labels: Int[Tensor, " B"],
+    shares: Shares | None = None,
 ) -> Float[Tensor, " B"]:
     """The scores s_i = <u, grad_w l_i(w)> at w = `weights`, by one forward-mode pass.
 
     They are differentiable with respect to the images, and the model's buffers stay as they are. BatchNorm normalises
     with the batch's statistics, which change with w. So the mean of s_i is exactly the derivative along u of the
-    batch's mean loss. An image also changes the other images' losses through these statistics: that effect is part of
-    the others' scores, not of its own.
+    batch's mean loss. What an image does to the other images' losses through these statistics is part of the others'
+    scores, not of its own; `augrad.learning.coupling.attributed` adds it. shares: as it asks for them.
     Raises UserError, naming the layer, for a model with one that has no forward-mode derivative.
     """
 
     def losses(weights: Weights) -> Tensor:
-        return losses_of(logits_with(model, weights, images), labels)
+        return losses_of(logits_with(model, weights, images, shares), labels)
 
     try:
         return torch.func.jvp(losses, (weights,), (u,))[1]
@@ -64,30 +71,29 @@ def directional_scores(
         ) from error
 
 
-@torch.no_grad()
 def difference_scores(
     model: nn.Module,
     weights: Weights,
     u: Weights,
     images: Float[Tensor, "B C H W"],
     labels: Int[Tensor, " B"],
-    radius: float = 1e-3,
+    shares: Shares | None = None,
+    radius: float | None = None,
 ) -> Float[Tensor, " B"]:
     """The same scores by a central difference between weights at distance `radius` along u (DARTS, eq. 8).
+
+    radius: None: 0.001, and with `shares` 0.03: in the derivative with respect to the shares, units that switch between
+    the two passes are noise, which falls with the distance.
 
     In single precision the scores of a wide residual network are wrong by at most two hundredths of their standard
     deviation, least near the default radius (docs/search_cost.md). The result has no gradient with respect to the
     images: ReLU units switch at different places in the two passes, so a derivative of the difference is useless.
     """
-    step = _step_along(u, radius)
-    ahead, behind = (
-        losses_of(logits_with(model, {name: w + sign * step * u[name] for name, w in weights.items()}, images), labels)
-        for sign in (1.0, -1.0)
-    )
+    step = _step_along(u, radius or (1e-3 if shares is None else 3e-2))
+    ahead, behind = (_losses_along(model, weights, u, sign * step, images, labels, shares) for sign in (1.0, -1.0))
     return (ahead - behind) / (2 * step)
 
 
-@torch.no_grad()
 def ahead_scores(
     model: nn.Module,
     weights: Weights,
@@ -102,8 +108,21 @@ def ahead_scores(
     It is as exact as the central difference: at these distances rounding is the larger error (docs/search_cost.md).
     """
     step = _step_along(u, radius)
-    moved = {name: w + step * u[name] for name, w in weights.items()}
-    return (losses_of(logits_with(model, moved, images), labels) - losses) / step
+    return (_losses_along(model, weights, u, step, images, labels, None) - losses) / step
+
+
+def _losses_along(
+    model: nn.Module,
+    weights: Weights,
+    u: Weights,
+    distance: Float[Tensor, ""],
+    images: Float[Tensor, "B C H W"],
+    labels: Int[Tensor, " B"],
+    shares: Shares | None,
+) -> Float[Tensor, " B"]:
+    moved = {name: w + distance * u[name] for name, w in weights.items()}
+    with torch.set_grad_enabled(torch.is_grad_enabled() and shares is not None and shares.more.requires_grad):
+        return losses_of(logits_with(model, moved, images.detach(), shares), labels)
 
 
 def _step_along(u: Weights, radius: float) -> Float[Tensor, ""]:
@@ -122,6 +141,14 @@ class SharedDraw:
     draw: PolicySample
     there: Callable[[], Float[Tensor, " B"]]
     elsewhere: Scalar
+
+    @property
+    def centred(self) -> bool:
+        return is_centred(self.elsewhere)
+
+    @property
+    def beside(self) -> Callable[[PolicySample], Scalar] | None:
+        return beside_of(self.elsewhere)
 
     def __call__(self, sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
         return self.there() if sample is self.draw else self.elsewhere(sample)
@@ -145,6 +172,12 @@ class Bilevel:
         An estimator that needs draws of its own gets "finite_difference". It takes a hypergradient method whose term is
         at the weights before the step (`OneStep`, `Neumann`, `ConjugateGradients`, `T1T2`), draws=1, single precision
         and a network without dropout.
+    In a network with `torch.nn.BatchNorm1d`, `2d` or `3d` in training mode, what an image does to the others through
+    the batch's statistics is added to its score (see `augrad.learning.coupling`). In batches of at most 8 images it is
+    measured, with one more pass for each; in larger ones it is known to first order in 1 / batch size, and costs one
+    reverse pass through what the scores are computed by. There it has the bias of derivatives through ReLU and
+    max-pooling, which miss the jumps of a gradient. "shared_difference" then costs as much as "finite_difference".
+    Other layers that compute statistics of the batch, `SyncBatchNorm` among them, are left out, with a warning.
     draws: how many draws of the policy each training image is scored with. More of an estimate's noise comes from the
     draws than from the choice of the images, so a second draw helps. Each costs another pass over the batch.
     Raises UserError for another derivative, for draws below 1, and where "shared_difference" cannot be used.
@@ -171,7 +204,7 @@ class Bilevel:
                 f"derivative: shared_difference compares a pass with the classifier's step, which had another "
                 f"dropout mask ({dropout[0]}); set the rate to 0, or take jvp"
             )
-        return classifier
+        return warn_of_other_coupling(classifier, splits)
 
     def companion(self, model: nn.Module) -> None:
         """None."""
@@ -223,7 +256,15 @@ class Bilevel:
         scalar = self.scalar(model, link.terms, step.policy, after, step.graphs)
         if self.derivative == "shared_difference":
             (term,) = self._require_shared(link.terms, levels, step.autocast)
-            there = partial(ahead_scores, model, term.weights, term.u, augmented, batch.labels, trained.losses)
+
+            @torch.no_grad()
+            def there() -> Tensor:
+                if not couples(model):
+                    return ahead_scores(model, term.weights, term.u, augmented, batch.labels, trained.losses)
+                others = exchanged(step.policy, batch.images, sample, after[0])
+                along = partial(difference_scores, model, term.weights, term.u)
+                return attributed(along, augmented, batch.labels, *others)
+
             scalar = SharedDraw(sample, there, scalar)
         return Aim(scalar, self.draws * image_count(link.terms), trained.gradients, metrics, link.memory)
 
@@ -259,42 +300,58 @@ class Bilevel:
         after: what each term's images undergo after the policy, the same in every call; None: nothing. graphs: runs the
         passes that need no gradient with respect to the images, as CUDA graphs where it can.
         """
-        scores = directional_scores if self.derivative == "jvp" else difference_scores
-        total = self.draws * image_count(terms)
+        derivative = directional_scores if self.derivative == "jvp" else difference_scores
+        total, coupled = self.draws * image_count(terms), couples(model)
         after = tuple(StandardDraw() for _ in terms) if after is None else after
 
-        def scores_of(term: Term, then: StandardDraw, sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
+        def scores(weights: Weights, u: Weights, images: Tensor, labels: Tensor, *others: Tensor) -> Tensor:
+            own = partial(derivative, model, weights, u)
+            return attributed(own, images, labels, *others) if coupled else own(images, labels)
+
+        def scores_beside(weights: Weights, u: Weights, images: Tensor, labels: Tensor, companions: Tensor) -> Tensor:
+            return attributed_beside(partial(derivative, model, weights, u), images, labels, companions)
+
+        def scores_of(
+            term: Term, then: StandardDraw, sample: PolicySample | RelaxedSample, companions: PolicySample | None
+        ) -> Float[Tensor, " B"]:
             images, labels = self._repeated(term.batch.images), term.batch.labels.repeat(self.draws)
             augmented = then(policy(images, params=sample))
-            if self.derivative != "jvp" and torch.is_grad_enabled() and augmented.requires_grad:
+            follows = torch.is_grad_enabled() and augmented.requires_grad
+            if self.derivative != "jvp" and follows:
                 raise UserError(
                     f"derivative: {self.derivative} has no gradient with respect to the images, which this "
                     "estimator asks for; take jvp, or an estimator that does not differentiate"
                 )
+            score, name, others = scores, "scores", ()
+            if companions is not None:
+                score, name, others = scores_beside, "scores beside", (redrawn(policy, images, companions, then),)
+            elif coupled:
+                others = exchanged(policy, images, sample, then)
             share = len(sample) / total
-            if augmented.requires_grad and torch.is_grad_enabled():
-                return scores(model, term.weights, term.u, augmented, labels) / share
+            if follows:
+                return score(term.weights, term.u, augmented, labels, *others) / share
 
-            def scoring_pass(
-                values: Sequence[Tensor], along: Sequence[Tensor], images: Tensor, labels: Tensor
-            ) -> tuple[Tensor, ...]:
+            def scoring_pass(values: Sequence[Tensor], along: Sequence[Tensor], *batch: Tensor) -> tuple[Tensor, ...]:
                 weights, u = (dict(zip(term.weights, part, strict=True)) for part in (values, along))
-                return (scores(model, weights, u, images, labels),)
+                return (score(weights, u, *batch),)
 
             with torch.no_grad():
-                (found,) = graphs(
-                    "scores", scoring_pass, list(term.weights.values()), list(term.u.values()), augmented, labels
-                )
+                vectors = list(term.weights.values()), list(term.u.values())
+                (found,) = graphs(name, scoring_pass, *vectors, augmented, labels, *others)
                 return found / share
 
-        def scalar(sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
+        def scalar(sample: PolicySample | RelaxedSample, companions: PolicySample | None = None) -> Float[Tensor, " B"]:
             parts, start = [], 0
             for term, then in zip(terms, after, strict=True):
                 chosen = slice(start, start := start + self.draws * len(term.batch.labels))
-                parts.append(scores_of(term, then, sample.map(lambda tensor, chosen=chosen: tensor[chosen])))
+                among = None if companions is None else companions[chosen]
+                parts.append(scores_of(term, then, sample[chosen], among))
             return torch.cat(parts)
 
-        return scalar
+        if not coupled:
+            return scalar
+        centred = all(is_exact(self.draws * len(term.batch.labels)) for term in terms)
+        return CoupledScalar(scalar, centred, lambda companions: partial(scalar, companions=companions))
 
 
 def _layer_of(error: BaseException, model: nn.Module) -> str:

@@ -1,5 +1,6 @@
 """What an objective takes and returns."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
@@ -9,17 +10,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from augrad.data.pixels import to_float
-from augrad.data.standard import StandardAugmentation
+from augrad.data.standard import StandardAugmentation, StandardDraw
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
 from augrad.hypergradients.hypergradient import Hypergradient, TrainingBatch
 from augrad.hypergradients.none import NoHypergradient
 from augrad.learning.classifier import Weights, logits_with, losses_of
+from augrad.learning.coupling import couples_otherwise, is_exact
 from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.learning.step import ModelBuilder, bfloat16_autocast
 from augrad.policy import Policy
-from augrad.types import PolicySample
+from augrad.types import PolicySample, RelaxedSample
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,39 @@ def require_fitting(objective: Objective, hypergradient: Hypergradient) -> None:
             f"hypergradient method could follow, got {type(hypergradient).__name__}; set hypergradient=none (in Python "
             "NoHypergradient())"
         )
+
+
+def warn_of_other_coupling(model: nn.Module, splits: Splits) -> nn.Module:
+    """The model, in training mode; with a warning where its images act on each other in a way that no score contains.
+
+    That is every way but through BatchNorm (see `augrad.learning.coupling`).
+    """
+    images = to_float(splits.train.images[:4]).to(next(model.parameters()).device)
+    if len(images) > 1 and couples_otherwise(model, images):
+        warnings.warn(
+            "model: an image changes what the network makes of the other images of its batch, in another way than "
+            "through torch.nn.BatchNorm1d, 2d or 3d (SyncBatchNorm, another library's BatchNorm, or statistics that a "
+            "forward computes itself); the policy learns nothing of that effect, which may be as large as the rest",
+            stacklevel=2,
+        )
+    return model
+
+
+@torch.no_grad()
+def redrawn(
+    policy: Policy, images: Float[Tensor, "B C H W"], sample: PolicySample | RelaxedSample, then: StandardDraw
+) -> Float[Tensor, "B C H W"]:
+    """The images with a draw that nothing is differentiated through. then: what they undergo after the policy."""
+    return then(policy(images, params=sample))
+
+
+def exchanged(
+    policy: Policy, images: Float[Tensor, "B C H W"], sample: PolicySample | RelaxedSample, then: StandardDraw
+) -> tuple[Float[Tensor, "B C H W"], ...]:
+    """Each image with the next one's draw, as `augrad.learning.coupling.attributed` takes it; nothing where not."""
+    if not is_exact(len(sample)):
+        return ()
+    return (redrawn(policy, images, sample.map(lambda tensor: tensor.roll(-1, 0)), then),)
 
 
 class DrawnBatch(NamedTuple):

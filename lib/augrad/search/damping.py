@@ -1,13 +1,13 @@
 """What keeps a policy from collapsing: scores are normalised, and steps shrink when the scores carry little signal."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from augrad.estimators.estimate import Scalar, known_draw
+from augrad.estimators.estimate import Scalar, beside_of, is_centred, known_draw
 from augrad.types import PolicySample, RelaxedSample
 
 
@@ -29,8 +29,28 @@ class NormalizedScalar:
         """The draw at which the scalar costs less, if there is one (see `augrad.estimators.estimate.hard_draw`)."""
         return known_draw(self.scalar)
 
+    @property
+    def centred(self) -> bool:
+        """Whether the scores have a baseline already (see `augrad.estimators.estimate.CoupledScalar`)."""
+        return is_centred(self.scalar)
+
+    @property
+    def beside(self) -> Callable[[PolicySample], Scalar] | None:
+        """See `augrad.estimators.estimate.CoupledScalar`; None where each score depends on its own draw alone."""
+        beside = beside_of(self.scalar)
+        if beside is None:
+            return None
+
+        def normalized(companions: PolicySample) -> Scalar:
+            scalar = beside(companions)
+            return lambda sample: self._divided(scalar(sample))
+
+        return normalized
+
     def __call__(self, sample: PolicySample | RelaxedSample) -> Tensor:
-        scores = self.scalar(sample)
+        return self._divided(self.scalar(sample))
+
+    def _divided(self, scores: Tensor) -> Tensor:
         if not self._evaluated:
             self.spread, self._evaluated = scores.detach().std(correction=0), True
         spread = self.spread
