@@ -33,6 +33,8 @@ from augrad.learning.step import set_gradients
 from augrad.models.normalized import Normalized
 from augrad.objectives.adversarial import Adversarial
 from augrad.objectives.bilevel import Bilevel, SharedDraw, difference_scores, directional_scores
+from augrad.objectives.critic import Critic
+from augrad.objectives.density_matching import DensityMatching
 from augrad.objectives.objective import Step
 from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy, random_policy
@@ -404,6 +406,38 @@ def test_in_a_large_batch_it_is_what_an_exchange_does() -> None:
         truth, *found = torch.tensor(changes).T
         errors = [float((one - truth).norm() / truth.norm()) for one in found]
     assert errors[0] < 0.1 < errors[1], errors
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_density_matching_alike(few: bool) -> None:
+    """The critic's statistics are those of the real images, too."""
+    count, network = 6 if few else 64, build(Network)
+    critic = Critic(Normalized(network, torch.full((1,), 0.5), torch.full((1,), 0.3)).double())
+    critic.network.network.layers[-1] = nn.Linear(6, CLASSES + 1).double()
+    batch, policy = Batch(2 * count), initial_policy(make_space({"invert": {}, "identity": {}}))
+    real, images = (batch.images - 5).split(count)
+    labels = batch.labels[count:]
+    scalar = DensityMatching().scalar(critic, real, images, labels, policy)
+    generator, rows = torch.Generator().manual_seed(0), []
+    with torch.no_grad():
+        sample = policy.sample(count, generator)
+        weights = weights_of(critic)
+
+        def own(sample: PolicySample) -> Tensor:
+            judged = critic.judge(torch.cat([real, policy(images, params=sample)]), weights)
+            return 0.1 * losses_of(judged.logits[count:], labels) - judged.realness[count:]
+
+        for image in range(6):
+            sample.slot[image] = sample.op[image] = 0
+            sample.gate[image] = False
+            before = own(sample), scalar(sample)
+            sample.gate[image] = True
+            after = own(sample), scalar(sample)
+            change = [later[image] - earlier[image] for earlier, later in zip(before, after, strict=True)]
+            rows.append([count * (after[0].mean() - before[0].mean()), change[1], change[0]])
+    truth, *found = torch.tensor(rows).T
+    errors = [float((one - truth).norm() / truth.norm()) for one in found]
+    assert errors[0] < (1e-9 if few else 0.1) < errors[1], errors
 
 
 @pytest.mark.parametrize("count", [3, 12])

@@ -93,7 +93,9 @@ class Enumerate:
     is biased where the scalar jumps (experiments/strength: in a network with ReLU or max-pooling, not in a smooth one).
     max_outcomes: the largest N that is accepted.
     Cost: N evaluations of the scalar (see `outcome_count`), each on the whole batch. In each of them the images have
-    different outcomes in turn, so that every image has every outcome once and BatchNorm sees a mixture of them.
+    different outcomes in turn, so that every image has every outcome once. Where BatchNorm couples the images, an
+    outcome is judged among other images with draws of the policy, drawn anew in each evaluation: the gradient then has
+    some noise, an evaluation is one of twice as many images, and "pathwise" takes batches of at most 8.
     Raises UserError for another `magnitude`, and for a policy with more than `max_outcomes`.
     """
 

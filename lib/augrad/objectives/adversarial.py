@@ -5,7 +5,6 @@ Adversarial AutoAugment, Zhang et al. 2020; with a teacher, TeachAugment, Suzuki
 
 import copy
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -16,14 +15,12 @@ from augrad.checks import checked
 from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
-from augrad.estimators.estimate import CoupledScalar, Scalar
-from augrad.learning.classifier import couples, logits_with, losses_of, weights_of
-from augrad.learning.coupling import attributed, attributed_beside, is_exact
+from augrad.estimators.estimate import Scalar
+from augrad.learning.classifier import logits_with, losses_of, weights_of
 from augrad.learning.step import ModelBuilder, bfloat16_autocast, build_classifier, training_pass
 from augrad.models.batch_norm import Shares
-from augrad.objectives.objective import Aim, Step, drawn_batch, exchanged, redrawn, warn_of_other_coupling
+from augrad.objectives.objective import Aim, Step, attributed_scalar, drawn_batch, warn_of_other_coupling
 from augrad.policy import Policy
-from augrad.types import PolicySample, RelaxedSample
 
 
 @checked
@@ -42,6 +39,7 @@ class Adversarial:
 
     The classifier minimises its loss on fresh draws of the policy. Its weights are held fixed in s_i: the policy sees
     the present loss and does not look through the training, so there is no hypergradient.
+    What an image does to the others through BatchNorm is added to its s_i (see `augrad.learning.coupling`).
     teacher_weight: at least 0; 0 means no teacher. teacher_decay: of the moving average, in [0, 1). The teacher is in
     evaluation mode, and its buffers are those of the classifier.
     Cost: one forward pass of the classifier and one of the teacher for each evaluation of the scalar.
@@ -61,7 +59,9 @@ class Adversarial:
 
     def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
         """The classifier."""
-        return warn_of_other_coupling(build_classifier(model, splits, seed, device), splits)
+        classifier = build_classifier(model, splits, seed, device)
+        warn_of_other_coupling(classifier, splits)
+        return classifier
 
     def companion(self, model: nn.Module) -> nn.Module | None:
         """The teacher, at first a copy of the classifier; None where its weight is 0."""
@@ -92,7 +92,7 @@ class Adversarial:
         after: what the images undergo after the policy, the same in every call; None: nothing.
         """
         then = StandardDraw() if after is None else after
-        weights, coupled = weights_of(model), couples(model)
+        weights = weights_of(model)
 
         def own(images: Tensor, labels: Tensor, shares: Shares | None = None) -> Tensor:
             with bfloat16_autocast(autocast, images.device):
@@ -101,17 +101,7 @@ class Adversarial:
                     return scores
                 return scores + self.teacher_weight * losses_of(teacher(images), labels)
 
-        def scalar(sample: PolicySample | RelaxedSample, companions: PolicySample | None = None) -> Float[Tensor, " B"]:
-            augmented = then(policy(images, params=sample))
-            if not coupled:
-                return own(augmented, labels)
-            if companions is not None:
-                return attributed_beside(own, augmented, labels, redrawn(policy, images, companions, then))
-            return attributed(own, augmented, labels, *exchanged(policy, images, sample, then))
-
-        if not coupled:
-            return scalar
-        return CoupledScalar(scalar, is_exact(len(labels)), lambda companions: partial(scalar, companions=companions))
+        return attributed_scalar(model, own, images, labels, policy, then)
 
 
 @torch.no_grad()

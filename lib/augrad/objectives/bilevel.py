@@ -204,7 +204,8 @@ class Bilevel:
                 f"derivative: shared_difference compares a pass with the classifier's step, which had another "
                 f"dropout mask ({dropout[0]}); set the rate to 0, or take jvp"
             )
-        return warn_of_other_coupling(classifier, splits)
+        warn_of_other_coupling(classifier, splits)
+        return classifier
 
     def companion(self, model: nn.Module) -> None:
         """None."""

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from augrad.learning.classifier import Weights, losses_of, untouched
+from augrad.models.batch_norm import Shares
 from augrad.models.normalized import Normalized
 
 
@@ -31,12 +32,17 @@ class Critic(nn.Module):
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         return self.network(images)[:, :-1]
 
-    def judge(self, images: Float[Tensor, "B C H W"], weights: Weights | None = None) -> Judgement:
-        """Both heads, for images in [0, 1]. weights: in place of the parameters, by their names; buffers stay alone."""
+    def judge(
+        self, images: Float[Tensor, "B C H W"], weights: Weights | None = None, shares: Shares | None = None
+    ) -> Judgement:
+        """Both heads, for images in [0, 1]. weights: in place of the parameters, by their names; buffers stay alone.
+
+        shares: with weights, the images' shares in the statistics of BatchNorm.
+        """
         if weights is None:
             return _split(self.network(images))
         own = {name.removeprefix("network."): weight for name, weight in weights.items()}
-        with untouched(self):
+        with untouched(self, shares):
             return _split(torch.func.functional_call(self.network, own, (images,)))
 
 

@@ -15,10 +15,10 @@ from augrad.errors import UserError
 from augrad.estimators.estimate import Scalar
 from augrad.learning.classifier import accuracy_of, gradients_of_loss, losses_of, trainable, weights_of
 from augrad.learning.step import ModelBuilder, bfloat16_autocast, build_normalized
+from augrad.models.batch_norm import Shares
 from augrad.objectives.critic import Critic, critic_loss
-from augrad.objectives.objective import Aim, Step
+from augrad.objectives.objective import Aim, Step, attributed_scalar, warn_of_other_coupling
 from augrad.policy import Policy
-from augrad.types import PolicySample, RelaxedSample
 
 
 @checked
@@ -40,6 +40,7 @@ class DensityMatching:
     between the policy and s_i, hence no hypergradient. The network that the search trains is the critic. As a
     classifier it learns from real images only; its loss on the selection split says nothing about the policy, and the
     latest policy is kept.
+    What an augmented image does to the others through BatchNorm is added to its s_i (see `augrad.learning.coupling`).
     penalty_weight, class_weight: at least 0.
     Cost: two passes of the critic forward and backward, one of which is differentiated twice, and a forward pass on the
     whole batch for each evaluation of the scalar.
@@ -67,7 +68,9 @@ class DensityMatching:
         def wider(in_channels: int, class_count: int) -> nn.Module:
             return model(in_channels=in_channels, class_count=class_count + 1)
 
-        return Critic(build_normalized(wider, splits, seed, device))
+        critic = Critic(build_normalized(wider, splits, seed, device))
+        warn_of_other_coupling(critic, splits)
+        return critic
 
     def companion(self, model: nn.Module) -> None:
         """None."""
@@ -117,14 +120,17 @@ class DensityMatching:
         real: they pass through the critic in the same batch, and have undergone `standard` already. after: what
         `images` undergo after the policy, the same in every call; None: nothing.
         """
-        after = StandardDraw() if after is None else after
+        then = StandardDraw() if after is None else after
         weights = weights_of(critic)
 
-        def scalar(sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
-            augmented = after(policy(images, params=sample))
+        def own(images: Tensor, labels: Tensor, shares: Shares | None = None) -> Tensor:
+            if shares is not None:  # the statistics are those of the real images, too, which have no scores
+                among = len(real) + shares.among
+                more = torch.cat([shares.more.new_zeros(len(real)), shares.more * (shares.among / among)])
+                shares = Shares(more, among)
             with bfloat16_autocast(autocast, images.device):
-                judged = critic.judge(torch.cat([real, augmented]), weights)
+                judged = critic.judge(torch.cat([real, images]), weights, shares)
             realness, logits = judged.realness[len(real) :], judged.logits[len(real) :]
             return self.class_weight * losses_of(logits, labels) - realness
 
-        return scalar
+        return attributed_scalar(critic, own, images, labels, policy, then)

@@ -3,21 +3,22 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from augrad.data.pixels import to_float
 from augrad.data.standard import StandardAugmentation, StandardDraw
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
-from augrad.estimators.estimate import Scalar
+from augrad.estimators.estimate import CoupledScalar, Scalar
 from augrad.hypergradients.hypergradient import Hypergradient, TrainingBatch
 from augrad.hypergradients.none import NoHypergradient
-from augrad.learning.classifier import Weights, logits_with, losses_of
-from augrad.learning.coupling import couples_otherwise, is_exact
+from augrad.learning.classifier import Weights, couples, logits_with, losses_of
+from augrad.learning.coupling import attributed, attributed_beside, couples_otherwise, is_exact
 from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.learning.step import ModelBuilder, bfloat16_autocast
 from augrad.policy import Policy
@@ -114,8 +115,8 @@ def require_fitting(objective: Objective, hypergradient: Hypergradient) -> None:
         )
 
 
-def warn_of_other_coupling(model: nn.Module, splits: Splits) -> nn.Module:
-    """The model, in training mode; with a warning where its images act on each other in a way that no score contains.
+def warn_of_other_coupling(model: nn.Module, splits: Splits) -> None:
+    """Warn of a model in which the images of a batch act on each other in a way that no score contains.
 
     That is every way but through BatchNorm (see `augrad.learning.coupling`).
     """
@@ -127,7 +128,6 @@ def warn_of_other_coupling(model: nn.Module, splits: Splits) -> nn.Module:
             "forward computes itself); the policy learns nothing of that effect, which may be as large as the rest",
             stacklevel=2,
         )
-    return model
 
 
 @torch.no_grad()
@@ -145,6 +145,34 @@ def exchanged(
     if not is_exact(len(sample)):
         return ()
     return (redrawn(policy, images, sample.map(lambda tensor: tensor.roll(-1, 0)), then),)
+
+
+def attributed_scalar(
+    model: nn.Module,
+    own: Callable[..., Float[Tensor, " B"]],
+    images: Float[Tensor, "B C H W"],
+    labels: Int[Tensor, " B"],
+    policy: Policy,
+    then: StandardDraw,
+) -> Scalar:
+    """The function sample -> the numbers of the images, with what an image does to the others through BatchNorm.
+
+    own: (images, labels, and shares or not) -> each image's own number, see `augrad.learning.coupling.Own`. then: what
+    the images undergo after the policy.
+    """
+    coupled = couples(model)
+
+    def scalar(sample: PolicySample | RelaxedSample, companions: PolicySample | None = None) -> Float[Tensor, " B"]:
+        augmented = then(policy(images, params=sample))
+        if not coupled:
+            return own(augmented, labels)
+        if companions is not None:
+            return attributed_beside(own, augmented, labels, redrawn(policy, images, companions, then))
+        return attributed(own, augmented, labels, *exchanged(policy, images, sample, then))
+
+    if not coupled:
+        return scalar
+    return CoupledScalar(scalar, is_exact(len(labels)), lambda companions: partial(scalar, companions=companions))
 
 
 class DrawnBatch(NamedTuple):
