@@ -17,7 +17,7 @@ from augrad.errors import UserError
 from augrad.estimators.estimate import CoupledScalar, Scalar
 from augrad.hypergradients.hypergradient import Hypergradient, TrainingBatch
 from augrad.hypergradients.none import NoHypergradient
-from augrad.learning.classifier import Weights, couples, logits_with, losses_of
+from augrad.learning.classifier import Weights, couples, device_of, logits_with, losses_of
 from augrad.learning.coupling import attributed, attributed_beside, couples_otherwise, is_exact
 from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.learning.step import ModelBuilder, bfloat16_autocast
@@ -120,7 +120,7 @@ def warn_of_other_coupling(model: nn.Module, splits: Splits) -> None:
 
     That is every way but through BatchNorm (see `augrad.learning.coupling`).
     """
-    images = to_float(splits.train.images[:4]).to(next(model.parameters()).device)
+    images = to_float(splits.train.images[:4]).to(device_of(model))
     if len(images) > 1 and couples_otherwise(model, images):
         warnings.warn(
             "model: an image changes what the network makes of the other images of its batch, in another way than "
