@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from augrad.data.pixels import to_float
 from augrad.data.standard import StandardAugmentation, StandardDraw
 from augrad.data.types import Split, Splits
-from augrad.errors import UserError
+from augrad.errors import AugradWarning, UserError
 from augrad.estimators.estimate import CoupledScalar, Scalar
 from augrad.hypergradients.hypergradient import Hypergradient, TrainingBatch
 from augrad.hypergradients.none import NoHypergradient
@@ -126,6 +126,7 @@ def warn_of_other_coupling(model: nn.Module, splits: Splits) -> None:
             "model: an image changes what the network makes of the other images of its batch, in another way than "
             "through torch.nn.BatchNorm1d, 2d or 3d (SyncBatchNorm, another library's BatchNorm, or statistics that a "
             "forward computes itself); the policy learns nothing of that effect, which may be as large as the rest",
+            AugradWarning,
             stacklevel=2,
         )
 
