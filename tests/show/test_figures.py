@@ -271,7 +271,7 @@ def test_comparison_shows_seeds_mean_and_interval():
 
 def test_comparison_of_equal_seeds_and_without_the_reference():
     figure = comparison_figure([ComparisonRow("none", (0.5, 0.5)), ComparisonRow("random", (0.5, 0.5))])
-    assert _texts(figure).count("50.0 to 50.0") == 2
+    assert _texts(figure).count("the same on 2 seeds") == 2
     assert _count(_pixels(figure), COLORS[1]) == 0
 
 

@@ -1,5 +1,6 @@
 """The headline says what the intervals say, and no more."""
 
+import numpy as np
 import pytest
 
 from augrad.show.statistics import ComparisonRow
@@ -41,6 +42,28 @@ def test_one_seed_decides_nothing():
     verdict = judge([ComparisonRow("none", (0.5,)), ComparisonRow("learned", (0.9,))])
     assert (verdict.kind, verdict.headline) == ("open", "Too few seeds to tell")
     assert verdict.reasons == ("+40.0 percentage points over no augmentation (one seed, no interval).",)
+
+
+def test_a_few_equal_seeds_decide_nothing():
+    """They give an interval of no width, wherever it lies."""
+    verdict = judge([ComparisonRow("none", (0.7, 0.6)), ComparisonRow("learned", (0.8, 0.7))])
+    assert (verdict.kind, verdict.headline) == ("open", "Too few seeds to tell")
+    words = "+10.0 percentage points over no augmentation (the same on 2 seeds, no interval). "
+    assert verdict.reasons == (f"{words}This does not tell how much it varies; 6 seeds would.",)
+    assert judge([ComparisonRow("none", (0.5,) * 5), ComparisonRow("learned", (0.6,) * 5)]).kind == "open"
+    assert judge([ComparisonRow("none", (0.5,) * 6), ComparisonRow("learned", (0.6,) * 6)]).kind == "better"
+
+
+@pytest.mark.parametrize(("seeds", "images"), [(2, 10), (2, 50), (3, 10), (6, 4)])
+def test_equals_are_seldom_called_better(seeds: int, images: int):
+    """A 95% interval allows 2.5%, also where accuracies of a small test set often agree to the last digit."""
+    draw, repeats = np.random.default_rng(0), 1000
+    drawn = draw.binomial(images, 0.8, (repeats, 2, seeds)) / images
+    verdicts = [
+        judge([ComparisonRow("none", tuple(none.tolist())), ComparisonRow("learned", tuple(learned.tolist()))])
+        for none, learned in drawn
+    ]
+    assert sum(verdict.kind == "better" for verdict in verdicts) <= 0.04 * repeats
 
 
 def test_other_seeds_decide_nothing():

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from augrad.errors import UserError
-from augrad.show.statistics import ComparisonRow, mean_interval
+from augrad.show.statistics import ComparisonRow, mean_interval, without_interval
 from augrad.show.style import COLORS, FAINT, INK, MUTED, label_ends, new_figure, save_figure, style
 from augrad.show.words import number, short_names
 from augrad.terminal.output import visible, writable
@@ -141,8 +141,8 @@ def comparison_figure(rows: Sequence[ComparisonRow], reference: str = "learned")
             mean = 100 * interval.mean
             if chosen:
                 axes.axvline(mean, color=color, linewidth=1, alpha=0.35, linestyle=(0, (4, 3)))
-            words = "one seed"
-            if interval.low is not None and interval.high is not None:
+            words = without_interval(interval)
+            if interval.low is not None and interval.high is not None and words is None:
                 ends = 100 * interval.low, 100 * interval.high
                 axes.plot(ends, [place, place], color=color, linewidth=2.4)
                 words = f"{ends[0]:.1f} to {ends[1]:.1f}"
@@ -156,7 +156,7 @@ def comparison_figure(rows: Sequence[ComparisonRow], reference: str = "learned")
                 "color": color,
             }
             axes.annotate(f"{mean:.1f}%", (1, place), (12, 0), fontweight=weight, fontsize=10.5, **beside)
-            axes.annotate(words, (1, place), (58, 0), fontsize=8.5, **beside)
+            axes.annotate((words or "").partition(",")[0], (1, place), (58, 0), fontsize=8.5, **beside)
         axes.set_yticks(range(len(rows)), labels)
         for label, row in zip(axes.get_yticklabels(), rows, strict=True):
             label.set(color=INK, fontsize=10.5, fontweight="bold" if row.name == reference else "normal")

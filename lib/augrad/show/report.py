@@ -14,7 +14,7 @@ from augrad.atomic import write_text
 from augrad.errors import UserError
 from augrad.policy_file import PolicyDocument
 from augrad.show.progress import duration
-from augrad.show.statistics import ComparisonRow, difference, find_row, mean_interval, points
+from augrad.show.statistics import ComparisonRow, difference, find_row, mean_interval, points, without_interval
 from augrad.show.verdict import judge
 from augrad.show.words import number, operation_masses, policy_rows, share, short_names
 from augrad.terminal.output import writable
@@ -72,8 +72,8 @@ def _result(row: ComparisonRow, rows: Sequence[ComparisonRow] | None, reference:
     """One line of the comparison, in words."""
     interval = mean_interval(row.accuracies)
     against = difference(rows or (), row.name, reference)
-    words = "one seed, no interval"
-    if interval.low is not None and interval.high is not None:
+    words = without_interval(interval)
+    if interval.low is not None and interval.high is not None and words is None:
         words = f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
     return {
         "name": row.name,

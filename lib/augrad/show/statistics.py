@@ -27,6 +27,21 @@ class Interval:
     n: int
 
 
+ENOUGH_EQUAL = 6
+"""Seeds that have to give the very same for it to say something: equals would favour one side on all of them in one
+case of 64 (the sign test), and a 95% interval allows one of 40."""
+
+
+def without_interval(interval: Interval) -> str | None:
+    """Why there is no interval, in words: one seed, or a few that gave the very same, which do not tell how much it
+    varies. None where there is one."""
+    if interval.low is None or interval.high is None:
+        return "one seed, no interval"
+    if interval.n < ENOUGH_EQUAL and interval.high - interval.low < 1e-9:  # but for rounding
+        return f"the same on {interval.n} seeds, no interval"
+    return None
+
+
 def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """The mean of independent `values` and its t interval: mean +- t(level, n - 1) * s / sqrt(n).
 
@@ -72,16 +87,22 @@ def difference(rows: Sequence[ComparisonRow], name: str, reference: str = "learn
 
 
 def percent(interval: Interval) -> str:
-    """An accuracy as text: "96.2% (95.5 to 96.9, n = 5)"; a single seed says that it has no interval."""
-    if interval.low is None or interval.high is None:
-        return f"{100 * interval.mean:.1f}% (one seed, no interval)"
+    """An accuracy as text: "96.2% (95.5 to 96.9, n = 5)"; a single seed says that it has no interval.
+
+    So do a few equal ones, see `without_interval`.
+    """
+    reason = without_interval(interval)
+    if interval.low is None or interval.high is None or reason is not None:
+        return f"{100 * interval.mean:.1f}% ({reason})"
     return f"{100 * interval.mean:.1f}% ({100 * interval.low:.1f} to {100 * interval.high:.1f}, n = {interval.n})"
 
 
 def points(interval: Interval) -> str:
-    """A difference of accuracies in percentage points: "+3.1 (+2.2 to +4.0)"; a single seed has no interval."""
-    if interval.low is None or interval.high is None:
-        return f"{signed(100 * interval.mean)} (one seed, no interval)"
+    """A difference of accuracies in percentage points: "+3.1 (+2.2 to +4.0)"; one seed, or a few equal ones, have none
+    (see `without_interval`)."""
+    reason = without_interval(interval)
+    if interval.low is None or interval.high is None or reason is not None:
+        return f"{signed(100 * interval.mean)} ({reason})"
     return f"{signed(100 * interval.mean)} ({signed(100 * interval.low)} to {signed(100 * interval.high)})"
 
 

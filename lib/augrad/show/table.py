@@ -6,7 +6,16 @@ from rich.table import Table
 from rich.text import Text
 
 from augrad.policy_file import PolicyDocument
-from augrad.show.statistics import ComparisonRow, Interval, difference, find_row, mean_interval, percent, points
+from augrad.show.statistics import (
+    ComparisonRow,
+    Interval,
+    difference,
+    find_row,
+    mean_interval,
+    percent,
+    points,
+    without_interval,
+)
 from augrad.show.words import policy_rows, share, short_names
 from augrad.terminal.console import Words
 
@@ -73,7 +82,7 @@ def comparison_table(rows: Sequence[ComparisonRow], reference: str = "learned") 
 def _difference(interval: Interval | None) -> Words:
     if interval is None:
         return Words("not the same number of seeds", "dim")
-    if interval.low is None or interval.high is None:
+    if interval.low is None or interval.high is None or without_interval(interval):
         return Words(points(interval), "dim")
     clear = "green" if interval.low > 0 else "red" if interval.high < 0 else ""
     return Words(points(interval), clear)

@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from augrad.show.statistics import ComparisonRow, Interval, difference, find_row, mean_interval, points
+from augrad.show.statistics import (
+    ENOUGH_EQUAL,
+    ComparisonRow,
+    Interval,
+    difference,
+    find_row,
+    mean_interval,
+    points,
+    without_interval,
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,8 @@ class Verdict:
 def judge(rows: Sequence[ComparisonRow], reference: str = "learned", baseline: str = "none") -> Verdict:
     """Compares `reference` with every other row by the paired 95% t interval of the difference in accuracy.
 
-    Intervals are taken one by one, without a correction for their number. Raises `UserError` for a row without a finite
+    Intervals are taken one by one, without a correction for their number. A few seeds of which all give the same
+    difference decide nothing (`augrad.show.statistics.without_interval`). Raises `UserError` for a row without a finite
     accuracy.
     """
     row, rivals = find_row(rows, reference), [row for row in rows if row.name != reference]
@@ -32,7 +42,7 @@ def judge(rows: Sequence[ComparisonRow], reference: str = "learned", baseline: s
     best = max(rivals, key=lambda rival: mean_interval(rival.accuracies).mean).name
     named = list(dict.fromkeys(name for name in (baseline, "random", best) if name in differences))
     reasons = tuple(_reason(name, differences[name], best=name == best and len(rivals) > 1) for name in named)
-    if any(d is None or d.low is None for d in differences.values()):
+    if any(d is None or without_interval(d) for d in differences.values()):
         return Verdict("open", "Too few seeds to tell", reasons)
     wins = {name for name, d in differences.items() if d is not None and d.low is not None and d.low > 0}
     losses = {name for name, d in differences.items() if d is not None and d.high is not None and d.high < 0}
@@ -54,4 +64,7 @@ def _reason(name: str, interval: Interval | None, best: bool) -> str:
     if interval is None:
         return f"Against {other}: not judged on the same seeds."
     mean, _, rest = points(interval).partition(" (")
-    return f"{mean} percentage points over {other} ({'95% interval ' if interval.low is not None else ''}{rest}."
+    if without_interval(interval) is None:
+        return f"{mean} percentage points over {other} (95% interval {rest}."
+    advice = "" if interval.n == 1 else f" This does not tell how much it varies; {ENOUGH_EQUAL} seeds would."
+    return f"{mean} percentage points over {other} ({rest}.{advice}"
