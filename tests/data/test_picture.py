@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from augrad.data.decode import decode
+from augrad.data.picture import read_picture
 
 SIDE = 24
 RAMP = np.add.outer(np.arange(SIDE), np.arange(SIDE)) / (2 * SIDE - 2)
@@ -141,6 +142,44 @@ def test_what_is_transparent_lies_on_white(tmp_path: Path, mode: str, channels: 
     found = read(tmp_path / "x.png", channels)
     assert found[..., : SIDE // 2].unique().tolist() == [40]
     assert found[..., SIDE // 2 :].unique().tolist() == [255]
+
+
+def _png(bits: int, kind: int, row: bytes, transparent: tuple[int, ...]) -> bytes:
+    """A PNG of one row of four pixels; kind 0 is grey, 2 is colour."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", 4, 1, bits, kind, 0, 0, 0)
+    named = struct.pack(f">{len(transparent)}H", *transparent)
+    pixels = zlib.compress(b"\0" + row)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        chunk(name, data) for name, data in ((b"IHDR", head), (b"tRNS", named), (b"IDAT", pixels), (b"IEND", b""))
+    )
+
+
+COLOUR = (0x1234, 0x5678, 0x9ABC)
+NAMED = {  # the first pixel is the transparent one; the second is like it but for the lowest bit
+    "grey, 1 bit": (_png(1, 0, bytes([0b10_00_0000]), (1,)), [255, 0, 0, 0]),
+    "grey, 1 bit, black": (_png(1, 0, bytes([0b01_11_0000]), (0,)), [255, 255, 255, 255]),
+    "grey, 2 bits": (_png(2, 0, bytes([0b01_00_10_11]), (1,)), [255, 0, 170, 255]),
+    "grey, 2 bits, black": (_png(2, 0, bytes([0b00_01_10_11]), (0,)), [255, 85, 170, 255]),
+    "grey, 4 bits": (_png(4, 0, bytes([0x89, 0x01]), (8,)), [255, 153, 0, 17]),
+    "grey, 8 bits": (_png(8, 0, bytes([136, 137, 0, 8]), (136,)), [255, 137, 0, 8]),
+    "grey, 16 bits": (_png(16, 0, struct.pack(">4H", 257, 514, 0, 771), (257,)), [255, 2, 0, 3]),
+    "colour, 8 bits": (_png(8, 2, bytes([1, 2, 3, 1, 2, 4, 0, 0, 0, 9, 9, 9]), (1, 2, 3)), [255, 1, 0, 9]),
+    "colour, 16 bits": (
+        _png(16, 2, struct.pack(">12H", *COLOUR, COLOUR[0] + 1, *COLOUR[1:], 0, 0, 0, 2304, 2304, 2304), COLOUR),
+        [255, 0x12, 0, 9],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_a_colour_that_is_named_transparent_is_compared_in_its_own_bits(tmp_path: Path, kind: str) -> None:
+    content, reds = NAMED[kind]
+    (tmp_path / "x").write_bytes(content)
+    assert np.asarray(read_picture(tmp_path / "x", "RGB"))[0, :, 0].tolist() == reds
 
 
 def test_half_transparent_is_half_white(tmp_path: Path) -> None:

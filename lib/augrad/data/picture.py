@@ -3,7 +3,7 @@
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -46,9 +46,10 @@ def read_picture(file: Path, mode: Mode) -> Image.Image:
     pixels than `PIL.Image.MAX_IMAGE_PIXELS` twice, 32-bit integers, floating point beyond 0 and 1.
     """
     with open(file, "rb") as stream, Image.open(stream, formats=_formats()) as opened:
+        named = _named_transparent(opened, stream)
         opened.load()
         turn = _TURNS.get(_orientation(opened))
-        picture = _on_white(_eight_bits(opened))
+        picture = _on_white(_eight_bits(opened) if named is None else named)
         return (picture if turn is None else picture.transpose(turn)).convert(mode)
 
 
@@ -122,6 +123,35 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     if (transparent := picture.info.get("transparency")) is not None:
         grey = np.where(levels == transparent, np.uint8(255), grey)
     return Image.fromarray(grey)
+
+
+def _named_transparent(picture: Image.Image, stream: BinaryIO) -> Image.Image | None:
+    """A PNG in whose grey of 2 or 4 bits, or colour of 16, one value is transparent; None for every other picture.
+
+    Pillow compares that value, in the file's bits, with the picture's 8 bits. picture: as opened from `stream`.
+    """
+    value = picture.info.get("transparency")
+    if value is None or picture.format != "PNG" or picture.mode not in ("L", "RGB"):
+        return None
+    present = stream.tell()
+    stream.seek(24)  # of the header, behind its width and height
+    bits = stream.read(1)[0]
+    stream.seek(present)
+    picture.load()
+    levels = np.asarray(picture)
+    if picture.mode == "L" and bits < 8:
+        transparent = levels == value * (255 // (2**bits - 1))
+    elif picture.mode == "RGB" and bits == 16:
+        stream.seek(0)
+        with Image.open(stream, formats=["PNG"]) as again:
+            # The lower bytes in place of the upper ones.
+            cast(Any, again).tile = [(*tile[:3], "RGB;16L") for tile in again.tile]
+            again.load()
+            lower = np.asarray(again)
+        transparent = (levels.astype(np.uint16) * 256 + lower == value).all(-1)
+    else:
+        return None
+    return Image.fromarray(np.where(transparent if levels.ndim == 2 else transparent[..., None], np.uint8(255), levels))
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
