@@ -2,6 +2,7 @@
 
 import json
 import logging
+import resource
 import signal
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import augrad as library
+from augrad.atomic import write_bytes
 from augrad.cli.comparison import Recorder
 from augrad.cli.search_run import SearchRun
 from augrad.cli.signals import sigterm_raised
@@ -93,7 +95,7 @@ def test_a_comparison_goes_on_where_its_file_cannot_be_written(augrad, tmp_path:
 
 def test_a_comparison_is_whole_once_there_is_room_again(tmp_path: Path) -> None:
     (tmp_path / "comparison.json").mkdir()
-    record = Recorder(tmp_path, ["none"])
+    record = Recorder(tmp_path, {("none", 0): "a", ("none", 1): "b"})
     record("none", 0, 0.5)
     with pytest.raises(UserError, match="cannot write this file"):
         record.require_written()
@@ -181,6 +183,33 @@ def test_numbers_that_this_machine_cannot_hold(augrad, command: str, overrides: 
     told(done, 2, "data.size: 1,797 images of" if "data" in overrides[0] else overrides[-1 - ("seeds=1" in overrides)])
     assert len(done.stderr.strip().splitlines()) == 1
     assert not any(path for path in Path("out").rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("words", ["overflow/x.pt: cannot be read", "a row of C:\\too large\\Overflow.py"])
+def test_words_of_a_path_are_no_number_that_is_too_large(augrad, monkeypatch, words: str) -> None:
+    def fail(*given: object) -> None:
+        raise RuntimeError(words)
+
+    monkeypatch.setattr("augrad.cli.train.train_classifier", fail)
+    done = augrad("train", *RECIPE, "hydra.run.dir=overflow")
+    assert done.returncode == 1
+    assert f"RuntimeError: {words}" in done.stderr
+
+
+def test_a_file_that_becomes_too_large_is_named(augrad, tmp_path: Path, monkeypatch) -> None:
+    """EFBIG says "File too large", and folders may be called anything: neither is a number in the configuration."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    monkeypatch.setattr("augrad.cli.train.save_model", lambda model, path: limited(path))
+
+    def limited(path: Path) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+        try:
+            write_bytes(path, bytes(2000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    done = augrad("train", *RECIPE, "hydra.run.dir=overflow")
+    told(done, 1, "its results are kept", "overflow/model.pt: cannot write this file (File too large)")
 
 
 def test_memory_that_does_not_suffice_in_a_run_is_a_failure(augrad, monkeypatch) -> None:

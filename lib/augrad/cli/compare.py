@@ -4,7 +4,7 @@ import hydra
 from omegaconf import DictConfig, ListConfig
 
 from augrad.cli.building import keys_added
-from augrad.cli.comparison import Recorder
+from augrad.cli.comparison import COMPARISON, TRAININGS, Recorder, keys_of, recipe_digest
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import run_entry_point
 from augrad.cli.limits import too_large_refused
@@ -60,13 +60,13 @@ def _compare_as(config: DictConfig) -> None:
         check_recipe(data, model, optimizer, settings, device, standard)
     tracker = tracker_of(config)
     attempt, figures = Attempts(), {}
-    with new_run(config, directory, "comparison.json", "comparison.png"):
+    with new_run(config, directory, COMPARISON, TRAININGS, "comparison.png"):
         tracker.start(plain(config), directory)
-        record = Recorder(directory, names, tracker)
+        record = Recorder(directory, keys_of(arms, seeds, recipe_digest(plain(config), data)), tracker)
         accuracies = compare_policies(arms, data, model, optimizer, settings, seeds, device, record, standard)
         rows = [ComparisonRow(name, values) for name, values in accuracies.items()]
         means = {f"test_accuracy/{row.name}": sum(row.accuracies) / len(row.accuracies) for row in rows}
-        with attempt("comparison.json"):
+        with attempt(COMPARISON):
             record.require_written()
         with attempt("the figure comparison"):
             save_figure(comparison_figure(rows, reference=names[-1]), directory / "comparison.png")

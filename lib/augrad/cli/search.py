@@ -1,7 +1,9 @@
 """augrad search: learn a policy."""
 
 import os
+from collections.abc import Mapping
 from contextlib import chdir
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from augrad.cli.building import keys_added
-from augrad.cli.comparison import Recorder
+from augrad.cli.comparison import Recorder, kept_comparison, keys_of, recipe_digest, withdraw_comparison
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import run_entry_point
 from augrad.cli.limits import too_large_refused
@@ -44,7 +46,7 @@ from augrad.search import begin_search, run_search
 from augrad.show.statistics import ComparisonRow
 from augrad.show.table import comparison_table, policy_table
 from augrad.terminal.console import say
-from augrad.train import always, check_recipe, compare_policies
+from augrad.train import Arm, always, check_recipe, compare_policies
 
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="search")
@@ -89,15 +91,24 @@ def _search_in(config: DictConfig, directory: Path) -> float:
         if run.interrupted():
             raise Interrupted(directory, state.step, run.stopped_by)
         policy = exported(state.best_policy(), config)
-        run.write_policy()
-        attempt, comparison = Attempts(), None
+        if not run.was_finished:  # else policy.json goes with the report and the comparison that are there
+            run.write_policy()
+        attempt, record, comparison = Attempts(), None, None
         if parts.settings.keep_model:
             with attempt("the classifier"):
                 save_model(state.model, directory / "model.pt")
-        if seeds:
-            with attempt("the comparison"):
-                comparison = _compare(config, directory, data, start, policy, seeds, attempt)
-        _show(config, directory, run, data, policy, comparison, attempt)
+        arms = {"none": always(None), "random": partial(random_policy, run.start(start)), "learned": always(policy)}
+        with attempt("the comparison"):
+            if seeds:
+                keys = keys_of(arms, seeds, recipe_digest(plain(config), data))
+                record = Recorder(directory, keys, held_back=run.was_finished)
+                comparison = _compare(config, data, arms, seeds, record)
+            else:
+                comparison = kept_comparison(directory, arms, recipe_digest(plain(config), data))
+        if run.was_finished and attempt.failed:
+            require_shown(attempt.failed)  # what is there stays
+        with run.signals_wait():
+            _show(config, directory, run, data, policy, comparison, record, attempt)
     return state.best_loss
 
 
@@ -114,17 +125,13 @@ def compared_seeds(config: DictConfig, seed: int) -> range:
 
 
 def _compare(
-    config: DictConfig, directory: Path, data: Splits, start: Policy, learned: Policy, seeds: range, attempt: Attempts
+    config: DictConfig, data: Splits, arms: Mapping[str, Arm], seeds: range, record: Recorder
 ) -> list[ComparisonRow]:
     model, optimizer, settings = recipe_of(config)
     words = f"comparison: 3 policies x {len(seeds)} seeds x {settings.epochs} epochs"
     say(words, stderr=True)
-    arms = {"none": always(None), "random": lambda seed: random_policy(start, seed), "learned": always(learned)}
-    device = data.train.images.device
-    record, standard = Recorder(directory, arms), standard_of(config)
-    accuracies = compare_policies(arms, data, model, optimizer, settings, seeds, device, record, standard)
-    with attempt("comparison.json"):
-        record.require_written()
+    device, standard = data.train.images.device, standard_of(config)
+    accuracies = compare_policies(arms, data, model, optimizer, settings, seeds, device, record, standard, record.known)
     return [ComparisonRow(name, values) for name, values in accuracies.items()]
 
 
@@ -135,13 +142,21 @@ def _show(
     data: Splits,
     policy: Policy,
     comparison: list[ComparisonRow] | None,
+    record: Recorder | None,
     attempt: Attempts,
 ) -> None:
+    """Writes what agrees with each other, comparison.json among it, as late and as closely together as can be."""
     state = run.state
     summary: dict[str, Any] = run.summary()
     for row in comparison or ():
         summary[f"test_accuracy/{row.name}"] = sum(row.accuracies) / len(row.accuracies)
     document = document_of(policy, provenance(config, data, summary))
+    with attempt("comparison.json"):
+        if comparison is None:
+            withdraw_comparison(directory)
+        elif record is not None:
+            record.publish()
+            record.require_written()
     run.write_policy(document)
     reported = ""
     figures = write_figures(directory, policy, data.train, config.seed, comparison, attempt)

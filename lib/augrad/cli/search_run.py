@@ -2,7 +2,8 @@
 
 import logging
 import signal
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,26 +12,30 @@ import torch
 from omegaconf import DictConfig
 
 from augrad.cli import signals
+from augrad.cli.comparison import COMPARISON, TRAININGS
 from augrad.cli.parts import exported, plain, provenance
 from augrad.cli.quoting import command_line, override
 from augrad.cli.run_directory import new_run, resumed_run
 from augrad.errors import NonFiniteError, UserError
 from augrad.learning.step import evaluate
+from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument, write_policy
 from augrad.policy_file.convert import document_of
 from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
 from augrad.runs.directory import has_content
 from augrad.runs.metrics import MetricsLog, read_metrics
+from augrad.runs.restore import require_like
 from augrad.runs.trackers import Tracker
 from augrad.search import Row, SearchParts, SearchState
 from augrad.search.resume import origin_of, require_same, take_up
 from augrad.search.stopping import StopRequest
 from augrad.show.progress import SearchProgress
+from augrad.types import PolicyParams
 
 _MAY_CHANGE = ("resume", "compare", "export", "tracker", "train", "device")
 """What a resumed run may be told anew: none of it changes the search, but for the rounding of another device."""
 
-_WRITES = ("policy.json", "report.html", "figures", "comparison.json", "model.pt")
+_WRITES = ("policy.json", "report.html", "figures", COMPARISON, TRAININGS, "model.pt")
 """What a search writes beside its metrics and checkpoints."""
 
 _RESUMED = "resume: the run"
@@ -58,6 +63,9 @@ class SearchRun:
     ) -> None:
         self.directory, self.config, self.state, self.parts, self.tracker = directory, config, state, parts, tracker
         self.first = state.step
+        self.was_finished = False
+        """Whether a run is taken up that has all its steps and its report."""
+        self._start = {name: parameter.detach().cpu().clone() for name, parameter in state.policy.named_parameters()}
         self._stop = StopRequest((signal.SIGINT, signal.SIGTERM))
         self._kept = 0
 
@@ -69,6 +77,8 @@ class SearchRun:
                 self._log = MetricsLog(self.directory / "metrics.jsonl")
             else:
                 stack.enter_context(resumed_run(self.config, self.directory, self._take_up, self._has_gone_on))
+                whole = self.state.step == self.parts.settings.steps
+                self.was_finished = whole and has_content(self.directory / "report.html")
             stack.callback(self._log.close)
             self.first = self.state.step
             self.progress = stack.enter_context(SearchProgress(self.parts.settings.steps, start=self.first))
@@ -111,7 +121,12 @@ class SearchRun:
         if not isinstance(saved.get("config"), dict) or not isinstance(saved.get("state"), dict):
             raise UserError(f"{path}: not a search's checkpoint; expected the checkpoint.pt of a search")
         require_same(saved["config"], plain(self.config), _RESUMED, _MAY_CHANGE)
+        start = saved.get("start", self._start)  # older checkpoints have none
+        require_like(start, self._start, f"{path}: start")
         take_up(self.state, self.parts, saved, _RESUMED, path)
+        if not all(torch.allclose(start[name], value, rtol=1e-4, atol=1e-4) for name, value in self._start.items()):
+            _LOG.warning("policy: other numbers than the run began with; it goes on from those that it began with")
+        self._start = start
 
     def _has_gone_on(self) -> bool:
         return self.state.step > self.first
@@ -131,9 +146,22 @@ class SearchRun:
         self.write_policy()
 
     def _save(self, state: dict[str, Any]) -> None:
-        saved = {"config": plain(self.config), "origin": origin_of(self.state, self.parts), "state": state}
+        origin = origin_of(self.state, self.parts)
+        saved = {"config": plain(self.config), "origin": origin, "start": self._start, "state": state}
         save_checkpoint(self.directory / "checkpoint.pt", saved)
         self._kept = state["step"]
+
+    def start(self, like: Policy) -> Policy:
+        """The policy that the search began with. like: the one that the configuration makes now."""
+        return like.with_params(PolicyParams(**self._start))
+
+    @contextmanager
+    def signals_wait(self) -> Iterator[None]:
+        """Within it, Ctrl-C and SIGTERM wait for the end of it; a second one acts at once."""
+        with StopRequest((signal.SIGINT, signal.SIGTERM)) as stop:
+            yield
+        if stop.came:
+            raise Interrupted(self.directory, self.state.step, stop.number)
 
     def end(self) -> None:
         """The search is over: the progress bar goes, and Ctrl-C is Ctrl-C again."""

@@ -6,14 +6,21 @@ from collections.abc import Collection
 from typing import Any
 
 from augrad.errors import UserError
+from augrad.ops.external import definitions_of
+from augrad.policy import Policy
 from augrad.search.state import SearchParts, SearchState
 
 
 def origin_of(state: SearchState, parts: SearchParts) -> dict[str, str]:
     """Digests of what a search is about: its data, and what its policy chooses from."""
-    policy = state.policy
-    choices = ([op.name for op in policy.ops], policy.slots, policy.interpolation, policy.fill)
-    return {"data": parts.data.sha256, "policy": hashlib.sha256(repr(choices).encode()).hexdigest()}
+    return {"data": parts.data.sha256, "policy": hashlib.sha256(repr(choices_of(state.policy)).encode()).hexdigest()}
+
+
+def choices_of(policy: Policy) -> tuple[Any, ...]:
+    """What a policy chooses from: all of it but its numbers."""
+    choices = [op.name for op in policy.ops], policy.slots, policy.interpolation, policy.fill
+    definitions = definitions_of(policy.ops)  # of operations that are not augrad's own
+    return (*choices, definitions) if definitions else choices
 
 
 def require_same(saved: Any, given: Any, start: str, may_change: Collection[str] = (), place: str = "") -> None:
