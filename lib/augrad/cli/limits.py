@@ -43,9 +43,13 @@ def out_of_memory_told(config: DictConfig) -> Iterator[None]:
 
 
 def _reason(error: BaseException | None, pattern: str, kinds: tuple[type[Exception], ...]) -> str | None:
-    """What the system said, in a line; None for an error of another kind."""
-    while error is not None:
-        told = isinstance(error, RuntimeError | TypeError) and re.search(pattern, str(error))
+    """What the system said, in a line; None for an error of another kind.
+
+    augrad's own errors say what is wrong themselves, and paths in a message are a user's words, not the system's.
+    """
+    while error is not None and type(error).__module__.partition(".")[0] != "augrad":
+        words = re.sub(r"\S*[/\\]\S*", "", str(error))
+        told = isinstance(error, RuntimeError | TypeError) and re.search(pattern, words)
         if isinstance(error, kinds) or (told and error.__cause__ is None):
             first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
             return re.sub(r"^\[enforce fail at [^\]]*\] [^.]*\. ", "", first)[:200].rstrip(". ")
