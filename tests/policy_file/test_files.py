@@ -7,12 +7,14 @@ import resource
 import stat
 import threading
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from augrad.errors import PolicyFileError, UserError
 from augrad.policy_file import Entry, PolicyDocument, SubPolicy, format_policy, read_policy, write_policy
+from augrad.policy_file.convert import read_document
 
 
 def _document(op: str = "invert", count: int = 1) -> PolicyDocument:
@@ -179,3 +181,17 @@ def test_what_cannot_be_read_is_refused_with_the_file_named(tmp_path: Path) -> N
 def test_a_file_without_end_is_refused_after_16_mebibytes() -> None:
     with pytest.raises(PolicyFileError, match=r"^document: expected at most 16777216 bytes"):
         read_policy("/dev/zero")
+
+
+def test_a_file_goes_before_a_builtin_policy_of_its_name_and_a_folder_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "identity").mkdir()
+    assert read_document("identity") == read_document(str(files("augrad.policy_file") / "builtin" / "identity.json"))
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(PolicyFileError, match=r"^folder: expected a policy file, got none: Is a directory"):
+        read_document("folder")
+    (tmp_path / "identity").rmdir()
+    write_policy(_document("equalize"), tmp_path / "identity")
+    assert read_document("identity") == _document("equalize")

@@ -64,9 +64,11 @@ def read_document(source: str | os.PathLike[str]) -> PolicyDocument:
 
     Raises PolicyFileError, with the place of the first problem, for a file that cannot be accepted.
     """
-    if source and not _is_missing(path := expanded(source)):
+    is_builtin = source in builtin_policies()
+    path = expanded(source) if source else None
+    if path is not None and not (_is_missing(path) or (is_builtin and path.is_dir())):
         return read_policy(path)
-    if source in builtin_policies():
+    if is_builtin:
         return read_policy(str(files("augrad.policy_file") / "builtin" / f"{source}.json"))
     what = f"{os.fspath(source)}: no such policy file" if source else "expected a policy file, got an empty name"
     raise PolicyFileError(f"{what}; give a path, or a built-in policy: {', '.join(builtin_policies())}")
