@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import augrad as library
+import augrad.cli.search as augrad_search
 
 ESTIMATORS = ["gumbel", "reinforce"]
 HYPERGRADIENTS = {"unrolled": 14, "neumann": 14, "cg": 16, "t1t2": 2}  # with their passes; one_step is the default
@@ -217,3 +218,19 @@ def test_a_search_leaves_the_global_generator_alone(augrad, small, part: str) ->
     done = augrad("search", *small, part, comparing, "standard={crop_padding: 2, flip: true, cutout: 5}")
     assert done.returncode == 0, done.stderr
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("select", ["best", "last"])
+def test_a_sweeper_gets_the_loss_of_the_policy_that_is_exported(
+    augrad, small, tmp_path: Path, monkeypatch, select
+) -> None:
+    returned: list[float] = []
+    search = augrad_search._search_in
+    monkeypatch.setattr(augrad_search, "_search_in", lambda *given: returned.append(search(*given)) or returned[-1])
+    # Learning falls apart, so that the last look is not the lowest.
+    settings = [f"search.select={select}", "search.steps=8", "search.optimizer.lr=1.0", "search.schedule=constant"]
+    done = augrad("search", *small, *settings, "compare=null", "hydra.run.dir=out")
+    assert done.returncode == 0, done.stderr
+    losses = [row["selection_loss"] for row in rows(tmp_path / "out") if row.get("selection_loss") is not None]
+    assert min(losses) < losses[-1]
+    assert returned == [min(losses) if select == "best" else losses[-1]]
