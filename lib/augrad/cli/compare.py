@@ -19,6 +19,7 @@ from augrad.cli.parts import (
     tracker_of,
 )
 from augrad.cli.quoting import shell_quoted
+from augrad.cli.recipes import with_own_settings
 from augrad.cli.run_directory import new_run, output_directory
 from augrad.cli.status import require_shown
 from augrad.data.seeding import checked_seed
@@ -33,6 +34,7 @@ from augrad.train import check_recipe, compare_policies
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="compare")
 def _compare(config: DictConfig) -> None:
+    config = with_own_settings(config)
     with too_large_refused(config):
         _compare_as(config)
 

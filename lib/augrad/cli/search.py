@@ -30,6 +30,7 @@ from augrad.cli.parts import (
     tracker_of,
 )
 from augrad.cli.quoting import shell_quoted
+from augrad.cli.recipes import with_own_settings
 from augrad.cli.run_directory import output_directory, started_in
 from augrad.cli.search_run import Interrupted, SearchRun
 from augrad.cli.status import require_shown
@@ -51,8 +52,12 @@ from augrad.train import Arm, always, check_recipe, compare_policies
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="search")
 def _search(config: DictConfig) -> float:
-    """Learn a policy, write the run directory; returns the lowest loss on the selection split, for sweeps."""
-    directory = output_directory()
+    """Learn a policy, write the run directory; returns the loss on the selection split of that policy, for sweeps.
+
+    It is the lowest one that was seen, with select=last that of the last look; infinite where there was no look after
+    the warm-up.
+    """
+    config, directory = with_own_settings(config), output_directory()
     with too_large_refused(config), chdir(resumed_from(config, directory)):
         return _search_in(config, directory)
 

@@ -19,6 +19,7 @@ from augrad.cli.parts import (
     tracker_of,
 )
 from augrad.cli.quoting import shell_quoted
+from augrad.cli.recipes import with_own_settings
 from augrad.cli.run_directory import new_run, output_directory
 from augrad.cli.status import require_shown
 from augrad.data.seeding import checked_seed
@@ -32,6 +33,7 @@ from augrad.train import Row, check_recipe, train_classifier
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="train")
 def _train(config: DictConfig) -> float:
+    config = with_own_settings(config)
     with too_large_refused(config):
         return _train_as(config)
 
