@@ -4,6 +4,7 @@ import json
 import re
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -292,3 +293,15 @@ def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monk
     exec(block.replace("steps=300", "steps=3"), names)
     assert len(names["result"].metrics) == 3
     assert policy_text(library.load_policy("policy.json")) == policy_text(names["result"].policy)
+
+
+def test_searches_in_several_threads_are_those_alone(digits: Splits) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(256, 8), nn.Dropout(0.5), nn.Linear(8, 10))
+
+    def rows(seed: int) -> list[Any]:
+        return without_clock(learned(digits, model, seed=seed, policy=few_ops()).metrics)
+
+    alone, before = [rows(seed) for seed in range(3)], torch.get_rng_state()
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(rows, range(3))) == alone
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,7 +1,9 @@
 """Where a policy's random numbers come from: the generator that it is given, or one number of the global one a call."""
 
 import copy
+import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,10 +19,12 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 
 import augrad
 from augrad import Policy, PolicySample, RelaxedSample
+from augrad.data.seeding import global_draws
 from augrad.estimators.rebar import Rebar
 from augrad.ops.space import make_space
 from augrad.policy.distributions import draw_branch_noise
 from augrad.policy.initial import initial_policy
+from augrad.shared_state import differentiates_forward, forward_mode
 
 IMAGES = torch.rand(6, 3, 9, 11, generator=torch.Generator().manual_seed(0))
 
@@ -233,6 +237,7 @@ WORKERS = """
 import sys, torch
 from torch.utils.data import DataLoader, Dataset
 from augrad.policy.initial import initial_policy
+from augrad.shared_state import differentiates_forward, forward_mode
 from augrad.ops.space import make_space
 
 class Views(Dataset):
@@ -309,6 +314,7 @@ def test_vmap_decides_whether_its_draws_differ(policy: Policy, randomness: str) 
 COMPILED = """
 import torch
 from augrad.policy.initial import initial_policy
+from augrad.shared_state import differentiates_forward, forward_mode
 from augrad.ops.space import make_space
 space = make_space({"rotate": None, "color": None, "cutout": None})
 one, two = (initial_policy(space, stages=2, probability=0.5) for _ in range(2))
@@ -332,3 +338,76 @@ print("compiled")
 def test_compiled_policies_draw_apart_and_again_under_the_same_seed() -> None:
     done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "compiled", done.stderr[-3000:]
+
+
+def in_a_thread(work: Callable[[], object]) -> object:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result(timeout=60)
+
+
+def test_other_threads_draw_as_if_nobody_had_borrowed_the_global_generator(policy: Policy) -> None:
+    torch.manual_seed(5)
+    expected = [policy.sample(4).magnitude for _ in range(3)]
+    torch.manual_seed(5)
+    found = [policy.sample(4).magnitude]
+    with global_draws(torch.device("cpu"), 0, "a step"):
+        own = torch.rand(())
+        found.append(in_a_thread(lambda: policy.sample(4).magnitude))
+        with global_draws(torch.device("cpu"), 0, "a step"):
+            assert torch.equal(torch.rand(()), own)
+        assert not torch.equal(policy.sample(4).magnitude, expected[2])  # this thread's are the step's
+    found.append(policy.sample(4).magnitude)
+    assert all(map(torch.equal, found, expected))
+
+
+def test_one_thread_after_another_borrows_the_global_generator() -> None:
+    def drawn(seed: int) -> list[Tensor]:
+        found = []
+        for step in range(20):
+            with global_draws(torch.device("cpu"), seed, "a step", step):
+                found += [torch.rand(()) for _ in range(5)]
+        return found
+
+    before, alone = torch.get_rng_state(), [drawn(seed) for seed in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(drawn, range(3)))
+    assert together == alone
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")  # PyTorch's own affair
+def test_forward_mode_of_one_thread_is_none_of_another_and_they_take_turns() -> None:
+    def derivative(point: float) -> float:
+        with forward_mode():
+            return float(torch.func.jvp(torch.sin, (torch.tensor(point),), (torch.tensor(1.0),))[1])
+
+    def other(values: Tensor) -> Tensor:
+        assert differentiates_forward()
+        assert in_a_thread(differentiates_forward) is False
+        return values.sin()
+
+    with forward_mode():
+        torch.func.jvp(other, (torch.zeros(()),), (torch.ones(()),))
+    points = [0.01 * index for index in range(200)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(derivative, points)) == [derivative(point) for point in points]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_process_forked_beside_a_borrower_draws_and_borrows(policy: Policy) -> None:
+    def in_a_child() -> int:
+        child = os.fork()
+        if not child:
+            try:
+                signal.alarm(20)
+                policy.sample(1)
+                with global_draws(torch.device("cpu"), 0, "a step"):
+                    policy.sample(1)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        return os.waitpid(child, 0)[1]
+
+    with global_draws(torch.device("cpu"), 0, "a step"):
+        assert in_a_thread(in_a_child) == 0
+        assert in_a_child() == 0

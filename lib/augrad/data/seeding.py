@@ -8,6 +8,7 @@ import torch
 
 from augrad.checks import plain
 from augrad.errors import UserError
+from augrad.shared_state import generators_kept
 
 SEEDS = 2**32
 """The seeds of runs are below this number."""
@@ -33,7 +34,8 @@ def checked_seed(seed: object) -> int:
 def global_draws(device: torch.device, seed: int, purpose: str, index: int = 0) -> Iterator[None]:
     """Inside, what draws from PyTorch's global generators, such as `torch.nn.Dropout`, does so by the arguments alone.
 
-    Of the CPU's generator and, where `device` is a GPU, of its own, too. Afterwards both are as they were before.
+    Of the CPU's generator and, where `device` is a GPU, of its own, too. Afterwards both are as they were before. One
+    thread after another is inside; policies that are called in others meanwhile draw as if none were.
     """
     with global_draws_kept(device):
         start = _mixed(seed, purpose, index)
@@ -51,7 +53,7 @@ def global_draws_kept(device: torch.device) -> Iterator[None]:
     Except for that of a GPU while a CUDA graph is captured: nothing may read it then.
     """
     on_gpu = device.type == "cuda" and not torch.cuda.is_current_stream_capturing()
-    with torch.random.fork_rng([_index(device)] if on_gpu else []):
+    with generators_kept([_index(device)] if on_gpu else []):
         yield
 
 

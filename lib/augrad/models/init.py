@@ -6,6 +6,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from augrad.shared_state import generators_kept
+
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -15,6 +17,6 @@ def seeded(build: Callable[[], Module], seed: int) -> Module:
     Modules are made on the CPU, whatever the default device: the same weights everywhere. Move the result afterwards.
     """
     # torch.manual_seed would seed the generators of all accelerators too, and nothing would put those back.
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+    with generators_kept(), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
         return build()

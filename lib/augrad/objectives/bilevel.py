@@ -28,6 +28,7 @@ from augrad.models.batch_norm import Shares
 from augrad.models.dropout import random_layers
 from augrad.objectives.objective import Aim, Step, drawn_batch, exchanged, redrawn, warn_of_other_coupling
 from augrad.policy import Policy
+from augrad.shared_state import forward_mode
 from augrad.types import PolicySample, RelaxedSample
 
 with warnings.catch_warnings():
@@ -61,7 +62,8 @@ def directional_scores(
         return losses_of(logits_with(model, weights, images, shares), labels)
 
     try:
-        return torch.func.jvp(losses, (weights,), (u,))[1]
+        with forward_mode():
+            return torch.func.jvp(losses, (weights,), (u,))[1]
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # a shape that does not fit would have shown in the training step

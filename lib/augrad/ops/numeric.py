@@ -26,12 +26,12 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from augrad.errors import ImageRangeWarning, UserError
 from augrad.ops.given import check_interpolation, checked_fill, require_numbers, require_tensor
 from augrad.ops.meaning import Meaning, may_look
 from augrad.ops.memory_format import in_own_memory
+from augrad.shared_state import differentiates_forward
 
 
 @lru_cache(maxsize=1024)
@@ -181,7 +181,7 @@ def transformed() -> bool:
     """Whether there is something that needs to see every expression, instead of a function with its own derivative:
     `torch.compile`, a transform of `torch.func`, or forward-mode differentiation."""
     functions = torch._C._are_functorch_transforms_active
-    return torch.compiler.is_compiling() or functions() or forward_ad._current_level >= 0
+    return torch.compiler.is_compiling() or functions() or differentiates_forward()
 
 
 def is_known(values: Tensor) -> bool:

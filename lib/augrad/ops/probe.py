@@ -9,6 +9,7 @@ from augrad.errors import UserError
 from augrad.ops.probe_batch import BATCH, call, draws_of, ends_of, magnitudes_of, probe_images, require_alike
 from augrad.ops.probe_gradients import require_image_gradient, require_magnitude_gradient
 from augrad.ops.spec import Op
+from augrad.shared_state import generators_kept
 
 _SEEDED = "let it take its random numbers as a third argument, and say how many: draws: 2"
 
@@ -35,11 +36,8 @@ def probe(op: Op, driven: str = "the magnitude") -> Finding:
     - is not changed by its magnitude, or gives it no derivative, or a wrong one (see `require_magnitude_gradient`),
     - gives the images no gradient.
     """
-    generator = torch.get_rng_state()
-    try:
+    with generators_kept():  # some draw from the global generator, and are refused for it
         return _probe(op, driven)
-    finally:
-        torch.set_rng_state(generator)  # some draw from it, and are refused for it
 
 
 def _probe(op: Op, driven: str) -> Finding:

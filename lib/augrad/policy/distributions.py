@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot, softplus
 
 from augrad.errors import UserError
+from augrad.shared_state import base_seed
 from augrad.types import TensorFields
 
 
@@ -102,9 +103,9 @@ def call_generator(generator: torch.Generator | None, device: torch.device) -> t
         return None
     if torch._C._are_functorch_transforms_active():  # vmap's `randomness` is about the draws; the seed is one number
         with torch._C._DisableFuncTorch():
-            seed = _base_seed()
+            seed = base_seed()
     else:
-        seed = _base_seed()
+        seed = base_seed()
     return torch.Generator(device).manual_seed(seed)
 
 
@@ -115,10 +116,6 @@ def require_generator(generator: object) -> None:
             f"generator: expected a torch.Generator, got {generator!r}; "
             "torch.Generator().manual_seed(0) makes one from a seed"
         )
-
-
-def _base_seed() -> int:
-    return int(torch.empty((), dtype=torch.int64, device="cpu").random_())
 
 
 # Draws are float32 whatever the default type: it decides neither what is drawn nor how finely.
