@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import augrad
 from augrad import Policy, PolicySample, RelaxedSample, UserError
 from augrad.estimators.mixture import Mixture
 from augrad.ops.space import make_space
@@ -182,3 +183,23 @@ def test_a_seed_means_the_same_draw_for_good(policy: Policy) -> None:
     relaxed = policy.rsample(1, generator=generator(7)).detach()
     near(relaxed.subpolicy, [[0.293765, 0.044061, 0.662173]])
     near(relaxed.op[0, 0, :1], [[0.63682, 0.077966, 0.197281, 0.087933]])
+
+
+@pytest.mark.parametrize("engine", ["reference", "grouped", "numba", "auto"])
+@pytest.mark.parametrize("name", ["cutout", "sample_pairing", "gaussian_noise", "rotate"])
+def test_a_draw_changed_before_the_backward_pass_gives_no_other_gradient(name: str, engine: str) -> None:
+    policy = initial_policy(make_space({name: {}}), probability=1.0)
+    images = torch.rand(8, 3, 16, 16, generator=generator()).requires_grad_()
+    for field in ("op", "gate", "magnitude", "sign", "draw"):
+        sample = policy.sample(8, generator()).detach()
+        with augrad.engine(engine):
+            loss = policy(images, params=sample).square().sum()
+        (expected,) = torch.autograd.grad(loss, images, retain_graph=True)
+        changed = getattr(sample, field)
+        changed.copy_(~changed if changed.dtype == torch.bool else 1 - changed)
+        try:
+            found = torch.autograd.grad(loss, images)
+        except RuntimeError as error:
+            assert "modified by an inplace operation" in str(error)  # noqa: PT017
+        else:
+            assert torch.equal(found[0], expected), field

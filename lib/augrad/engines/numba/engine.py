@@ -68,11 +68,14 @@ def at_hand(**numbers: Sequence[Tensor]) -> Kernels | None:
 
 
 class _Drawn(NamedTuple):
-    """What is to be done: codes, partners [L, B], draws [L, B, D], and the stages that they are of."""
+    """What is to be done: codes, partners [L, B], draws [L, B, D], and the stages that they are of.
+
+    All of it but the stages is its own: no change of a sample before the backward pass reaches it.
+    """
 
     codes: np.ndarray
     partners: Tensor
-    draws: Tensor
+    draws: np.ndarray
     stages: Stages
 
 
@@ -129,10 +132,15 @@ class _Stages:
         return result
 
 
+def _own_draws(draw: Tensor) -> np.ndarray:
+    """[B, L, D] -> [L, B, 2 or more], a copy: what becomes of `draw` until the backward pass makes no difference."""
+    given = draw.detach().to(torch.float64).numpy()
+    draws = np.full((given.shape[1], len(given), max(2, given.shape[2])), 0.5)
+    draws[..., : given.shape[2]] = given.swapaxes(0, 1)
+    return draws
+
+
 def _stages(images: Tensor, magnitudes: Tensor, others: Tensor, drawn: _Drawn) -> _Stages:
-    given = drawn.draws.detach().to(torch.float64).numpy()
-    draws = np.full((*given.shape[:2], max(2, given.shape[2])), 0.5)
-    draws[..., : given.shape[2]] = given
     return _Stages(
         kernels=_kernels(),
         images=images.detach().numpy(),
@@ -140,7 +148,7 @@ def _stages(images: Tensor, magnitudes: Tensor, others: Tensor, drawn: _Drawn) -
         others=others.detach().numpy(),
         codes=drawn.codes,
         partners=drawn.partners.numpy(),
-        draws=draws,
+        draws=drawn.draws,
         resampling=(drawn.stages.settings.fill, drawn.stages.settings.interpolation == "nearest"),
         separate=tuple((KINDS[drawn.codes] == SEPARATE).any(1).tolist()),
     )
@@ -172,7 +180,7 @@ class _Applied(torch.autograd.Function):
         images, magnitudes, others = ctx.saved_tensors
         if asks_for_more(gradient):
             require_more(ctx.drawn.stages, "numba")
-            definition = partial(_by_definition, ctx.drawn.stages)
+            definition = partial(_by_definition, ctx.drawn)
             needed = ctx.needs_input_grad[:3]
             return *gradients_of(definition, (images, magnitudes, others), needed, gradient), None
         stages, coming = _stages(images, magnitudes, others, ctx.drawn), gradient.contiguous().numpy()
@@ -195,10 +203,12 @@ class _Applied(torch.autograd.Function):
         return to_images, to_magnitudes, _of_others(shares, others, ctx.drawn) if shares else None, None
 
 
-def _by_definition(stages: Stages, images: Tensor, magnitudes: Tensor, others: Tensor) -> Tensor:
+def _by_definition(drawn: _Drawn, images: Tensor, magnitudes: Tensor, others: Tensor) -> Tensor:
     """What `_Applied` computes, by the operations' own functions."""
-    settings = replace(stages.settings, others=others)
-    return REFERENCE.apply(images, replace(stages, magnitude=magnitudes.t(), settings=settings))
+    stages = drawn.stages
+    settings, draw = replace(stages.settings, others=others), torch.from_numpy(drawn.draws).to(stages.draw.dtype)
+    stages = replace(stages, magnitude=magnitudes.t(), draw=draw.transpose(0, 1), settings=settings)
+    return REFERENCE.apply(images, stages)
 
 
 def _of_others(shares: list[tuple[int, int, np.ndarray]], others: Tensor, drawn: _Drawn) -> Tensor:
@@ -249,16 +259,15 @@ class Numba:
         codes = stages.plan.prepared["numba"][stages.chosen.t().numpy()]
         mixes = bool((codes == SAMPLE_PAIRING).any())
         paired = stages.settings.others.to(computed).contiguous() if mixes else None
-        draw = stages.draw.transpose(0, 1)
         partner = (
-            torch.stack([partners(len(images), one[:, :1], images.device) for one in draw])
+            torch.stack([partners(len(images), one, images.device) for one in stages.draw.unbind(1)])
             if mixes
             else torch.from_numpy(codes)
         )
         magnitude = stages.magnitude.t().to(torch.float64).contiguous()
         if images.dtype == torch.uint8 and np.isnan(given := magnitude.detach().numpy()).any():
             Meaning().require(given[TAKES[codes]], "a policy", eight_bits=True)
-        drawn = _Drawn(codes, partner, draw, stages)
+        drawn = _Drawn(codes, partner, _own_draws(stages.draw), stages)
         differentiated = torch.is_grad_enabled() and (images.requires_grad or magnitude.requires_grad or mixes)
         compute = _Applied.apply if differentiated else _results
         if images.dtype == computed:
@@ -266,7 +275,7 @@ class Numba:
             return compute(images, magnitude, images if paired is None else paired, drawn)  # type: ignore[no-any-return]
         for stage in range(len(codes)):  # half precision is rounded to after each stage
             now, one = images.to(computed).contiguous(), slice(stage, stage + 1)
-            of_stage = _Drawn(codes[one], partner[one], draw[one], stages.one(stage))
+            of_stage = _Drawn(codes[one], partner[one], drawn.draws[one], stages.one(stage))
             after = compute(now, magnitude[one], now if paired is None else paired, of_stage)
             images = after.to(images.dtype)  # type: ignore[union-attr]
         return images
