@@ -127,7 +127,7 @@ cases = [
       for value in (*KINDS, zeros > 0)],
     *[(lambda name=name, draw=draw, width=width: augrad.ops.get(name).apply(images, zeros, draw),
        f"{name}: expected draw as a tensor of uniform numbers in [0, 1) of shape [4, {width}], got")
-      for name, width in (("cutout", 2), ("sample_pairing", 1))
+      for name, width in ((op.name, op.draws) for op in map(augrad.ops.get, augrad.ops.names()) if op.draws)
       for draw in ([0.5], np.zeros((4, width)), 0.5, zeros, torch.zeros(4, 3), torch.zeros(1, width), ones[:, :width],
                    -ones[:, :width], ones[:, :width] * float("nan"), torch.zeros(4, width, dtype=torch.int64))],
     *[(lambda others=others: augrad.ops.sample_pairing(images, zeros, others=others), words) for others, words in [

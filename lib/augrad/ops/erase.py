@@ -5,7 +5,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from augrad.ops.given import check_draw
 from augrad.ops.numeric import per_image, with_magnitude, with_surrogate
 from augrad.ops.spec import Op
 
@@ -33,7 +32,7 @@ def _slope(fill: float, images: Tensor, magnitude: Tensor, centre: Tensor) -> Te
     return (fill - images) * (down_slope * across + down * across_slope) * (min(images.shape[-2:]) / 2)
 
 
-@with_magnitude(least=0.0)
+@with_magnitude(least=0.0, draws=2)
 def cutout(images: Tensor, magnitude: Tensor, draw: Tensor | None = None, *, fill: float = 0.0) -> Tensor:
     """Fill a square whose side is `magnitude` [B], at least 0, times the image's shorter side, around a random centre.
 
@@ -42,8 +41,6 @@ def cutout(images: Tensor, magnitude: Tensor, draw: Tensor | None = None, *, fil
     lies inside the square; the derivative used for the side is that of the same square with edges one pixel wide,
     inside = clip(side / 2 - |offset| + 1/2, 0, 1) along each axis. The image gradient is exact.
     """
-    if draw is not None:
-        check_draw(draw, (len(images), 2), "cutout")
     centre = images.new_full((len(images), 2), 0.5) if draw is None else draw.to(images.dtype)
     half_side, vertical, horizontal = _square(images, magnitude, centre)
     inside = (vertical < half_side) & (horizontal < half_side)

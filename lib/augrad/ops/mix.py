@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from augrad.ops.clamped import clamp01
-from augrad.ops.given import check_draw, check_others
+from augrad.ops.given import check_others
 from augrad.ops.numeric import per_image, with_magnitude
 from augrad.ops.spec import Op
 
@@ -19,7 +19,7 @@ def partners(batch: int, draw: Float[Tensor, "B D"] | None, device: torch.device
     return (own + 1 + further) % batch
 
 
-@with_magnitude(least=0.0, most=1.0)
+@with_magnitude(least=0.0, most=1.0, draws=1)
 def sample_pairing(
     images: Tensor, magnitude: Tensor, draw: Tensor | None = None, *, others: Tensor | None = None
 ) -> Tensor:
@@ -31,8 +31,6 @@ def sample_pairing(
     without it. A policy gives the batch it was called with: an image then depends on its own draw alone, not on what
     was drawn for its partner. Exact gradients for both images and the magnitude.
     """
-    if draw is not None:
-        check_draw(draw, (len(images), 1), "sample_pairing")
     if others is not None:
         check_others(others, images)
     source = images if others is None else others

@@ -24,7 +24,7 @@ def normal_numbers(seed: Tensor, images: Tensor) -> Tensor:
     return pairs.flatten(1)[:, :count].to(images.dtype).view_as(images)
 
 
-@with_magnitude(least=0.0)
+@with_magnitude(least=0.0, draws=1)
 def gaussian_noise(images: Tensor, magnitude: Tensor, draw: Tensor | None = None) -> Tensor:
     """Add normal noise, of every value its own, with the standard deviation `magnitude` [B], at least 0.
 

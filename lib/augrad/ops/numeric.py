@@ -28,7 +28,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from augrad.errors import ImageRangeWarning, UserError
-from augrad.ops.given import check_interpolation, checked_fill, require_numbers, require_tensor
+from augrad.ops.given import check_draw, check_interpolation, checked_fill, require_numbers, require_tensor
 from augrad.ops.meaning import Meaning, may_look
 from augrad.ops.memory_format import in_own_memory
 from augrad.shared_state import differentiates_forward
@@ -108,6 +108,7 @@ def in_own_dtype(
     meaning: Meaning | None = None,
     name: str | None = None,
     on_levels: Callable[..., Tensor] | None = None,
+    draws: int = 0,
 ) -> Callable[..., Tensor]:
     """Give a float32/float64 kernel the dtype rule of every operation.
 
@@ -116,9 +117,9 @@ def in_own_dtype(
     of fewer bits count as float32. Results lie in memory as `augrad.ops.memory_format` says.
     meaning: of the magnitude, None where it is ignored; images whose magnitude is NaN become NaN. name: of the
     operation, where the kernel has another one. on_levels: for uint8 instead of the kernel, see
-    `augrad.ops.levels`.
+    `augrad.ops.levels`. draws: how many uniform numbers [B, draws] the kernel takes as its third argument, `draw`.
     Raises UserError for other dtypes, for images that are not [B, C, H, W] or are empty, for magnitudes that are
-    not [B], and, on a CPU, for those without a meaning.
+    not [B], for a `draw` that is no such numbers, and, on a CPU, for magnitudes without a meaning.
     """
     name = name or kernel.__name__
 
@@ -153,6 +154,9 @@ def in_own_dtype(
             raise UserError(
                 f"expected one magnitude per image, shape {tuple(images.shape[:1])}, got {tuple(magnitude.shape)}"
             )
+        draw = arguments[0] if draws and arguments else options.get("draw")
+        if draw is not None:
+            check_draw(draw, (len(images), draws), name)
         magnitude = magnitude.to(torch.promote_types(magnitude.dtype, torch.float32))
         eight_bits = images.dtype == torch.uint8
         may_be_nan = meaning is not None and meaning.check(magnitude, name, eight_bits)
