@@ -469,3 +469,15 @@ def test_key_points_of_images_that_stay_are_left_alone() -> None:
     points = torch.tensor([[[math.inf, 3.0], [math.nan, 2.0], [0.1, 1 / 3]]], dtype=torch.float64)
     moved = still(torch.rand(1, 3, 16, 16), keypoints=points, generator=torch.Generator()).keypoints
     torch.testing.assert_close(moved, points, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["brightness", "rotate", "identity"])
+def test_outputs_lie_in_memory_of_their_own(name: str) -> None:
+    policy = policy_of(name)
+    given = {"masks": torch.ones(2, HEIGHT, 1).expand(2, HEIGHT, WIDTH), "boxes": random_boxes(2)}
+    given["keypoints"] = random_points(2)
+    before = {key: target.clone() for key, target in given.items()}
+    output = policy(torch.rand(BLANK.shape), **given)
+    for key in given:
+        getattr(output, key).fill_(7)
+        assert torch.equal(given[key], before[key])

@@ -96,6 +96,8 @@ def move_targets(given: Augmented, output: Tensor, ops: Sequence[Op], sample: Po
         if masks is not None:
             for matrices in stages:
                 masks = read_nearest(masks, matrices, 0.0)
+            if not stages:  # in memory of their own all the same, as images are
+                masks = masks.clone(memory_format=torch.contiguous_format)
         if boxes is not None:
             boxes = _moved_boxes(boxes, stages, height, width)
         if keypoints is not None:
