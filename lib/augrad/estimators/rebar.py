@@ -62,7 +62,7 @@ class Rebar:
     eta: its first value, for each group of logits. It is learned: it minimises the mean over images of |g_i|^2, which
     is quadratic in eta. With 0 the estimate is that of the score function. learning_rate: of Adam on eta.
     temperature, final_temperature: at the start and at the end of the search; the temperature falls by equal factors.
-    It is not learned: that would need second derivatives through the operations, which resampling does not have.
+    It is not learned, as eta is.
     Cost: three evaluations of the scalar, two of them with a derivative and with every candidate applied to every
     image. Raises UserError for temperatures or a learning rate that are not above 0.
     """

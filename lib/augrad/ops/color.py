@@ -1,7 +1,8 @@
 """Operations on the values of pixels, in place where they are.
 
 Enhancements take a strength s: the factor of the usual enhancement is 1 + s, so s = 0 leaves the image as it is.
-In 8 bits brightness, color, contrast, grayscale and auto_contrast are torchvision's: see `augrad.ops.levels`.
+In 8 bits brightness, contrast, grayscale and auto_contrast are torchvision's, and color is within one level of it: see
+`augrad.ops.levels`.
 Clamping to [0, 1] zeroes the gradients of saturated pixels only.
 """
 

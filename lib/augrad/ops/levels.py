@@ -2,7 +2,9 @@
 
 Functions take levels 0..255 in float32 and magnitudes [B], and return what is rounded down afterwards. One thing is as
 in PIL instead: the grey of a grey pixel is its own. (The weights that torchvision takes sum to 0.9999: it makes white
-254.)
+254.) And where torchvision adds two products, in color and sharpness, its result depends on whether the processor
+rounds the first sum once or twice: a few values in a hundred, those that are all but whole, may then be another level,
+by one. Here every product and every sum is rounded, on all processors alike.
 """
 
 import torch

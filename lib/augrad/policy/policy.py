@@ -59,6 +59,10 @@ class Policy(nn.Module):
     called here or on a model around the policy, move it and leave its types alone. `provenance` travels with the policy
     into its file.
 
+    It augments in evaluation mode, too, as the transforms of torchvision and Kornia do: `eval()` of a model around it
+    changes nothing. Call it in the training loop or the data loader, or where `self.training` is true, and not as a
+    layer of the network that is tested.
+
     Randomness is as in the rest of PyTorch. With `generator=` everything comes from it, and nothing else is touched.
     Without, each call takes one number from the global generator of the CPU, and draws from a stream that begins there:
     `torch.manual_seed` starts the same augmentations again, the saved state of that generator (`get_rng_state`,
