@@ -114,6 +114,40 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "no labels": (lambda: Splits.from_datasets([X[0]]), r"train\[0\]: expected \(image, label\)"),
     "no image": (lambda: Splits.from_datasets([("a.png", 0)]), r"train\[0\]: expected a picture"),
     "no class": (lambda: Splits.from_datasets([(X[0], {"box": 1})]), r"train\[0\]: expected a whole number as label"),
+    **{
+        f"a picture of mode {mode}": (
+            lambda mode=mode: Splits.from_datasets([(Image.new("L", (8, 8)), 0), (Image.new(mode, (8, 8)), 0)]),
+            rf"train\[1\]: expected a picture of 8 bits, grey or RGB .*, got mode {mode}; .*{way}",
+        )
+        for modes, way in (
+            (("P", "1", "LA", "PA", "RGBA", "CMYK", "HSV", "LAB", "YCbCr"), "convert"),
+            (("I", "I;16", "F"), "divide"),
+        )
+        for mode in modes
+    },
+    **{
+        f"the label {label!r}": (
+            lambda label=label: Splits.from_datasets([(X[0], 0), (X[1], label)]),
+            r"train\[1\]: expected a whole number as label, got ",
+        )
+        for label in (
+            0.7,
+            1.0,
+            torch.tensor(0.5),
+            np.float32(1),
+            True,
+            np.True_,
+            torch.tensor(True),
+            "1",
+            b"1",
+            None,
+            [0, 1],
+            torch.tensor([0, 1]),
+            np.array([0.0, 1.0]),
+            1 + 0j,
+            torch.tensor(1 + 0j),
+        )
+    },
     "sizes": (
         lambda: Splits.from_datasets([(X[0], 0), (X[0, 1:], 1)]),
         r"train\[1\]: expected an image like the first",
@@ -126,3 +160,12 @@ def test_a_mistake_is_told_with_the_argument(mistake: str) -> None:
     call, words = MISTAKES[mistake]
     with shapes_unchecked(), pytest.raises(UserError, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    "kind", [int, np.int32, np.uint8, torch.tensor, np.array, lambda label: torch.tensor([label], dtype=torch.uint8)]
+)
+def test_one_whole_number_is_a_label_whoever_made_it(kind: Callable[[int], Any]) -> None:
+    x, y = images(), labels()
+    given = [(image, kind(int(label))) for image, label in zip(x, y, strict=True)]
+    assert same(Splits.from_datasets(given), Splits.from_datasets(list(zip(x, y, strict=True))))

@@ -12,7 +12,7 @@ from jaxtyping import Int64
 from PIL import Image
 from torch import Tensor
 
-from augrad.checks import PathName, checked
+from augrad.checks import PathName, checked, plain
 from augrad.data.alike import groups_of, sorted_out, with_copies
 from augrad.data.divide import divided, require_fractions
 from augrad.data.labelled import Given, labelled_sets
@@ -181,9 +181,11 @@ def _read(dataset: Any, argument: str) -> tuple[np.ndarray, np.ndarray]:
         if not isinstance(item, Sequence | np.ndarray) or len(item) != 2:
             raise UserError(f"{argument}[{index}]: expected (image, label), got {type(item).__name__}")
         image, label = item
-        if isinstance(image, Tensor):
+        if isinstance(image, Image.Image):
+            _require_mode(image, f"{argument}[{index}]")
+        elif isinstance(image, Tensor):
             image = image.permute(1, 2, 0) if image.ndim == 3 else image
-        elif not isinstance(image, Image.Image | np.ndarray):
+        elif not isinstance(image, np.ndarray):
             raise UserError(
                 f"{argument}[{index}]: expected a picture, a tensor [C, H, W] or an array [H, W, C], got "
                 f"{type(image).__name__}"
@@ -195,10 +197,29 @@ def _read(dataset: Any, argument: str) -> tuple[np.ndarray, np.ndarray]:
                 f"{images[0].shape}, got {images[-1].dtype} of shape {images[-1].shape}; give the data set a transform "
                 "that makes them alike, such as torchvision.transforms.v2.Resize"
             )
-        try:
-            labels.append(int(label))
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{argument}[{index}]: expected a whole number as label, got {label!r:.60}") from error
+        labels.append(_label(label, f"{argument}[{index}]"))
     if not images:
         raise UserError(f"{argument}: expected at least one image, got an empty data set")
     return np.stack(images), np.asarray(labels)
+
+
+def _require_mode(picture: Image.Image, item: str) -> None:
+    """Raises UserError for a picture whose values are not grey levels, or red, green and blue."""
+    if picture.mode not in ("L", "RGB"):
+        deep = picture.mode.startswith(("I", "F"))
+        way = "divide by what is white, and give an array of float32" if deep else "picture.convert('RGB') makes it so"
+        raise UserError(
+            f"{item}: expected a picture of 8 bits, grey or RGB (mode L or RGB), got mode {picture.mode}; {way}"
+        )
+
+
+def _label(label: Any, item: str) -> int:
+    """The class of an image. Raises UserError unless it is one whole number: of Python, NumPy or PyTorch."""
+    number = label.item() if isinstance(label, Tensor | np.ndarray) and label.shape in ((), (1,)) else plain(label)
+    if isinstance(number, bool) or not isinstance(number, int):
+        whole = isinstance(number, bool) or (isinstance(number, float) and number.is_integer())
+        several = isinstance(label, Sequence | Tensor | np.ndarray) and not isinstance(label, str)
+        way = "int(label) is one" if whole else "number the classes 0 .. n - 1"
+        way = "of one-hot labels it is the place of the 1: label.argmax()" if several and not whole else way
+        raise UserError(f"{item}: expected a whole number as label, got {label!r:.60}; {way}")
+    return number
