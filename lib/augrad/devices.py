@@ -1,8 +1,25 @@
 """Where a run computes."""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
 import torch
 
 from augrad.errors import UserError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def made_on_cpu(function: Function) -> Function:
+    """A function whose tensors are on the CPU, whatever the default device: what it reads of them are numbers."""
+
+    @wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        with torch.device("cpu"):
+            return function(*arguments, **named)
+
+    return cast(Function, call)
 
 
 def find_device(name: object) -> torch.device:

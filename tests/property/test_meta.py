@@ -1,6 +1,8 @@
 """On the meta device, where tensors have shapes and no numbers: what is computed has the right shapes."""
 
+from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ import torch
 import augrad
 from augrad import Policy, UserError
 from augrad.ops.space import make_space
-from augrad.policy.initial import initial_policy
+from augrad.policy.initial import initial_policy, random_policy
 
 META = torch.device("meta")
 POLICY = initial_policy(make_space({name: {} for name in augrad.ops.names()}), stages=2)
@@ -41,3 +43,22 @@ def test_a_policy_takes_such_images_wherever_it_is(policy: Policy) -> None:
 def test_numbers_that_are_nowhere_do_not_augment() -> None:
     with pytest.raises(UserError, match="meta"):
         deepcopy(POLICY).to(META)(torch.rand(4, 3, 8, 8))
+
+
+def test_policies_are_made_on_the_cpu_whatever_the_default_device(tmp_path: Path) -> None:
+    augrad.save_policy(POLICY, tmp_path / "policy.json")
+    made: dict[str, Callable[[], Policy]] = {
+        "over": lambda: Policy.over({"rotate": None, "color": None}, subpolicies=2),
+        "a file": lambda: augrad.load_policy(tmp_path / "policy.json"),
+        "a built-in one": lambda: augrad.load_policy("identity"),
+        "other parameters": lambda: POLICY.with_params(POLICY.params),
+        "random": lambda: random_policy(POLICY, 3),
+        "a copy": lambda: deepcopy(POLICY),
+    }
+    for name, make in made.items():
+        expected = make()
+        with META:
+            found = make()
+        assert found.device == torch.device("cpu"), name
+        assert all(map(torch.equal, found.params.tensors(), expected.params.tensors())), name
+        assert found(torch.rand(2, 3, 8, 8)).isfinite().all()

@@ -84,7 +84,7 @@ class Splits:
     ) -> "Splits":
         """A data set from PyTorch or torchvision data sets, whose items are (image, label); all of it goes into memory.
 
-        An image is a picture of PIL (of mode L or RGB), a tensor [C, H, W] or an array [H, W, C], alike in size and type
+        An image is a picture of PIL (mode L or RGB), a tensor [C, H, W] or an array [H, W, C], alike in size and type
         for all items, and a label one whole number. Give the data sets no random transform, which would be drawn once
         and for good. The other arguments are those of `from_arrays`. Raises UserError for items that are not so, and
         for what `from_arrays` refuses.

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 
 from augrad.checks import Seed, checked
+from augrad.devices import made_on_cpu
 from augrad.errors import UserError
 from augrad.ops.space import Interpolation, Space, checked_resampling, make_space
 from augrad.policy.distributions import CERTAIN
@@ -128,6 +129,7 @@ def _slots_of(space: Space, magnitude: Magnitude) -> tuple[Slot, ...]:
     )
 
 
+@made_on_cpu
 def _started(
     space: Space,
     slots: Slots,

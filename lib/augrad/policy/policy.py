@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from augrad.checks import require_count, require_flag, require_number
+from augrad.devices import made_on_cpu
 from augrad.engines.apply import apply_hard, apply_relaxed, check_magnitudes, limits_of
 from augrad.engines.choice import plan_of
 from augrad.errors import UserError
@@ -80,6 +81,7 @@ class Policy(nn.Module):
     """What is fixed of the candidates: constants, and no buffers, so that averages over a module's buffers leave them
     alone."""
 
+    @made_on_cpu
     def __init__(
         self,
         ops: Sequence[Op],
@@ -92,8 +94,9 @@ class Policy(nn.Module):
         """ops: the different operations. slots: [S][L][K] candidates. params: initial values, shape [S] and [S, L, K]
         with L and K the largest numbers of stages and candidates (what is missing is padded with zeros).
 
-        An infinite value says what is certain, and is kept as `augrad.policy.distributions.CERTAIN`. Raises UserError
-        for operations, slots and parameters that do not fit each other, and for parameters that are NaN.
+        It is made on the CPU, whatever the default device. An infinite value says what is certain, and is kept as
+        `augrad.policy.distributions.CERTAIN`. Raises UserError for operations, slots and parameters that do not fit
+        each other, and for parameters that are NaN.
         """
         super().__init__()
         interpolation, fill = checked_resampling(interpolation, fill)
@@ -371,8 +374,7 @@ class Policy(nn.Module):
             check_magnitudes(self.ops, self._limits, params, images.dtype == torch.uint8)
         if sample.op.device.type == "meta" and images.device.type != "meta":
             raise UserError(
-                "expected a draw of numbers, got one of the meta device, which has none; make or load the policy anew "
-                "outside of torch.device('meta')"
+                "expected a draw of numbers, got one of the meta device, which has none; make or load the policy anew"
             )
         sample = sample.to(images.device)
         if isinstance(sample, RelaxedSample):

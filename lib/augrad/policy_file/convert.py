@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from augrad import ops
 from augrad.checks import check_value
+from augrad.devices import made_on_cpu
 from augrad.errors import PolicyFileError, UserError
 from augrad.ops.definition import Definition
 from augrad.ops.external import definitions_of, external_op
@@ -95,6 +96,7 @@ def save_policy(policy: Policy, path: str | os.PathLike[str]) -> None:
     write_policy(document_of(policy), path)
 
 
+@made_on_cpu
 def policy_from_document(document: PolicyDocument, allow: str | Sequence[str] = ()) -> Policy:
     """The policy that `document` describes; `document_of` gives the document back.
 
