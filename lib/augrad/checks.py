@@ -157,6 +157,11 @@ def plain(value: Any) -> Any:
     return {key: plain(item) for key, item in value.items()} if type(value) is dict else value
 
 
+def name_of(part: object) -> str:
+    """What a part is called: a function by its name, an object by its class's."""
+    return getattr(part, "__name__", type(part).__name__)
+
+
 def require_number(value: object, name: str, above: float = -math.inf) -> None:
     """Raise UserError unless `value` is a finite number, larger than `above`."""
     fits = isinstance(value, Real) and not isinstance(value, bool)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from augrad.checks import name_of
 from augrad.errors import UserError
 from augrad.estimators.estimate import gradients_of
 from augrad.policy import Policy
@@ -35,9 +36,9 @@ def regularizer_gradient(policy: Policy, regularizers: Iterable[Regularizer]) ->
             term = regularizer(policy)
             if not isinstance(term, Tensor) or term.shape != ():
                 got = tuple(term.shape) if isinstance(term, Tensor) else term
-                name = type(regularizer).__name__
                 raise UserError(
-                    f"regularizer {name}: expected one number with a gradient, a tensor [], got {got!r:.60}"
+                    f"regularizer {name_of(regularizer)}: expected one number with a gradient, a tensor [], "
+                    f"got {got!r:.60}"
                 )
             total = total + term
         return gradients_of(total, policy)

@@ -6,11 +6,12 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from augrad.checks import name_of
 from augrad.data.batches import EpochBatches
-from augrad.errors import NonFiniteError
+from augrad.errors import NonFiniteError, UserError
 from augrad.learning.step import evaluate
 from augrad.search.state import SearchParts, SearchState
-from augrad.search.step import search_step
+from augrad.search.step import ESTIMATE, REGULARIZERS, search_step
 from augrad.settings import rate_at, warmup_of
 
 Row = dict[str, float | int | str | None]
@@ -46,7 +47,12 @@ def run_search(state: SearchState, parts: SearchParts, observer: Observer, until
     good = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
     clock = time.perf_counter()
     while state.step < last:
-        pending.append(search_step(state, parts, training, validation))
+        try:
+            pending.append(search_step(state, parts, training, validation))
+        except UserError:
+            if pending:  # what no step can go on from may have come out of one that has not been looked at
+                _require_finite(_rows(pending, state.step - len(pending), 0.0, state, parts), state, parts, good)
+            raise
         state.step += 1
         stopping = observer.interrupted()
         ending = state.step == last or stopping
@@ -58,7 +64,7 @@ def run_search(state: SearchState, parts: SearchParts, observer: Observer, until
         seconds = (time.perf_counter() - clock) / len(pending)
         rows = _rows(pending, first, seconds, state, parts)
         pending = []
-        _require_finite(rows, state, good)
+        _require_finite(rows, state, parts, good)
         if look:
             rows[-1]["selection_loss"], rows[-1]["selection_accuracy"] = _look(state, parts)
         good = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
@@ -90,7 +96,7 @@ def _rows(
     ]
 
 
-def _require_finite(rows: list[Row], state: SearchState, good: dict[str, Tensor]) -> None:
+def _require_finite(rows: list[Row], state: SearchState, parts: SearchParts, good: dict[str, Tensor]) -> None:
     measured = ((row["step"], name, value) for row in rows for name, value in row.items() if isinstance(value, float))
     wrong = [place for place in measured if not abs(place[2]) < float("inf")]
     # The policy itself, too: its metrics do not show every number of it. Infinite ones are those that it fixes.
@@ -101,10 +107,13 @@ def _require_finite(rows: list[Row], state: SearchState, good: dict[str, Tensor]
             for parameter_name, parameter in state.policy.named_parameters():
                 parameter.copy_(good[parameter_name])
         step, name, value = wrong[0]
-        raise NonFiniteError(
-            f"step {step}: {name} is {value}; the last good policy is kept. If losses grew before, "
-            "lower the learning rate of the optimizer, or set clip_norm"
-        )
+        way = "If losses grew before, lower the learning rate of the optimizer, or set clip_norm"
+        if name == REGULARIZERS:
+            terms = ", ".join(map(name_of, parts.regularizers))
+            way = f"It is of the regularizers ({terms}): see where their derivative is infinite"
+        elif name.startswith(f"{ESTIMATE}/"):
+            way = f"It is of the estimator {name_of(parts.estimator)}. {way}"
+        raise NonFiniteError(f"step {step}: {name} is {value}; the last good policy is kept. {way}")
 
 
 def _look(state: SearchState, parts: SearchParts) -> tuple[float, float]:

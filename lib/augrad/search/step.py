@@ -16,6 +16,9 @@ from augrad.search.state import SearchParts, SearchState
 from augrad.settings import rate_at, warmup_of
 from augrad.types import PolicyParams
 
+ESTIMATE, REGULARIZERS = "policy_gradient_norm", "regularizer_gradient_norm"
+"""Metrics: the norms of the estimator's gradient, for each group of parameters, and of the regularisers'."""
+
 
 def search_step(
     state: SearchState, parts: SearchParts, training: EpochBatches, validation: EpochBatches
@@ -67,6 +70,7 @@ def _step(
     estimate = estimate_with(state.control, parts.estimator, shown, policy, aim.batch_size, state.generator, progress)
     if state.control is not None:
         state.control.step(estimate.control_loss)
+    added = None
     if state.step >= warmup_of(settings):
         added = regularizer_gradient(policy, parts.regularizers)
         for name, parameter in policy.named_parameters():
@@ -90,7 +94,8 @@ def _step(
     return {
         **aim.metrics,
         "gradient_norm": gradient_norm,
-        **{f"policy_gradient_norm/{name}": _norm([getattr(estimate.grads, name)]) for name in PolicyParams.names()},
+        **{f"{ESTIMATE}/{name}": _norm([getattr(estimate.grads, name)]) for name in PolicyParams.names()},
+        REGULARIZERS: policy.op_logits.new_zeros(()) if added is None else _norm(list(added.tensors())),
         **policy_summary(policy),
         **({"score_spread": normalized.spread} if settings.normalize else {}),
         **({} if estimate.control_loss is None else {"control_loss": estimate.control_loss.detach()}),
