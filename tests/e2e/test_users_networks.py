@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from augrad.data.types import Split, Splits
+from augrad.errors import UserError
 from augrad.estimators.gumbel import Gumbel
 from augrad.hypergradients.cg import ConjugateGradients
 from augrad.hypergradients.hypergradient import Hypergradient
@@ -200,3 +201,15 @@ def test_a_training_depends_on_its_seed_alone_and_leaves_the_global_generator() 
     second, other = trained(0), trained(1)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     assert not torch.equal(first["network.head.weight"], other["network.head.weight"])
+
+
+def test_a_training_refuses_what_it_could_not_train() -> None:
+    def masked(in_channels: int, class_count: int) -> nn.Module:
+        network = Users(in_channels, class_count)
+        network.head.weight.register_hook(lambda gradient: 0 * gradient)
+        return network
+
+    builders = {"gradient hook of head.weight": masked, r"expected logits \[B, 3\]": lambda **given: Users(1, 2)}
+    for words, builder in builders.items():
+        with pytest.raises(UserError, match=words):
+            train_classifier(data(), builder, torch.optim.SGD, None, TrainSettings(epochs=1), 0, torch.device("cpu"))

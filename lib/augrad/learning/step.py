@@ -1,6 +1,5 @@
 """One training step of a classifier and its evaluation on a split, for search and training alike."""
 
-import copy
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -18,6 +17,7 @@ from augrad.data.types import Split, Splits
 from augrad.errors import UserError
 from augrad.learning.classifier import Weights, accuracy_of, evaluating, losses_of, require_derivatives, trainable
 from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
+from augrad.learning.network import own_copy, ready_to_train
 from augrad.models.init import seeded
 from augrad.models.normalized import Normalized, channel_statistics
 
@@ -31,31 +31,33 @@ def build_classifier(model: nn.Module | ModelBuilder, splits: Splits, seed: int,
     """The classifier, on `device`: it takes images in [0, 1].
 
     A module is copied and used as it is. What a builder makes stands behind the standardisation of the training images,
-    and the seed decides its weights (see `build_normalized`). A network in evaluation mode is put in training mode;
-    layers that are alone in evaluation mode stay there. Raises UserError for a network that has nothing to train.
+    and the seed decides its weights (see `build_normalized`), as it does those of lazy layers. A network in evaluation
+    mode is put in training mode; layers that are alone in evaluation mode stay there.
+    Raises UserError for a network that has nothing to train, does not give logits of the classes for such images, or
+    cannot be computed with as a function of its weights.
     """
     if isinstance(model, nn.Module):
-        return _to_train(copy.deepcopy(model)).to(device)
+        return _to_train(own_copy(model), splits, splits.class_count, seed).to(device)
     return build_normalized(model, splits, seed, device)
 
 
-def build_normalized(model: ModelBuilder, splits: Splits, seed: int, device: torch.device) -> Normalized:
-    """A fresh network behind the standardisation of the training images, on `device`; the seed decides its weights."""
+def build_normalized(
+    model: ModelBuilder, splits: Splits, seed: int, device: torch.device, outputs: int | None = None
+) -> Normalized:
+    """A fresh network behind the standardisation of the training images, on `device`; the seed decides its weights.
+
+    outputs: how many it is to have; None: one for each class. Raises UserError as `build_classifier` does.
+    """
     mean, deviation = channel_statistics(splits.train.images)
     channels, _, _ = splits.image_shape
-    network = _to_train(seeded(lambda: model(in_channels=channels, class_count=splits.class_count), seed))
-    return Normalized(network, mean, deviation).to(device)
+    outputs = splits.class_count if outputs is None else outputs
+    network = seeded(lambda: model(in_channels=channels, class_count=outputs), seed)
+    return Normalized(_to_train(network, splits, outputs, seed), mean, deviation).to(device)
 
 
-def _to_train(network: nn.Module) -> nn.Module:
-    """The network in training mode. Raises UserError where nothing of it can be trained."""
+def _to_train(network: nn.Module, splits: Splits, outputs: int, seed: int) -> nn.Module:
     require_derivatives()
-    if not trainable(network):
-        raise UserError(
-            "model: expected parameters to train, got a network that has none, or has them all frozen "
-            "(requires_grad False); leave at least its last layer free"
-        )
-    return network if network.training else network.train()
+    return ready_to_train(network, to_float(splits.train.images[:2]), outputs, seed)
 
 
 def fitted(standard: StandardAugmentation, train: Split) -> StandardAugmentation:
@@ -186,9 +188,15 @@ def build_optimizer(
         given = {name: value for name, value in builder.keywords.items() if value is not None}
         builder = partial(builder.func, *builder.args, **given)
     try:
-        return builder(parameters)
+        optimizer = builder(parameters)
     except (ValueError, TypeError) as error:
         raise UserError(f"{place}: {error}") from error
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise UserError(
+            f"{place}: expected what makes a torch.optim.Optimizer of the parameters, as in "
+            f"functools.partial(torch.optim.SGD, lr=0.1), got {type(optimizer).__name__} from it"
+        )
+    return optimizer
 
 
 def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:

@@ -4,14 +4,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
-from torch import nn
 
 from augrad.shared_state import generators_kept
 
-Module = TypeVar("Module", bound=nn.Module)
+Made = TypeVar("Made")
 
 
-def seeded(build: Callable[[], Module], seed: int) -> Module:
+def seeded(build: Callable[[], Made], seed: int) -> Made:
     """`build()` with torch's default generator at `seed`; its state is put back afterwards, also on an error.
 
     Modules are made on the CPU, whatever the default device: the same weights everywhere. Move the result afterwards.

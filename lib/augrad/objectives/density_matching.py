@@ -65,10 +65,7 @@ class DensityMatching:
                 "module; give what builds one when called as model(in_channels=..., class_count=...)"
             )
 
-        def wider(in_channels: int, class_count: int) -> nn.Module:
-            return model(in_channels=in_channels, class_count=class_count + 1)
-
-        critic = Critic(build_normalized(wider, splits, seed, device))
+        critic = Critic(build_normalized(model, splits, seed, device, outputs=splits.class_count + 1))
         warn_of_other_coupling(critic, splits)
         return critic
 

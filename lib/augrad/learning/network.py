@@ -1,0 +1,110 @@
+"""What a user gives as a classifier, or what a builder makes: held against what is expected, before it is trained."""
+
+import copy
+from contextlib import nullcontext
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, is_lazy
+
+from augrad.errors import UserError
+from augrad.learning.classifier import device_of, evaluating, trainable, untouched
+from augrad.models.init import seeded
+
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.jit.ScriptModule)
+"""Modules that `torch.func.functional_call` does not take."""
+
+
+def own_copy(model: nn.Module) -> nn.Module:
+    """A copy of a user's network. Raises UserError for one that cannot be copied, or computed with as it is."""
+    _require_functional(model)
+    # PyTorch's own copying knows parameters without a shape, but no such buffers.
+    lazy = (buffer for buffer in model.buffers() if is_lazy(buffer))
+    memo = {id(buffer): UninitializedBuffer(False, buffer.device, buffer.dtype) for buffer in lazy}
+    try:
+        return copy.deepcopy(model, memo)
+    except Exception as error:
+        raise UserError(
+            f"model: it is copied, which this network does not allow: {_reason(error)}; give what builds it "
+            "when called as model(in_channels=..., class_count=...), or, in place of the old "
+            "torch.nn.utils.weight_norm, take torch.nn.utils.parametrizations.weight_norm"
+        ) from error
+
+
+def ready_to_train(network: nn.Module, images: Float[Tensor, "B C H W"], outputs: int, seed: int) -> nn.Module:
+    """`network` in training mode, its lazy layers with shapes by `images` and weights by `seed`; nothing else changes.
+
+    Raises UserError unless it has something to train and gives at least `outputs` logits for each of `images`, in
+    evaluation mode and in training mode.
+    """
+    if not isinstance(network, nn.Module):
+        raise UserError(
+            f"model: expected what it builds to be a torch.nn.Module, got {type(network).__name__}; return the network"
+        )
+    _require_functional(network)
+    images = images.to(device_of(network))
+    if any(is_lazy(tensor) for tensor in (*network.parameters(), *network.buffers())):
+        seeded(lambda: _passed(network, images), seed)
+    if not trainable(network):
+        raise UserError(
+            "model: expected parameters to train, got a network that has none, or has them all frozen "
+            "(requires_grad False); leave at least its last layer free"
+        )
+    if not network.training:  # as a whole; layers that are alone in evaluation mode stay there
+        network.train()
+    for training in (False, True):
+        with untouched(network):
+            logits = _passed(network, images, training)
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < outputs:
+            got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+            when = " in training mode" if training else ""
+            raise UserError(
+                f"model: expected logits [B, {outputs}], one for each class, got {got}{when}; give the network as "
+                "many outputs as there are classes, and let it return the logits alone (aux_logits=False)"
+            )
+    return network
+
+
+@torch.no_grad()
+def _passed(network: nn.Module, images: Tensor, training: bool = False) -> object:
+    """What a pass returns. Raises UserError for a network that does not take such images."""
+    try:
+        with nullcontext() if training else evaluating(network):
+            return network(images)
+    except Exception as error:
+        raise UserError(
+            f"model: cannot take a batch of this data's images, {list(images.shape)} in [0, 1]"
+            f"{', in training mode' if training else ''}: {_reason(error)}"
+        ) from error
+
+
+def _require_functional(network: nn.Module) -> None:
+    """Raises UserError for what a pass with other weights, and gradients as functions of them, would leave out."""
+    for name, module in network.named_modules():
+        if isinstance(module, _WRAPPERS):
+            raise UserError(
+                f"model: a search computes with other weights than the network's own, which {_named(name, module)} "
+                "does not allow; give the network that it was made of (of DataParallel its .module)"
+            )
+        if module._backward_hooks or module._backward_pre_hooks:
+            _refuse_hook(f"the backward hook of {_named(name, module)}")
+    for name, parameter in network.named_parameters():
+        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+            _refuse_hook(f"the gradient hook of {name}")
+
+
+def _refuse_hook(what: str) -> None:
+    raise UserError(
+        f"model: gradients are computed as functions of the weights, where hooks do not act, got {what}; remove it. "
+        "What it does to a gradient, a parametrization does to the weight (torch.nn.utils.parametrize), and "
+        "requires_grad_(False) freezes a whole one"
+    )
+
+
+def _named(name: str, module: nn.Module) -> str:
+    return f"{name} ({type(module).__name__})" if name else f"a {type(module).__name__}"
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
