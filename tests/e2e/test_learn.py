@@ -3,8 +3,10 @@
 import json
 import re
 import signal
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,17 @@ def digits() -> Splits:
     return load_digits(train_size=200, validation_size=60, selection_size=60)
 
 
+def warnings_ignored(function: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    """Without PyTorch's warnings of what it deprecates."""
+
+    def call() -> nn.Module:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return function()
+
+    return call
+
+
 def plain_model(outputs: int = 10) -> nn.Module:
     """A network of a user's, with weights of its own."""
     with torch.random.fork_rng():
@@ -53,6 +66,34 @@ class Restless(nn.Module):
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         self.passes += 1
         return values + 0.01 * torch.rand(())
+
+
+class Auxiliary(nn.Module):
+    """Two outputs in training mode, as torchvision's GoogLeNet has three."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(256, 10)
+
+    def forward(self, images: Tensor) -> Any:
+        logits = self.head(images.flatten(1))
+        return (logits, logits) if self.training else logits
+
+
+@warnings_ignored
+def with_old_weight_norm() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.utils.weight_norm(nn.Linear(256, 10)))
+
+
+@warnings_ignored
+def scripted() -> nn.Module:
+    return torch.jit.script(plain_model())  # type: ignore[no-any-return]
+
+
+def hooked(hook: Callable[[nn.Module], object]) -> nn.Module:
+    network = plain_model()
+    hook(network)
+    return network
 
 
 def few_ops() -> library.Policy:
@@ -250,6 +291,73 @@ MISTAKES: dict[str, tuple[Callable[[Splits], Any], str]] = {
     "a builder of nothing": (lambda data: learned(data, plain_model), r"model: .*in_channels=1, class_count=10"),
     "too few outputs": (lambda data: learned(data, plain_model(7)), r"model: expected logits \[B, 10\].*\(2, 7\)"),
     "another size": (lambda data: learned(data, nn.Linear(3, 10)), r"model: cannot take .* \[2, 1, 16, 16\]"),
+    "a builder of too few outputs": (
+        lambda data: learned(data, lambda in_channels, class_count: plain_model(3)),
+        r"model: expected logits \[B, 10\].*\(2, 3\)",
+    ),
+    "a builder of another size": (
+        lambda data: learned(data, lambda in_channels, class_count: nn.Linear(3, 10)),
+        r"model: cannot take .* \[2, 1, 16, 16\]",
+    ),
+    "a builder that returns nothing": (
+        lambda data: learned(data, lambda in_channels, class_count: None),
+        "model: expected what it builds to be a torch.nn.Module, got NoneType",
+    ),
+    "a critic's builder of too few outputs": (
+        lambda data: learned(
+            data,
+            lambda in_channels, class_count: plain_model(10),
+            objective=library.objectives.DensityMatching(),
+        ),
+        r"model: expected logits \[B, 11\].*\(2, 10\)",
+    ),
+    "a second output in training mode": (
+        lambda data: learned(data, Auxiliary()),
+        "model: expected logits .* got tuple in training mode; .*aux_logits",
+    ),
+    "what cannot be copied": (
+        lambda data: learned(data, with_old_weight_norm()),
+        "model: it is copied, .*; give what builds it .* parametrizations.weight_norm",
+    ),
+    "data parallel": (
+        lambda data: learned(data, nn.Sequential(nn.DataParallel(plain_model()))),
+        r"model: .* 0 \(DataParallel\) does not allow; give .*\.module",
+    ),
+    "a scripted network": (lambda data: learned(data, scripted()), "model: .*ScriptModule does not allow"),
+    **{
+        f"a hook: {name}": (lambda data, hook=hook: learned(data, hooked(hook)), f"model: gradients .* got the {of}")
+        for name, (hook, of) in {
+            "gradient": (
+                lambda net: net[1].weight.register_hook(lambda gradient: 0 * gradient),
+                "gradient hook of 1.w",
+            ),
+            "accumulated": (
+                lambda net: net[1].bias.register_post_accumulate_grad_hook(lambda parameter: None),
+                "gradient hook of 1.bias",
+            ),
+            "backward": (
+                lambda net: net[1].register_full_backward_hook(lambda *of: None),
+                r"backward hook of 1 \(Linear\)",
+            ),
+            "before backward": (
+                lambda net: net.register_full_backward_pre_hook(lambda *of: None),
+                "backward hook of a Sequential",
+            ),
+        }.items()
+    },
+    "an optimiser that is none": (
+        lambda data: learned(data, optimizer=lambda parameters: None),
+        "^optimizer: expected what makes a torch.optim.Optimizer .*, got NoneType",
+    ),
+    "a policy's optimiser that is none": (
+        lambda data: learned(data, policy_optimizer=lambda parameters: 3),
+        "^policy_optimizer: expected what makes a torch.optim.Optimizer .*, got int",
+    ),
+    "an estimator that returns nothing": (
+        lambda data: learned(data, estimator=lambda *given: None),
+        "^estimator <lambda>: expected an .*Estimate from it, got NoneType",
+    ),
+    "a callback": (lambda data: learned(data, callback=3), "^callback: expected a function"),
     "all frozen": (lambda data: learned(data, plain_model().requires_grad_(False)), "model: .*frozen"),
     "an optimiser's value": (
         lambda data: learned(data, optimizer=partial(torch.optim.SGD, lr=-1.0)),
@@ -305,3 +413,60 @@ def test_searches_in_several_threads_are_those_alone(digits: Splits) -> None:
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(rows, range(3))) == alone
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_lazy_layers_get_weights_by_the_seed_and_the_users_stay_lazy(digits: Splits, built: bool) -> None:
+    def lazy() -> nn.Module:
+        return nn.Sequential(
+            nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.SiLU(), nn.Flatten(), nn.Dropout(0.2), nn.LazyLinear(10)
+        )
+
+    def found(network: nn.Module, seed: int) -> dict[str, Tensor]:
+        model = (lambda in_channels, class_count: network) if built else network
+        return learned(digits, model, seed=seed, policy=few_ops(), steps=2).model.state_dict()
+
+    network, before = lazy(), torch.get_rng_state()
+    one, again, other = found(network, 1), found(lazy(), 1), found(lazy(), 2)
+    assert same_tensors(one, again)
+    assert not same_tensors(one, other)
+    assert torch.equal(torch.get_rng_state(), before)
+    if not built:
+        assert isinstance(network[0], nn.LazyConv2d)
+        assert isinstance(network[1], nn.LazyBatchNorm2d)
+        assert network.train()(torch.rand(2, 1, 16, 16)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("part", ["term", "estimator"])
+def test_a_gradient_that_is_no_number_leaves_what_was_learned_and_names_its_part(digits: Splits, part: str) -> None:
+    calls = []
+
+    def spoiled() -> float:
+        calls.append(0)
+        return float("nan") if len(calls) > 3 else 0.1
+
+    def term(policy: library.Policy) -> Tensor:
+        return policy.op_logits.sum() * spoiled()
+
+    def estimator(*given: Any) -> Any:
+        found = library.estimators.Gumbel()(*given)
+        return replace(found, grads=found.grads.map(lambda grad: grad * spoiled()))
+
+    parts = {"regularizers": [term]} if part == "term" else {"estimator": estimator}
+    with pytest.raises(library.NonFiniteError, match=rf"\b{part}\b") as caught:
+        learned(digits, plain_model(), policy=few_ops(), steps=12, log_every=12, select_every=12, **parts)
+    result = caught.value.result
+    assert all(parameter.isfinite().all() for parameter in result.policy.parameters())
+    assert not result.finished
+
+
+@pytest.mark.parametrize("true", [True, np.True_, np.array(True), torch.tensor(True)])
+def test_any_true_of_a_callback_ends_the_search(digits: Splits, true: Any) -> None:
+    result = learned(digits, plain_model(), policy=few_ops(), callback=lambda row: true)
+    assert not result.finished
+    assert result.steps < STEPS["steps"]
+
+
+@pytest.mark.parametrize("other", [None, 1, "stop", np.float64(1), torch.tensor(1), torch.tensor([True, True])])
+def test_nothing_else_of_a_callback_ends_it(digits: Splits, other: Any) -> None:
+    assert learned(digits, plain_model(), policy=few_ops(), callback=lambda row: other).finished

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from augrad.checks import name_of
+from augrad.errors import UserError
 from augrad.estimators.estimate import Estimate, Estimator, Scalar
 from augrad.policy import Policy
 from augrad.policy.learnable import only_learnable
@@ -70,9 +72,17 @@ def estimate_with(
     generator: torch.Generator | None,
     progress: float,
 ) -> Estimate:
-    """The estimate of `estimator`, which is given `control` if it takes one; zero for fixed entries (`learnable`)."""
+    """The estimate of `estimator`, which is given `control` if it takes one; zero for fixed entries (`learnable`).
+
+    Raises UserError for an estimator that returns something else.
+    """
     if control is not None and isinstance(estimator, ControlledEstimator):
         found = estimator(scalar, policy, batch_size, generator, progress, control.module)
     else:
         found = estimator(scalar, policy, batch_size, generator, progress)
+    if not isinstance(found, Estimate):
+        raise UserError(
+            f"estimator {name_of(estimator)}: expected an augrad.estimators.estimate.Estimate from it, got "
+            f"{type(found).__name__}; return one"
+        )
     return replace(found, grads=only_learnable(found.grads, policy))

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from augrad.checks import refused
-from augrad.data.pixels import to_float
+from augrad.checks import plain, refused
 from augrad.data.seeding import checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
@@ -26,7 +26,6 @@ from augrad.estimators.gumbel import Gumbel
 from augrad.hypergradients.hypergradient import Hypergradient
 from augrad.hypergradients.none import NoHypergradient
 from augrad.hypergradients.one_step import OneStep
-from augrad.learning.classifier import device_of, evaluating, untouched
 from augrad.learning.step import ModelBuilder, OptimizerBuilder, evaluate
 from augrad.models.small_conv import SmallConvNet
 from augrad.objectives.bilevel import Bilevel
@@ -104,7 +103,8 @@ def learn(
 
     data: made by `augrad.Splits.from_arrays` or `from_datasets`, or by a loader in `augrad.data`.
     model: a classifier, a module that takes images [B, C, H, W] in [0, 1] and returns logits [B, classes]. It is used
-    as it is, from its present weights on; parameters with `requires_grad` False stay. Or what builds one when called as
+    as it is, from its present weights on; parameters with `requires_grad` False stay, lazy layers get weights by the
+    seed, and hooks on gradients are refused. Or what builds one when called as
     `model(in_channels=..., class_count=...)`: that network sees standardised images, and the seed decides its weights.
     policy: where the search starts. None: `augrad.Policy.over` all operations that do something to such images.
     objective, estimator, hypergradient, regularizers: see `augrad.objectives`, `augrad.estimators`,
@@ -115,11 +115,14 @@ def learn(
     seed: of everything that is drawn. device: "auto", "cpu", "cuda" or a device.
     progress: True shows the losses and the time left on standard error, False shows nothing; None: a moving bar where
     standard error is a terminal, else nothing.
-    callback: is called with each row of the metrics; the search ends after the next step where it returns True.
+    callback: is called with each row of the metrics; the search ends after the next step where it returns True, also
+    one of NumPy or PyTorch.
     checkpoint: a file that is written every `checkpoint_every` steps and at the end. Where it exists, the search goes
     on from it, bit for bit, and the earlier rows are among the result's.
     settings, changes: an `augrad.SearchSettings`, or any of its values by name, such as steps=1000 or batch_size=64.
 
+    Searches in several threads take turns, step by step; each is what it is alone. While a step runs, PyTorch's global
+    generators are its own: policies that other threads call draw as if no search ran, but not `torch.rand` there.
     Ctrl-C ends the search after the step in hand, and what was learned until then is returned; a second one is a
     KeyboardInterrupt. Raises UserError for arguments that cannot be, and NonFiniteError when a loss or a gradient is no
     finite number any more; the error's `result` is what was learned before.
@@ -142,7 +145,9 @@ def learn(
     for index, regularizer in enumerate(regularizers):
         _require_parts({f"regularizers[{index}]": (regularizer, Regularizer, "augrad.regularizers has some")})
     seed, where = checked_seed(seed), find_device(str(device))
-    _require_classifier(model, data, where)
+    _require_builder(model, data)
+    if callback is not None and not callable(callback):
+        raise UserError(f"callback: expected a function, which is called with each row, got {callback!r:.200}")
     if policy is None:
         policy = Policy.over(published_space("gray" if data.image_shape[0] == 1 else "default"), seed=seed)
     told = {
@@ -216,7 +221,7 @@ class _Run:
         self.progress.update(int(last["step"] or 0), train, held_out)
         if self.callback is not None:
             for row in rows:
-                self.enough = self.callback(row) is True or self.enough
+                self.enough = _is_true(self.callback(row)) or self.enough
 
     def checkpoint(self, state: dict[str, Any]) -> None:
         if self.file is not None:
@@ -278,34 +283,23 @@ def _require_parts(given: Mapping[str, tuple[object, Any, str]]) -> None:
             raise UserError(f"{argument}: expected {'an' if name[0] in 'EO' else 'a'} {name}, got {got}; {advice}")
 
 
-@torch.no_grad()
-def _require_classifier(model: object, data: Splits, device: torch.device) -> None:
-    """Raises UserError for what is neither a module that gives logits of the data's classes nor builds one."""
-    channels, height, width = data.image_shape
-    if not isinstance(model, nn.Module):
-        try:
-            inspect.signature(model).bind(in_channels=channels, class_count=data.class_count)  # type: ignore[arg-type]
-        except (TypeError, ValueError) as error:
-            raise UserError(
-                "model: expected a torch.nn.Module, or what builds one when called as "
-                f"model(in_channels={channels}, class_count={data.class_count}), got {model!r:.200} ({error})"
-            ) from None
+def _require_builder(model: object, data: Splits) -> None:
+    """Raises UserError for what is neither a module nor can be called to build one."""
+    if isinstance(model, nn.Module):
         return
+    channels = data.image_shape[0]
     try:
-        with untouched(model), evaluating(model):
-            logits = model(to_float(data.train.images[:2].to(device_of(model))))
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        inspect.signature(model).bind(in_channels=channels, class_count=data.class_count)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
         raise UserError(
-            f"model: cannot take a batch of this data's images, [2, {channels}, {height}, {width}] in [0, 1]: "
-            f"{type(error).__name__}: {reason}"
-        ) from error
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < data.class_count:
-        got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-        raise UserError(
-            f"model: expected logits [B, {data.class_count}], one for each class, got {got}; give the network as many "
-            "outputs as there are classes, and let it return the logits alone"
-        )
+            "model: expected a torch.nn.Module, or what builds one when called as "
+            f"model(in_channels={channels}, class_count={data.class_count}), got {model!r:.200} ({error})"
+        ) from None
+
+
+def _is_true(answer: object) -> bool:
+    """Whether it is the truth value true: of Python, or of NumPy or PyTorch, as comparisons of their numbers give."""
+    return plain(answer.item() if isinstance(answer, Tensor | np.ndarray) and answer.shape == () else answer) is True
 
 
 def _described(value: Any) -> Any:
