@@ -317,7 +317,7 @@ MISTAKES: dict[str, tuple[Callable[[Splits], Any], str]] = {
     ),
     "what cannot be copied": (
         lambda data: learned(data, with_old_weight_norm()),
-        "model: it is copied, .*; give what builds it .* parametrizations.weight_norm",
+        "model: it is copied, .*; give what builds it .*parametrizations.weight_norm",
     ),
     "data parallel": (
         lambda data: learned(data, nn.Sequential(nn.DataParallel(plain_model()))),
