@@ -54,7 +54,7 @@ def test_terms_add_up_and_frozen_groups_get_zeros() -> None:
 
 @pytest.mark.parametrize("term", [lambda policy: 3.0, lambda policy: policy.op_logits, lambda policy: None])
 def test_a_term_that_is_not_one_number_is_refused(term) -> None:
-    with pytest.raises(UserError, match="regularizer function: expected one number with a gradient"):
+    with pytest.raises(UserError, match="regularizer <lambda>: expected one number with a gradient"):
         regularizer_gradient(policy_of(), [term])
 
 

@@ -21,7 +21,10 @@ def own_copy(model: nn.Module) -> nn.Module:
     _require_functional(model)
     # PyTorch's own copying knows parameters without a shape, but no such buffers.
     lazy = (buffer for buffer in model.buffers() if is_lazy(buffer))
-    memo = {id(buffer): UninitializedBuffer(False, buffer.device, buffer.dtype) for buffer in lazy}
+    memo = {
+        id(buffer): UninitializedBuffer(device=buffer.device, dtype=buffer.dtype)  # type: ignore[call-arg]
+        for buffer in lazy
+    }
     try:
         return copy.deepcopy(model, memo)
     except Exception as error:
