@@ -217,8 +217,8 @@ def drawing(policy: Policy, sample: PolicySample) -> Policy:
 
 @pytest.fixture(autouse=True)
 def double(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("objective", "bilevel"):
-        monkeypatch.setattr(f"augrad.objectives.{module}.to_float", lambda images: to_float(images).double())
+    for module in ("objectives.objective", "objectives.bilevel", "learning.step"):
+        monkeypatch.setattr(f"augrad.{module}.to_float", lambda images: to_float(images).double())
 
 
 @pytest.fixture(scope="module")
@@ -533,8 +533,8 @@ def test_which_layers_are_known_and_which_give_a_warning(
     layer, known, otherwise = LAYERS[name]
     data = split(6, 0)
     splits = Splits("random", CLASSES, data, data, data, data, "0" * 64)
-    network = nn.Sequential(layer(), nn.Flatten(), nn.Linear(16, CLASSES))
-    model = objective.model(network, splits, 0, torch.device("cpu")).double()
+    network = nn.Sequential(layer(), nn.Flatten(), nn.Linear(16, CLASSES)).double()
+    model = objective.model(network, splits, 0, torch.device("cpu"))
     assert ["other images of its batch" in str(w.message) for w in recwarn] == [True] * otherwise
     policy, images = initial_policy(make_space({"invert": {}})), torch.rand(6, 1, 4, 4, dtype=torch.float64)
     if isinstance(objective, Bilevel):
