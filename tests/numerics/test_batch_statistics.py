@@ -19,7 +19,7 @@ from augrad.data.pixels import to_float
 from augrad.data.standard import NO_STANDARD
 from augrad.data.types import Split, Splits
 from augrad.estimators.enumerate import Enumerate
-from augrad.estimators.estimate import CoupledScalar, Scalar, gradients_of
+from augrad.estimators.estimate import CoupledScalar, MappedScalar, Scalar, gradients_of
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.mixture import Mixture
 from augrad.estimators.rebar import Rebar
@@ -38,7 +38,7 @@ from augrad.objectives.density_matching import DensityMatching
 from augrad.objectives.objective import Step
 from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy, random_policy
-from augrad.search.damping import NormalizedScalar
+from augrad.search.damping import Normalization
 from augrad.types import PolicyParams, PolicySample
 from problems import build, shapes_unchecked
 
@@ -481,7 +481,7 @@ def test_enumeration_has_companions_with_the_policy_s_probabilities() -> None:
         return lambda sample: sample.slot[:, 0].double()
 
     coupled = CoupledScalar(lambda sample: torch.zeros(len(sample)), False, beside)
-    for scalar in (coupled, NormalizedScalar(coupled)):
+    for scalar in (coupled, MappedScalar(coupled, Normalization())):
         Enumerate()(scalar, policy, 4000, torch.Generator().manual_seed(0), 0.0)
     share = torch.cat([sample.slot for sample in seen]).double().mean()
     assert float(share) == pytest.approx(float(policy.op_probabilities().detach()[0, 0, 1]), abs=0.02)

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from augrad.estimators.estimate import MappedScalar
 from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy
-from augrad.search.damping import NormalizedScalar, Signal, damped_step, no_signal
+from augrad.search.damping import Normalization, Signal, damped_step, no_signal
 
 
 def measured(*spreads: float) -> Signal:
@@ -55,8 +56,8 @@ def test_all_evaluations_of_a_step_share_the_first_ones_divisor() -> None:
     policy = initial_policy(make_space({"identity": {}, "invert": {}}))
     samples = [policy.sample(8, torch.Generator().manual_seed(seed)) for seed in (0, 1)]
     values = iter([torch.arange(8.0), 10 * torch.arange(8.0)])
-    normalized = NormalizedScalar(lambda _: next(values))
+    normalized = MappedScalar(lambda _: next(values), Normalization())
     first, second = (normalized(sample) for sample in samples)
     assert float(first.std(correction=0)) == pytest.approx(1.0, rel=1e-5)
     torch.testing.assert_close(second, 10 * first)
-    assert not NormalizedScalar(lambda _: torch.full((8,), 3.0))(samples[0]).any()
+    assert not MappedScalar(lambda _: torch.full((8,), 3.0), Normalization())(samples[0]).any()

@@ -13,7 +13,7 @@ from augrad.data.pixels import to_float
 from augrad.data.standard import NO_STANDARD
 from augrad.data.types import Split, Splits
 from augrad.estimators.branch import branch_of
-from augrad.estimators.estimate import hard_draw, leave_one_out
+from augrad.estimators.estimate import MappedScalar, hard_draw, leave_one_out
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.reinforce import Reinforce
 from augrad.estimators.relax import Relax, _noise_behind
@@ -30,7 +30,7 @@ from augrad.objectives.objective import Step
 from augrad.ops.space import make_space
 from augrad.policy.distributions import draw_branch_noise
 from augrad.policy.initial import initial_policy, random_policy
-from augrad.search.damping import NormalizedScalar
+from augrad.search.damping import Normalization
 from augrad.types import PolicySample
 from problems import build, shapes_unchecked
 
@@ -122,7 +122,7 @@ def test_it_saves_a_pass() -> None:
         calls: list[int] = []
         handle = step.model.register_forward_hook(lambda *_, calls=calls: calls.append(1))
         aim = Bilevel(derivative)(step)  # type: ignore[arg-type]
-        Reinforce()(NormalizedScalar(aim.scalar), step.policy, 8, step.generator, 0.0)
+        Reinforce()(MappedScalar(aim.scalar, Normalization()), step.policy, 8, step.generator, 0.0)
         handle.remove()
         passes.append(len(calls))
     assert passes == [3, 4]  # training, validation, and along u: ahead, or ahead and behind

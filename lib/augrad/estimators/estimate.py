@@ -66,10 +66,14 @@ class CoupledScalar:
 
 
 @dataclass(frozen=True)
-class PerImage:
-    """A scalar in float64. Raises UserError where it does not give one number for each image."""
+class MappedScalar:
+    """`change` of the numbers of a scalar, which keeps what else is known of it.
+
+    change: (the numbers, how many images there are) -> as many numbers.
+    """
 
     scalar: Scalar
+    change: Callable[[Float[Tensor, " B"], int], Float[Tensor, " B"]]
 
     @property
     def draw(self) -> PolicySample | None:
@@ -78,21 +82,25 @@ class PerImage:
 
     @property
     def centred(self) -> bool:
-        """Whether the scores have a baseline already (see `CoupledScalar`)."""
+        """Whether the numbers have a baseline already (see `CoupledScalar`)."""
         return is_centred(self.scalar)
 
     @property
     def beside(self) -> Callable[[PolicySample], Scalar] | None:
         """See `CoupledScalar`; None where each number depends on its own draw alone."""
         beside = beside_of(self.scalar)
-        return None if beside is None else lambda companions: PerImage(beside(companions))
+        return None if beside is None else lambda companions: MappedScalar(beside(companions), self.change)
 
     def __call__(self, sample: PolicySample | RelaxedSample) -> Float[Tensor, " B"]:
-        scores = self.scalar(sample)
-        if not isinstance(scores, Tensor) or scores.shape != (len(sample),):
-            got = list(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
-            raise UserError(f"scalar: expected one number for each image, a tensor [{len(sample)}], got {got}")
-        return scores.to(torch.float64)
+        return self.change(self.scalar(sample), len(sample))
+
+
+def _per_image(scores: object, count: int) -> Float[Tensor, " B"]:
+    """The numbers in float64. Raises UserError where there is not one for each image."""
+    if not isinstance(scores, Tensor) or scores.shape != (count,):
+        got = list(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
+        raise UserError(f"scalar: expected one number for each image, a tensor [{count}], got {got}")
+    return scores.to(torch.float64)
 
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -101,14 +109,15 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 def estimation(method: Method) -> Method:
     """Of an estimator's method that takes (scalar, policy, batch_size, ...): with gradients, whatever the caller has.
 
-    The scalar comes as a `PerImage`. Raises UserError for a batch size that is none.
+    The scalar comes in float64. Raises UserError where it does not give one number for each image, and for a batch
+    size that is none.
     """
 
     @wraps(method)
     def call(self: object, scalar: Scalar, policy: Policy, batch_size: int, *rest: Any, **named: Any) -> Any:
         require_count(batch_size, "a batch size")
         with torch.inference_mode(False):  # which turns gradients on, too
-            return method(self, PerImage(scalar), policy, int(batch_size), *rest, **named)
+            return method(self, MappedScalar(scalar, _per_image), policy, int(batch_size), *rest, **named)
 
     return cast(Method, call)
 

@@ -1,56 +1,26 @@
 """What keeps a policy from collapsing: scores are normalised, and steps shrink when the scores carry little signal."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from augrad.estimators.estimate import Scalar, beside_of, is_centred, known_draw
-from augrad.types import PolicySample, RelaxedSample
 
-
-class NormalizedScalar:
-    """A scalar divided by its standard deviation over the batch.
+class Normalization:
+    """Divides scores by their standard deviation over the batch (for `augrad.estimators.estimate.MappedScalar`).
 
     `spread` is the standard deviation at the first evaluation. All later evaluations are divided by it, too, so that an
     estimator that evaluates the scalar more than once sees one function. As the divisor depends on the draws, an
     unbiased estimate gets a small bias, of the order of 1 / batch size.
     """
 
-    def __init__(self, scalar: Scalar) -> None:
-        self.scalar = scalar
+    def __init__(self) -> None:
         self.spread = torch.zeros(())
         self._evaluated = False
 
-    @property
-    def draw(self) -> PolicySample | None:
-        """The draw at which the scalar costs less, if there is one (see `augrad.estimators.estimate.hard_draw`)."""
-        return known_draw(self.scalar)
-
-    @property
-    def centred(self) -> bool:
-        """Whether the scores have a baseline already (see `augrad.estimators.estimate.CoupledScalar`)."""
-        return is_centred(self.scalar)
-
-    @property
-    def beside(self) -> Callable[[PolicySample], Scalar] | None:
-        """See `augrad.estimators.estimate.CoupledScalar`; None where each score depends on its own draw alone."""
-        beside = beside_of(self.scalar)
-        if beside is None:
-            return None
-
-        def normalized(companions: PolicySample) -> Scalar:
-            scalar = beside(companions)
-            return lambda sample: self._divided(scalar(sample))
-
-        return normalized
-
-    def __call__(self, sample: PolicySample | RelaxedSample) -> Tensor:
-        return self._divided(self.scalar(sample))
-
-    def _divided(self, scores: Tensor) -> Tensor:
+    def __call__(self, scores: Float[Tensor, " B"], count: int) -> Float[Tensor, " B"]:
         if not self._evaluated:
             self.spread, self._evaluated = scores.detach().std(correction=0), True
         spread = self.spread

@@ -6,12 +6,13 @@ from torch import Tensor, nn
 from augrad.data.batches import EpochBatches
 from augrad.data.seeding import global_draws
 from augrad.estimators.control import estimate_with
+from augrad.estimators.estimate import MappedScalar
 from augrad.learning.step import set_gradients, set_rates
 from augrad.objectives.objective import Step
 from augrad.policy.learnable import learnable
 from augrad.policy.summary import policy_summary
 from augrad.regularizers.regularizer import regularizer_gradient
-from augrad.search.damping import NormalizedScalar, damped_step
+from augrad.search.damping import Normalization, damped_step
 from augrad.search.state import SearchParts, SearchState
 from augrad.settings import rate_at, warmup_of
 from augrad.types import PolicyParams
@@ -64,9 +65,9 @@ def _step(
     )
     state.hypergradient_memory = aim.memory
 
-    normalized = NormalizedScalar(aim.scalar)
+    normalization = Normalization()
     progress = state.step / settings.steps
-    shown = normalized if settings.normalize else aim.scalar
+    shown = MappedScalar(aim.scalar, normalization) if settings.normalize else aim.scalar
     estimate = estimate_with(state.control, parts.estimator, shown, policy, aim.batch_size, state.generator, progress)
     if state.control is not None:
         state.control.step(estimate.control_loss)
@@ -79,7 +80,7 @@ def _step(
         share = torch.ones_like(state.signal.peak)
         if settings.normalize:
             unit = factor if parts.hypergradient.follows_rate else 1.0
-            spread = normalized.spread / unit
+            spread = normalization.spread / unit
             state.signal = state.signal.after(spread)
             share = state.signal.share(spread, settings.signal_floor)
         moves = learnable(policy)
@@ -97,7 +98,7 @@ def _step(
         **{f"{ESTIMATE}/{name}": _norm([getattr(estimate.grads, name)]) for name in PolicyParams.names()},
         REGULARIZERS: policy.op_logits.new_zeros(()) if added is None else _norm(list(added.tensors())),
         **policy_summary(policy),
-        **({"score_spread": normalized.spread} if settings.normalize else {}),
+        **({"score_spread": normalization.spread} if settings.normalize else {}),
         **({} if estimate.control_loss is None else {"control_loss": estimate.control_loss.detach()}),
     }
 
