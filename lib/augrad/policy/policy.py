@@ -10,14 +10,12 @@ from torch import Tensor, nn
 
 from augrad.checks import require_count, require_flag, require_number
 from augrad.devices import made_on_cpu
-from augrad.engines.apply import apply_hard, apply_relaxed, check_magnitudes, limits_of
-from augrad.engines.choice import plan_of
 from augrad.errors import UserError
 from augrad.ops import with_shape
-from augrad.ops.numeric import check_images
 from augrad.ops.space import Interpolation, Space, checked_resampling
 from augrad.ops.spec import Op
-from augrad.ops.targets import Augmented, check_targets, move_targets
+from augrad.ops.targets import Augmented
+from augrad.policy.application import application_of, apply_draw, checked_call
 from augrad.policy.distributions import (
     HardNoise,
     RelaxedNoise,
@@ -47,8 +45,8 @@ from augrad.policy.slots import Learnable, Magnitude, Slots, checked_slots, grid
 from augrad.policy.tables import Tables, tables_of
 from augrad.types import Drawn, PolicyParams, PolicySample, RelaxedSample
 
-_WORKED_OUT = ("_plan", "_limits", "_arrangement")
-"""What a policy works out of its operations: not pickled. (Older versions pickled it, the last one by that name.)"""
+_WORKED_OUT = ("_application", "_slot_table", "_plan", "_limits", "_arrangement")
+"""What a policy works out of its operations: not pickled. (Older versions pickled it, by all but the first name.)"""
 
 
 class Policy(nn.Module):
@@ -108,11 +106,9 @@ class Policy(nn.Module):
         if not isinstance(provenance, Mapping | None):
             raise UserError(f"policy: expected provenance as a dictionary, got {type(provenance).__name__}")
         self.provenance: dict[str, Any] = dict(provenance or {})
-        self._plan = plan_of(self.ops)
-        self._limits = limits_of(self.ops)
+        self._application = application_of(self.ops, slots)
         self.layout = slots_layout(self.ops, slots)
         """Which operation is where: what a draw that is replayed must agree with."""
-        self._slot_table = [[[slot.op for slot in stage] for stage in subpolicy] for subpolicy in slots]
         self.tables = tables_of(self.ops, grid)
         for name, tensor in kept_parameters(params, grid).items():
             self.register_parameter(name, nn.Parameter(tensor))
@@ -217,7 +213,7 @@ class Policy(nn.Module):
         super().__setstate__({key: value for key, value in state.items() if key not in _WORKED_OUT})
         self.ops = tuple(with_shape(op) for op in self.ops)
         self.layout = slots_layout(self.ops, self.slots)  # older versions pickled none
-        self._limits, self._plan = limits_of(self.ops), plan_of(self.ops)
+        self._application = application_of(self.ops, self.slots)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key not in _WORKED_OUT}
@@ -349,42 +345,16 @@ class Policy(nn.Module):
         return_params: bool,
         generator: torch.Generator | None,
     ) -> Any:
-        images = given.images
-        check_images(images)
-        # What reads pixels as they lie in memory does not know of the bit that stands for a minus.
-        if not torch.compiler.is_compiling() and images.is_neg():
-            images = images.resolve_neg()
-            given = given._replace(images=images)
-        require_flag(same_on_batch, "same_on_batch")
-        require_flag(return_params, "return_params")
-        with_targets = any(target is not None for target in given[1:])
-        if with_targets:
-            if isinstance(params, RelaxedSample):
-                raise UserError("a relaxed draw blends images: targets cannot be in several places; pass a hard draw")
-            check_targets(given, self.ops)
-        if params is not None and same_on_batch:
-            raise UserError("same_on_batch decides how to draw: it cannot go with params, which are drawn already")
-        if params is not None:
+        given = checked_call(given, params, self.ops, same_on_batch, return_params)
+        if params is None:
+            sample: PolicySample | RelaxedSample = self.sample(len(given.images), generator, same_on_batch)
+        else:
             require_generator(generator)
             self.require_own(params)
-        sample = params if params is not None else self.sample(len(images), generator, same_on_batch)
-        if len(sample) != len(images):
-            raise UserError(f"params hold {len(sample)} draws, the batch {len(images)} images; slice or redraw")
-        if isinstance(params, PolicySample):
-            check_magnitudes(self.ops, self._limits, params, images.dtype == torch.uint8)
-        if sample.op.device.type == "meta" and images.device.type != "meta":
-            raise UserError(
-                "expected a draw of numbers, got one of the meta device, which has none; make or load the policy anew"
-            )
-        sample = sample.to(images.device)
-        if isinstance(sample, RelaxedSample):
-            if not images.is_floating_point():
-                raise UserError(f"a relaxed draw blends images: expected floating point in [0, 1], got {images.dtype}")
-            output = apply_relaxed(images, self.ops, self._slot_table, sample, self.fill, self.interpolation)
-        else:
-            output = apply_hard(images, self._plan, sample, self.fill, self.interpolation)
-            if with_targets:
-                output = move_targets(given, output, self.ops, sample)
+            sample = params
+        output, sample = apply_draw(
+            self._application, given, sample, self.fill, self.interpolation, replayed=params is not None
+        )
         return (output, sample) if return_params else output
 
     def selection_entropy(self) -> Float[Tensor, ""]:
