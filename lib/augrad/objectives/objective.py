@@ -14,7 +14,7 @@ from augrad.data.pixels import to_float
 from augrad.data.standard import StandardAugmentation, StandardDraw
 from augrad.data.types import Split, Splits
 from augrad.errors import AugradWarning, UserError
-from augrad.estimators.estimate import CoupledScalar, Scalar
+from augrad.estimators.estimate import CoupledScalar, Estimate, Scalar
 from augrad.hypergradients.hypergradient import Hypergradient, TrainingBatch
 from augrad.hypergradients.none import NoHypergradient
 from augrad.learning.classifier import Weights, couples, device_of, logits_with, losses_of
@@ -34,6 +34,8 @@ class Step:
     (0: this one). validation: the validation batch. hypergradient: the method. memory: what it left at the last step.
     clip_norm, autocast: see `augrad.SearchSettings`. standard: what training images undergo after the policy; it is
     drawn once for all evaluations of a step's scalar. graphs: runs the model's passes, as CUDA graphs where it can.
+    data, builder, seed, number: the whole data set, what the search was given as its model, its seed, and how many
+    steps came before this one; for objectives that train networks of their own.
     """
 
     model: nn.Module
@@ -49,23 +51,31 @@ class Step:
     autocast: bool
     standard: StandardAugmentation
     graphs: Graphs = NO_GRAPHS
+    data: Splits | None = None
+    builder: nn.Module | ModelBuilder | None = None
+    seed: int = 0
+    number: int = 0
 
 
 @dataclass(frozen=True)
 class Aim:
     """What a step of the search is taken with: the policy's by `scalar`, the model's by `gradients`.
 
-    scalar: the policy minimises its expectation over the policy's own draws. batch_size: how many images the scalar
-    is for, which is how many draws it takes. gradients: of what the model minimises, by parameter name; a parameter
-    that is not there keeps its value. The next step may overwrite them. metrics: for the log, by name; train_loss and
-    train_accuracy are among them. memory: what the hypergradient method wants to be given at the next step.
+    scalar: the policy minimises its expectation over the policy's own draws; or the estimate of the gradient itself,
+    where the objective has a way of its own to it, and the search's estimator is not asked. batch_size: how many images
+    the scalar is for, which is how many draws it takes. gradients: of what the model minimises, by parameter name; a
+    parameter that is not there keeps its value. The next step may overwrite them. metrics: for the log, by name;
+    train_loss and train_accuracy are among them. memory: what the hypergradient method wants to be given at the next
+    step. trained: the state that the model is put into instead of a step, where a training with the present policy has
+    ended in it.
     """
 
-    scalar: Scalar
+    scalar: Scalar | Estimate
     batch_size: int
     gradients: Weights
     metrics: dict[str, Tensor]
     memory: Weights = field(default_factory=dict)
+    trained: dict[str, Tensor] | None = None
 
 
 @runtime_checkable

@@ -42,6 +42,7 @@ def begin_search(
     data = data.to(device)
     parts = SearchParts(
         data=data,
+        model=model,
         objective=objective,
         estimator=estimator,
         hypergradient=hypergradient,

@@ -44,7 +44,7 @@ def run_search(state: SearchState, parts: SearchParts, observer: Observer, until
     validation = EpochBatches(len(parts.data.validation), settings.validation_batch_size, parts.seed + 1, parts.device)
     last = settings.steps if until is None else min(until, settings.steps)
     pending: list[dict[str, Tensor]] = []
-    good = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
+    good = state.params()
     clock = time.perf_counter()
     while state.step < last:
         try:
@@ -67,7 +67,7 @@ def run_search(state: SearchState, parts: SearchParts, observer: Observer, until
         _require_finite(rows, state, parts, good)
         if look:
             rows[-1]["selection_loss"], rows[-1]["selection_accuracy"] = _look(state, parts)
-        good = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
+        good = state.params()
         observer.rows(rows)
         if saving:
             observer.checkpoint(state.state_dict())
@@ -127,5 +127,6 @@ def _look(state: SearchState, parts: SearchParts) -> tuple[float, float]:
     latest = parts.settings.select == "last" or not parts.objective.judges_policy
     if learning and (latest or loss < state.best_loss):
         state.best_loss, state.best_step = loss, state.step
-        state.best_params = {name: parameter.detach().clone() for name, parameter in state.policy.named_parameters()}
+        judged = {} if latest else state.trained_with
+        state.best_params = judged or state.params()
     return loss, accuracy

@@ -16,7 +16,7 @@ from augrad.estimators.estimate import Estimator
 from augrad.hypergradients.hypergradient import Hypergradient
 from augrad.learning.classifier import Weights, trainable, weights_of
 from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs, graphs_for
-from augrad.learning.step import OptimizerBuilder, build_optimizer
+from augrad.learning.step import ModelBuilder, OptimizerBuilder, build_optimizer
 from augrad.objectives.objective import Objective, require_fitting
 from augrad.policy import Policy
 from augrad.regularizers.regularizer import Regularizer
@@ -31,7 +31,8 @@ class SearchParts:
     """What a search consists of and does not change. `begin_search` makes it.
 
     data: on the device. regularizers: terms that are added to what the policy minimises. standard: what training images
-    undergo after the policy (see `augrad.learning.step.fitted`); other images do not.
+    undergo after the policy (see `augrad.learning.step.fitted`); other images do not. model: as it was given, for
+    objectives that train networks of their own.
     """
 
     data: Splits
@@ -43,17 +44,20 @@ class SearchParts:
     device: torch.device
     regularizers: tuple[Regularizer, ...] = ()
     standard: StandardAugmentation = NO_STANDARD
+    model: nn.Module | ModelBuilder | None = None
 
 
 @dataclass
 class SearchState:
-    """All that a search changes; a checkpoint holds exactly this, but for `graphs`.
+    """All that a search changes; a checkpoint holds exactly this, but for
+    `graphs` and `trained_with`, which the next step makes.
 
     model: the network that the objective trains. companion: the network that the objective keeps beside it, if any.
     generator: of all draws. signal: how large the scores have been, see `augrad.search.damping`. hypergradient_memory:
     what the hypergradient method returned for its next call. control: the estimator's, if it has one. step: how many
     steps are done. best_loss, best_step, best_params: the lowest loss on the selection split, and the step and the
-    policy's parameters that it is from. graphs: runs the model's passes, as CUDA graphs where it can.
+    policy's parameters that it is from. graphs: runs the model's passes, as CUDA graphs where it can. trained_with: the
+    policy's parameters that the model was trained with from start to end, where an objective does that.
     """
 
     model: nn.Module
@@ -70,6 +74,7 @@ class SearchState:
     best_step: int = 0
     best_params: dict[str, Tensor] = field(default_factory=dict)
     graphs: Graphs = NO_GRAPHS
+    trained_with: dict[str, Tensor] = field(default_factory=dict)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -130,6 +135,10 @@ class SearchState:
             require_optimizer(saved[name], optimizer, f"state.{name}", name == "optimizer" and step > 0)
         if self.control is not None:
             require_optimizer(saved["control"]["optimizer"], self.control.optimizer, "state.control.optimizer", False)
+
+    def params(self) -> dict[str, Tensor]:
+        """A copy of the policy's present parameters, by name."""
+        return {name: parameter.detach().clone() for name, parameter in self.policy.named_parameters()}
 
     def best_policy(self) -> Policy:
         """The policy that did best on the selection split so far (the present one before the first look)."""

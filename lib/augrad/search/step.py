@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from augrad.data.batches import EpochBatches
 from augrad.data.seeding import global_draws
 from augrad.estimators.control import estimate_with
-from augrad.estimators.estimate import MappedScalar
+from augrad.estimators.estimate import Estimate, MappedScalar
 from augrad.learning.step import set_gradients, set_rates
-from augrad.objectives.objective import Step
+from augrad.objectives.objective import Aim, Step
 from augrad.policy.learnable import learnable
 from augrad.policy.summary import policy_summary
 from augrad.regularizers.regularizer import regularizer_gradient
@@ -60,47 +60,64 @@ def _step(
             clip_norm=settings.clip_norm,
             autocast=settings.autocast,
             standard=parts.standard,
+            data=parts.data,
+            builder=parts.model,
+            seed=parts.seed,
+            number=state.step,
             graphs=state.graphs,
         )
     )
     state.hypergradient_memory = aim.memory
-
-    normalization = Normalization()
-    progress = state.step / settings.steps
-    shown = MappedScalar(aim.scalar, normalization) if settings.normalize else aim.scalar
-    estimate = estimate_with(state.control, parts.estimator, shown, policy, aim.batch_size, state.generator, progress)
+    estimate, spread = _estimated(state, parts, aim)
     if state.control is not None:
         state.control.step(estimate.control_loss)
     added = None
+    if aim.trained is not None:
+        state.trained_with = state.params()
     if state.step >= warmup_of(settings):
         added = regularizer_gradient(policy, parts.regularizers)
         for name, parameter in policy.named_parameters():
             if parameter.requires_grad:
                 parameter.grad = getattr(estimate.grads, name) + getattr(added, name)
         share = torch.ones_like(state.signal.peak)
-        if settings.normalize:
+        if spread is not None:
             unit = factor if parts.hypergradient.follows_rate else 1.0
-            spread = normalization.spread / unit
-            state.signal = state.signal.after(spread)
-            share = state.signal.share(spread, settings.signal_floor)
+            state.signal = state.signal.after(spread / unit)
+            share = state.signal.share(spread / unit, settings.signal_floor)
         moves = learnable(policy)
         damped_step(state.policy_optimizer, share, {getattr(policy, name): mask for name, mask in moves.items()})
 
-    set_gradients(model, aim.gradients)
     gradient_norm = _norm(list(aim.gradients.values()))
-    if settings.clip_norm is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-    state.optimizer.step()
-    set_gradients(model, {})  # the memory is free for the next step's
+    if aim.trained is None:
+        set_gradients(model, aim.gradients)
+        if settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        state.optimizer.step()
+        set_gradients(model, {})  # the memory is free for the next step's
+    else:
+        model.load_state_dict(aim.trained)
     return {
         **aim.metrics,
         "gradient_norm": gradient_norm,
         **{f"{ESTIMATE}/{name}": _norm([getattr(estimate.grads, name)]) for name in PolicyParams.names()},
         REGULARIZERS: policy.op_logits.new_zeros(()) if added is None else _norm(list(added.tensors())),
         **policy_summary(policy),
-        **({"score_spread": normalization.spread} if settings.normalize else {}),
+        **({} if spread is None else {"score_spread": spread}),
         **({} if estimate.control_loss is None else {"control_loss": estimate.control_loss.detach()}),
     }
+
+
+def _estimated(state: SearchState, parts: SearchParts, aim: Aim) -> tuple[Estimate, Tensor | None]:
+    """The gradient of what the policy minimises, and the standard deviation that its scores were divided by, if so."""
+    if isinstance(aim.scalar, Estimate):
+        return aim.scalar, None
+    normalization = Normalization()
+    progress = state.step / parts.settings.steps
+    shown = MappedScalar(aim.scalar, normalization) if parts.settings.normalize else aim.scalar
+    estimate = estimate_with(
+        state.control, parts.estimator, shown, state.policy, aim.batch_size, state.generator, progress
+    )
+    return estimate, normalization.spread if parts.settings.normalize else None
 
 
 def _norm(tensors: list[Tensor]) -> Tensor:

@@ -49,14 +49,39 @@ def train_classifier(
     report: Report | None = None,
     standard: StandardAugmentation = NO_STANDARD,
 ) -> TrainResult:
-    """Train a fresh classifier on the train split, every image augmented anew by `policy` (None: as it is).
+    """Train a classifier (see `trained`), and evaluate it on the test split.
 
-    standard: what every training image undergoes after that.
-    seed: of the weights, the batches and the draws: the same for every policy, so that comparisons are paired.
-    report: called once an epoch with a metrics row.
     Raises NonFiniteError when the loss becomes NaN or infinite.
     """
     splits = splits.to(device)
+    classifier = trained(splits, model, optimizer, policy, settings, seed, device, report, standard)
+    test = evaluate(classifier, splits.test, settings.autocast)
+    if not bool(test.losses.isfinite().all()):
+        raise NonFiniteError(
+            f"after epoch {settings.epochs} the loss on test images is {float(test.loss)}: the training has diverged; "
+            "lower the learning rate (train.optimizer.lr) or set train.clip_norm"
+        )
+    return TrainResult(classifier, float(test.accuracy), float(test.loss))
+
+
+def trained(
+    splits: Splits,
+    model: ModelBuilder,
+    optimizer: OptimizerBuilder,
+    policy: Policy | None,
+    settings: TrainSettings,
+    seed: int,
+    device: torch.device,
+    report: Report | None = None,
+    standard: StandardAugmentation = NO_STANDARD,
+) -> nn.Module:
+    """A fresh classifier trained on the train split, every image augmented anew by `policy` (None: as it is).
+
+    splits: on the device. standard: what every training image undergoes after that.
+    seed: of the weights, the batches and the draws: the same for every policy, so that comparisons are paired.
+    report: called once an epoch with a metrics row.
+    Raises NonFiniteError when the training loss becomes NaN or infinite.
+    """
     policy = None if policy is None else policy.to(device)
     classifier, steps_of, batches, standard = _begin(splits, model, optimizer, settings, seed, device, standard)
     generator, beside = local_generator(seed, "train policy draws"), local_generator(seed, "train standard draws")
@@ -99,13 +124,7 @@ def train_classifier(
                     "val_accuracy": float(test.accuracy),
                 }
             )
-    test = evaluate(classifier, splits.test, settings.autocast)
-    if not bool(test.losses.isfinite().all()):
-        raise NonFiniteError(
-            f"after epoch {settings.epochs} the loss on test images is {float(test.loss)}: the training has diverged; "
-            "lower the learning rate (train.optimizer.lr) or set train.clip_norm"
-        )
-    return TrainResult(classifier, float(test.accuracy), float(test.loss))
+    return classifier
 
 
 def check_recipe(

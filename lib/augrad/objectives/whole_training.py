@@ -1,0 +1,96 @@
+"""The validation loss of whole trainings, differentiated by evolution strategies."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from augrad.checks import checked, require_number
+from augrad.data.seeding import SEEDS, local_generator
+from augrad.data.types import Splits
+from augrad.errors import UserError
+from augrad.estimators.estimate import Estimate
+from augrad.learning.step import ModelBuilder, OptimizerBuilder, build_normalized
+from augrad.objectives.evolution import as_params, directions, gradient, moved
+from augrad.objectives.objective import Aim, Step
+from augrad.settings import TrainSettings
+from augrad.train.many import Recipe, judged_trainings
+
+_SGD: OptimizerBuilder = partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.001)
+
+
+@checked
+@dataclass(frozen=True)
+class WholeTraining:
+    """The policy minimises the validation loss of a classifier that is trained with it from start to end.
+
+    J(theta) = E_seed L_validation(w(theta, seed)), w the weights at the end of a training with the policy theta. There
+    is nothing to differentiate through: the gradient, of J smoothed by a normal distribution around theta, comes from
+    trainings with other policies (`augrad.objectives.evolution`). A step of the search is a generation: two trainings
+    for each of `pairs` directions, theta + width * delta and theta - width * delta, with the same weights to begin
+    with, the same batches and the same base draws for both; and one with theta itself, whose network the search
+    evaluates on the selection split: so that the policy is chosen by what a fresh training with it is worth. The last
+    one has the same seed in all generations.
+
+    A short horizon rewards what disturbs the next step least (Wu et al. 2018); this one has none. It takes
+    2 * pairs + 1 trainings a step, each of which costs what `augrad train` does.
+
+    train, optimizer: the trainings' recipe, as that of `augrad train` (the search's own batch size, schedule and
+    optimiser are not used). pairs: at least 1. width: above 0, in the policy's unbounded parameters (of logits 0.7
+    is a factor of two). processes: how many trainings run at a time on a CPU; None: as many as there are processors.
+    The result does not depend on it.
+    """
+
+    train: TrainSettings = field(default_factory=TrainSettings)
+    optimizer: OptimizerBuilder = _SGD
+    pairs: int = 8
+    width: float = 0.7
+    processes: int | None = None
+    two_levels: ClassVar[bool] = False
+    judges_policy: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.pairs < 1:
+            raise UserError(f"pairs: expected a whole number of at least 1, got {self.pairs}")
+        require_number(self.width, "width", above=0.0)
+
+    def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
+        """The network of the training with the policy itself. Raises UserError for a finished module."""
+        if isinstance(model, nn.Module):
+            raise UserError(
+                "model: WholeTraining trains fresh networks, got a finished module; give what builds one when called "
+                "as model(in_channels=..., class_count=...)"
+            )
+        return build_normalized(model, splits, seed, device)
+
+    def companion(self, model: nn.Module) -> None:
+        """None."""
+
+    def __call__(self, step: Step) -> Aim:
+        policy = step.policy
+        recipe = Recipe(step.data, step.builder, self.optimizer, self.train, step.standard)
+        delta = directions(policy, self.pairs, step.generator)
+        policies = [moved(policy, sign * self.width * row) for row in delta for sign in (1, -1)]
+        seeds = [_seed(step.seed, step.number * self.pairs + pair) for pair in range(self.pairs) for _ in range(2)]
+        centre, *found = judged_trainings(recipe, [policy, *policies], [step.seed, *seeds], self.processes)
+        losses = torch.tensor([judged.loss for judged in found], dtype=torch.float64).unflatten(0, (self.pairs, 2))
+        ahead, behind = losses.unbind(1)
+        grads = as_params(policy, gradient(delta, ahead, behind, self.width))
+        metrics = {
+            "train_loss": centre.train_loss,
+            "train_accuracy": centre.train_accuracy,
+            "val_loss": centre.loss,
+            "val_accuracy": centre.accuracy,
+            "population_loss": float(losses.mean()),
+            "pair_difference": float((ahead - behind).abs().mean()),
+        }
+        on_device = {name: torch.tensor(value, device=policy.device) for name, value in metrics.items()}
+        value = torch.tensor(centre.loss, dtype=torch.float64, device=policy.device)
+        return Aim(Estimate(grads, value), 0, {}, on_device, trained=centre.state)
+
+
+def _seed(seed: int, number: int) -> int:
+    """Of a pair, apart from those of other searches and of comparisons."""
+    return int(torch.randint(SEEDS, (), generator=local_generator(seed, "pair", number)))
