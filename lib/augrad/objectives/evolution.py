@@ -26,7 +26,8 @@ def directions(policy: Policy, count: int, generator: torch.Generator) -> Float[
     found = []
     for start in range(0, count, max(free, 1)):
         drawn = torch.randn(min(free, count - start), free, dtype=torch.float64, generator=generator)
-        rows = torch.linalg.qr(drawn.T).Q.T
+        basis, triangle = torch.linalg.qr(drawn.T)
+        rows = (basis * triangle.diagonal().sign()).T  # without a sign of QR's own choice
         found.append(rows * torch.randn(drawn.shape, dtype=torch.float64, generator=generator).norm(dim=1)[:, None])
     return torch.cat(found)
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from augrad.checks import checked, require_number
+from augrad.checks import checked, require_count, require_number
 from augrad.data.seeding import SEEDS, local_generator
 from augrad.data.types import Splits
 from augrad.errors import UserError
@@ -55,6 +55,8 @@ class WholeTraining:
         if self.pairs < 1:
             raise UserError(f"pairs: expected a whole number of at least 1, got {self.pairs}")
         require_number(self.width, "width", above=0.0)
+        if self.processes is not None:
+            require_count(self.processes, "processes")
 
     def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
         """The network of the training with the policy itself. Raises UserError for a finished module."""
@@ -70,6 +72,8 @@ class WholeTraining:
 
     def __call__(self, step: Step) -> Aim:
         policy = step.policy
+        assert step.data is not None
+        assert step.builder is not None
         recipe = Recipe(step.data, step.builder, self.optimizer, self.train, step.standard)
         delta = directions(policy, self.pairs, step.generator)
         policies = [moved(policy, sign * self.width * row) for row in delta for sign in (1, -1)]

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from joblib import Parallel, delayed
@@ -60,7 +61,8 @@ def judged_trainings(
     tasks = zip(policies, seeds, strict=True)
     if processes == 1:
         return [_judged(recipe, policy, seed) for policy, seed in tasks]
-    return list(Parallel(n_jobs=processes, batch_size=1)(delayed(_alone)(recipe, *task) for task in tasks))
+    found: Any = Parallel(n_jobs=processes, pre_dispatch="all")(delayed(_alone)(recipe, *task) for task in tasks)
+    return list(found)
 
 
 def _alone(recipe: Recipe, policy: Policy, seed: int) -> Judged:
@@ -82,5 +84,6 @@ def _judged(recipe: Recipe, policy: Policy, seed: int) -> Judged:
         return Judged(math.inf, 0.0, math.inf, 0.0, {})
     finally:
         torch.set_num_threads(threads)
-    numbers = (float(number) for result in (train, held_out) for number in (result.loss, result.accuracy))
-    return Judged(*numbers, network.state_dict())
+    return Judged(
+        float(train.loss), float(train.accuracy), float(held_out.loss), float(held_out.accuracy), network.state_dict()
+    )

@@ -1,0 +1,158 @@
+"""Evolution strategies against closed forms, and a search over whole trainings against the trainings themselves."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from augrad import Policy, Splits, UserError, learn
+from augrad.data.seeding import local_generator
+from augrad.learning.step import evaluate
+from augrad.objectives.evolution import as_params, directions, gradient, moved
+from augrad.objectives.whole_training import WholeTraining, _seed
+from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy
+from augrad.settings import TrainSettings
+from augrad.train.loop import trained
+from augrad.types import PolicyParams
+
+
+def a_policy() -> Policy:
+    """Two sub-policies with some of everything fixed: n = 2 + 2 * (4 + 3 + 3) free parameters."""
+    space = make_space({"identity": None, "rotate": None, "brightness": None, "posterize": None})
+    return initial_policy(space, subpolicies=2, stages=1)
+
+
+def flat(params: PolicyParams) -> Tensor:
+    return torch.cat([tensor.detach().flatten() for tensor in params.tensors()])
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+def test_what_is_moved_is_what_can_be_learned() -> None:
+    policy = a_policy()
+    policy.gate_logits.requires_grad_(False)
+    step = torch.arange(1, 17, dtype=torch.float64)  # 2 weights, 8 operations, 6 magnitudes
+    added = flat(moved(policy, step).params) - flat(policy.params)
+    assert torch.allclose(added, flat(as_params(policy, step)))
+    assert sorted(added[added != 0].tolist()) == pytest.approx(step.tolist())
+    other = moved(policy, step)
+    assert torch.equal(other.gate_logits, policy.gate_logits)
+    assert torch.equal(other.magnitude_log_scales, policy.magnitude_log_scales)
+    assert not other.gate_logits.requires_grad
+
+
+def test_directions_are_normal_and_at_right_angles() -> None:
+    policy = a_policy()
+    rows = directions(policy, 30, generator())
+    count = 22
+    assert rows.shape == (30, count)
+    block = rows[:count] @ rows[:count].T
+    assert torch.allclose(block, torch.diag(block.diagonal()), atol=1e-9)
+    assert torch.equal(rows, directions(policy, 30, generator()))
+    drawn = torch.cat([directions(policy, count, torch.Generator().manual_seed(seed)) for seed in range(200)])
+    size = drawn.numel()
+    for power, moment in ((1, 0.0), (2, 1.0), (4, 3.0)):
+        spread = math.sqrt(math.prod(range(2 * power - 1, 0, -2)))
+        assert float((drawn**power).mean()) == pytest.approx(moment, abs=5 * spread / math.sqrt(size))
+
+
+def test_all_directions_give_the_gradient_of_a_quadratic_function() -> None:
+    drawn = torch.randn(7, 7, dtype=torch.float64, generator=generator())
+    matrix, at = drawn + drawn.T, torch.linspace(-1, 1, 7, dtype=torch.float64)
+    rows = math.sqrt(7) * torch.linalg.qr(drawn).Q
+
+    def losses(points: Tensor) -> Tensor:
+        return 0.5 * ((points @ matrix) * points).sum(-1) + 3
+
+    found = gradient(rows, losses(at + 0.7 * rows), losses(at - 0.7 * rows), 0.7)
+    assert torch.allclose(found, matrix @ at)
+
+
+def test_the_mean_is_the_gradient_of_the_smoothed_function() -> None:
+    """Of sum x^3 + x^2, smoothed by a width w: 3 (x^2 + w^2) + 2 x."""
+    policy, width = a_policy(), 0.7
+    at = torch.linspace(-1, 1, 22, dtype=torch.float64)
+    rows = torch.cat([directions(policy, 22, torch.Generator().manual_seed(seed)) for seed in range(1000)])
+
+    def losses(points: Tensor) -> Tensor:
+        return (points**3 + points**2).sum(-1)
+
+    each = torch.stack([gradient(part, losses(at + width * part), losses(at - width * part), width)
+                        for part in rows.split(220)])  # fmt: skip
+    error = each.std(0) / math.sqrt(len(each))
+    assert bool(((each.mean(0) - 3 * (at**2 + width**2) - 2 * at).abs() < 4.5 * error).all())
+    assert float(error.max()) < 0.5
+
+
+def test_a_diverged_pair_says_nothing() -> None:
+    rows = torch.eye(3, dtype=torch.float64)
+    losses = torch.tensor([[1.0, math.inf, math.nan], [0.0, 1.0, 2.0]], dtype=torch.float64)
+    assert gradient(rows, losses[0], losses[1], 0.5).tolist() == [1 / 3, 0.0, 0.0]
+
+
+def digits() -> Splits:
+    drawn = torch.Generator().manual_seed(0)
+    labels = torch.arange(120) % 3
+    images = (0.3 * torch.rand(120, 8, 8, generator=drawn) + 0.2 * labels[:, None, None]).numpy()
+    return Splits.from_arrays(images, labels.numpy(), validation_fraction=0.3)
+
+
+def network(in_channels: int, class_count: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64 * in_channels, 8), nn.SiLU(), nn.Linear(8, class_count))
+
+
+SETTINGS = TrainSettings(epochs=2, batch_size=16)
+OPTIMIZER = partial(torch.optim.SGD, lr=0.1)
+
+
+def whole(pairs: int = 2, **others: object) -> WholeTraining:
+    return WholeTraining(SETTINGS, OPTIMIZER, pairs, 0.7, **others)  # type: ignore[arg-type]
+
+
+def test_a_step_is_the_estimate_of_its_trainings() -> None:
+    """A step of plain gradient descent with a rate of 1 shows the gradient: recomputed training by training."""
+    data, policy = digits(), Policy.over({"brightness": None, "invert": None})
+    result = learn(
+        data, network, policy=policy, objective=whole(processes=1), regularizers=(), steps=1, warmup_steps=0,
+        policy_optimizer=partial(torch.optim.SGD, lr=1.0), select_every=1, seed=5, device="cpu",
+    )  # fmt: skip
+    rows = directions(policy, 2, local_generator(5, "search draws"))
+    losses = []
+    for pair, row in enumerate(rows):
+        for sign in (1, -1):
+            seed = _seed(5, pair)
+            other = trained(
+                data, network, OPTIMIZER, moved(policy, sign * 0.7 * row), SETTINGS, seed, torch.device("cpu")
+            )
+            losses.append(float(evaluate(other, data.validation).loss))
+    ahead, behind = torch.tensor(losses, dtype=torch.float64).unflatten(0, (2, 2)).unbind(1)
+    expected = as_params(policy, gradient(rows, ahead, behind, 0.7))
+    step = flat(policy.params) - flat(result.final_policy.params)
+    assert torch.allclose(step, flat(expected), atol=1e-12)
+    assert step.abs().max() > 1e-6
+
+    centre = trained(data, network, OPTIMIZER, policy, SETTINGS, 5, torch.device("cpu"))
+    assert all(torch.equal(a, b) for a, b in zip(centre.parameters(), result.model.parameters(), strict=True))
+    assert result.best_loss == float(evaluate(centre, data.selection).loss)
+    assert torch.equal(flat(result.policy.params), flat(policy.params))  # the one that was trained with, not the next
+
+
+@pytest.mark.slow
+def test_the_number_of_processes_decides_nothing() -> None:
+    first, second = (
+        learn(digits(), network, objective=whole(processes=processes), steps=2, warmup_steps=0, device="cpu",
+              policy=Policy.over(["rotate", "invert"]))
+        for processes in (1, 2)
+    )  # fmt: skip
+    assert torch.equal(flat(first.final_policy.params), flat(second.final_policy.params))
+
+
+@pytest.mark.parametrize("wrong", [{"pairs": 0}, {"width": 0.0}, {"width": math.inf}, {"processes": 0}])
+def test_what_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        WholeTraining(**wrong)  # type: ignore[arg-type]
