@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from augrad import Policy, Splits, UserError, learn
 from augrad.data.seeding import local_generator
 from augrad.learning.step import evaluate
+from augrad.models.small_conv import SmallConvNet
 from augrad.objectives.evolution import as_params, directions, gradient, moved
 from augrad.objectives.whole_training import WholeTraining, _seed
 from augrad.ops.space import make_space
@@ -126,9 +127,8 @@ def test_a_step_is_the_estimate_of_its_trainings() -> None:
     for pair, row in enumerate(rows):
         for sign in (1, -1):
             seed = _seed(5, pair)
-            other = trained(
-                data, network, OPTIMIZER, moved(policy, sign * 0.7 * row), SETTINGS, seed, torch.device("cpu")
-            )
+            beside = moved(policy, sign * 0.7 * row)
+            other = trained(data, network, OPTIMIZER, beside, SETTINGS, seed, torch.device("cpu"))
             losses.append(float(evaluate(other, data.validation).loss))
     ahead, behind = torch.tensor(losses, dtype=torch.float64).unflatten(0, (2, 2)).unbind(1)
     expected = as_params(policy, gradient(rows, ahead, behind, 0.7))
@@ -145,7 +145,7 @@ def test_a_step_is_the_estimate_of_its_trainings() -> None:
 @pytest.mark.slow
 def test_the_number_of_processes_decides_nothing() -> None:
     first, second = (
-        learn(digits(), network, objective=whole(processes=processes), steps=2, warmup_steps=0, device="cpu",
+        learn(digits(), SmallConvNet, objective=whole(processes=processes), steps=2, warmup_steps=0, device="cpu",
               policy=Policy.over(["rotate", "invert"]))
         for processes in (1, 2)
     )  # fmt: skip
