@@ -30,12 +30,14 @@ Schedule = Literal["cosine", "constant"]
 class TrainSettings:
     """How a classifier is trained.
 
-    epochs, batch_size: as usual. schedule: of the learning rate, after `warmup_epochs` of linear rise; cosine ends at
-    `final_rate` times its peak. clip_norm: limit of the gradient's total norm, None for none. autocast: bfloat16
-    forward passes.
+    epochs, batch_size: as usual. steps: how many steps there are, whatever the epochs; None: as many as the epochs
+    have. A budget in steps means the same for few images as for many. schedule: of the learning rate, after
+    `warmup_epochs` of linear rise; cosine ends at `final_rate` times its peak. clip_norm: limit of the gradient's total
+    norm, None for none. autocast: bfloat16 forward passes.
     """
 
     epochs: PositiveInt = 50
+    steps: PositiveInt | None = None
     batch_size: PositiveInt = 128
     schedule: Schedule = "cosine"
     warmup_epochs: Annotated[Number, Field(ge=0)] = 0.0
@@ -85,6 +87,11 @@ class SearchSettings:
     checkpoint_every: PositiveInt = 200
     log_every: PositiveInt = 10
     cuda_graphs: bool | None = None
+
+
+def steps_of(settings: TrainSettings, steps_per_epoch: int) -> int:
+    """How many steps a training has."""
+    return settings.epochs * steps_per_epoch if settings.steps is None else settings.steps
 
 
 def warmup_of(settings: SearchSettings) -> int:

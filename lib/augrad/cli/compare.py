@@ -1,85 +1,127 @@
 """augrad compare: judge several policies under one recipe, with intervals."""
 
-import hydra
-from omegaconf import DictConfig, ListConfig
+from contextlib import chdir
+from pathlib import Path
 
+import hydra
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from augrad.checks import check_value
+from augrad.cli import signals
+from augrad.cli.arms import entrants_of, sources_of, split_seeds_of
 from augrad.cli.building import keys_added
-from augrad.cli.comparison import COMPARISON, TRAININGS, Recorder, keys_of, recipe_digest
+from augrad.cli.comparison import COMPARISON, TRAININGS, Recorder, keys_of
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import run_entry_point
+from augrad.cli.judging import TABLES, digest_on, first_seed, processes_of, recipe_on, say_verdict, write_tables
 from augrad.cli.limits import too_large_refused
-from augrad.cli.outcome import Attempts
-from augrad.cli.parts import (
-    checked_count,
-    data_and_device,
-    plain,
-    policy_arm,
-    recipe_of,
-    standard_of,
-    tracker_of,
-)
-from augrad.cli.quoting import shell_quoted
+from augrad.cli.outcome import Attempts, write_comparison_report
+from augrad.cli.parts import checked_count, data_and_device, plain, tracker_of
+from augrad.cli.quoting import command_line, override, shell_quoted
 from augrad.cli.recipes import with_own_settings
-from augrad.cli.run_directory import new_run, output_directory
+from augrad.cli.run_directory import new_run, output_directory, resumed_from, resumed_run
 from augrad.cli.status import require_shown
-from augrad.data.seeding import checked_seed
+from augrad.comparison.summary import lines_of
+from augrad.comparison.trainings import Planned, compare_policies, planned
 from augrad.errors import UserError
+from augrad.paths import expanded
+from augrad.runs.trackers import Tracker
 from augrad.show.figures import comparison_figure
-from augrad.show.statistics import ComparisonRow
 from augrad.show.style import save_figure
 from augrad.show.table import comparison_table
 from augrad.terminal.console import say
-from augrad.train import check_recipe, compare_policies
+from augrad.train import check_recipe
+from augrad.train.many import Recipe
+
+_REPORT, _FIGURE = "report.html", "comparison.png"
 
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="compare")
 def _compare(config: DictConfig) -> None:
     config = with_own_settings(config)
-    with too_large_refused(config):
-        _compare_as(config)
+    directory = output_directory()
+    with too_large_refused(config), chdir(resumed_from(config, directory)):
+        _compare_in(config, directory)
 
 
-def _compare_as(config: DictConfig) -> None:
-    """Train every policy on every seed, write comparison.json and its figure."""
-    first, directory = checked_seed(config.seed), output_directory()
-    names = list(config.policies) if isinstance(config.policies, ListConfig) else []
-    if names and config.policy.get("file") is not None:
-        names.append(config.policy.file)
-    if not names or len(set(names)) < len(names):
-        raise UserError(f"policies: expected a list of different names or files, [none,a.json], got {config.policies}")
-    if strange := [name for name in names if not isinstance(name, str)]:
-        raise UserError(
-            f"policies: expected names or files, [none,a.json], got {strange[0]!r}; quote what is a file's name, "
-            "as in 'policies=[none,\"7\"]'"
-        )
-    seeds = checked_count(config.seeds, "seeds", first)
-    # Files are read once, before anything is trained: a mistake is told at once, and every seed sees the same policy.
-    arms = {name: policy_arm(name, config) for name in names}
-    model, optimizer, settings = recipe_of(config)
+def _compare_in(config: DictConfig, directory: Path) -> None:
+    """Train with every policy on every split and seed, write what they say."""
+    sources = sources_of(config.policies, "policies")
+    if (file := config.policy.get("file")) is not None:
+        sources |= sources_of([file], "policy.file") if file not in sources else {}
+    reference = list(sources)[-1]
+    seeds = checked_count(config.seeds, "seeds", first_seed(config))
+    with_validation = check_value(config.with_validation, bool, "with_validation")
+    others = _directories(config)
     data, device = data_and_device(config)
-    standard = standard_of(config)
-    with keys_added():
-        check_recipe(data, model, optimizer, settings, device, standard)
-    tracker = tracker_of(config)
-    attempt, figures = Attempts(), {}
-    with new_run(config, directory, COMPARISON, TRAININGS, "comparison.png"):
+    # Files are read once, before anything is trained: a mistake is told at once, and every seed sees the same policy.
+    split_seeds, entrants = split_seeds_of(config.split_seeds, entrants_of(sources, config, data), config)
+    recipes: dict[int, Recipe] = {}
+    digests: dict[int, str] = {}
+    for split_seed in split_seeds:
+        on = data if split_seed == config.data.get("seed", 0) else data_and_device(config, split_seed)[0]
+        recipes[split_seed] = recipe = recipe_on(on, config, with_validation)
+        digests[split_seed] = digest_on(on, config, with_validation, split_seed)
+        with keys_added():
+            check_recipe(recipe.splits, recipe.model, recipe.optimizer, recipe.settings, device, recipe.standard)
+    trainings = planned(entrants, split_seeds, seeds)
+    tracker, processes = tracker_of(config), processes_of(config.processes, "processes", device)
+    keys, taken_up = keys_of(trainings, digests), config.resume is not None
+    run = (
+        resumed_run(config, directory, lambda: None, (directory / TRAININGS).exists)
+        if taken_up
+        else new_run(config, directory, TRAININGS, COMPARISON, _FIGURE, _REPORT, *TABLES)
+    )
+    with run:
         tracker.start(plain(config), directory)
-        record = Recorder(directory, keys_of(arms, seeds, recipe_digest(plain(config), data)), tracker)
-        accuracies = compare_policies(arms, data, model, optimizer, settings, seeds, device, record, standard)
-        rows = [ComparisonRow(name, values) for name, values in accuracies.items()]
-        means = {f"test_accuracy/{row.name}": sum(row.accuracies) / len(row.accuracies) for row in rows}
-        with attempt(COMPARISON):
-            record.require_written()
-        with attempt("the figure comparison"):
-            save_figure(comparison_figure(rows, reference=names[-1]), directory / "comparison.png")
-            figures["comparison"] = directory / "comparison.png"
-        tracker.finish(figures, None, means)
+        record = Recorder(directory, keys, reference, tracker, held_back=False, others=others)
+        _train(trainings, recipes, processes, record, directory)
+        _show(config, directory, record, reference, tracker)
+
+
+def _train(
+    trainings: list[Planned], recipes: dict[int, Recipe], processes: int, record: Recorder, directory: Path
+) -> None:
+    try:
+        with keys_added():
+            compare_policies(trainings, recipes, processes, record.known, record)
+    except KeyboardInterrupt as error:
+        go_on = command_line("augrad", "compare", override("resume", str(directory)))
+        words = f"stopped after {len(record.rows)} of {len(trainings)} trainings; go on with: {go_on}"
+        raise signals.Interrupted(words, signals.number_of(error)) from error
+
+
+def _show(config: DictConfig, directory: Path, record: Recorder, reference: str, tracker: Tracker) -> None:
+    rows, attempt, figures = record.rows, Attempts(), {}
+    with attempt(COMPARISON):
+        record.publish()
+        record.require_written()
+    with attempt("the figure comparison"):
+        save_figure(comparison_figure(rows, reference), directory / _FIGURE)
+        figures["comparison"] = directory / _FIGURE
+    with attempt("the tables"):
+        write_tables(directory, rows, reference)
+    with attempt("the report"):
+        text = OmegaConf.to_yaml(plain(config))
+        write_comparison_report(directory / _REPORT, figures, rows, reference, text)
+    tracker.finish(
+        figures, None, {f"test_accuracy/{line.name}": line.accuracy.mean for line in lines_of(rows, reference)}
+    )
     with attempt("the table"):
-        say(comparison_table(rows, reference=names[-1]))
+        say(comparison_table(rows, reference))
+        say_verdict(rows, reference)
     say(f"results in {shell_quoted(str(directory))}")
     require_shown(attempt.failed)
 
 
+def _directories(config: DictConfig) -> list[Path]:
+    """`reuse`: other comparisons, whose trainings are not done again."""
+    given = config.get("reuse") or []
+    if not isinstance(given, ListConfig | list) or not all(isinstance(place, str) for place in given):
+        raise UserError(f"reuse: expected a list of directories of other comparisons, got {given}")
+    return [expanded(place) for place in given]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit status of `augrad compare`."""
-    return run_entry_point(_compare, "augrad compare", arguments)
+    return run_entry_point(_compare, "augrad compare", arguments, resumable=TRAININGS)

@@ -1,41 +1,36 @@
 """A comparison as it goes: every training that is done is printed, kept and tracked, and never done twice."""
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from augrad.atomic import write_text
+from augrad.comparison.differences import differences
+from augrad.comparison.rows import Place, TrainingRow, row_from
+from augrad.comparison.trainings import Planned, digest, policy_digest
 from augrad.data.types import Splits
 from augrad.errors import UserError
-from augrad.policy import Policy
 from augrad.runs.trackers import Tracker
-from augrad.search.resume import choices_of
-from augrad.show.statistics import ComparisonRow
 from augrad.terminal.console import say
-from augrad.train import Arm
 
 COMPARISON, TRAININGS = "comparison.json", "trainings.json"
 
-Place = tuple[str, int]
-"""A policy's name and a seed."""
 
-
-def recipe_digest(config: Mapping[str, Any], data: Splits) -> str:
+def recipe_digest(config: Mapping[str, Any], data: Splits, with_validation: bool) -> str:
     """Of what decides a training beside its policy and its seed: the data, the network and how it is trained."""
     parts = {key: config.get(key) for key in ("data", "model", "standard", "train")}
-    return _digest(data.sha256, json.dumps(parts, sort_keys=True, default=str))
+    return digest(data.sha256, json.dumps(parts, sort_keys=True, default=str), str(with_validation))
 
 
-def keys_of(arms: Mapping[str, Arm], seeds: Iterable[int], recipe: str) -> dict[Place, str]:
-    """What identifies each training of a comparison: a digest of the recipe, of the policy, and of the seed."""
+def keys_of(trainings: Iterable[Planned], recipes: Mapping[int, str]) -> dict[Place, str]:
+    """What identifies each training of a comparison: a digest of the recipe, of the policy, and of the seed.
+
+    recipes: the digest of each split seed's.
+    """
     return {
-        (name, seed): _digest(recipe, _policy_digest(arm(seed)), str(seed))
-        for seed in seeds
-        for name, arm in arms.items()
+        one.place: digest(recipes[one.place.split_seed], policy_digest(one.policy), str(one.place.seed))
+        for one in trainings
     }
 
 
@@ -43,37 +38,57 @@ class Recorder:
     """What `compare_policies` calls after each training.
 
     trainings.json holds every training that was ever done in the directory, with its key (see `keys_of`); `known` are
-    the accuracies of those that belong to the present comparison. comparison.json holds a comparison by policy and
-    seed, as far as it has come. Where a finished run has one already (`held_back`), it stays until `publish`.
+    the rows that belong to the present comparison, from it and from the `others`' (directories). comparison.json holds
+    the comparison, as far as it has come. Where a finished run has one already (`held_back`), it stays until `publish`.
 
     Files that cannot be written (a full disk) do not end the comparison: they are tried again after the next training,
     and `require_written` says at the end whether all of it is there.
     """
 
     def __init__(
-        self, directory: Path, keys: Mapping[Place, str], tracker: Tracker | None = None, held_back: bool = False
+        self,
+        directory: Path,
+        keys: Mapping[Place, str],
+        reference: str,
+        tracker: Tracker | None = None,
+        held_back: bool = False,
+        others: Sequence[Path] = (),
     ) -> None:
-        self._directory, self._keys, self._tracker = directory, keys, tracker
-        self._rows = _read_trainings(directory)
-        found = {row["key"]: float(row["accuracy"]) for row in self._rows}
-        self.known = {place: found[key] for place, key in keys.items() if key in found}
-        self._kept: dict[str, dict[str, float]] = {name: {} for name, _ in keys}
-        for (name, seed), accuracy in self.known.items():
-            self._kept[name][str(seed)] = accuracy
-        self._held_back = held_back or bool(set(read_comparison(directory).items()) - set(self.known.items()))
+        self._directory, self._keys, self._reference, self._tracker = directory, keys, reference, tracker
+        self._trainings = _read_trainings(directory)
+        every = [*self._trainings, *(row for other in others for row in _read_trainings(other, needed=True))]
+        found = {row["key"]: row for row in every if row.get("key")}
+        self.known = {
+            place: row_from({**found[key], **place._asdict()}, TRAININGS) for place, key in keys.items() if key in found
+        }
+        self._rows = {place: self.known[place] for place in keys if place in self.known}
+        own = {row["key"] for row in self._trainings if row.get("key")}
+        self._trainings += [{**row.as_dict(), "key": keys[p]} for p, row in self.known.items() if keys[p] not in own]
+        self._total = len(keys)
+        before = {row.place: row for row in read_comparison(directory)}
+        self._held_back = held_back or any(self._rows.get(place) != row for place, row in before.items())
+        self._held_back = self._held_back or (not before and (directory / COMPARISON).exists())
         self._refusal: UserError | None = None
 
-    def __call__(self, name: str, seed: int, accuracy: float) -> None:
-        self._kept[name][str(seed)] = accuracy
-        before = (name, seed) in self.known
-        say(f"  {name:8} seed {seed}: {accuracy:.3f}{' (done before)' if before else ''}", stderr=True)
+    def __call__(self, row: TrainingRow) -> None:
+        place, before = row.place, row.place in self.known
+        self._rows[place] = row
+        seeds = "".join(
+            f" {name} {value}" for name, value in (("search", row.search_seed), ("split", row.split_seed)) if value
+        )
+        words = f"  {row.policy:12}{seeds} seed {row.seed}: {100 * row.accuracy:.1f}%, loss {row.loss:.3f}"
+        say(f"{words}{' (done before)' if before else ''}  [{len(self._rows)}/{self._total}]", stderr=True)
         if not before:
-            key = self._keys[name, seed]
-            self._rows.append({"policy": name, "seed": seed, "accuracy": accuracy, "key": key})
+            self._trainings.append({**row.as_dict(), "key": self._keys[place]})
         self._write(comparison=not self._held_back)
         if self._tracker is not None:
-            count = sum(len(seeds) for seeds in self._kept.values())
-            self._tracker.log({"policy": name, "seed": seed, "test_accuracy": accuracy}, count)
+            shown = {**place._asdict(), "test_accuracy": row.accuracy, "test_loss": row.loss}
+            self._tracker.log({name: value for name, value in shown.items() if value is not None}, len(self._rows))
+
+    @property
+    def rows(self) -> list[TrainingRow]:
+        """Of the present comparison, as far as it has come, in its order."""
+        return [self._rows[place] for place in self._keys if place in self._rows]
 
     def publish(self) -> None:
         """The comparison is whole: comparison.json takes the place of the one that is there."""
@@ -86,9 +101,9 @@ class Recorder:
             raise self._refusal
 
     def _write(self, comparison: bool) -> None:
-        texts = {TRAININGS: _lines(self._rows)}
+        texts = {TRAININGS: _lines(self._trainings)}
         if comparison:
-            texts[COMPARISON] = json.dumps(self._kept, indent=2) + "\n"
+            texts[COMPARISON] = comparison_text(self.rows, self._reference)
         self._refusal = None
         for name, text in texts.items():
             try:
@@ -97,61 +112,72 @@ class Recorder:
                 self._refusal = error
 
 
-def read_comparison(directory: Path) -> dict[Place, float]:
-    """What comparison.json holds; nothing, where there is none that can be read."""
+def comparison_text(rows: Sequence[TrainingRow], reference: str) -> str:
+    """comparison.json: every training, and `reference` against every other policy."""
+    told = [one.as_dict() for one in differences(rows, reference)]
+    parts = {"rows": [row.as_dict() for row in rows], "differences": told}
+    return "{\n" + ",\n".join(f'"{name}": {_lines(values).strip()}' for name, values in parts.items()) + "\n}\n"
+
+
+def read_comparison(directory: Path) -> list[TrainingRow]:
+    """The rows of comparison.json; none, where there is none that can be read, or one of an older form."""
     try:
         content = json.loads((directory / COMPARISON).read_bytes())
-        return {(name, int(seed)): float(value) for name, seeds in content.items() for seed, value in seeds.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}
+        return [row_from(values, COMPARISON) for values in content["rows"]]
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return []
 
 
-def kept_comparison(directory: Path, arms: Mapping[str, Arm], recipe: str) -> list[ComparisonRow] | None:
-    """The comparison in comparison.json, if it is whole, and of these policies and this recipe; None otherwise."""
-    shown = read_comparison(directory)
-    seeds = sorted({seed for _, seed in shown})
-    keys = keys_of(arms, seeds, recipe)
+def is_kept(directory: Path, keys: Mapping[Place, str]) -> bool:
+    """Whether comparison.json is whole, and of the trainings with these keys."""
+    shown = {row.place: row for row in read_comparison(directory)}
     if not shown or set(shown) != set(keys):
-        return None
-    found = {row["key"]: row["accuracy"] for row in _read_trainings(directory)}
-    if any(found.get(key) != shown[place] for place, key in keys.items()):
-        return None
-    return [ComparisonRow(name, tuple(shown[name, seed] for seed in seeds)) for name in arms]
+        return False
+    found = {row["key"]: row for row in _read_trainings(directory) if row.get("key")}
+    return all(
+        key in found and row_from({**found[key], **place._asdict()}, TRAININGS) == shown[place]
+        for place, key in keys.items()
+    )
 
 
 def withdraw_comparison(directory: Path) -> None:
     """Takes comparison.json and its figure away; what it holds stays in trainings.json."""
-    if read_comparison(directory):
+    if (directory / COMPARISON).exists():
         write_text(directory / TRAININGS, _lines(_read_trainings(directory)))
     for path in (directory / COMPARISON, directory / "figures" / "comparison.png"):
         if path.is_file():
             path.unlink()
 
 
-def _read_trainings(directory: Path) -> list[dict[str, Any]]:
+def _read_trainings(directory: Path, needed: bool = False) -> list[dict[str, Any]]:
     """The rows of trainings.json, and others of comparison.json, from an older version: nobody knows their recipe."""
     path = directory / TRAININGS
+    if needed and not path.is_file():
+        raise UserError(f"{path}: no such file; expected the directory of another comparison")
     try:
         rows = json.loads(path.read_bytes()) if path.is_file() else []
-        places = {(row["policy"], row["seed"], float(row["accuracy"])) for row in rows}
+        there = {(row["policy"], row["seed"], float(row["accuracy"])) for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: expected the trainings of a comparison, got {error}; put back what was there"
         ) from None
-    older = [(*place, value) for place, value in read_comparison(directory).items() if (*place, value) not in places]
-    return rows + [{"policy": name, "seed": seed, "accuracy": value, "key": None} for name, seed, value in older]
+    return rows + [row for row in _shown(directory) if (row["policy"], row["seed"], row["accuracy"]) not in there]
+
+
+def _shown(directory: Path) -> list[dict[str, Any]]:
+    """What comparison.json holds, in this form or the older one: an accuracy by policy and seed."""
+    try:
+        content = json.loads((directory / COMPARISON).read_bytes())
+        if "rows" in content:
+            return [{**row, "key": None} for row in content["rows"]]
+        return [
+            {"policy": name, "seed": int(seed), "accuracy": float(value), "key": None}
+            for name, seeds in content.items()
+            for seed, value in seeds.items()
+        ]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return []
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
     return "[\n" + ",\n".join(f"  {json.dumps(row)}" for row in rows) + "\n]\n"
-
-
-def _policy_digest(policy: Policy | None) -> str:
-    if policy is None:
-        return "none"
-    numbers = policy.params.map(lambda tensor: tensor.detach().to("cpu", torch.float64)).tensors()
-    return _digest(repr(choices_of(policy)), *(repr(tensor.tolist()) for tensor in numbers))
-
-
-def _digest(*texts: str) -> str:
-    return hashlib.sha256("\0".join(texts).encode(errors="surrogateescape")).hexdigest()

@@ -25,7 +25,7 @@ from augrad.terminal.console import say
 
 
 def run_entry_point(
-    hydra_main: Callable[[], Any], program: str, arguments: list[str] | None = None, *, resumable: bool = False
+    hydra_main: Callable[[], Any], program: str, arguments: list[str] | None = None, *, resumable: str | None = None
 ) -> int:
     """Calls a function decorated with `hydra.main` and returns the exit status.
 
@@ -33,16 +33,16 @@ def run_entry_point(
         hydra_main: the decorated function.
         program: the command as its user knows it, for the messages, e.g. "augrad search".
         arguments: the command line after the command; None stands for `sys.argv[1:]`.
-        resumable: whether `resume=DIR` is understood (see `resolve_resume`).
+        resumable: the file without which `resume=DIR` cannot go on (see `resolve_resume`); None: it is not understood.
 
     Wrong options end with SystemExit, 2. `AUGRAD_FULL_ERROR=1` or `HYDRA_FULL_ERROR=1` in the environment shows the
     traceback of a mistake, too.
     """
 
     def run() -> None:
-        given = _with_paths(sys.argv[1:] if arguments is None else arguments, resumable)
+        given = _with_paths(sys.argv[1:] if arguments is None else arguments, resumable is not None)
         require_own_record(given)
-        resolved = resolve_resume(given) if resumable else given
+        resolved = given if resumable is None else resolve_resume(given, resumable)
         options = get_args_parser().parse_known_args(resolved)[0]
         with (
             _process_as_found(),

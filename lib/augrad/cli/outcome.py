@@ -11,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from augrad.comparison.rows import TrainingRow
 from augrad.data.pixels import to_float
 from augrad.data.types import Split
 from augrad.errors import NonFiniteError, UserError
@@ -19,7 +20,6 @@ from augrad.policy_file import PolicyDocument
 from augrad.runs.metrics import read_metrics
 from augrad.show.figures import comparison_figure, evolution_figure, examples_figure
 from augrad.show.report import write_report
-from augrad.show.statistics import ComparisonRow
 from augrad.show.style import save_figure
 
 
@@ -57,7 +57,7 @@ def write_figures(
     policy: Policy,
     split: Split,
     seed: int,
-    comparison: list[ComparisonRow] | None,
+    comparison: list[TrainingRow] | None,
     attempt: Attempts,
 ) -> dict[str, Path]:
     """evolution, examples and, where there is one, comparison, as PNG files below `directory`/figures; those made."""
@@ -80,10 +80,19 @@ def write_search_report(
     path: Path,
     document: PolicyDocument,
     figures: Mapping[str, Path],
-    comparison: list[ComparisonRow] | None,
+    comparison: list[TrainingRow] | None,
     summary: Mapping[str, Any],
     config_text: str,
 ) -> None:
     """The report of the run in whose directory `path` lies."""
     rows = read_metrics(path.parent / "metrics.jsonl")
     write_report(path, "Policy search", document, rows, figures, comparison, summary, config_text)
+
+
+def write_comparison_report(
+    path: Path, figures: Mapping[str, Path], rows: list[TrainingRow], reference: str, config_text: str
+) -> None:
+    """The report of a comparison alone."""
+    seconds = sum(row.seconds for row in rows)
+    facts = {"trainings": len(rows), "steps of each": max(row.steps for row in rows), "training seconds": seconds}
+    write_report(path, "Policies compared", None, [], figures, rows, facts, config_text, reference)

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -21,13 +20,11 @@ from augrad.errors import UserError
 from augrad.learning.step import ModelBuilder, OptimizerBuilder
 from augrad.policy import Policy
 from augrad.policy.heaviest import heaviest
-from augrad.policy.initial import initial_policy, random_policy
 from augrad.policy_file.convert import load_policy
 from augrad.regularizers.regularizer import Regularizer
 from augrad.runs.trackers import Guest, Tracker
 from augrad.search.provenance import search_provenance
 from augrad.settings import PositiveInt, SearchSettings, TrainSettings
-from augrad.train import Arm, always
 
 Settings = TypeVar("Settings", TrainSettings, SearchSettings)
 
@@ -116,10 +113,13 @@ def tracker_of(config: DictConfig) -> Tracker:
     return Guest(found)
 
 
-def data_and_device(config: DictConfig) -> tuple[Splits, torch.device]:
-    """The splits, resident on the device that was asked for."""
+def data_and_device(config: DictConfig, split_seed: int | None = None) -> tuple[Splits, torch.device]:
+    """The splits, resident on the device that was asked for. split_seed: of the division; None: as configured."""
     device = find_device(config.device)  # before the data are read: the cheaper question first
-    data = built(config.data, "data")
+    group = config.data
+    if split_seed is not None and group.get("seed", split_seed) != split_seed:
+        group = OmegaConf.merge(group, {"seed": split_seed})
+    data = built(group, "data")
     if not isinstance(data, Splits):
         raise UserError(f"data: expected a part that gives the four splits (augrad.data.types.Splits), got {data!r}")
     return data.to(device), device
@@ -152,21 +152,6 @@ def exported(policy: Policy, config: DictConfig) -> Policy:
     types = annotations_of(heaviest)
     count = check_value(given.get("subpolicies"), types["count"], "export.subpolicies")
     return heaviest(policy, count, check_value(given.get("uniform", False), types["uniform"], "export.uniform"))
-
-
-def policy_arm(source: str | None, config: DictConfig) -> Arm:
-    """What a classifier of a seed is trained with: its policy, None for no augmentation.
-
-    none: no augmentation. random: drawn at random over the space, anew for each seed. Else a file or a built-in, which
-    is read here and is the same for every seed.
-    """
-    if source is None or source == "none":
-        return always(None)
-    if source == "random":
-        space = built(config.space, "space")
-        start = built(config.policy, "policy")(space=space) if "_target_" in config.policy else initial_policy(space)
-        return partial(random_policy, start)
-    return always(load_policy(source, allowed_modules(config)))
 
 
 def save_model(model: torch.nn.Module, path: Path) -> None:

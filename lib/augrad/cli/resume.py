@@ -12,13 +12,18 @@ from augrad.errors import UserError
 from augrad.paths import expanded
 from augrad.runs.directory import RECORD, has_content, read_record
 
+_KINDS = {"checkpoint.pt": "search", "trainings.json": "compare"}
+_LOGS = ("metrics.jsonl",)
+"""What a run that was stopped between its record and its first checkpoint, with nothing done, does not have."""
 
-def resolve_resume(arguments: list[str]) -> list[str]:
+
+def resolve_resume(arguments: list[str], needed: str) -> list[str]:
     """The command line with which the run of `resume=DIR` goes on; without a `resume=` the command line as it is.
 
-    The overrides that the run was started with (DIR/.hydra/overrides.yaml) come before the given ones, which win, for
-    Hydra takes the last; the run directory is DIR again. DIR may be named by its checkpoint.pt. Options such as
-    `--config-dir` are not recorded by Hydra: they have to be given again.
+    needed: the file from which a run of the command goes on. The overrides that the run was started with
+    (DIR/.hydra/overrides.yaml) come before the given ones, which win, for Hydra takes the last; the run directory is
+    DIR again. DIR may be named by the file. Options such as `--config-dir` are not recorded by Hydra: they have to be
+    given again.
 
     Raises UserError where DIR is no run directory or nothing is there to go on from, and together with `--multirun`.
     """
@@ -32,10 +37,10 @@ def resolve_resume(arguments: list[str]) -> list[str]:
     if not directories[-1]:
         raise UserError("resume: expected the directory of a run, got an empty name; leave resume out for a new run")
     directory = expanded(directories[-1])
-    if directory.name == "checkpoint.pt" and directory.is_file():
+    if directory.name == needed and directory.is_file():
         directory = directory.parent
     quoted = quoting.hydra_quoted(str(directory), Quote.single)
-    recorded = [override for override in _recorded_overrides(directory) if not sets_resume(override)]
+    recorded = [override for override in _recorded_overrides(directory, needed) if not sets_resume(override)]
     place = arguments.index(overrides[0])  # argparse wants all overrides side by side
     given = [argument for argument in arguments[place:] if not sets_resume(argument)]
     return [
@@ -52,16 +57,20 @@ def sets_resume(override: str) -> bool:
     return re.match(r"\+{0,2}resume=", override) is not None
 
 
-def _recorded_overrides(directory: Path) -> list[str]:
+def _recorded_overrides(directory: Path, needed: str) -> list[str]:
     record = directory / RECORD / "overrides.yaml"
     if not directory.is_dir():
         what = "a file" if directory.exists() else "no such directory"
         raise UserError(f"resume={directory}: {what}; give the directory that a run wrote")
     if not record.is_file():
         raise UserError(f"resume={directory}: not a run directory, it has no {RECORD}/overrides.yaml")
-    if not ((directory / "checkpoint.pt").is_file() or _is_untouched_search(directory)):
+    kind = _kind_of(directory)
+    if kind is not None and kind != _KINDS[needed]:
+        raise UserError(f"resume={directory}: that is the directory of augrad {kind}, not of augrad {_KINDS[needed]}")
+    untouched = kind == _KINDS[needed] and not any(has_content(directory / name) for name in (needed, *_LOGS))
+    if not ((directory / needed).is_file() or untouched):
         raise UserError(
-            f"resume={directory}: it has no checkpoint.pt to go on from; start the run anew, in another directory"
+            f"resume={directory}: it has no {needed} to go on from; start the run anew, in another directory"
         )
     try:
         overrides = yaml.safe_load(record.read_text(encoding="utf-8"))
@@ -72,10 +81,11 @@ def _recorded_overrides(directory: Path) -> list[str]:
     return overrides
 
 
-def _is_untouched_search(directory: Path) -> bool:
-    """Whether a search was stopped here between its record and its first checkpoint, with nothing done."""
+def _kind_of(directory: Path) -> str | None:
+    """The command that made the run; None: unknown."""
     try:
         config = yaml.safe_load(read_record(directory).get("config.yaml", ""))
     except yaml.YAMLError:
-        return False
-    return isinstance(config, dict) and "search" in config and not has_content(directory / "metrics.jsonl")
+        return None
+    keys = {"search": "search", "policies": "compare"}
+    return next((command for key, command in keys.items() if isinstance(config, dict) and key in config), None)

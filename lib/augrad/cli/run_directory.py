@@ -21,6 +21,7 @@ from augrad.cli.limits import out_of_memory_told
 from augrad.cli.mistakes import mistake_message
 from augrad.cli.run_log import logs
 from augrad.errors import UserError
+from augrad.paths import expanded
 from augrad.runs.directory import (
     has_content,
     only_writer,
@@ -115,6 +116,19 @@ def started_in(directory: Path) -> Path:
     except (yaml.YAMLError, KeyError, TypeError):
         return present
     return Path(recorded) if isinstance(recorded, str) and os.path.isdir(recorded) else present
+
+
+def resumed_from(config: DictConfig, directory: Path) -> Path:
+    """The working directory for the run's relative paths. Raises UserError unless `resume` is null or `directory`."""
+    if config.resume is None:
+        return Path.cwd()
+    given = Path(HydraConfig.get().runtime.cwd) / expanded(str(config.resume))
+    if os.path.realpath(given) != os.path.realpath(directory):
+        raise UserError(
+            f"resume={config.resume}: a run goes on in its own directory, got hydra.run.dir={directory}; leave "
+            "that out (or copy the run and resume the copy), and give resume=DIR on the command line"
+        )
+    return started_in(directory)
 
 
 def _record(config: DictConfig, started: Path) -> dict[str, str]:

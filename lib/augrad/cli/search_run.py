@@ -1,5 +1,6 @@
 """A search's run directory: metrics, checkpoints, the policy so far, and taking it up again."""
 
+import contextlib
 import logging
 import signal
 from collections.abc import Iterator
@@ -12,11 +13,12 @@ import torch
 from omegaconf import DictConfig
 
 from augrad.cli import signals
+from augrad.cli.arms import INITIAL
 from augrad.cli.comparison import COMPARISON, TRAININGS
 from augrad.cli.parts import exported, plain, provenance
 from augrad.cli.quoting import command_line, override
 from augrad.cli.run_directory import new_run, resumed_run
-from augrad.errors import NonFiniteError, UserError
+from augrad.errors import NonFiniteError, PolicyFileError, UserError
 from augrad.learning.step import evaluate
 from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument, write_policy
@@ -35,7 +37,17 @@ from augrad.types import PolicyParams
 _MAY_CHANGE = ("resume", "compare", "export", "tracker", "train", "device")
 """What a resumed run may be told anew: none of it changes the search, but for the rounding of another device."""
 
-_WRITES = ("policy.json", "report.html", "figures", COMPARISON, TRAININGS, "model.pt")
+_WRITES = (
+    "policy.json",
+    INITIAL,
+    "comparison.md",
+    "comparison.csv",
+    "report.html",
+    "figures",
+    COMPARISON,
+    TRAININGS,
+    "model.pt",
+)
 """What a search writes beside its metrics and checkpoints."""
 
 _RESUMED = "resume: the run"
@@ -80,6 +92,7 @@ class SearchRun:
                 whole = self.state.step == self.parts.settings.steps
                 self.was_finished = whole and has_content(self.directory / "report.html")
             stack.callback(self._log.close)
+            self._write_start()
             self.first = self.state.step
             self.progress = stack.enter_context(SearchProgress(self.parts.settings.steps, start=self.first))
             self.tracker.start(plain(self.config), self.directory)
@@ -98,6 +111,14 @@ class SearchRun:
             self._opened.__exit__(kind, error, trace)
         if isinstance(error, KeyboardInterrupt) and not isinstance(error, Interrupted):
             raise Interrupted(self.directory, self._kept, signals.number_of(error)) from error
+
+    def _write_start(self) -> None:
+        """initial.json: what the search began with; what is too large for a document has none."""
+        path = self.directory / INITIAL
+        with contextlib.suppress(PolicyFileError):
+            if not path.exists():
+                start = self.start(self.state.policy)
+                write_policy(document_of(start, provenance(self.config, self.parts.data, {})), path)
 
     def _take_up(self) -> None:
         """Puts the state back to the run's checkpoint. Raises UserError, and writes nothing, where that cannot be."""

@@ -4,6 +4,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from augrad.cli.arms import policy_arm
 from augrad.cli.building import keys_added
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import run_entry_point
@@ -12,7 +13,6 @@ from augrad.cli.outcome import Attempts
 from augrad.cli.parts import (
     data_and_device,
     plain,
-    policy_arm,
     recipe_of,
     save_model,
     standard_of,
@@ -26,6 +26,7 @@ from augrad.data.seeding import checked_seed
 from augrad.errors import UserError
 from augrad.learning.step import evaluate
 from augrad.runs.metrics import MetricsLog
+from augrad.settings import steps_of
 from augrad.show.progress import SearchProgress
 from augrad.terminal.console import say
 from augrad.train import Row, check_recipe, train_classifier
@@ -51,7 +52,7 @@ def _train_as(config: DictConfig) -> float:
     with keys_added():
         check_recipe(data, model, optimizer, settings, device, standard)
     tracker = tracker_of(config)
-    total = settings.epochs * max(len(data.train) // settings.batch_size, 1)
+    total = steps_of(settings, max(len(data.train) // settings.batch_size, 1))
     attempt = Attempts()
     with (
         new_run(config, directory, "metrics.jsonl", "model.pt"),

@@ -156,9 +156,22 @@ def backward_on(
     return StepResult(found.loss, found.accuracy, found.losses)
 
 
-@torch.no_grad()
 def evaluate(model: nn.Module, split: Split, autocast: bool = False, batch_size: int | None = None) -> StepResult:
-    """Mean loss and accuracy over a split, in evaluation mode; every layer's own mode is put back.
+    """Mean loss and accuracy over a split, in evaluation mode; see `logits_over`."""
+    return measured(logits_over(model, split, autocast, batch_size), split.labels)
+
+
+def measured(logits: Float[Tensor, "N K"], labels: Int[Tensor, " N"]) -> StepResult:
+    """Mean loss and accuracy of these logits, and each image's loss."""
+    losses, hits = losses_of(logits, labels), (logits.argmax(-1) == labels).float()
+    return StepResult(losses.mean(), hits.mean(), losses)
+
+
+@torch.no_grad()
+def logits_over(
+    model: nn.Module, split: Split, autocast: bool = False, batch_size: int | None = None
+) -> Float[Tensor, "N K"]:
+    """The logits of every image of a split, in evaluation mode; every layer's own mode is put back.
 
     What a network draws at random even so, it draws alike in every call; PyTorch's global generators stay as they are.
     batch_size: of the passes; None: 1,024, and of images larger than 64 x 64 as many as have the same number of pixels.
@@ -166,15 +179,12 @@ def evaluate(model: nn.Module, split: Split, autocast: bool = False, batch_size:
     if batch_size is None:
         height, width = split.images.shape[2:]
         batch_size = max(1, min(1024, 1024 * 64**2 // (height * width)))
-    losses, hits = [], []
+    found = []
     with evaluating(model), global_draws(split.images.device, 0, "evaluation"):
-        for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
+        for images in split.images.split(batch_size):
             with bfloat16_autocast(autocast, images.device):
-                logits = model(to_float(images))
-            losses.append(losses_of(logits, labels))
-            hits.append((logits.argmax(-1) == labels).float())
-    every = torch.cat(losses)
-    return StepResult(every.mean(), torch.cat(hits).mean(), every)
+                found.append(model(to_float(images)))
+    return torch.cat(found)
 
 
 def build_optimizer(

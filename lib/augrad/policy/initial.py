@@ -173,6 +173,25 @@ def _logit(probability: float) -> float:
     return math.log(probability / (1 - probability))
 
 
+def even_policy(policy: Policy, probability: float = 0.75, level: float = 0.5, scale: float = 1.0) -> Policy:
+    """A policy over the same candidates, stages and sub-policies that chooses evenly: where `initial_policy` starts.
+
+    The arguments are those of `initial_policy`; what `policy` fixes stays as it is.
+    """
+    require_policy(policy, "even_policy")
+    values = {
+        "subpolicy_logits": 0.0,
+        "op_logits": 0.0,
+        "gate_logits": _logit(probability),
+        "magnitude_locations": _logit(level),
+        "magnitude_log_scales": math.log(scale),
+    }
+    moves = learnable(policy)
+    parameters = {name: parameter.detach() for name, parameter in policy.named_parameters()}
+    even = {name: torch.where(moves[name], value, parameters[name]) for name, value in values.items()}
+    return policy.with_params(replace(policy.params, **even))
+
+
 @checked
 def random_policy(policy: Policy, seed: Seed) -> Policy:
     """A policy over the same candidates drawn at random.

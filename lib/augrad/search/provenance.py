@@ -5,6 +5,7 @@ import os
 import subprocess
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 import augrad
 from augrad.data.types import Splits
+from augrad.policy import Policy
 from augrad.terminal.output import writable
 
 
@@ -31,6 +33,32 @@ def search_provenance(seed: int, config: Mapping[str, Any], data: Splits, metric
         "data": {"name": _unicode(data.name), "sha256": data.sha256},
         "metrics": dict(metrics),
     }
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of the search that a policy is from; None: not known. data: their digest, before splitting.
+
+    split_seed: of the data's division.
+    """
+
+    seed: int | None = None
+    split_seed: int | None = None
+    data: str | None = None
+
+
+def origin_of_policy(policy: Policy) -> Origin:
+    """From the policy's provenance, of which a file may hold anything."""
+    told = policy.provenance or {}
+    config, data = told.get("config"), told.get("data")
+    of_data = config.get("data") if isinstance(config, Mapping) else None
+    split_seed = of_data.get("seed") if isinstance(of_data, Mapping) else None
+    sha256 = data.get("sha256") if isinstance(data, Mapping) else None
+    return Origin(_seed(told.get("seed")), _seed(split_seed), sha256 if isinstance(sha256, str) else None)
+
+
+def _seed(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _unicode(value: Any) -> Any:

@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from augrad.comparison.differences import Difference, Metric, best_of, difference, interval_of
+from augrad.comparison.rows import TrainingRow, names_of
+from augrad.comparison.statistics import change, without_interval
 from augrad.errors import UserError
-from augrad.show.statistics import ComparisonRow, mean_interval, without_interval
 from augrad.show.style import COLORS, FAINT, INK, MUTED, label_ends, new_figure, save_figure, style
 from augrad.show.words import number, short_names
 from augrad.terminal.output import visible, writable
@@ -122,59 +124,63 @@ def examples_figure(
         return figure
 
 
-def comparison_figure(rows: Sequence[ComparisonRow], reference: str = "learned") -> Figure:
-    """Test accuracies of policies: a dot for each seed, the mean and its 95% t interval; row `reference` stands out.
+def comparison_figure(rows: Sequence[TrainingRow], reference: str = "learned") -> Figure:
+    """How much better each policy is than the best of the others, the zero line: in accuracy, and in loss.
 
-    Raises `UserError` for no rows, or a row without a finite accuracy.
+    A diamond for the mean of the paired differences, a bar for its 95% t interval, a dot for each of the values that it
+    is the mean over; to the right is better on both sides. The best of the others is that without `reference`, which
+    stands out. Raises `UserError` for no rows, or a row without a finite accuracy.
     """
     if not rows:
         raise UserError("comparison figure: expected at least one row, got none")
-    intervals = [mean_interval(row.accuracies) for row in rows]
-    labels = [_label(row.name) for row in rows]
+    names = names_of(rows)
+    others = [name for name in names if name != reference] or names
+    labels = [_label(name) for name in names]
     lines = max(label.count("\n") + 1 for label in labels)
     with style():
-        figure = new_figure(9.0, max(0.52, 0.19 * lines) * len(rows) + 1.2)
-        axes = figure.add_subplot()
-        for place, (row, interval) in enumerate(zip(rows, intervals, strict=True)):
-            chosen = row.name == reference
-            color, weight = (COLORS[1], "bold") if chosen else (MUTED, "normal")
-            mean = 100 * interval.mean
-            if chosen:
-                axes.axvline(mean, color=color, linewidth=1, alpha=0.35, linestyle=(0, (4, 3)))
-            words = without_interval(interval)
-            if interval.low is not None and interval.high is not None and words is None:
-                ends = 100 * interval.low, 100 * interval.high
-                axes.plot(ends, [place, place], color=color, linewidth=2.4)
-                words = f"{ends[0]:.1f} to {ends[1]:.1f}"
-            axes.plot([mean], [place], "D", ms=7.5, color=color, mec="white", mew=1.3, zorder=3)
-            seeds = [100 * value for value in row.accuracies]
-            axes.plot(seeds, [place + 0.25] * len(seeds), "o", ms=4.5, mec="none", color=color, alpha=0.5)
-            beside = {
-                "xycoords": axes.get_yaxis_transform(),
-                "textcoords": "offset points",
-                "va": "center",
-                "color": color,
-            }
-            axes.annotate(f"{mean:.1f}%", (1, place), (12, 0), fontweight=weight, fontsize=10.5, **beside)
-            axes.annotate((words or "").partition(",")[0], (1, place), (58, 0), fontsize=8.5, **beside)
-        axes.set_yticks(range(len(rows)), labels)
-        for label, row in zip(axes.get_yticklabels(), rows, strict=True):
-            label.set(color=INK, fontsize=10.5, fontweight="bold" if row.name == reference else "normal")
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.grid(False, axis="y")
-        axes.spines["left"].set_visible(False)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{number(value, 2)}%")
-        axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-        axes.margins(x=0.04)
-        axes.set_title("Test accuracy")
-        axes.set_title(
-            "diamond: mean · bar: 95% t interval · dots: seeds",
-            loc="right",
+        figure = new_figure(11.0, max(0.52, 0.19 * lines) * len(names) + 1.5)
+        left, right = figure.subplots(1, 2, sharey=True)
+        panels: tuple[tuple[Axes, Metric, float], ...] = ((left, "accuracy", 100.0), (right, "loss", -1.0))
+        for axes, metric, sign in panels:
+            best = best_of(rows, others, metric)
+            for place, name in enumerate(names):
+                color = COLORS[1] if name == reference else MUTED
+                _difference(axes, place, difference(rows, name, best, metric), sign, color)
+            mean = interval_of(rows, best, metric).mean
+            axes.axvline(0, color=INK, linewidth=1)
+            axes.grid(False, axis="y")
+            axes.spines["left"].set_visible(False)
+            axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+            axes.margins(x=0.06)
+            shown = f"{number(100 * mean, 1)}%" if metric == "accuracy" else f"{mean:.3f}"
+            axes.set_title("Accuracy, points" if metric == "accuracy" else "Loss, less of it")
+            axes.set_xlabel(_plain(f"better than {best} ({shown}) →"), fontsize=9, color=MUTED)
+        left.set_yticks(range(len(names)), labels)
+        for label, name in zip(left.get_yticklabels(), names, strict=True):
+            label.set(color=INK, fontsize=10.5, fontweight="bold" if name == reference else "normal")
+        left.set_ylim(len(names) - 0.4, -0.6)
+        figure.suptitle(
+            "0: the best of the others · diamond: mean · bar: 95% t interval · dots: what it is the mean over",
             fontsize=9,
-            fontweight="normal",
             color=MUTED,
         )
         return figure
+
+
+def _difference(axes: Axes, place: int, found: Difference | None, sign: float, color: str) -> None:
+    """One line of `comparison_figure`; nothing without a training in common, the zero point for the best itself."""
+    if found is None:
+        return
+    interval = found.interval
+    mean = sign * interval.mean
+    words = without_interval(interval)
+    if interval.low is not None and interval.high is not None and words is None:
+        axes.plot([sign * interval.low, sign * interval.high], [place, place], color=color, linewidth=2.4)
+    axes.plot([mean], [place], "D", ms=7.5, color=color, mec="white", mew=1.3, zorder=3)
+    dots = [sign * value for value in found.values]
+    axes.plot(dots, [place + 0.25] * len(dots), "o", ms=4.5, mec="none", color=color, alpha=0.5)
+    text = change(interval, sign, 1 if found.metric == "accuracy" else 3) if words is None else words.partition(",")[0]
+    axes.annotate(text, (mean, place), (0, 8), textcoords="offset points", ha="center", fontsize=8.5, color=color)
 
 
 def _series(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:

@@ -11,11 +11,14 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from augrad.atomic import write_text
+from augrad.comparison.differences import best_of
+from augrad.comparison.rows import TrainingRow, names_of
+from augrad.comparison.statistics import Interval, change, points, without_interval
+from augrad.comparison.summary import Line, lines_of
+from augrad.comparison.verdict import judge
 from augrad.errors import UserError
 from augrad.policy_file import PolicyDocument
 from augrad.show.progress import duration
-from augrad.show.statistics import ComparisonRow, difference, find_row, mean_interval, points, without_interval
-from augrad.show.verdict import judge
 from augrad.show.words import number, operation_masses, policy_rows, share, short_names
 from augrad.terminal.output import writable
 
@@ -24,43 +27,46 @@ _MOST_ROWS = 40
 _LEGENDS = {
     "evolution": "How the search went.",
     "examples": "What the policy does: originals, and draws on each.",
-    "comparison": "Each policy under the same recipe.",
+    "comparison": "How much better each policy is than the best of the others, under the same recipe.",
 }
 
 
 def write_report(
     path: str | os.PathLike[str],
     title: str,
-    document: PolicyDocument,
+    document: PolicyDocument | None,
     rows: Sequence[Mapping[str, Any]],
     figures: Mapping[str, Path],
-    comparison: Sequence[ComparisonRow] | None = None,
+    comparison: Sequence[TrainingRow] | None = None,
     summary: Mapping[str, Any] | None = None,
     config_text: str = "",
     reference: str = "learned",
 ) -> None:
     """Write the report to `path`, atomically.
 
-    rows: the metrics. figures: PNG files by name, shown in that order. comparison: test accuracies; the row `reference`
-    is judged against the others. summary: facts of the run. config_text: the composed configuration.
+    document: the policy; None: the page is about the comparison alone. rows: the metrics. figures: PNG files by name,
+    shown in that order. comparison: trainings; the policy `reference` is judged against the others. summary: facts of
+    the run. config_text: the composed configuration.
     Raises `UserError` if a figure cannot be read or the report cannot be written.
     """
     template = importlib.resources.files("augrad.show").joinpath("report.html.jinja").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    every = policy_rows(document)
+    every = policy_rows(document) if document else []
     names = short_names(dict.fromkeys(["identity", *(row.op for row in every)]))
     environment.filters["share"] = share
     environment.filters["short"] = names.__getitem__
     html = environment.from_string(template).render(
         title=title,
         verdict=judge(comparison, reference) if comparison else None,
-        results=[_result(row, comparison, reference) for row in comparison or ()],
-        paired=find_row(comparison or (), reference) is not None,
+        results=[_result(line, reference) for line in (lines_of(comparison, reference) if comparison else ())],
+        paired=any(row.policy == reference for row in comparison or ()),
+        best=_best(comparison or (), reference),
         reference=reference,
-        masses=[(op, mass) for op, mass in operation_masses(document).items() if mass >= 0.005],
+        has_policy=document is not None,
+        masses=[(op, m) for op, m in (operation_masses(document) if document else {}).items() if m >= 0.005],
         rows=every[:_MOST_ROWS],
         left_out=len(every[_MOST_ROWS:]),
-        several=len(document.subpolicies) > 1,
+        several=document is not None and len(document.subpolicies) > 1,
         figures=[(name, _LEGENDS.get(name, name), _embedded(figure)) for name, figure in figures.items()],
         facts=[*_facts_of(rows), *_flat(summary or {})],
         config_text=config_text,
@@ -68,21 +74,35 @@ def write_report(
     write_text(path, writable(html))
 
 
-def _result(row: ComparisonRow, rows: Sequence[ComparisonRow] | None, reference: str) -> dict[str, Any]:
+def _result(line: Line, reference: str) -> dict[str, Any]:
     """One line of the comparison, in words."""
-    interval = mean_interval(row.accuracies)
-    against = difference(rows or (), row.name, reference)
-    words = without_interval(interval)
-    if interval.low is not None and interval.high is not None and words is None:
-        words = f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
     return {
-        "name": row.name,
-        "is_reference": row.name == reference,
-        "mean": f"{100 * interval.mean:.1f}%",
-        "interval": words,
-        "seeds": interval.n,
-        "difference": points(against) if against else "",
+        "name": line.name,
+        "is_reference": line.name == reference,
+        "mean": f"{100 * line.accuracy.mean:.1f}%",
+        "interval": _ends(line.accuracy, 100, 1),
+        "seeds": line.accuracy.n,
+        "loss": f"{line.loss.mean:.3f}",
+        "loss_interval": _ends(line.loss, 1, 3),
+        "calibration_error": f"{100 * line.calibration_error.mean:.1f}%",
+        "affinity": "" if line.affinity is None else f"{100 * line.affinity:.1f}%",
+        "diversity": f"{line.diversity:.3f}",
+        "difference": points(line.ahead.interval) if line.ahead else "",
+        "loss_difference": change(line.ahead_in_loss.interval) if line.ahead_in_loss else "",
+        "note": "" if line.converged else "not converged",
     }
+
+
+def _best(rows: Sequence[TrainingRow], reference: str) -> str | None:
+    others = [name for name in names_of(rows) if name != reference]
+    return best_of(rows, others, "accuracy") if others else None
+
+
+def _ends(interval: Interval, factor: float, decimals: int) -> str:
+    words = without_interval(interval)
+    if interval.low is None or interval.high is None or words is not None:
+        return words or ""
+    return f"{factor * interval.low:.{decimals}f} to {factor * interval.high:.{decimals}f}"
 
 
 def _facts_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

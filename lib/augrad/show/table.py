@@ -5,17 +5,11 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from augrad.comparison.differences import Difference
+from augrad.comparison.rows import TrainingRow
+from augrad.comparison.statistics import percent, points, without_interval
+from augrad.comparison.summary import lines_of
 from augrad.policy_file import PolicyDocument
-from augrad.show.statistics import (
-    ComparisonRow,
-    Interval,
-    difference,
-    find_row,
-    mean_interval,
-    percent,
-    points,
-    without_interval,
-)
 from augrad.show.words import policy_rows, share, short_names
 from augrad.terminal.console import Words
 
@@ -53,36 +47,33 @@ def policy_table(document: PolicyDocument, limit: int | None = 40) -> Table:
     return table
 
 
-def comparison_table(rows: Sequence[ComparisonRow], reference: str = "learned") -> Table:
-    """Policies judged on the same seeds: mean accuracy with its 95% t interval, and how much better `reference` is.
+def comparison_table(rows: Sequence[TrainingRow], reference: str = "learned") -> Table:
+    """Policies judged on the same seeds: mean accuracy with its 95% t interval, mean loss, and how much `reference` is
+    better.
 
     The last column is the paired difference in percentage points (reference minus this row) with its 95% t interval; it
     is left out without a row called `reference`. Raises `UserError` for a row without a finite accuracy.
     """
-    paired = find_row(rows, reference) is not None
-    table = Table(title="Test accuracy, mean and 95% t interval over seeds", title_justify="left")
+    lines = lines_of(rows, reference)
+    paired = any(line.name == reference for line in lines)
+    table = Table(title="Test accuracy, mean and 95% t interval", title_justify="left")
     table.add_column("policy", overflow="fold")
     table.add_column("accuracy", overflow="fold")
-    table.add_column("seeds", justify="right", overflow="fold")
+    table.add_column("loss", justify="right", overflow="fold")
     if paired:
         table.add_column(Words(f"{reference} minus this, points"), overflow="fold")
-    for row in rows:
-        style = "bold" if row.name == reference else ""
-        cells: list[Words | str] = [
-            Words(row.name, style),
-            Words(percent(mean_interval(row.accuracies)), style),
-            str(len(row.accuracies)),
-        ]
+    for line in lines:
+        style = "bold" if line.name == reference else ""
+        cells = [Words(line.name, style), Words(percent(line.accuracy), style), Words(f"{line.loss.mean:.3f}", style)]
         if paired:
-            cells.append("" if row.name == reference else _difference(difference(rows, row.name, reference)))
+            cells.append(Words("") if line.name == reference else _difference(line.ahead))
         table.add_row(*cells)
     return table
 
 
-def _difference(interval: Interval | None) -> Words:
-    if interval is None:
-        return Words("not the same number of seeds", "dim")
-    if interval.low is None or interval.high is None or without_interval(interval):
-        return Words(points(interval), "dim")
-    clear = "green" if interval.low > 0 else "red" if interval.high < 0 else ""
-    return Words(points(interval), clear)
+def _difference(found: Difference | None) -> Words:
+    if found is None:
+        return Words("no seed in common", "dim")
+    if without_interval(found.interval):
+        return Words(points(found.interval), "dim")
+    return Words(points(found.interval), {1: "green", 0: "", -1: "red"}[found.clear])

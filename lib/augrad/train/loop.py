@@ -1,7 +1,9 @@
 """Training a classifier with a policy: how policies are used and compared."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -23,10 +25,17 @@ from augrad.learning.step import (
     set_rates,
 )
 from augrad.policy.policy import Policy
-from augrad.settings import TrainSettings, rate_at
+from augrad.settings import TrainSettings, rate_at, steps_of
 
 Row = dict[str, float | int | str | None]
 Report = Callable[[Row], None]
+
+
+class Fit(NamedTuple):
+    """A classifier after the last step, and its mean loss on the augmented images of the last tenth of the steps."""
+
+    model: nn.Module
+    loss: float
 
 
 @dataclass(frozen=True)
@@ -54,11 +63,11 @@ def train_classifier(
     Raises NonFiniteError when the loss becomes NaN or infinite.
     """
     splits = splits.to(device)
-    classifier = trained(splits, model, optimizer, policy, settings, seed, device, report, standard)
+    classifier, _ = trained(splits, model, optimizer, policy, settings, seed, device, report, standard)
     test = evaluate(classifier, splits.test, settings.autocast)
     if not bool(test.losses.isfinite().all()):
         raise NonFiniteError(
-            f"after epoch {settings.epochs} the loss on test images is {float(test.loss)}: the training has diverged; "
+            f"at its end the loss on test images is {float(test.loss)}: the training has diverged; "
             "lower the learning rate (train.optimizer.lr) or set train.clip_norm"
         )
     return TrainResult(classifier, float(test.accuracy), float(test.loss))
@@ -74,26 +83,24 @@ def trained(
     device: torch.device,
     report: Report | None = None,
     standard: StandardAugmentation = NO_STANDARD,
-) -> nn.Module:
+) -> Fit:
     """A fresh classifier trained on the train split, every image augmented anew by `policy` (None: as it is).
 
     splits: on the device. standard: what every training image undergoes after that.
     seed: of the weights, the batches and the draws: the same for every policy, so that comparisons are paired.
-    report: called once an epoch with a metrics row.
+    report: called once an epoch, and after the last step, with a metrics row.
     Raises NonFiniteError when the training loss becomes NaN or infinite.
     """
     policy = None if policy is None else policy.to(device)
-    classifier, steps_of, batches, standard = _begin(splits, model, optimizer, settings, seed, device, standard)
+    classifier, stepper, batches, standard = _begin(splits, model, optimizer, settings, seed, device, standard)
     generator, beside = local_generator(seed, "train policy draws"), local_generator(seed, "train standard draws")
     per_epoch = batches.batches_per_epoch
-    total = settings.epochs * per_epoch
-    for epoch in range(settings.epochs):
-        losses = []
-        for step in range(epoch * per_epoch, (epoch + 1) * per_epoch):
-            set_rates(
-                steps_of,
-                rate_at(step, total, settings.schedule, settings.final_rate, settings.warmup_epochs * per_epoch),
-            )
+    total, last = steps_of(settings, per_epoch), []
+    for epoch in range(math.ceil(total / per_epoch)):
+        losses, end = [], min((epoch + 1) * per_epoch, total)
+        for step in range(epoch * per_epoch, end):
+            warmup = settings.warmup_epochs * per_epoch
+            set_rates(stepper, rate_at(step, total, settings.schedule, settings.final_rate, warmup))
             batch = splits.train[batches.indices(step)]
             images = to_float(batch.images)
             if policy is not None:
@@ -104,8 +111,10 @@ def trained(
                 result = backward_on(classifier, images, batch.labels, settings.autocast)
             if settings.clip_norm is not None:
                 nn.utils.clip_grad_norm_(classifier.parameters(), settings.clip_norm)
-            steps_of.step()
+            stepper.step()
             losses.append(result)
+            if step >= total - max(total // 10, 1):
+                last.append(result.loss)
         loss = float(torch.stack([result.loss for result in losses]).mean())
         if not loss < float("inf"):
             raise NonFiniteError(
@@ -116,7 +125,7 @@ def trained(
             accuracy = float(torch.stack([result.accuracy for result in losses]).mean())
             report(
                 {
-                    "step": (epoch + 1) * per_epoch,
+                    "step": end,
                     "epoch": epoch + 1,
                     "train_loss": loss,
                     "train_accuracy": accuracy,
@@ -124,7 +133,7 @@ def trained(
                     "val_accuracy": float(test.accuracy),
                 }
             )
-    return classifier
+    return Fit(classifier, float(torch.stack(last).mean()))
 
 
 def check_recipe(
@@ -149,6 +158,6 @@ def _begin(
     standard: StandardAugmentation,
 ) -> tuple[nn.Module, torch.optim.Optimizer, EpochBatches, StandardAugmentation]:
     classifier = build_classifier(model, splits, seed, device)
-    steps_of = build_optimizer(optimizer, classifier.parameters(), "train.optimizer")
+    stepper = build_optimizer(optimizer, classifier.parameters(), "train.optimizer")
     batches = EpochBatches(len(splits.train), settings.batch_size, seed, device)
-    return classifier, steps_of, batches, fitted(standard, splits.train)
+    return classifier, stepper, batches, fitted(standard, splits.train)

@@ -76,7 +76,7 @@ def _judged(recipe: Recipe, policy: Policy, seed: int) -> Judged:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in another order would give another network
     try:
-        network = trained(
+        network, _ = trained(
             splits, recipe.model, recipe.optimizer, policy, settings, seed, device, standard=recipe.standard
         )
         train, held_out = (evaluate(network, split, settings.autocast) for split in (splits.train, splits.validation))

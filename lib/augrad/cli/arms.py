@@ -1,0 +1,139 @@
+"""Which policies a comparison judges, from what the configuration names."""
+
+import glob
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig
+
+from augrad.cli.building import built
+from augrad.cli.parts import allowed_modules, plain
+from augrad.comparison.trainings import Arm, Entrant, always
+from augrad.data.types import Splits
+from augrad.errors import UserError
+from augrad.paths import expanded
+from augrad.policy import Policy
+from augrad.policy.initial import even_policy, initial_policy, random_policy
+from augrad.policy_file.convert import builtin_policies, load_policy
+from augrad.search.provenance import origin_of_policy
+
+CONTROLS = ("none", "initial", "random", "randaugment", "trivialaugment_wide")
+"""What a policy is judged against unless the configuration says otherwise."""
+
+INITIAL = "initial.json"
+"""Beside a search's policy.json: the policy that the search started from."""
+
+_OWN = ("none", "initial", "random")
+
+
+def sources_of(policies: Any, place: str) -> dict[str, list[str]]:
+    """Names of policies and what each is: itself, a file, or the files of several searches.
+
+    policies: a list of names, files and patterns of files, and of mappings from a name to files. Raises UserError for
+    anything else, and for a name that comes twice.
+    """
+    expected = f"{place}: expected a list of different names or files, [none,a.json], or {{name: [files]}}"
+    given = plain(policies) if isinstance(policies, ListConfig) else policies
+    if not isinstance(given, list | tuple) or not given:
+        raise UserError(f"{expected}, got {policies}")
+    found: dict[str, list[str]] = {}
+    for entry in given:
+        pairs = entry.items() if isinstance(entry, Mapping) else [(entry, entry)]
+        for name, files in pairs:
+            files = [files] if isinstance(files, str) else files
+            if not isinstance(name, str) or not isinstance(files, list) or not all(isinstance(f, str) for f in files):
+                raise UserError(
+                    f"{expected}, got {entry!r}; quote what is a file's name, as in 'policies=[none,\"7\"]'"
+                )
+            if name in found or not files:
+                raise UserError(f"{expected}, got {name!r} {'twice' if name in found else 'without a file'}")
+            found[name] = [file for pattern in files for file in _matching(pattern)]
+    return found
+
+
+def entrants_of(sources: Mapping[str, Sequence[str]], config: DictConfig, data: Splits) -> list[Entrant]:
+    """An entrant for each policy; files are read here, once.
+
+    none: no augmentation. initial: what the search of the last policy started from; where that is not known, a policy
+    that chooses evenly among the same candidates. random: drawn anew for each seed, over the candidates, stages and
+    sub-policies of `initial`. Where there is no policy to judge, both are of the configured space and policy.
+    A file that a search on these data wrote is judged on the division of the data that the search had.
+    """
+    loaded = {
+        name: [(file, load_policy(file, allowed_modules(config))) for file in files]
+        for name, files in sources.items()
+        if not (name in _OWN and list(files) == [name])
+    }
+    searched = [found[0] for name, found in loaded.items() if found[0][0] not in builtin_policies()]
+    start = cache(lambda: start_of(*searched[-1]) if searched else _configured(config))
+    entrants: list[Entrant] = []
+    for name in sources:
+        for _, policy in loaded.get(name, ()):
+            origin = origin_of_policy(policy)
+            here = origin.data == data.sha256
+            entrants.append(Entrant(name, always(policy), origin.seed, origin.split_seed if here else None))
+        if name not in loaded:
+            entrants.append(Entrant(name, _own_arm(name, start)))
+    return entrants
+
+
+def search_entrants(names: Sequence[str], start: Policy, learned: Policy, config: DictConfig) -> list[Entrant]:
+    """The controls of a search, and the policy that it learned, last. start: what it began with."""
+    allow = allowed_modules(config)
+    arms = {n: _own_arm(n, lambda: start) if n in _OWN else always(load_policy(n, allow)) for n in names}
+    return [*(Entrant(name, arm) for name, arm in arms.items()), Entrant("learned", always(learned), config.seed)]
+
+
+def start_of(file: str, policy: Policy) -> Policy:
+    """What the search that wrote `file` started from, if that lies beside it; else `policy` with even choices."""
+    beside = expanded(file).parent / INITIAL
+    return load_policy(beside) if expanded(file).name == "policy.json" and beside.is_file() else even_policy(policy)
+
+
+def split_seeds_of(given: Any, entrants: Sequence[Entrant], config: DictConfig) -> tuple[list[int], list[Entrant]]:
+    """The seeds of the data's divisions that the policies are judged on, and the entrants on them.
+
+    given: the seeds, and every policy is judged on all; None: those of the searches, each on its own. Raises UserError
+    for what is no list of seeds, and where the data have no seed.
+    """
+    own = config.data.get("seed", 0)
+    if given is None:
+        found = [entrant.split_seed for entrant in entrants if entrant.split_seed is not None]
+        return list(dict.fromkeys(found)) or [own], list(entrants)
+    seeds = plain(given) if isinstance(given, ListConfig) else given
+    if not isinstance(seeds, list) or not seeds or not all(isinstance(s, int) and s >= 0 for s in seeds):
+        raise UserError(f"split_seeds: expected a list of seeds, [0,1], or null, got {given}")
+    if "seed" not in config.data and seeds != [own]:
+        raise UserError("split_seeds: expected null, for these data are divided without a seed (data.seed)")
+    return list(dict.fromkeys(seeds)), [Entrant(e.name, e.arm, e.search_seed) for e in entrants]
+
+
+def policy_arm(source: str | None, config: DictConfig) -> Arm:
+    """What a classifier of a seed is trained with: a file, a built-in policy, or one of the configured space."""
+    if source is None or source in _OWN:
+        return _own_arm(source or "none", lambda: _configured(config))
+    return always(load_policy(source, allowed_modules(config)))
+
+
+def _own_arm(name: str, start: Callable[[], Policy]) -> Arm:
+    """none, initial or random."""
+    if name == "none":
+        return always(None)
+    return always(start()) if name == "initial" else partial(random_policy, start())
+
+
+def _configured(config: DictConfig) -> Policy:
+    space = built(config.space, "space")
+    return built(config.policy, "policy")(space=space) if "_target_" in config.policy else initial_policy(space)
+
+
+def _matching(pattern: str) -> list[str]:
+    """The files of a pattern, in order; what is no pattern, or there as it is, stands for itself."""
+    path = expanded(pattern) if pattern else Path()
+    if not pattern or not glob.has_magic(pattern) or path.exists():
+        return [pattern]
+    if not (found := sorted(glob.glob(str(path), recursive=True))):
+        raise UserError(f"policies: no file matches {pattern}")
+    return found

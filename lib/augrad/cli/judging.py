@@ -1,0 +1,123 @@
+"""What a comparison and the end of a search have in common: the recipe of each split, and the trainings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from augrad.atomic import write_text
+from augrad.checks import check_value
+from augrad.cli.arms import CONTROLS, search_entrants, sources_of
+from augrad.cli.comparison import is_kept, keys_of, read_comparison, recipe_digest
+from augrad.cli.parts import checked_count, plain, recipe_of, standard_of
+from augrad.comparison.rows import Place, TrainingRow, names_of
+from augrad.comparison.summary import csv_of, markdown_of
+from augrad.comparison.trainings import Planned, planned, training_splits
+from augrad.comparison.verdict import judge
+from augrad.data.seeding import checked_seed
+from augrad.data.types import Splits
+from augrad.errors import UserError
+from augrad.policy import Policy
+from augrad.settings import PositiveInt
+from augrad.terminal.console import say
+from augrad.train.many import Recipe
+from augrad.train.processes import processes_for
+
+FIRST_SEED = 1000
+
+TABLES = ("comparison.md", "comparison.csv")
+
+
+@dataclass(frozen=True)
+class AskedComparison:
+    """What `compare` of a search's configuration asks for."""
+
+    policies: tuple[str, ...]
+    seeds: range
+    with_validation: bool
+    processes: Any
+
+
+def asked_comparison(config: DictConfig) -> AskedComparison | None:
+    """The comparison at the end of a search; compare=3 is compare.seeds=3, and null is none.
+
+    Raises UserError for anything else.
+    """
+    if config.compare is None:
+        return None
+    group = config.compare if isinstance(config.compare, DictConfig) else {"seeds": config.compare}
+    sources = sources_of(group.get("policies", list(CONTROLS)), "compare.policies")
+    if strange := [name for name, files in sources.items() if files != [name] or name == "learned"]:
+        raise UserError(
+            f"compare.policies: expected names and single files, the learned policy is judged against them, got "
+            f"{strange[0]}; augrad compare takes several files of one name"
+        )
+    seeds = checked_count(group.get("seeds"), "compare.seeds", first_seed(config))
+    with_validation = check_value(group.get("with_validation", True), bool, "compare.with_validation")
+    return AskedComparison(tuple(sources), seeds, with_validation, group.get("processes"))
+
+
+def first_seed(config: DictConfig) -> int:
+    """Of the trainings of a comparison: apart from the seeds of searches, and 100 further for each seed of the run."""
+    return FIRST_SEED + 100 * checked_seed(config.seed)
+
+
+def comparison_plan(
+    config: DictConfig, data: Splits, asked: AskedComparison, start: Policy, learned: Policy
+) -> tuple[list[Planned], dict[Place, str]]:
+    """The trainings of the comparison at the end of a search, and what identifies them."""
+    split_seed = config.data.get("seed", 0)
+    entrants = search_entrants(asked.policies, start, learned, config)
+    trainings = planned(entrants, [split_seed], asked.seeds)
+    return trainings, keys_of(trainings, {split_seed: digest_on(data, config, asked.with_validation)})
+
+
+def kept(config: DictConfig, directory: Path, data: Splits, start: Policy, learned: Policy) -> list[TrainingRow] | None:
+    """The comparison that the run has already, if it is whole, and of these policies and this recipe; None else."""
+    shown = read_comparison(directory)
+    names = tuple(name for name in names_of(shown) if name != "learned")
+    seeds = sorted({row.seed for row in shown})
+    for with_validation in (True, False) if names else ():
+        asked = AskedComparison(names, range(seeds[0], seeds[-1] + 1), with_validation, None)
+        if is_kept(directory, comparison_plan(config, data, asked, start, learned)[1]):
+            return shown
+    return None
+
+
+def recipe_on(data: Splits, config: DictConfig, with_validation: bool) -> Recipe:
+    """How the classifiers of a comparison are trained on these data."""
+    model, optimizer, settings = recipe_of(config)
+    return Recipe(training_splits(data, with_validation), model, optimizer, settings, standard_of(config))
+
+
+def digest_on(data: Splits, config: DictConfig, with_validation: bool, split_seed: int | None = None) -> str:
+    """What identifies that recipe."""
+    told: dict[str, Any] = plain(config)
+    if split_seed is not None and "seed" in told["data"]:
+        told["data"]["seed"] = split_seed
+    return recipe_digest(told, data, with_validation)
+
+
+def processes_of(given: Any, place: str, device: torch.device) -> int:
+    """How many trainings run at a time. None: one for each processor; one in a sweep, whose jobs share them."""
+    if given is not None:
+        return check_value(given, PositiveInt, place)
+    return 1 if HydraConfig.get().mode == RunMode.MULTIRUN else processes_for(device)
+
+
+def say_verdict(rows: Sequence[TrainingRow], reference: str) -> None:
+    """What the comparison says, in words."""
+    verdict = judge(rows, reference)
+    for text in (verdict.headline, *(f"  {reason}" for reason in verdict.reasons)):
+        say(text)
+
+
+def write_tables(directory: Path, rows: Sequence[TrainingRow], reference: str) -> None:
+    """The comparison as Markdown, and its trainings as CSV."""
+    for name, text in zip(TABLES, (markdown_of(rows, reference), csv_of(rows)), strict=True):
+        write_text(directory / name, text)

@@ -1,0 +1,198 @@
+"""The trainings of a comparison: the same classifier with each policy, in the same way and on the same seeds."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import nn
+
+from augrad.comparison.calibration import calibration_error
+from augrad.comparison.rows import Place, TrainingRow
+from augrad.data.batches import EpochBatches
+from augrad.data.seeding import local_generator
+from augrad.data.types import Split, Splits
+from augrad.errors import NonFiniteError
+from augrad.learning.step import evaluate, logits_over, measured
+from augrad.ops.external import definitions_of
+from augrad.policy.policy import Policy
+from augrad.settings import steps_of
+from augrad.train.loop import trained
+from augrad.train.many import Recipe
+from augrad.train.processes import results_of
+
+Arm = Callable[[int], Policy | None]
+"""seed -> the policy to train with (None: no augmentation)."""
+
+_MOST_IMAGES = 10_000
+"""Of the training images and of the augmented test images that a classifier is measured on: enough for 1%."""
+
+
+def always(policy: Policy | None) -> Arm:
+    """The same policy for every seed."""
+    return lambda seed: policy
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A policy that is judged. search_seed: of the search that it is from; None: of none that is known.
+
+    split_seed: the one division of the data that it is judged on; None: all of them. Entrants of one name are taken for
+    the same method, searched several times.
+    """
+
+    name: str
+    arm: Arm
+    search_seed: int | None = None
+    split_seed: int | None = None
+
+
+def entrants_of(arms: Mapping[str, Arm]) -> list[Entrant]:
+    """An entrant for each arm."""
+    return [Entrant(name, arm) for name, arm in arms.items()]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A training that is to be done: which, and with what."""
+
+    place: Place
+    policy: Policy | None
+
+
+def planned(entrants: Sequence[Entrant], split_seeds: Sequence[int], seeds: Sequence[int]) -> list[Planned]:
+    """Every training of a comparison, seed by seed, so that one that is cut short has whole seeds."""
+    return [
+        Planned(Place(entrant.name, entrant.search_seed, split_seed, seed), entrant.arm(seed))
+        for seed in seeds
+        for split_seed in split_seeds
+        for entrant in entrants
+        if entrant.split_seed in (None, split_seed)
+    ]
+
+
+def training_splits(splits: Splits, with_validation: bool) -> Splits:
+    """What the classifiers of a comparison are trained on: the train split, and the validation split with it.
+
+    The search has had the labels of both; so has every policy's classifier then.
+    """
+    if not with_validation:
+        return splits
+    pair = splits.train, splits.validation
+    both = Split(torch.cat([split.images for split in pair]), torch.cat([split.labels for split in pair]))
+    return replace(splits, train=both)
+
+
+def compare_policies(
+    trainings: Sequence[Planned],
+    recipes: Mapping[int, Recipe],
+    processes: int = 1,
+    known: Mapping[Place, TrainingRow] | None = None,
+    done: Callable[[TrainingRow], None] | None = None,
+) -> list[TrainingRow]:
+    """The row of every training, in their order.
+
+    recipes: of each split seed (see `training_splits`). processes: how many trainings run at a time; the results do not
+    depend on it. known: rows of trainings that were done before: they are taken as they are, and `done`, which is
+    called with each row as it comes, is called for them, too. Raises NonFiniteError for a training that diverges.
+    """
+    known = known or {}
+    left = [training for training in trainings if training.place not in known]
+    tasks = [(recipes[one.place.split_seed], one.place, one.policy, _beside(one, trainings)) for one in left]
+    results: Iterator[TrainingRow] = iter(results_of(_train, tasks, processes))
+    rows = []
+    for training in trainings:
+        row = known[training.place] if training.place in known else next(results)
+        rows.append(row)
+        if done is not None:
+            done(row)
+    return rows
+
+
+def policy_digest(policy: Policy | None) -> str:
+    """Of everything that decides what a policy does to an image."""
+    if policy is None:
+        return "none"
+    choices = [op.name for op in policy.ops], policy.slots, policy.interpolation, policy.fill
+    numbers = policy.params.map(lambda tensor: tensor.detach().to("cpu", torch.float64)).tensors()
+    parts = repr(choices), repr(definitions_of(policy.ops)), *(repr(tensor.tolist()) for tensor in numbers)
+    return digest(*parts)
+
+
+def digest(*texts: str) -> str:
+    """SHA-256 of the texts."""
+    return hashlib.sha256("\0".join(texts).encode(errors="surrogateescape")).hexdigest()
+
+
+def _beside(training: Planned, trainings: Sequence[Planned]) -> list[Policy]:
+    """For a training without a policy: those of the same split and seed, whose affinity it measures."""
+    if training.policy is not None:
+        return []
+    place = training.place
+    return [
+        other.policy
+        for other in trainings
+        if (other.place.split_seed, other.place.seed) == (place.split_seed, place.seed) and other.policy is not None
+    ]
+
+
+def _train(recipe: Recipe, place: Place, policy: Policy | None, beside: Sequence[Policy]) -> TrainingRow:
+    splits, settings = recipe.splits, recipe.settings
+    started = time.perf_counter()
+    network, augmented_loss = trained(
+        splits,
+        recipe.model,
+        recipe.optimizer,
+        policy,
+        settings,
+        place.seed,
+        splits.train.images.device,
+        standard=recipe.standard,
+    )
+    seconds = time.perf_counter() - started
+    judge = partial(evaluate, network, autocast=settings.autocast)
+    logits = logits_over(network, splits.test, settings.autocast)
+    test = measured(logits, splits.test.labels)
+    if not bool(test.losses.isfinite().all()):
+        raise NonFiniteError(
+            f"{place.policy}, seed {place.seed}: at its end the loss on test images is {float(test.loss)}: the "
+            "training has diverged; lower the learning rate (train.optimizer.lr) or set train.clip_norm"
+        )
+    per_epoch = EpochBatches(len(splits.train), settings.batch_size, 0).batches_per_epoch
+    return TrainingRow(
+        *place,
+        accuracy=float(test.accuracy),
+        loss=float(test.loss),
+        steps=steps_of(settings, per_epoch),
+        seconds=round(seconds, 3),
+        calibration_error=calibration_error(logits, splits.test.labels),
+        diversity=augmented_loss,
+        train_loss=float(judge(_some(splits.train, place.seed)).loss),
+        held_out_loss=float(judge(splits.selection).loss),
+        images=len(splits.test),
+        chance=float(splits.test.labels.bincount().max() / len(splits.test)),
+        digest=policy_digest(policy),
+        affinities=_affinities(network, _some(splits.test, place.seed), beside, place.seed, settings.autocast),
+    )
+
+
+def _affinities(
+    network: nn.Module, split: Split, policies: Sequence[Policy], seed: int, autocast: bool
+) -> dict[str, float]:
+    clean = float(evaluate(network, split, autocast).accuracy) if policies else 0.0
+    found = {}
+    for policy in policies if clean else ():
+        with torch.no_grad():
+            images = policy.to(split.images.device)(split.images, generator=local_generator(seed, "affinity"))
+        found[policy_digest(policy)] = float(evaluate(network, Split(images, split.labels), autocast).accuracy) / clean
+    return found
+
+
+def _some(split: Split, seed: int) -> Split:
+    """At most `_MOST_IMAGES` of it, drawn by the seed."""
+    if len(split) <= _MOST_IMAGES:
+        return split
+    order = torch.randperm(len(split), generator=local_generator(seed, "measured images"))[:_MOST_IMAGES]
+    return split[order.to(split.images.device)]
