@@ -22,7 +22,6 @@ from PIL import Image
 
 from augrad.errors import UserError
 from augrad.show.figures import comparison_figure, evolution_figure, examples_figure, save_figure
-from augrad.show.statistics import ComparisonRow
 from augrad.show.style import COLORS, FAINT, spread
 
 Rows = list[dict[str, Any]]
@@ -247,31 +246,42 @@ def test_examples_that_do_not_fit(
 
 # --- comparison -------------------------------------------------------------------------------------------------------
 
-_COMPARISON = [
-    ComparisonRow("none", (0.871, 0.866, 0.879)),
-    ComparisonRow("a $100 policy_$", (0.92,)),
-    ComparisonRow("learned", (0.95, 0.955, 0.949)),
-]
+_COMPARISON = trainings(
+    {"none": (0.871, 0.866, 0.879), "a $100 policy_$": (0.92,), "learned": (0.95, 0.955, 0.949)}
+)
 
 
-def test_comparison_shows_seeds_mean_and_interval():
+def test_comparison_shows_how_much_better_each_is_than_the_best_of_the_others():
     figure = comparison_figure(_COMPARISON)
-    (axes,) = figure.axes
-    texts = _texts(figure)
-    assert {"87.2%", "85.6 to 88.8", "92.0%", "one seed", "95.1%", "94.3 to 95.9", r"a \$100 policy_\$"} <= set(texts)
-    dots = [line.get_xdata() for line in axes.get_lines() if line.get_marker() == "o"]
-    assert [np.round(dot, 6).tolist() for dot in dots] == [[87.1, 86.6, 87.9], [92.0], [95.0, 95.5, 94.9]]
-    means = [float(line.get_xdata()[0]) for line in axes.get_lines() if line.get_marker() == "D"]
-    assert means == pytest.approx([87.2, 92.0, 95.1333], abs=1e-3)
-    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row on top
+    accuracy, loss = figure.axes
+    texts = set(_texts(figure))
+    assert {"one seed", r"a \$100 policy_\$", "Accuracy, points", "Loss, less of it"} <= texts
+    assert r"better than a \$100 policy_\$ (92%) →" in texts
+    assert r"better than a \$100 policy_\$ (0.080) →" in texts
+    for axes, factor in ((accuracy, 1.0), (loss, 0.01)):
+        dots = [line.get_xdata() for line in axes.get_lines() if line.get_marker() == "o"]
+        assert [np.round(dot, 6).tolist() for dot in dots] == [[-round(4.9 * factor, 6)], [round(3.0 * factor, 6)]]
+    assert accuracy.get_ylim()[0] > accuracy.get_ylim()[1]  # the first row on top
     pixels = _pixels(figure)
-    assert _count(pixels, COLORS[1]) > 200
+    assert _count(pixels, COLORS[1]) > 100
+    _assert_words_are_legible(figure)
+
+
+def test_comparison_has_the_interval_of_the_paired_differences():
+    rows = trainings({"none": (0.90, 0.92, 0.91), "random": (0.93, 0.945, 0.93), "learned": (0.95, 0.96, 0.955)})
+    figure = comparison_figure(rows)
+    bars = [line.get_xdata() for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 2]
+    expected = [difference(rows, name, "random", "accuracy") for name in ("none", "learned")]
+    ends = [(100 * one.interval.low, 100 * one.interval.high) for one in expected if one]
+    shown = [tuple(bar) for bar in bars if bar[0] != bar[1]]
+    assert [pytest.approx(end) for end in ends] == shown
+    assert "+2.0 (−0.3 to +3.9)" in _texts(figure) or any(text.startswith("+2.0 (") for text in _texts(figure))
     _assert_words_are_legible(figure)
 
 
 def test_comparison_of_equal_seeds_and_without_the_reference():
-    figure = comparison_figure([ComparisonRow("none", (0.5, 0.5)), ComparisonRow("random", (0.5, 0.5))])
-    assert _texts(figure).count("the same on 2 seeds") == 2
+    figure = comparison_figure(trainings({"none": (0.5, 0.5), "random": (0.5, 0.5)}))
+    assert _texts(figure).count("the same on 2 seeds") == 2  # of the one that is not the best, on both sides
     assert _count(_pixels(figure), COLORS[1]) == 0
 
 
@@ -279,7 +289,7 @@ def test_comparison_of_nothing():
     with pytest.raises(UserError, match="at least one row"):
         comparison_figure([])
     with pytest.raises(UserError, match="at least one finite value"):
-        comparison_figure([ComparisonRow("none", (math.nan,))])
+        comparison_figure(trainings({"none": (math.nan,)}))
 
 
 # --- style and files --------------------------------------------------------------------------------------------------

@@ -12,14 +12,12 @@ import pytest
 from augrad.errors import UserError
 from augrad.policy_file import Entry, PolicyDocument, SubPolicy
 from augrad.show.figures import comparison_figure, save_figure
-from augrad.show.report import write_report
-from augrad.show.statistics import ComparisonRow
+from augrad.show.report import _LEGENDS, write_report
+from trainings import trainings
 
-_COMPARISON = [
-    ComparisonRow("none", (0.90, 0.92, 0.91)),
-    ComparisonRow("random", (0.93, 0.945, 0.93)),
-    ComparisonRow("learned", (0.95, 0.96, 0.955)),
-]
+_COMPARISON = trainings(
+    {"none": (0.90, 0.92, 0.91), "initial": (0.93, 0.945, 0.93), "learned": (0.95, 0.96, 0.955)}
+)
 _VOID = {"meta", "img", "br", "link", "input"}
 
 
@@ -118,7 +116,7 @@ def test_a_long_policy_is_cut_and_says_so(tmp_path: Path):
 def test_figures_are_inside(tmp_path: Path, document: PolicyDocument, figure: Path):
     page = _write(tmp_path / "report.html", document, figures={"comparison": figure, "mine": figure})
     images = [attributes for tag, attributes in page.elements if tag == "img"]
-    assert [image["alt"] for image in images] == ["comparison: Each policy under the same recipe.", "mine: mine"]
+    assert [image["alt"] for image in images] == [f"comparison: {_LEGENDS['comparison']}", "mine: mine"]
     for image in images:
         kind, data = (image["src"] or "").split(",")
         assert kind == "data:image/png;base64"
@@ -151,7 +149,7 @@ def test_what_looks_like_html_stays_text(tmp_path: Path, figure: Path):
         document,
         title=_EVIL,
         figures={_EVIL: figure},
-        comparison=[ComparisonRow(_EVIL, (0.5, 0.6)), ComparisonRow("learned", (0.7, 0.8))],
+        comparison=trainings({_EVIL: (0.5, 0.6), "learned": (0.7, 0.8)}),
         summary={_EVIL: _EVIL},
         config_text=_EVIL,
     )

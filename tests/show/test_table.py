@@ -1,6 +1,7 @@
 """Tables as a terminal shows them."""
 
 import io
+import math
 
 import pytest
 from rich.console import Console
@@ -9,8 +10,8 @@ from rich.table import Table
 from augrad.errors import UserError
 from augrad.ops.definition import Definition
 from augrad.policy_file import Entry, PolicyDocument, SubPolicy
-from augrad.show.statistics import ComparisonRow
 from augrad.show.table import comparison_table, policy_table
+from trainings import trainings
 
 
 def _lines(table: Table) -> list[str]:
@@ -41,11 +42,7 @@ def test_a_limit_says_what_it_leaves_out(document: PolicyDocument):
     assert "left out" not in "".join(_lines(policy_table(document, limit=5)))
 
 
-_ROWS = [
-    ComparisonRow("none", (0.90, 0.92, 0.91)),
-    ComparisonRow("[bold]odd[/bold]", (0.94,)),
-    ComparisonRow("learned", (0.95, 0.96, 0.955)),
-]
+_ROWS = trainings({"none": (0.90, 0.92, 0.91), "[bold]odd[/bold]": (0.94,), "learned": (0.95, 0.96, 0.955)})
 
 
 def test_dotted_names_are_short_and_explained_below():
@@ -81,11 +78,11 @@ def test_comparison():
 
 
 def test_without_the_reference_there_is_no_difference():
-    table = comparison_table(_ROWS[:2])
+    table = comparison_table(_ROWS[:4])
     assert [len(cells) for cells in _cells(table)] == [3, 3]
     assert "minus this" not in "".join(_lines(table))
 
 
 def test_a_row_without_results():
     with pytest.raises(UserError, match="at least one finite value"):
-        comparison_table([ComparisonRow("none", ())])
+        comparison_table(trainings({"none": (math.nan,)}))
