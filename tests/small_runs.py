@@ -14,3 +14,6 @@ SMALL = [
     "data.selection_size=60",
     "train.epochs=1",
 ]
+
+COMPARED = ["compare.policies=[none,random]", "compare.processes=1"]
+"""Of the comparison at the end of a search: two policies beside the learned one, in this process."""

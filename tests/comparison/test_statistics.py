@@ -6,19 +6,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
-from augrad.errors import UserError
-from augrad.show.statistics import (
-    ComparisonRow,
+from augrad.comparison.statistics import (
+    LOGARITHM,
     Interval,
-    difference,
+    between_share,
+    holm,
+    logits,
     mean_interval,
     paired_interval,
     percent,
     points,
+    seeds_to_tell,
     signed,
 )
+from augrad.errors import UserError
 
 _ACCURACIES = st.lists(st.floats(0, 1), min_size=2, max_size=20)
 
@@ -92,16 +95,106 @@ def test_levels(level: float):
         mean_interval([1.0, 2.0], level)
 
 
-def test_different_numbers_of_seeds_do_not_pair():
+def test_different_numbers_of_values_do_not_pair():
     with pytest.raises(UserError, match="got 2 and 3 values"):
         paired_interval([1.0, 2.0], [1.0, 2.0, 3.0])
-    rows = [ComparisonRow("none", (0.5,)), ComparisonRow("learned", (0.6, 0.7)), ComparisonRow("random", (0.4, 0.5))]
-    assert difference(rows, "none") is None
-    assert difference(rows, "learned") is None
-    assert difference(rows, "missing") is None
-    found = difference(rows, "random")
-    assert found is not None
-    assert found.mean == pytest.approx(0.2)
+
+
+@given(values=st.lists(st.floats(0, 1), min_size=2, max_size=8), images=st.integers(10, 10_000))
+def test_an_interval_of_shares_is_one_of_shares(values: list[float], images: int):
+    interval = mean_interval(values, scale=logits(images))
+    assert interval.low is not None
+    assert interval.high is not None
+    assert 0 <= interval.low <= interval.mean <= interval.high <= 1
+
+
+def test_an_interval_on_the_scale_is_scipys_put_back():
+    values = [0.93, 0.95, 0.96, 0.99]
+    interval = mean_interval(values, scale=logits(10_000))
+    low, high = stats.ttest_1samp(special.logit(values), 0.0).confidence_interval(0.95)
+    assert (interval.low, interval.high) == (pytest.approx(special.expit(low)), pytest.approx(special.expit(high)))
+    losses = [0.1, 0.12, 0.2]
+    interval = mean_interval(losses, scale=LOGARITHM)
+    low, high = stats.ttest_1samp(np.log(losses), 0.0).confidence_interval(0.95)
+    assert (interval.low, interval.high) == (pytest.approx(np.exp(low)), pytest.approx(np.exp(high)))
+
+
+def test_a_paired_difference_on_the_scale_is_scipys_put_back():
+    first, second = np.array([0.93, 0.95, 0.96, 0.99]), np.array([0.9, 0.94, 0.955, 0.97])
+    interval = paired_interval(first.tolist(), second.tolist(), scale=logits(10_000))
+    test = stats.ttest_rel(special.logit(first), special.logit(second))
+    at = special.logit(second.mean())
+    ends = [special.expit(at + end) - second.mean() for end in test.confidence_interval(0.95)]
+    assert (interval.low, interval.high) == (pytest.approx(ends[0]), pytest.approx(ends[1]))
+    assert interval.p == pytest.approx(test.pvalue)
+    assert interval.mean == pytest.approx((first - second).mean())
+
+
+@given(pairs=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=6))
+def test_a_difference_stays_where_it_can_be(pairs: list[tuple[float, float]]):
+    first, second = [a for a, _ in pairs], [b for _, b in pairs]
+    interval = paired_interval(first, second, scale=logits(100))
+    assert interval.low is not None
+    assert interval.high is not None
+    against = np.mean(second)
+    half_an_image = 0.5 / 101  # as far from 0 and 1 as the scale is finite
+    assert interval.low >= -against - half_an_image
+    assert interval.high <= 1 - against + half_an_image
+
+
+def test_far_from_the_edge_the_scale_changes_little():
+    first, second = [0.61, 0.62, 0.60, 0.615], [0.6, 0.601, 0.597, 0.6]
+    plain, scaled = paired_interval(first, second), paired_interval(first, second, scale=logits(1000))
+    assert plain.low is not None
+    assert plain.high is not None
+    width = plain.high - plain.low
+    assert (scaled.low, scaled.high) == pytest.approx((plain.low, plain.high), abs=0.03 * width)
+
+
+@given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_its_definition(p_values: list[float]):
+    """The k-th smallest times the number of those that are left, never falling."""
+    adjusted = holm(p_values)
+    order = np.argsort(p_values, kind="stable")
+    m = len(p_values)
+    expected = np.minimum(np.maximum.accumulate(np.array(p_values)[order] * (m - np.arange(m))), 1)
+    assert np.array(adjusted)[order] == pytest.approx(expected)
+
+
+def test_holm_of_a_textbook():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_the_share_between_groups_is_that_of_the_truth():
+    generator = np.random.default_rng(0)
+    found = []
+    for _ in range(400):
+        searches = generator.normal(0, 1.0, (6, 1))
+        found.append(between_share((searches + generator.normal(0, 2.0, (6, 5))).tolist()))
+    variances = [share for share in found if share is not None]
+    assert np.mean(variances) == pytest.approx(1 / 5, abs=0.05)
+    assert between_share([[1.0, 1.0], [3.0, 3.0]]) == 1
+    assert between_share([[1.0, 2.0]]) is None
+    assert between_share([[1.0], [2.0]]) is None
+    assert between_share([[1.0, 1.0], [1.0, 1.0]]) is None
+
+
+def test_the_share_between_groups_by_the_analysis_of_variance():
+    groups = [[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [5.0, 5.0, 8.0]]
+    statistic = stats.f_oneway(*groups).statistic  # (inside + 3 between) / inside
+    between = (statistic - 1) / 3
+    assert between_share(groups) == pytest.approx(between / (between + 1))
+
+
+def test_how_many_seeds_would_tell():
+    """So many more values of the same spread and mean give an interval that ends at zero."""
+    interval = mean_interval([-0.5, 0.2, 0.9, 1.0, 0.4])
+    n = seeds_to_tell(interval)
+    assert n is not None
+    deviation = np.std([-0.5, 0.2, 0.9, 1.0, 0.4], ddof=1)
+    half = [stats.t.ppf(0.975, k - 1) * deviation / math.sqrt(k) for k in (n - 1, n)]
+    assert half[0] > interval.mean >= half[1]
+    assert seeds_to_tell(mean_interval([0.5])) is None
 
 
 def test_words():

@@ -3,75 +3,144 @@
 import numpy as np
 import pytest
 
-from augrad.show.statistics import ComparisonRow
-from augrad.show.verdict import judge
+from augrad.comparison.differences import differences
+from augrad.comparison.rows import TrainingRow
+from augrad.comparison.verdict import judge
+from trainings import training, trainings
 
 _NOISE = (0.001, -0.001, 0.0, 0.002, -0.002)
 
 
-def _row(name: str, mean: float, order: int = 1) -> ComparisonRow:
-    return ComparisonRow(name, tuple(mean + noise for noise in _NOISE[::order]))
+def _around(mean: float, order: int = 1) -> tuple[float, ...]:
+    return tuple(mean + noise for noise in _NOISE[::order])
 
 
 @pytest.mark.parametrize(
     ("none", "random", "kind", "headline"),
     [
-        (0.90, 0.93, "better", "Worth it: better than all it was compared with"),
-        (0.90, 0.95, "mixed", "Better than no augmentation, not shown to be better than random"),
-        (0.90, 0.97, "mixed", "Better than no augmentation, worse than random"),
-        (0.97, 0.93, "worse", "Not worth it: worse than no augmentation"),
-        (0.95, 0.97, "worse", "Not worth it: worse than random"),
-        (0.95, 0.95, "open", "No difference shown"),
+        (0.90, 0.93, "better", "Better than the best of the others, random (n = 5)"),
+        (0.90, 0.95, "mixed", "Better than no augmentation, not shown to be better than random (n = 5)"),
+        (0.90, 0.97, "mixed", "Better than no augmentation, worse than random (n = 5)"),
+        (0.97, 0.93, "worse", "Not worth it: worse than no augmentation (n = 5)"),
+        (0.95, 0.97, "worse", "Not worth it: worse than random (n = 5)"),
+        (0.95, 0.95, "open", "No difference shown (n = 5)"),
     ],
 )
 def test_kinds(none: float, random: float, kind: str, headline: str):
-    verdict = judge([_row("none", none), _row("learned", 0.95, -1), _row("random", random)])
+    rows = trainings({"none": _around(none), "learned": _around(0.95, -1), "random": _around(random)})
+    verdict = judge(rows)
     assert (verdict.kind, verdict.headline) == (kind, headline)
 
 
-def test_reasons_name_none_random_and_the_best():
-    verdict = judge([_row("none", 0.9), _row("random", 0.92), _row("randaugment", 0.94), _row("learned", 0.95)])
+def test_the_reasons_name_the_best_none_and_the_start():
+    means = {"none": 0.9, "initial": 0.92, "random": 0.91, "randaugment": 0.94, "learned": 0.95}
+    verdict = judge(trainings({name: _around(mean) for name, mean in means.items()}))
     assert [reason.split(" (")[0] for reason in verdict.reasons] == [
-        "+5.0 percentage points over no augmentation",
-        "+3.0 percentage points over a random policy",
         "+1.0 percentage points over randaugment, the best of the others",
+        "+5.0 percentage points over no augmentation",
+        "+3.0 percentage points over the start of the search",
+        "Loss \u22120.010 against randaugment, the lowest of the others",
     ]
 
 
+def test_a_lower_loss_counts_where_the_accuracy_is_the_same():
+    """The most accurate of the others and the one with the lowest loss may be two."""
+
+    def rows(ours: float, theirs: float, accuracy: float = 0.95) -> list[TrainingRow]:
+        found = []
+        for seed, noise in enumerate(_NOISE):
+            found.append(training("none", 0.95 - noise, seed, loss=0.5))
+            found.append(training("random", 0.90 + noise, seed, loss=theirs + noise))
+            found.append(training("learned", accuracy + noise, seed, loss=ours - noise))
+        return found
+
+    verdict = judge(rows(0.2, 0.3))
+    assert (verdict.kind, verdict.headline) == (
+        "better",
+        "A lower loss than the best of the others, random; as accurate (n = 5)",
+    )
+    assert judge(rows(0.3, 0.2)).kind == "open"
+    assert (
+        judge(rows(0.3, 0.2, accuracy=0.98)).headline
+        == "More accurate than none, but at a higher loss than random (n = 5)"
+    )
+    assert judge(rows(0.2, 0.3, accuracy=0.93)).kind == "worse"
+
+
 def test_one_seed_decides_nothing():
-    verdict = judge([ComparisonRow("none", (0.5,)), ComparisonRow("learned", (0.9,))])
+    verdict = judge(trainings({"none": (0.5,), "learned": (0.9,)}))
     assert (verdict.kind, verdict.headline) == ("open", "Too few seeds to tell")
     assert verdict.reasons == ("+40.0 percentage points over no augmentation (one seed, no interval).",)
 
 
 def test_a_few_equal_seeds_decide_nothing():
     """They give an interval of no width, wherever it lies."""
-    verdict = judge([ComparisonRow("none", (0.7, 0.6)), ComparisonRow("learned", (0.8, 0.7))])
+    verdict = judge(trainings({"none": (0.7, 0.7), "learned": (0.8, 0.8)}))
     assert (verdict.kind, verdict.headline) == ("open", "Too few seeds to tell")
     words = "+10.0 percentage points over no augmentation (the same on 2 seeds, no interval). "
-    assert verdict.reasons == (f"{words}This does not tell how much it varies; 6 seeds would.",)
-    assert judge([ComparisonRow("none", (0.5,) * 5), ComparisonRow("learned", (0.6,) * 5)]).kind == "open"
-    assert judge([ComparisonRow("none", (0.5,) * 6), ComparisonRow("learned", (0.6,) * 6)]).kind == "better"
+    assert verdict.reasons[0] == f"{words}This does not tell how much it varies; 6 seeds would."
+    assert judge(trainings({"none": (0.5,) * 5, "learned": (0.6,) * 5})).kind == "open"
+    assert judge(trainings({"none": (0.5,) * 6, "learned": (0.6,) * 6})).kind == "better"
+
+
+def test_two_values_are_marked_and_so_is_how_many_would_do():
+    verdict = judge(trainings({"none": (0.70, 0.72), "learned": (0.80, 0.75)}))
+    assert "Two values only: their interval is wide, and its width itself hardly known." in verdict.reasons
+    assert verdict.reasons[-1].startswith("A difference of 6.5 points would take some ")
+    assert verdict.reasons[-1].endswith(" seeds to tell; these are 2.")
+
+
+def test_nothing_was_learned():
+    verdict = judge(trainings({"none": (0.09, 0.11, 0.10), "learned": (0.10, 0.12, 0.11)}))
+    assert (verdict.kind, verdict.headline) == ("open", "Not decided: nothing was learned")
+    assert "better than chance (10.0%)" in verdict.reasons[0]
+    assert "train.steps" in verdict.reasons[0]
+
+
+def test_trainings_that_have_not_converged():
+    """The best of the others and the judged one count; a poor one beside them may be unfinished."""
+    rows = trainings({"none": _around(0.9), "learned": _around(0.95, -1)})
+    late = trainings({"learned": _around(0.95, -1)}, train_loss=0.9)
+    verdict = judge([*rows[:5], *late])
+    assert (verdict.kind, verdict.headline) == ("open", "Not decided: trainings have not converged")
+    assert "learned 0.900 against 1.000" in verdict.reasons[0]
+    assert "(100)" in verdict.reasons[0]
+    poor = trainings({"random": _around(0.5)}, train_loss=0.9)
+    assert judge([*rows, *poor]).kind == "better"
 
 
 @pytest.mark.parametrize(("seeds", "images"), [(2, 10), (2, 50), (3, 10), (6, 4)])
-def test_equals_are_seldom_called_better(seeds: int, images: int):
+@pytest.mark.parametrize("rivals", [1, 4])
+def test_equals_are_seldom_called_better(seeds: int, images: int, rivals: int):
     """A 95% interval allows 2.5%, also where accuracies of a small test set often agree to the last digit."""
-    draw, repeats = np.random.default_rng(0), 1000
-    drawn = draw.binomial(images, 0.8, (repeats, 2, seeds)) / images
-    verdicts = [
-        judge([ComparisonRow("none", tuple(none.tolist())), ComparisonRow("learned", tuple(learned.tolist()))])
-        for none, learned in drawn
-    ]
-    assert sum(verdict.kind == "better" for verdict in verdicts) <= 0.04 * repeats
+    draw, repeats = np.random.default_rng(0), 400
+    drawn = draw.binomial(images, 0.8, (repeats, rivals + 1, seeds)) / images
+    kinds = []
+    for none, *others in drawn.tolist():
+        arms = {"learned": none, "none": others[0], **{str(index): other for index, other in enumerate(others[1:])}}
+        kinds.append(judge(trainings(arms, images=images, loss=0.5)).kind)
+    assert sum(kind == "better" for kind in kinds) <= 0.045 * repeats
+
+
+def test_of_many_equals_few_are_called_worse():
+    """Holm's correction: with eight rivals, one of 40 would be wrong by chance on every second comparison."""
+    draw, repeats = np.random.default_rng(1), 300
+    drawn = draw.normal(0.8, 0.01, (repeats, 9, 6))
+    worse = 0
+    for learned, *others in drawn.tolist():
+        rows = trainings({"learned": learned, **{str(index): other for index, other in enumerate(others)}}, loss=0.5)
+        found = [one for one in differences(rows, "learned") if one.metric == "accuracy"]
+        worse += any(one.holm is not None and one.holm <= 0.05 for one in found)
+    assert worse <= 0.08 * repeats
 
 
 def test_other_seeds_decide_nothing():
-    verdict = judge([ComparisonRow("none", (0.5, 0.6, 0.5)), ComparisonRow("learned", (0.9, 0.9))])
-    assert verdict.kind == "open"
-    assert verdict.reasons == ("Against no augmentation: not judged on the same seeds.",)
+    rows = [training("none", 0.5, seed) for seed in range(3)] + [training("learned", 0.9, seed) for seed in (7, 8)]
+    verdict = judge(rows)
+    assert verdict.headline == "Not judged on the same seeds"
+    assert verdict.reasons == ("No training in common with none.",)
 
 
-@pytest.mark.parametrize("rows", [[], [_row("none", 0.9)], [_row("learned", 0.9)]])
-def test_nothing_to_compare(rows: list[ComparisonRow]):
-    assert judge(rows).headline == "Not compared yet"
+@pytest.mark.parametrize("arms", [{}, {"none": (0.9, 0.8)}, {"learned": (0.9, 0.8)}])
+def test_nothing_to_compare(arms: dict[str, tuple[float, ...]]):
+    assert judge(trainings(arms)).headline == "Not compared yet"

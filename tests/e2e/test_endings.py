@@ -1,6 +1,5 @@
 """How a command ends when something fails, or somebody stops it: one message, its status, what is done kept."""
 
-import json
 import logging
 import resource
 import signal
@@ -13,11 +12,12 @@ import pytest
 
 import augrad as library
 from augrad.atomic import write_bytes
-from augrad.cli.comparison import Recorder
+from augrad.cli.comparison import Recorder, read_comparison
 from augrad.cli.search_run import SearchRun
 from augrad.cli.signals import sigterm_raised
 from augrad.errors import AugradWarning, UserError
-from small_runs import SMALL
+from small_runs import COMPARED, SMALL
+from trainings import training
 
 RECIPE = [item for item in SMALL if not item.startswith("search.")]
 DIVERGING = ["train.optimizer.lr=1e10", "train.epochs=3"]
@@ -45,14 +45,14 @@ def told(done, status: int, *words: str) -> None:
 def test_a_training_that_diverges_is_told_in_one_message(augrad) -> None:
     told(augrad("train", *RECIPE, *DIVERGING), 1, "the training loss is nan; lower the learning rate")
     told(
-        augrad("compare", *RECIPE, *DIVERGING, "seeds=1", "policies=[none]"),
+        augrad("compare", *RECIPE, *DIVERGING, "seeds=1", "processes=1", "policies=[none]"),
         1,
         "the training loss is nan; lower the learning rate",
     )
 
 
 def test_a_comparison_that_diverges_leaves_policy_report_and_figures(augrad, small, tmp_path: Path) -> None:
-    done = augrad("search", *small, *DIVERGING, "compare.seeds=1", "hydra.run.dir=out")
+    done = augrad("search", *small, *DIVERGING, *COMPARED, "compare.seeds=1", "hydra.run.dir=out")
     told(done, 1, "its results are kept", "  the comparison: epoch ", "the training loss is nan; lower")
     library.load_policy(tmp_path / "out" / "policy.json")
     assert (tmp_path / "out" / "report.html").stat().st_size
@@ -79,8 +79,8 @@ def test_the_result_of_a_training_is_told_where_its_model_cannot_be_kept(augrad,
 def test_a_search_goes_on_where_its_model_or_its_comparison_cannot_be_kept(augrad, small, tmp_path: Path) -> None:
     for name in ("model.pt", "comparison.json"):
         (tmp_path / "out" / name).mkdir(parents=True)
-    done = augrad("search", *small, "search.keep_model=true", "compare.seeds=1", "hydra.run.dir=out")
-    told(done, 1, "  the classifier: ", "  comparison.json: ", "seed 1000: 0.")
+    done = augrad("search", *small, "search.keep_model=true", *COMPARED, "compare.seeds=1", "hydra.run.dir=out")
+    told(done, 1, "  the classifier: ", "  comparison.json: ", "seed 1000: ")
     assert "classifier trained along: test accuracy 0." in done.stdout
     assert (tmp_path / "out" / "report.html").stat().st_size
     assert (tmp_path / "out" / "figures" / "comparison.png").exists()
@@ -88,21 +88,25 @@ def test_a_search_goes_on_where_its_model_or_its_comparison_cannot_be_kept(augra
 
 def test_a_comparison_goes_on_where_its_file_cannot_be_written(augrad, tmp_path: Path) -> None:
     (tmp_path / "out" / "comparison.json").mkdir(parents=True)
-    done = augrad("compare", *RECIPE, "policies=[none,identity]", "seeds=1", "hydra.run.dir=out")
-    told(done, 1, "none     seed 0: 0.", "identity seed 0: 0.", "  comparison.json: ", "cannot write this file")
+    done = augrad("compare", *RECIPE, "policies=[none,identity]", "seeds=1", "processes=1", "hydra.run.dir=out")
+    told(
+        done, 1, "none         seed 1000: ", "identity     seed 1000: ", "  comparison.json: ", "cannot write this file"
+    )
     assert "identity" in done.stdout
 
 
 def test_a_comparison_is_whole_once_there_is_room_again(tmp_path: Path) -> None:
     (tmp_path / "comparison.json").mkdir()
-    record = Recorder(tmp_path, {("none", 0): "a", ("none", 1): "b"})
-    record("none", 0, 0.5)
+    rows = [training("none", 0.5, 0), training("none", 0.75, 1)]
+    record = Recorder(tmp_path, {rows[0].place: "a", rows[1].place: "b"}, "none")
+    record(rows[0])
     with pytest.raises(UserError, match="cannot write this file"):
         record.require_written()
     (tmp_path / "comparison.json").rmdir()
-    record("none", 1, 0.75)
+    record(rows[1])
+    record.publish()
     record.require_written()
-    assert json.loads((tmp_path / "comparison.json").read_text()) == {"none": {"0": 0.5, "1": 0.75}}
+    assert read_comparison(tmp_path) == rows
 
 
 # --- Ctrl-C and SIGTERM -----------------------------------------------------------------------------------------------
@@ -140,7 +144,7 @@ def test_a_stopped_search_says_how_it_goes_on(augrad, monkeypatch, times: int, n
 def test_a_signal_while_a_search_is_compared(augrad, monkeypatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("augrad.cli.search.compare_policies", lambda *given: signal.raise_signal(signal.SIGTERM))
-        done = augrad("search", *SMALL, "compare.seeds=1", "hydra.run.dir=out")
+        done = augrad("search", *SMALL, *COMPARED, "compare.seeds=1", "hydra.run.dir=out")
     told(done, 143, "stopped after step 6; go on with: augrad search resume=")
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from augrad.cli import main
+from augrad.cli.comparison import read_comparison
+from augrad.comparison.rows import names_of
 
 POLICY = {
     "format": "augrad.policy",
@@ -89,12 +91,14 @@ def test_names_are_printed_and_kept_as_they_are(augrad, small, tmp_path: Path) -
         (tmp_path / name).write_text(json.dumps(POLICY))
     smaller = [given for given in small if not given.startswith("search.")]
     listed = ",".join(f'"{name}"' for name in names)
-    done = augrad("compare", *smaller, f"policies=[{listed},none]", "seeds=2", "hydra.run.dir='c [ops,gates]'")
+    done = augrad(
+        "compare", *smaller, f"policies=[{listed},none]", "seeds=2", "processes=1", "hydra.run.dir='c [ops,gates]'"
+    )
     assert done.returncode == 0, done.stderr
-    assert list(json.loads((tmp_path / "c [ops,gates]" / "comparison.json").read_text())) == [*names, "none"]
+    assert names_of(read_comparison(tmp_path / "c [ops,gates]")) == [*names, "none"]
     assert (tmp_path / "c [ops,gates]" / "comparison.png").exists()
     for name in names:
-        assert f"  {name} seed 1: " in done.stderr
+        assert f"  {name:12} seed 1001: " in done.stderr
         assert f"│ {name} " in done.stdout
     assert f"results in '{tmp_path}/c [ops,gates]'\n" in done.stdout
 

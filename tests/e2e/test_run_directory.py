@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(place), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         assert main([*SEARCH, "seed=1", "hydra.run.dir=search"]) == 0
         assert main(["train", *RECIPE, "hydra.run.dir=train"]) == 0
-        assert main(["compare", *RECIPE, "policies=[none]", "seeds=1", "hydra.run.dir=compare"]) == 0
+        assert main(["compare", *RECIPE, "policies=[none]", "seeds=1", "processes=1", "hydra.run.dir=compare"]) == 0
     return place
 
 
@@ -128,7 +128,11 @@ def test_a_refused_resume(augrad, runs: Path, override: str, word: str) -> None:
 @pytest.mark.parametrize("command", ["search", "train", "compare"])
 @pytest.mark.parametrize("directory", ["search", "train", "compare"])
 def test_another_run_in_a_runs_directory(augrad, runs: Path, command: str, directory: str) -> None:
-    lines = {"search": [*SEARCH, "seed=2"], "train": ["train", *RECIPE], "compare": ["compare", *RECIPE, "seeds=1"]}
+    lines = {
+        "search": [*SEARCH, "seed=2"],
+        "train": ["train", *RECIPE],
+        "compare": ["compare", *RECIPE, "seeds=1", "processes=1"],
+    }
     (runs / "linked").symlink_to(directory)
     verbose = ["hydra.verbose=true", "hydra.job.chdir=true"]
     refused(augrad, runs / directory, [*lines[command], *verbose, "hydra.run.dir=linked"], "holds a run")

@@ -13,6 +13,9 @@ import torch
 
 import augrad as library
 import augrad.cli.search as augrad_search
+from augrad.cli.comparison import read_comparison
+from augrad.comparison.rows import names_of
+from small_runs import COMPARED
 
 ESTIMATORS = ["gumbel", "reinforce"]
 HYPERGRADIENTS = {"unrolled": 14, "neumann": 14, "cg": 16, "t1t2": 2}  # with their passes; one_step is the default
@@ -27,7 +30,7 @@ def without_clock(directory: Path) -> list[dict]:
 
 
 def test_a_search_leaves_everything_a_person_needs(augrad, small, tmp_path: Path) -> None:
-    done = augrad("search", *small, "hydra.run.dir=out", "compare.seeds=2")
+    done = augrad("search", *small, *COMPARED, "hydra.run.dir=out", "compare.seeds=2")
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} >= {
@@ -190,20 +193,30 @@ def test_train_with_the_learned_policy(augrad, small, tmp_path: Path) -> None:
 def test_compare_prints_paired_intervals(augrad, small, tmp_path: Path) -> None:
     recipe = [item for item in small if not item.startswith("search.")]
     done = augrad(
-        "compare", *recipe, "policies=[none,random,identity]", "standard.flip=true", "seeds=2", "hydra.run.dir=out"
+        "compare",
+        *recipe,
+        "policies=[none,random,identity]",
+        *["standard.flip=true", "seeds=2", "processes=1", "hydra.run.dir=out"],
     )
     assert done.returncode == 0, done.stderr
-    figures = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert figures["none"] == figures["identity"]  # the same seeds, and a policy that does nothing
-    assert len(figures["random"]) == 2
+    rows = read_comparison(tmp_path / "out")
+    by_policy = {name: [(r.seed, r.accuracy, r.loss) for r in rows if r.policy == name] for name in names_of(rows)}
+    assert by_policy["none"] == by_policy["identity"]  # the same seeds, and a policy that does nothing
+    assert len(by_policy["random"]) == 2
+    assert {name.name for name in (tmp_path / "out").iterdir()} >= {
+        "comparison.csv",
+        "comparison.md",
+        "comparison.png",
+        "report.html",
+    }
 
 
 def test_compare_judges_policy_file_too_and_tells_the_tracker(augrad, small, tmp_path: Path) -> None:
     recipe = [item for item in small if not item.startswith("search.")]
     tracked = ["tracker=wandb", "tracker.mode=offline", "hydra.run.dir=out"]
-    done = augrad("compare", *recipe, "policies=[none]", "policy.file=identity", "seeds=1", *tracked)
+    done = augrad("compare", *recipe, "policies=[none]", "policy.file=identity", "seeds=1", "processes=1", *tracked)
     assert done.returncode == 0, done.stderr
-    assert set(json.loads((tmp_path / "out" / "comparison.json").read_text())) == {"none", "identity"}
+    assert names_of(read_comparison(tmp_path / "out")) == ["none", "identity"]
     assert list((tmp_path / "out").rglob("*.wandb"))
 
 
@@ -214,8 +227,8 @@ SLOW_PARTS = ["estimator=relax", "estimator=rebar", "objective=density_matching"
 def test_a_search_leaves_the_global_generator_alone(augrad, small, part: str) -> None:
     """Whatever is drawn in a run comes from its seed: nothing of it can depend on what else drew before."""
     before = torch.get_rng_state()
-    comparing = "compare.seeds=1" if part == "estimator=gumbel" else "compare=null"
-    done = augrad("search", *small, part, comparing, "standard={crop_padding: 2, flip: true, cutout: 5}")
+    comparing = [*COMPARED, "compare.seeds=1"] if part == "estimator=gumbel" else ["compare=null"]
+    done = augrad("search", *small, part, *comparing, "standard={crop_padding: 2, flip: true, cutout: 5}")
     assert done.returncode == 0, done.stderr
     assert torch.equal(torch.get_rng_state(), before)
 

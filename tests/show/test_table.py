@@ -70,9 +70,9 @@ def test_dotted_names_are_short_and_explained_below():
 
 def test_comparison():
     assert _cells(comparison_table(_ROWS)) == [
-        ["none", "91.0% (88.5 to 93.5, n = 3)", "3", "+4.5 (+3.3 to +5.7)"],
-        ["[bold]odd[/bold]", "94.0% (one seed, no interval)", "1", "not the same number of seeds"],
-        ["learned", "95.5% (94.3 to 96.7, n = 3)", "3", ""],
+        ["none", "91.0% (88.2 to 93.2, n = 3)", "0.090", "+4.5 (+4.4 to +4.6)"],
+        ["[bold]odd[/bold]", "94.0% (one seed, no interval)", "0.060", "+1.0 (one seed, no interval)"],
+        ["learned", "95.5% (94.1 to 96.6, n = 3)", "0.045", ""],
     ]
     assert any("learned minus this, points" in line for line in _lines(comparison_table(_ROWS)))
 

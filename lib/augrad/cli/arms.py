@@ -6,10 +6,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from augrad.cli.building import built
-from augrad.cli.parts import allowed_modules, plain
+from augrad.cli.parts import allowed_modules
 from augrad.comparison.trainings import Arm, Entrant, always
 from augrad.data.types import Splits
 from augrad.errors import UserError
@@ -35,7 +35,7 @@ def sources_of(policies: Any, place: str) -> dict[str, list[str]]:
     anything else, and for a name that comes twice.
     """
     expected = f"{place}: expected a list of different names or files, [none,a.json], or {{name: [files]}}"
-    given = plain(policies) if isinstance(policies, ListConfig) else policies
+    given = OmegaConf.to_container(policies, resolve=True) if isinstance(policies, ListConfig) else policies
     if not isinstance(given, list | tuple) or not given:
         raise UserError(f"{expected}, got {policies}")
     found: dict[str, list[str]] = {}
@@ -102,7 +102,7 @@ def split_seeds_of(given: Any, entrants: Sequence[Entrant], config: DictConfig) 
     if given is None:
         found = [entrant.split_seed for entrant in entrants if entrant.split_seed is not None]
         return list(dict.fromkeys(found)) or [own], list(entrants)
-    seeds = plain(given) if isinstance(given, ListConfig) else given
+    seeds = OmegaConf.to_container(given, resolve=True) if isinstance(given, ListConfig) else given
     if not isinstance(seeds, list) or not seeds or not all(isinstance(s, int) and s >= 0 for s in seeds):
         raise UserError(f"split_seeds: expected a list of seeds, [0,1], or null, got {given}")
     if "seed" not in config.data and seeds != [own]:

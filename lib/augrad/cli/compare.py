@@ -10,10 +10,10 @@ from augrad.checks import check_value
 from augrad.cli import signals
 from augrad.cli.arms import entrants_of, sources_of, split_seeds_of
 from augrad.cli.building import keys_added
-from augrad.cli.comparison import COMPARISON, TRAININGS, Recorder, keys_of
+from augrad.cli.comparison import COMPARISON, TABLES, TRAININGS, Recorder, keys_of
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import run_entry_point
-from augrad.cli.judging import TABLES, digest_on, first_seed, processes_of, recipe_on, say_verdict, write_tables
+from augrad.cli.judging import digest_on, first_seed, processes_of, recipe_on, say_verdict, write_tables
 from augrad.cli.limits import too_large_refused
 from augrad.cli.outcome import Attempts, write_comparison_report
 from augrad.cli.parts import checked_count, data_and_device, plain, tracker_of

@@ -15,6 +15,7 @@ from augrad.runs.trackers import Tracker
 from augrad.terminal.console import say
 
 COMPARISON, TRAININGS = "comparison.json", "trainings.json"
+TABLES = ("comparison.md", "comparison.csv")
 
 
 def recipe_digest(config: Mapping[str, Any], data: Splits, with_validation: bool) -> str:
@@ -67,7 +68,7 @@ class Recorder:
         self._total = len(keys)
         before = {row.place: row for row in read_comparison(directory)}
         self._held_back = held_back or any(self._rows.get(place) != row for place, row in before.items())
-        self._held_back = self._held_back or (not before and (directory / COMPARISON).exists())
+        self._held_back = self._held_back or (not before and (directory / COMPARISON).is_file())
         self._refusal: UserError | None = None
 
     def __call__(self, row: TrainingRow) -> None:
@@ -141,12 +142,12 @@ def is_kept(directory: Path, keys: Mapping[Place, str]) -> bool:
 
 
 def withdraw_comparison(directory: Path) -> None:
-    """Takes comparison.json and its figure away; what it holds stays in trainings.json."""
-    if (directory / COMPARISON).exists():
+    """Takes comparison.json, its tables and its figure away; what it holds stays in trainings.json."""
+    if (directory / COMPARISON).is_file():
         write_text(directory / TRAININGS, _lines(_read_trainings(directory)))
-    for path in (directory / COMPARISON, directory / "figures" / "comparison.png"):
-        if path.is_file():
-            path.unlink()
+    for name in (COMPARISON, *TABLES, "figures/comparison.png"):
+        if (directory / name).is_file():
+            (directory / name).unlink()
 
 
 def _read_trainings(directory: Path, needed: bool = False) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from augrad.atomic import write_text
 from augrad.checks import check_value
 from augrad.cli.arms import CONTROLS, search_entrants, sources_of
-from augrad.cli.comparison import is_kept, keys_of, read_comparison, recipe_digest
+from augrad.cli.comparison import TABLES, is_kept, keys_of, read_comparison, recipe_digest
 from augrad.cli.parts import checked_count, plain, recipe_of, standard_of
 from augrad.comparison.rows import Place, TrainingRow, names_of
 from augrad.comparison.summary import csv_of, markdown_of
@@ -29,8 +29,6 @@ from augrad.train.many import Recipe
 from augrad.train.processes import processes_for
 
 FIRST_SEED = 1000
-
-TABLES = ("comparison.md", "comparison.csv")
 
 
 @dataclass(frozen=True)

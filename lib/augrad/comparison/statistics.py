@@ -191,16 +191,17 @@ def percent(interval: Interval) -> str:
 def points(interval: Interval) -> str:
     """A difference of accuracies in percentage points: "+3.1 (+2.2 to +4.0)"; one seed, or a few equal ones, have none
     (see `without_interval`)."""
-    return change(interval, 100, 1)
+    return change(interval, 100.0, 1)
 
 
-def change(interval: Interval, factor: float = 1, decimals: int = 3) -> str:
+def change(interval: Interval, factor: float = 1.0, decimals: int = 3) -> str:
     """A difference: "+0.031 (+0.022 to +0.040)", times the factor; as `points`."""
     reason = without_interval(interval)
     mean = signed(factor * interval.mean, decimals)
     if interval.low is None or interval.high is None or reason is not None:
         return f"{mean} ({reason})"
-    return f"{mean} ({signed(factor * interval.low, decimals)} to {signed(factor * interval.high, decimals)})"
+    low, high = sorted((factor * interval.low, factor * interval.high))
+    return f"{mean} ({signed(low, decimals)} to {signed(high, decimals)})"
 
 
 def signed(value: float, decimals: int = 1) -> str:

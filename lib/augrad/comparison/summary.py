@@ -67,7 +67,7 @@ def markdown_of(rows: Sequence[TrainingRow], reference: str) -> str:
     """The verdict and a table, for a page of one's own."""
     verdict = judge(rows, reference)
     header = ["policy", "n", "accuracy", "loss", "calibration error", "affinity", "diversity"]
-    header += [f"{reference} minus this: points", "loss"]
+    header += [f"{_cell(reference)} minus this: points", "loss"]
     table = [header, ["---"] * len(header)]
     for line in lines_of(rows, reference):
         name = line.name + ("" if line.converged else " (not converged)")

@@ -73,9 +73,11 @@ def judge(rows: Sequence[TrainingRow], reference: str = "learned", baseline: str
     ahead, behind = _told(accuracy, 1), _told(accuracy, -1)
     n = _n(accuracy[best].interval)
     if accuracy[best].clear > 0 and loss[lowest].clear >= 0:
-        return Verdict("better", f"Better than the best of the others, {best} ({n})", reasons)
+        whom = f"the best of the others, {best}" if len(names) > 1 else _other(best)
+        return Verdict("better", f"Better than {whom} ({n})", reasons)
     if loss[lowest].clear > 0 and accuracy[best].clear >= 0:
-        return Verdict("better", f"A lower loss than the best of the others, {lowest}; as accurate ({n})", reasons)
+        whom = f"the best of the others, {lowest}" if len(names) > 1 else _other(lowest)
+        return Verdict("better", f"A lower loss than {whom}; as accurate ({n})", reasons)
     if accuracy[best].clear > 0:
         return Verdict("mixed", f"More accurate than {best}, but at a higher loss than {lowest} ({n})", reasons)
     if baseline in behind:

@@ -145,6 +145,8 @@ def comparison_figure(rows: Sequence[TrainingRow], reference: str = "learned") -
             best = best_of(rows, others, metric)
             for place, name in enumerate(names):
                 color = COLORS[1] if name == reference else MUTED
+                if name == best:
+                    axes.plot([0], [place], "D", ms=7.5, color=INK, mec="white", mew=1.3, zorder=3)
                 _difference(axes, place, difference(rows, name, best, metric), sign, color)
             mean = interval_of(rows, best, metric).mean
             axes.axvline(0, color=INK, linewidth=1)
@@ -168,7 +170,7 @@ def comparison_figure(rows: Sequence[TrainingRow], reference: str = "learned") -
 
 
 def _difference(axes: Axes, place: int, found: Difference | None, sign: float, color: str) -> None:
-    """One line of `comparison_figure`; nothing without a training in common, the zero point for the best itself."""
+    """One line of `comparison_figure`; nothing without a training in common, as for the best itself."""
     if found is None:
         return
     interval = found.interval
