@@ -18,11 +18,13 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from augrad.cli.configs import config_directory
-from augrad.cli.parts import data_and_device, recipe_of
+from augrad.cli.judging import recipe_on
+from augrad.cli.parts import data_and_device
+from augrad.comparison.rows import of_policy
+from augrad.comparison.statistics import mean_interval, percent
+from augrad.comparison.trainings import Entrant, always, compare_policies, planned
 from augrad.policy import Policy
 from augrad.policy_file.convert import load_policy
-from augrad.show.statistics import mean_interval, percent
-from augrad.train import always, compare_policies
 from experiments.shared.runs import one_operation, options_parser, provenance, search_once, write_table
 
 PLANTED = {
@@ -66,12 +68,13 @@ def accuracies(
     torch.set_num_threads(1)
     with initialize_config_dir(config_directory(), version_base="1.3"):
         config = compose("compare", [f"experiment=recover_{experiment}", f"train.epochs={epochs}"])
-    model, optimizer, settings = recipe_of(config)
-    data, device = data_and_device(config)
+    recipe = recipe_on(data_and_device(config)[0], config, with_validation=False)
     arms = {"none": always(None), "true": always(true_policy(experiment))}
     for estimator, runs in directories.items():
         arms[estimator] = partial(lambda runs, seed: load_policy(runs[seeds.index(seed)] / "policy.json"), runs)
-    return compare_policies(arms, data, model, optimizer, settings, seeds, device)
+    plan = planned([Entrant(name, arm) for name, arm in arms.items()], [0], seeds)
+    rows = compare_policies(plan, {0: recipe})
+    return {name: tuple(row.accuracy for row in of_policy(rows, name)) for name in arms}
 
 
 def parse_options() -> argparse.Namespace:

@@ -19,10 +19,11 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from augrad.atomic import write_bytes
+from augrad.cli.arms import policy_arm
 from augrad.cli.configs import config_directory
-from augrad.cli.parts import data_and_device, policy_arm, recipe_of
+from augrad.cli.parts import data_and_device, recipe_of
+from augrad.comparison.statistics import mean_interval, percent
 from augrad.policy_file.convert import load_policy
-from augrad.show.statistics import mean_interval, percent
 from augrad.train import train_classifier
 from experiments.recovery.recovery import PLANTED, last_row, true_policy
 from experiments.shared.runs import options_parser, provenance, search_once, write_table

@@ -12,9 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from augrad import UserError, load_policy, save_policy
+from augrad.cli.arms import policy_arm
 from augrad.cli.building import built, keys_added
 from augrad.cli.configs import config_directory
-from augrad.cli.parts import checked_count, checked_settings, exported, plain, policy_arm, starting_policy
+from augrad.cli.parts import checked_count, checked_settings, exported, plain, starting_policy
 from augrad.learning.step import build_optimizer
 from augrad.settings import SearchSettings
 from odd_parts import Switched

@@ -24,6 +24,9 @@ from augrad.train.loop import trained
 from small_runs import COMPARED, SMALL
 from trainings import training
 
+TWO = "compare={policies: [none, random], seeds: 2, processes: 1}"
+"""All of it, where the run was last resumed with compare=null."""
+
 
 def data() -> Splits:
     return load_digits(train_size=200, validation_size=60, selection_size=60)
@@ -106,26 +109,24 @@ def test_trainings_that_were_done_are_kept(augrad, stop_after, tmp_path: Path) -
 
     # Another recipe: what is there stays until the new comparison is whole.
     left = stop_after(2)
-    assert augrad("search", "resume=out", "compare.seeds=2", "train.epochs=2").returncode == 130
+    assert augrad("search", "resume=out", TWO, "train.epochs=2").returncode == 130
     assert len(left) == 2
     assert files(tmp_path / "out") == before
     stop_after(None)
-    assert (
-        augrad("search", "resume=out", "compare.seeds=2", "train.epochs=3", "train.optimizer.lr=1e10").returncode == 1
-    )
+    assert augrad("search", "resume=out", TWO, "train.epochs=3", "train.optimizer.lr=1e10").returncode == 1
     assert files(tmp_path / "out") == before
     left = stop_after(None)
-    assert augrad("search", "resume=out", "compare.seeds=2", "train.epochs=2", "train.optimizer.lr=0.1").returncode == 0
+    assert augrad("search", "resume=out", TWO, "train.epochs=2", "train.optimizer.lr=0.1").returncode == 0
     assert len(left) == 4
     comparison(tmp_path / "out")
 
     # Back to the first one: nothing is done again. More seeds: only they are.
     none = stop_after(0)
-    assert augrad("search", "resume=out", "compare.seeds=2", "train.epochs=1").returncode == 0
+    assert augrad("search", "resume=out", TWO, "train.epochs=1").returncode == 0
     assert none == []
     assert comparison(tmp_path / "out") == whole
     more = stop_after(None)
-    assert augrad("search", "resume=out", "compare.seeds=3", "train.epochs=1").returncode == 0
+    assert augrad("search", "resume=out", TWO.replace("2", "3"), "train.epochs=1").returncode == 0
     assert more == [1002] * 3
 
 

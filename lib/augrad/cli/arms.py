@@ -49,7 +49,7 @@ def sources_of(policies: Any, place: str) -> dict[str, list[str]]:
                 )
             if name in found or not files:
                 raise UserError(f"{expected}, got {name!r} {'twice' if name in found else 'without a file'}")
-            found[name] = [file for pattern in files for file in _matching(pattern)]
+            found[name] = [file for pattern in files for file in matching(pattern, place)]
     return found
 
 
@@ -129,11 +129,14 @@ def _configured(config: DictConfig) -> Policy:
     return built(config.policy, "policy")(space=space) if "_target_" in config.policy else initial_policy(space)
 
 
-def _matching(pattern: str) -> list[str]:
-    """The files of a pattern, in order; what is no pattern, or there as it is, stands for itself."""
+def matching(pattern: str, place: str) -> list[str]:
+    """The files of a pattern, in order; what is no pattern, or there as it is, stands for itself.
+
+    Raises UserError, with `place`, for a pattern without a file.
+    """
     path = expanded(pattern) if pattern else Path()
     if not pattern or not glob.has_magic(pattern) or path.exists():
         return [pattern]
     if not (found := sorted(glob.glob(str(path), recursive=True))):
-        raise UserError(f"policies: no file matches {pattern}")
+        raise UserError(f"{place}: nothing matches {pattern}")
     return found

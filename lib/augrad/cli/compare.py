@@ -8,7 +8,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from augrad.checks import check_value
 from augrad.cli import signals
-from augrad.cli.arms import entrants_of, sources_of, split_seeds_of
+from augrad.cli.arms import entrants_of, matching, sources_of, split_seeds_of
 from augrad.cli.building import keys_added
 from augrad.cli.comparison import COMPARISON, TABLES, TRAININGS, Recorder, keys_of
 from augrad.cli.configs import config_directory
@@ -23,6 +23,7 @@ from augrad.cli.run_directory import new_run, output_directory, resumed_from, re
 from augrad.cli.status import require_shown
 from augrad.comparison.summary import lines_of
 from augrad.comparison.trainings import Planned, compare_policies, planned
+from augrad.data.seeding import checked_seed
 from augrad.errors import UserError
 from augrad.paths import expanded
 from augrad.runs.trackers import Tracker
@@ -50,7 +51,7 @@ def _compare_in(config: DictConfig, directory: Path) -> None:
     if (file := config.policy.get("file")) is not None:
         sources |= sources_of([file], "policy.file") if file not in sources else {}
     reference = list(sources)[-1]
-    seeds = checked_count(config.seeds, "seeds", first_seed(config))
+    seeds = _seeds(config)
     with_validation = check_value(config.with_validation, bool, "with_validation")
     others = _directories(config)
     data, device = data_and_device(config)
@@ -114,12 +115,21 @@ def _show(config: DictConfig, directory: Path, record: Recorder, reference: str,
     require_shown(attempt.failed)
 
 
+def _seeds(config: DictConfig) -> list[int]:
+    """Of the trainings: so many, or those of a list."""
+    if not isinstance(config.seeds, ListConfig):
+        return list(checked_count(config.seeds, "seeds", first_seed(config)))
+    if not config.seeds or len(set(config.seeds)) < len(config.seeds):
+        raise UserError(f"seeds: expected a number of seeds, or a list of different ones, got {config.seeds}")
+    return [checked_seed(seed) for seed in config.seeds]
+
+
 def _directories(config: DictConfig) -> list[Path]:
     """`reuse`: other comparisons, whose trainings are not done again."""
     given = config.get("reuse") or []
     if not isinstance(given, ListConfig | list) or not all(isinstance(place, str) for place in given):
         raise UserError(f"reuse: expected a list of directories of other comparisons, got {given}")
-    return [expanded(place) for place in given]
+    return [expanded(found) for place in given for found in matching(place, "reuse")]
 
 
 def main(arguments: list[str] | None = None) -> int:

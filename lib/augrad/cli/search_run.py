@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from augrad.cli import signals
 from augrad.cli.arms import INITIAL
-from augrad.cli.comparison import COMPARISON, TRAININGS
+from augrad.cli.comparison import COMPARISON, TABLES, TRAININGS
 from augrad.cli.parts import exported, plain, provenance
 from augrad.cli.quoting import command_line, override
 from augrad.cli.run_directory import new_run, resumed_run
@@ -37,17 +37,7 @@ from augrad.types import PolicyParams
 _MAY_CHANGE = ("resume", "compare", "export", "tracker", "train", "device")
 """What a resumed run may be told anew: none of it changes the search, but for the rounding of another device."""
 
-_WRITES = (
-    "policy.json",
-    INITIAL,
-    "comparison.md",
-    "comparison.csv",
-    "report.html",
-    "figures",
-    COMPARISON,
-    TRAININGS,
-    "model.pt",
-)
+_WRITES = ("policy.json", INITIAL, "report.html", "figures", COMPARISON, *TABLES, TRAININGS, "model.pt")
 """What a search writes beside its metrics and checkpoints."""
 
 _RESUMED = "resume: the run"

@@ -49,11 +49,6 @@ class Entrant:
     split_seed: int | None = None
 
 
-def entrants_of(arms: Mapping[str, Arm]) -> list[Entrant]:
-    """An entrant for each arm."""
-    return [Entrant(name, arm) for name, arm in arms.items()]
-
-
 @dataclass(frozen=True)
 class Planned:
     """A training that is to be done: which, and with what."""
