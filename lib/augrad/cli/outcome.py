@@ -59,10 +59,14 @@ def write_figures(
     seed: int,
     comparison: list[TrainingRow] | None,
     attempt: Attempts,
+    exported: int | None = None,
 ) -> dict[str, Path]:
-    """evolution, examples and, where there is one, comparison, as PNG files below `directory`/figures; those made."""
+    """evolution, examples and, where there is one, comparison, as PNG files below `directory`/figures; those made.
+
+    exported: the step that the policy was taken from.
+    """
     figures: dict[str, Callable[[], Figure]] = {
-        "evolution": lambda: evolution_figure(read_metrics(directory / "metrics.jsonl")),
+        "evolution": lambda: evolution_figure(read_metrics(directory / "metrics.jsonl"), exported),
         "examples": lambda: examples_figure(*draw_examples(policy, split, seed)),
     }
     if comparison:
@@ -83,10 +87,11 @@ def write_search_report(
     comparison: list[TrainingRow] | None,
     summary: Mapping[str, Any],
     config_text: str,
+    taken: str = "",
 ) -> None:
     """The report of the run in whose directory `path` lies."""
     rows = read_metrics(path.parent / "metrics.jsonl")
-    write_report(path, "Policy search", document, rows, figures, comparison, summary, config_text)
+    write_report(path, "Policy search", document, rows, figures, comparison, summary, config_text, taken=taken)
 
 
 def write_comparison_report(

@@ -48,7 +48,7 @@ from augrad.policy import Policy
 from augrad.policy.learnable import anything_learnable
 from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
-from augrad.search import begin_search, run_search
+from augrad.search import SearchParts, SearchState, begin_search, run_search
 from augrad.settings import steps_of
 from augrad.show.table import comparison_table, policy_table
 from augrad.terminal.console import say
@@ -157,13 +157,15 @@ def _show(
             write_tables(directory, record.rows, "learned")
     run.write_policy(document)
     reported = ""
-    figures = write_figures(directory, policy, data.train, config.seed, comparison, attempt)
+    taken = _taken(state, run.parts)
+    figures = write_figures(directory, policy, data.train, config.seed, comparison, attempt, state.best_step or None)
     with attempt("the report"):
         config_text = OmegaConf.to_yaml(plain(config))
-        write_search_report(directory / "report.html", document, figures, comparison, summary, config_text)
+        write_search_report(directory / "report.html", document, figures, comparison, summary, config_text, taken)
         reported = f"   report: {shell_quoted(str(directory / 'report.html'))}"
     run.tracker.finish(figures, directory / "policy.json", summary)
     with attempt("the tables"):
+        say(taken)
         say(policy_table(document))
         if comparison:
             say(comparison_table(comparison))
@@ -175,6 +177,16 @@ def _show(
         say(f"classifier trained along: test accuracy {accuracy:.4f} after the last step{kept}")
     say(f"policy: {shell_quoted(str(directory / 'policy.json'))}{reported}")
     require_shown(attempt.failed)
+
+
+def _taken(state: SearchState, parts: SearchParts) -> str:
+    """Where in the search the exported policy is from, in a sentence."""
+    of = f"The policy is that of step {state.best_step} of {state.step}"
+    if not state.best_step:
+        return f"The policy is that of the last step, {state.step}: there was no look at the selection split."
+    if parts.settings.select == "last" or not parts.objective.judges_policy:
+        return f"{of}, the last look at the selection split."
+    return f"{of}, where the loss on the selection split was lowest."
 
 
 def main(arguments: list[str] | None = None) -> int:

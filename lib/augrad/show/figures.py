@@ -30,11 +30,12 @@ _LABEL_WIDTH, _LONGEST_LABEL = 40, 240
 """Characters: of a line of a name beside an axis, and of a name."""
 
 
-def evolution_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def evolution_figure(rows: Sequence[Mapping[str, Any]], exported: int | None = None) -> Figure:
     """How a search went, from its metrics rows; a panel without values says so.
 
     Keys read: step; train_loss, val_loss; train_accuracy, val_accuracy, selection_accuracy; selection_entropy (nat),
-    identity_mass; and for each operation mass/<op>, strength/<op>, probability/<op> (all in 0..1).
+    identity_mass; and for each operation mass/<op>, strength/<op>, probability/<op> (all in 0..1). exported: the step
+    that the policy was taken from, a line in each panel.
     """
     with style():
         figure = new_figure(11.0, 13.0)
@@ -72,6 +73,20 @@ def evolution_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axes.set_title("How often a stage leaves the image as it is")
         _curves(axes, rows, {"identity_mass": ("", MUTED)}, percent=True, from_zero=True)
         axes.set_xlabel("step")
+        if exported is not None and len(rows) > 1:
+            for axes in figure.axes:
+                axes.axvline(exported, color=INK, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
+            figure.axes[2].annotate(
+                "policy taken",
+                (exported, 1),
+                (-4 if exported > rows[len(rows) // 2]["step"] else 4, -4),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                va="top",
+                ha="right" if exported > rows[len(rows) // 2]["step"] else "left",
+                fontsize=9,
+                color=MUTED,
+            )
         return figure
 
 

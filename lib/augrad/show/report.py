@@ -41,12 +41,14 @@ def write_report(
     summary: Mapping[str, Any] | None = None,
     config_text: str = "",
     reference: str = "learned",
+    taken: str = "",
 ) -> None:
     """Write the report to `path`, atomically.
 
     document: the policy; None: the page is about the comparison alone. rows: the metrics. figures: PNG files by name,
     shown in that order. comparison: trainings; the policy `reference` is judged against the others. summary: facts of
-    the run. config_text: the composed configuration.
+    the run. config_text: the composed configuration. taken: where in the search the
+    policy is from, a sentence.
     Raises `UserError` if a figure cannot be read or the report cannot be written.
     """
     template = importlib.resources.files("augrad.show").joinpath("report.html.jinja").read_text("utf-8")
@@ -63,6 +65,7 @@ def write_report(
         best=_best(comparison or (), reference),
         reference=reference,
         has_policy=document is not None,
+        taken=taken,
         masses=[(op, m) for op, m in (operation_masses(document) if document else {}).items() if m >= 0.005],
         rows=every[:_MOST_ROWS],
         left_out=len(every[_MOST_ROWS:]),
