@@ -22,6 +22,8 @@ from augrad.cli.quoting import shell_quoted
 from augrad.cli.recipes import with_own_settings
 from augrad.cli.run_directory import new_run, output_directory
 from augrad.cli.status import require_shown
+from augrad.comparison.trainings import some_of
+from augrad.comparison.verdict import has_converged
 from augrad.data.seeding import checked_seed
 from augrad.errors import UserError
 from augrad.learning.step import evaluate
@@ -78,8 +80,15 @@ def _train_as(config: DictConfig) -> float:
         f"test accuracy {result.test_accuracy:.4f}, loss {result.test_loss:.4f} after the last epoch; "
         f"policy: {name}; seed {seed}; results in {shell_quoted(str(directory))}"
     )
+    validation = evaluate(result.model, data.validation)
+    fitted = float(evaluate(result.model, some_of(data.train, seed)).loss)
+    if not has_converged(fitted, float(validation.loss)):
+        say(
+            f"not converged: the loss on the training images as they are, {fitted:.3f}, is hardly below that on "
+            f"validation images, {float(validation.loss):.3f}; give the training more steps (train.steps, train.epochs)"
+        )
     require_shown(attempt.failed)
-    return 1 - float(evaluate(result.model, data.validation).accuracy)  # a sweep must not see the test split
+    return 1 - float(validation.accuracy)  # a sweep must not see the test split
 
 
 def main(arguments: list[str] | None = None) -> int:

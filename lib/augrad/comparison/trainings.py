@@ -164,12 +164,12 @@ def _train(recipe: Recipe, place: Place, policy: Policy | None, beside: Sequence
         seconds=round(seconds, 3),
         calibration_error=calibration_error(logits, splits.test.labels),
         diversity=augmented_loss,
-        train_loss=float(judge(_some(splits.train, place.seed)).loss),
+        train_loss=float(judge(some_of(splits.train, place.seed)).loss),
         held_out_loss=float(judge(splits.selection).loss),
         images=len(splits.test),
         chance=float(splits.test.labels.bincount().max() / len(splits.test)),
         digest=policy_digest(policy),
-        affinities=_affinities(network, _some(splits.test, place.seed), beside, place.seed, settings.autocast),
+        affinities=_affinities(network, some_of(splits.test, place.seed), beside, place.seed, settings.autocast),
     )
 
 
@@ -185,8 +185,8 @@ def _affinities(
     return found
 
 
-def _some(split: Split, seed: int) -> Split:
-    """At most `_MOST_IMAGES` of it, drawn by the seed."""
+def some_of(split: Split, seed: int) -> Split:
+    """At most 10,000 of its images, drawn by the seed."""
     if len(split) <= _MOST_IMAGES:
         return split
     order = torch.randperm(len(split), generator=local_generator(seed, "measured images"))[:_MOST_IMAGES]

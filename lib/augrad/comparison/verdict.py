@@ -113,9 +113,14 @@ def _above_chance(rows: Sequence[TrainingRow], name: str) -> bool:
     return (interval.mean if interval.low is None else interval.low) > chance
 
 
+def has_converged(train_loss: float, held_out_loss: float) -> bool:
+    """Whether a classifier has learned its own images as they are better than others of the same source."""
+    return train_loss <= CONVERGED * held_out_loss
+
+
 def _converged(rows: Sequence[TrainingRow], name: str) -> bool:
     own = of_policy(rows, name)
-    return sum(row.train_loss for row in own) <= CONVERGED * sum(row.held_out_loss for row in own)
+    return has_converged(sum(row.train_loss for row in own), sum(row.held_out_loss for row in own))
 
 
 def _unfinished(rows: Sequence[TrainingRow], names: Sequence[str]) -> str:
