@@ -1,0 +1,130 @@
+"""Is a learned policy worth it on ordinary data? Searches, judges them, and writes the table of docs/results.md.
+
+    python -m experiments.results.results --root DIR --studies fashion_mnist_500 --page docs/results.md
+
+DIR holds the published data set (`data.root`). What is done is not done again, neither a search nor a training. The
+rows of each study are kept beside this file, as JSON, and the page is written from those.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from augrad.atomic import write_text
+from augrad.comparison.rows import row_from
+from augrad.comparison.summary import markdown_of
+from experiments.results.studies import STUDIES, Study
+from experiments.shared.pages import BEGIN, END
+from experiments.shared.runs import search_once
+
+_HERE = Path(__file__).parent
+
+
+def judged(name: str, study: Study, options: argparse.Namespace) -> dict[str, Any]:
+    """The searches of a study and its comparison: what was done, and the rows."""
+    out = options.out / name
+    common = [*study.common, f"data.root={options.root}"]
+    jobs = [(method, seed) for method in study.methods for seed in range(options.seeds)]
+    alone = ["objective.processes=1"]  # the searches run beside each other
+
+    def searched(job: tuple[str, int]) -> Path:
+        method, seed = job
+        own = study.methods[method]
+        extra = alone if "experiment=population" in own else []
+        return search_once(out / f"{method}-{seed}", [*common, *own, *extra, f"seed={seed}", f"data.seed={seed}"])
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        runs = dict(zip(jobs, pool.map(searched, jobs), strict=True))
+    controls = "none,initial,random,randaugment,trivialaugment_wide"
+    learned = ",".join(f"{{{method}:['{out}/{method}-*/policy.json']}}" for method in study.methods)
+    given = [
+        *common,
+        *study.judged,
+        f"policies=[{controls},{learned}]",
+        f"seeds={options.trainings}",
+        f"processes={options.jobs}",
+    ]
+    place = out / "compared"
+    if (place / "trainings.json").exists():
+        given = [f"resume={place}", f"seeds={options.trainings}", f"processes={options.jobs}"]
+    else:
+        given.append(f"hydra.run.dir={place}")
+    subprocess.run([sys.executable, "-m", "augrad", "compare", *given], check=True)
+    found = json.loads((place / "comparison.json").read_text())
+    return {
+        "study": name,
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {options.jobs} processes of one thread",
+        "torch": torch.__version__,
+        "searches": [
+            {"method": m, "seed": s, "processor_seconds": float((run / "processor_seconds").read_text())}
+            for (m, s), run in runs.items()
+        ],
+        **found,
+    }
+
+
+def section(name: str, study: Study) -> list[str]:
+    """A study on the page; nothing where it has not been run."""
+    path = _HERE / f"{name}.json"
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    rows = [row_from(values, str(path)) for values in found["rows"]]
+    last = list(study.methods)[-1]
+    took = {
+        method: [one["processor_seconds"] for one in found["searches"] if one["method"] == method]
+        for method in study.methods
+    }
+    seconds = "; ".join(f"{method} {sum(values) / len(values):.0f}" for method, values in took.items())
+    count = len(next(iter(took.values())))
+    trainings = len({row.seed for row in rows})
+    return [
+        f"## {name}",
+        "",
+        study.words,
+        f"{count} searches by each method, on as many divisions; {trainings} trainings with each policy on each. "
+        f"Processor seconds of a search: {seconds}. {found['machine']}; torch {found['torch']}.",
+        "",
+        "<!-- not run: hours -->",
+        "```bash",
+        f"python -m experiments.results.results --root DIR --studies {name} --seeds {count} --trainings {trainings} \\",
+        "    --page docs/results.md",
+        "```",
+        "",
+        *markdown_of(rows, last).splitlines(),
+        "",
+    ]
+
+
+def main() -> None:
+    """Search, judge, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True, help="where the published data lie")
+    parser.add_argument("--out", type=Path, default=Path("runs/results"), help="where the runs lie")
+    parser.add_argument("--studies", nargs="*", choices=list(STUDIES), default=list(STUDIES))
+    parser.add_argument("--seeds", type=int, default=3, help="searches by each method (default: %(default)s)")
+    parser.add_argument("--trainings", type=int, default=5, help="with each policy (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes of one thread (default: %(default)s)")
+    parser.add_argument("--page", type=Path, help="the page; its text around the marks is kept")
+    options = parser.parse_args()
+    options.out = options.out.resolve()
+    for name in options.studies:
+        found = judged(name, STUDIES[name], options)
+        write_text(_HERE / f"{name}.json", json.dumps(found, indent=1) + "\n")
+    if options.page:
+        text = options.page.read_text(encoding="utf-8")
+        before, after = text.split(BEGIN)[0], text.split(END)[1]
+        lines = [line for name, study in STUDIES.items() for line in section(name, study)]
+        write_text(options.page, f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
