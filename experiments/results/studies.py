@@ -24,7 +24,7 @@ _METHODS = {"one_step": (), "population": ("experiment=population",)}
 def _fashion_mnist(train: int, validation: int, epochs: int, judged: int) -> Study:
     return Study(
         f"FashionMNIST: searches on {train:,} training and {validation:,} validation images ({epochs} epochs of a "
-        f"whole training); the classifiers that are judged train on both, {judged} epochs, and are tested on the 10,000 test "
+        f"whole training); the classifiers judged train on both, {judged} epochs, and are tested on the 10,000 test "
         "images. small_conv, batches of 100.",
         (
             "data=fashion_mnist",

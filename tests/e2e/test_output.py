@@ -168,7 +168,7 @@ def test_policies_that_are_no_names(augrad) -> None:
     for given in ("policies=[none,1_000]", "policies=[none,null]", "policies=[[a],[b]]"):
         done = augrad("compare", given)
         assert done.returncode == 2, done.stderr
-        assert "policies: expected names or files" in done.stderr
+        assert "policies: expected a list of different names or files" in done.stderr
 
 
 def test_a_configuration_in_the_home_folder(augrad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

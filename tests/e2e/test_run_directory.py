@@ -292,7 +292,7 @@ def test_ways_to_name_a_run(augrad, runs: Path, form: str) -> None:
 @pytest.mark.parametrize(
     ("given", "word"),
     [("search/policy.json", "a file"), ("search/.hydra", "not a run directory"), ("train", "no checkpoint.pt"),
-     ("compare", "no checkpoint.pt"), (".", "not a run directory"), ("nowhere", "no such directory")],
+     ("compare", "the directory of augrad compare"), (".", "not a run directory"), ("nowhere", "no such directory")],
 )  # fmt: skip
 def test_what_is_no_search(augrad, runs: Path, given: str, word: str) -> None:
     refused(augrad, runs, ["search", f"resume={given}"], word)
