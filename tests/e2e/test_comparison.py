@@ -2,7 +2,6 @@
 
 import json
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from augrad.comparison.rows import TrainingRow, names_of, of_policy
 from augrad.comparison.trainings import policy_digest, training_splits
 from augrad.data.digits import load_digits
 from augrad.data.types import Splits
+from augrad.policy.initial import even_policy
 from augrad.train.loop import trained
 from small_runs import COMPARED, SMALL
 from trainings import training
@@ -229,19 +229,36 @@ def test_each_file_is_judged_on_the_division_that_its_search_had(augrad, tmp_pat
     assert {row.digest for row in rows if row.policy == "initial"} == {policy_digest(start)}
 
 
-def test_the_controls_are_over_what_is_judged() -> None:
+def test_the_controls_are_over_what_is_judged(tmp_path: Path) -> None:
     """Candidates, stages and sub-policies of the judged file, not those of the configured space."""
     policy = library.Policy.over({"rotate": {"high": 20.0}, "color": None}, stages=2, subpolicies=3)
     with initialize_config_dir(config_directory(), version_base="1.3"):
         config = compose("compare")
-    with tempfile.TemporaryDirectory() as folder:
-        file = f"{folder}/a.json"
-        library.save_policy(policy, file)
-        found = entrants_of({"initial": ["initial"], "random": ["random"], "a": [file]}, config, data())
-    for entrant in found[:2]:
-        arm = entrant.arm(5)
-        assert arm is not None
-        assert arm.slots == library.load_policy(file).slots if Path(file).exists() else len(arm.slots) == 3
+    file = str(tmp_path / "a.json")
+    library.save_policy(policy, file)
+    found = entrants_of({"initial": ["initial"], "random": ["random"], "a": [file]}, config, data())
+    judged = library.load_policy(file)
+    for entrant in found:
+        policy = entrant.arm(5)
+        assert policy is not None
+        assert policy.slots == judged.slots
+    assert policy_digest(found[0].arm(0)) == policy_digest(even_policy(judged))
+    assert policy_digest(found[1].arm(0)) != policy_digest(found[1].arm(1))
+
+
+def test_files_that_do_not_say_their_search_are_told_apart(tmp_path: Path) -> None:
+    with initialize_config_dir(config_directory(), version_base="1.3"):
+        config = compose("compare")
+    files = [str(tmp_path / f"{number}.json") for number in range(3)]
+    for file in files:
+        library.save_policy(library.Policy.over({"rotate": {"high": 20.0}, "color": None}), file)
+    found = entrants_of({"a": files, "b": files[:1]}, config, data())
+    assert [(one.name, one.search_seed, one.split_seed) for one in found] == [
+        ("a", 0, None),
+        ("a", 1, None),
+        ("a", 2, None),
+        ("b", None, None),
+    ]
 
 
 def test_train_and_validation_together() -> None:

@@ -70,13 +70,21 @@ def entrants_of(sources: Mapping[str, Sequence[str]], config: DictConfig, data: 
     start = cache(lambda: start_of(*searched[-1]) if searched else _configured(config))
     entrants: list[Entrant] = []
     for name in sources:
-        for _, policy in loaded.get(name, ()):
-            origin = origin_of_policy(policy)
-            here = origin.data == data.sha256
-            entrants.append(Entrant(name, always(policy), origin.seed, origin.split_seed if here else None))
-        if name not in loaded:
-            entrants.append(Entrant(name, _own_arm(name, start)))
+        entrants += _searched(name, loaded[name], data) if name in loaded else [Entrant(name, _own_arm(name, start))]
     return entrants
+
+
+def _searched(name: str, loaded: Sequence[tuple[str, Policy]], data: Splits) -> list[Entrant]:
+    """An entrant for each file of a name. Those that cannot be told apart by their searches' seeds are counted."""
+    origins = [origin_of_policy(policy) for _, policy in loaded]
+    splits = [origin.split_seed if origin.data == data.sha256 else None for origin in origins]
+    seeds = [origin.seed for origin in origins]
+    if len(loaded) > 1 and (None in seeds or len(set(zip(seeds, splits, strict=True))) < len(loaded)):
+        seeds = list(range(len(loaded)))
+    return [
+        Entrant(name, always(policy), seed, split)
+        for (_, policy), seed, split in zip(loaded, seeds, splits, strict=True)
+    ]
 
 
 def search_entrants(names: Sequence[str], start: Policy, learned: Policy, config: DictConfig) -> list[Entrant]:

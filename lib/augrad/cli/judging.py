@@ -104,7 +104,9 @@ def digest_on(data: Splits, config: DictConfig, with_validation: bool, split_see
 def processes_of(given: Any, place: str, device: torch.device) -> int:
     """How many trainings run at a time. None: one for each processor; one in a sweep, whose jobs share them."""
     if given is not None:
-        return check_value(given, PositiveInt, place)
+        if check_value(given, PositiveInt, place) > 1 and device.type != "cpu":
+            raise UserError(f"{place}: expected 1 on a GPU, which trainings share badly, got {given}; leave it out")
+        return given
     return 1 if HydraConfig.get().mode == RunMode.MULTIRUN else processes_for(device)
 
 
