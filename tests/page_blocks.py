@@ -42,7 +42,8 @@ _SEARCH = [
     *("search.steps=4", "search.batch_size=32", "search.validation_batch_size=32", "search.select_every=2"),
     *("search.checkpoint_every=2", "search.log_every=2", "search.warmup_steps=0", "compare=null"),
 ]
-_SMALLER = {"search": _SEARCH, "train": ["train.epochs=1"], "compare": ["train.epochs=1", "seeds=2"]}
+_LISTS_SEEDS = re.compile(r"seeds=\[").match
+_SMALLER = {"search": _SEARCH, "train": ["train.epochs=1"], "compare": ["train.epochs=1", "processes=1"]}
 _DIGITS = ["data.train_size=200", "data.validation_size=60", "data.selection_size=60"]
 _MODEL = ["model.width=16"]
 _ONLY_SHOWS = {"--help", "--cfg", "--info", "--hydra-help"}
@@ -151,6 +152,7 @@ def _augrad(arguments: list[str]) -> int:
         arguments = [
             *arguments,
             *_SMALLER[command],
+            *(["seeds=1"] if command == "compare" and not any(map(_LISTS_SEEDS, arguments)) else []),
             *([] if resumed or groups & {"data", "experiment"} else _DIGITS),
             *([] if resumed or groups & {"model", "experiment"} else _MODEL),
             *(["hydra.sweeper.n_trials=1"] if "hydra/sweeper" in groups else []),

@@ -21,6 +21,10 @@ LONG = {
 }
 # What a page takes for granted.
 GIVEN = {
+    "docs/guides/compare.md": """
+import augrad
+augrad.save_policy(augrad.load_policy("trivialaugment_wide"), "policy.json")
+""",
     "README.md": """
 from dataclasses import dataclass
 import torch

@@ -129,7 +129,12 @@ def _directories(config: DictConfig) -> list[Path]:
     given = config.get("reuse") or []
     if not isinstance(given, ListConfig | list) or not all(isinstance(place, str) for place in given):
         raise UserError(f"reuse: expected a list of directories of other comparisons, got {given}")
-    return [expanded(found) for place in given for found in matching(place, "reuse")]
+    found: list[Path] = []
+    for place in given:
+        every = [expanded(match) for match in matching(place, "reuse")]
+        # What else a pattern meets, as the multirun.yaml of a sweep, is none; what is named alone has to be one.
+        found += every if len(every) == 1 else [path for path in every if (path / TRAININGS).is_file()]
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
