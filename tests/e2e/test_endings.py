@@ -89,9 +89,7 @@ def test_a_search_goes_on_where_its_model_or_its_comparison_cannot_be_kept(augra
 def test_a_comparison_goes_on_where_its_file_cannot_be_written(augrad, tmp_path: Path) -> None:
     (tmp_path / "out" / "comparison.json").mkdir(parents=True)
     done = augrad("compare", *RECIPE, "policies=[none,identity]", "seeds=1", "processes=1", "hydra.run.dir=out")
-    told(
-        done, 1, "none         seed 1000: ", "identity     seed 1000: ", "  comparison.json: ", "cannot write this file"
-    )
+    told(done, 1, "none     seed 1000: ", "identity seed 1000: ", "  comparison.json: ", "cannot write this file")
     assert "identity" in done.stdout
 
 

@@ -98,7 +98,7 @@ def test_names_are_printed_and_kept_as_they_are(augrad, small, tmp_path: Path) -
     assert names_of(read_comparison(tmp_path / "c [ops,gates]")) == [*names, "none"]
     assert (tmp_path / "c [ops,gates]" / "comparison.png").exists()
     for name in names:
-        assert f"  {name:12} seed 1001: " in done.stderr
+        assert f"  {name:{max(map(len, names))}} seed 1001: " in done.stderr
         assert f"│ {name} " in done.stdout
     assert f"results in '{tmp_path}/c [ops,gates]'\n" in done.stdout
 

@@ -65,7 +65,7 @@ class Recorder:
         self._rows = {place: self.known[place] for place in keys if place in self.known}
         own = {row["key"] for row in self._trainings if row.get("key")}
         self._trainings += [{**row.as_dict(), "key": keys[p]} for p, row in self.known.items() if keys[p] not in own]
-        self._total = len(keys)
+        self._total, self._width = len(keys), max((len(place.policy) for place in keys), default=0)
         before = {row.place: row for row in read_comparison(directory)}
         self._held_back = held_back or any(self._rows.get(place) != row for place, row in before.items())
         self._held_back = self._held_back or (not before and (directory / COMPARISON).is_file())
@@ -77,7 +77,7 @@ class Recorder:
         seeds = "".join(
             f" {name} {value}" for name, value in (("search", row.search_seed), ("split", row.split_seed)) if value
         )
-        words = f"  {row.policy:12}{seeds} seed {row.seed}: {100 * row.accuracy:.1f}%, loss {row.loss:.3f}"
+        words = f"  {row.policy:{self._width}}{seeds} seed {row.seed}: {100 * row.accuracy:.1f}%, loss {row.loss:.3f}"
         say(f"{words}{' (done before)' if before else ''}  [{len(self._rows)}/{self._total}]", stderr=True)
         if not before:
             self._trainings.append({**row.as_dict(), "key": self._keys[place]})
