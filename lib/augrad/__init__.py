@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from augrad import estimators, hypergradients, objectives, regularizers
     from augrad.data.types import Splits
     from augrad.search import SearchResult, learn
-    from augrad.settings import SearchSettings
+    from augrad.settings import SearchSettings, TrainSettings
 
 __version__ = "0.1.0"
 
@@ -31,6 +31,7 @@ __all__ = [
     "SearchSettings",
     "Space",
     "Splits",
+    "TrainSettings",
     "UserError",
     "__version__",
     "builtin_policies",
@@ -49,6 +50,7 @@ _LATER = {
     "SearchResult": "augrad.search",
     "SearchSettings": "augrad.settings",
     "Splits": "augrad.data.types",
+    "TrainSettings": "augrad.settings",
     "estimators": "",
     "hypergradients": "",
     "learn": "augrad.search",

@@ -33,6 +33,10 @@ class NonFiniteError(RuntimeError):
     result: Any = None
 
 
+class Stopped(Exception):
+    """What was going on was asked to stop, and did so before it was done. What called it knows how to end."""
+
+
 class AugradWarning(UserWarning):
     """Something that a user should know of. The command line prints it as one line, and keeps it in the run's log."""
 

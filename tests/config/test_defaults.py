@@ -12,6 +12,7 @@ from hydra.utils import get_object
 
 from augrad import Policy, Splits, learn
 from augrad.data.arrays import load_arrays
+from augrad.estimators import Gumbel
 from augrad.hypergradients import OneStep
 from augrad.ops.space import published_space
 from augrad.policy.initial import initial_policy
@@ -80,13 +81,13 @@ def test_learn_has_the_defaults_of_the_command() -> None:
     default = {name: parameter.default for name, parameter in inspect.signature(learn).parameters.items()}
     shared = yaml.safe_load((CONFIGS / "parts.yaml").read_text())
     chosen = {name: option for entry in shared["defaults"] if isinstance(entry, dict) for name, option in entry.items()}
-    for name in ("objective", "estimator"):
-        node = group(name, chosen[name])
-        assert type(default[name]) is built_by(node.get(name, node))[0]
-        assert default[name] == type(default[name])()
+    node = group("objective", chosen["objective"])
+    assert type(default["objective"]) is built_by(node.get("objective", node))[0]
+    assert default["objective"] == type(default["objective"])()
     assert default["model"] is built_by(group("model", chosen["model"]))[0]
-    # None: as the objective needs, which is this one here.
-    assert (default["hypergradient"], built_by(group("hypergradient", chosen["hypergradient"]))[0]) == (None, OneStep)
+    for name, needed in {"hypergradient": OneStep, "estimator": Gumbel}.items():
+        # None: as the objective needs, which is this one here.
+        assert (default[name], built_by(group(name, chosen[name]))[0]) == (None, needed)
     assert (default["seed"], default["device"]) == (shared["seed"], shared["device"])
     kind, values = built_by(shared["standard"])
     assert default["standard"] == kind(**values)

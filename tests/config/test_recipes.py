@@ -43,7 +43,7 @@ def settings(config: DictConfig) -> SearchSettings:
 def test_every_recipe_goes_with_every_data_set(recipe: str, data: str) -> None:
     config = composed(recipe, data)
     settings(config)
-    require_fitting(instantiate(config.objective), instantiate(config.hypergradient))
+    require_fitting(*(instantiate(config[part]) for part in ("objective", "hypergradient", "estimator")))
     regularizers_of(config)
     policy = starting_policy(config, 0)
     exported(policy, config)

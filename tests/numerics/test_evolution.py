@@ -1,14 +1,17 @@
 """Evolution strategies against closed forms, and a search over whole trainings against the trainings themselves."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from augrad import Policy, Splits, UserError, learn
+from augrad import Policy, SearchSettings, Splits, UserError, learn
 from augrad.data.seeding import local_generator
+from augrad.data.standard import NO_STANDARD
+from augrad.errors import AugradWarning, Stopped
 from augrad.learning.step import evaluate
 from augrad.models.small_conv import SmallConvNet
 from augrad.objectives.evolution import as_params, directions, gradient, moved
@@ -16,7 +19,9 @@ from augrad.objectives.whole_training import WholeTraining, _seed
 from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy
 from augrad.settings import TrainSettings
+from augrad.train import many
 from augrad.train.loop import trained
+from augrad.train.many import Judged, Recipe, judged_trainings
 from augrad.types import PolicyParams
 
 
@@ -94,6 +99,46 @@ def test_a_diverged_pair_says_nothing() -> None:
     rows = torch.eye(3, dtype=torch.float64)
     losses = torch.tensor([[1.0, math.inf, math.nan], [0.0, 1.0, 2.0]], dtype=torch.float64)
     assert gradient(rows, losses[0], losses[1], 0.5).tolist() == [1 / 3, 0.0, 0.0]
+
+
+def test_what_a_step_says_of_pairs_that_diverged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers alone: the search, which ends where one of them is not finite, goes on."""
+    given = many._judged
+
+    def judged(recipe: Recipe, policy: Policy, seed: int, with_state: bool) -> Judged:
+        found = given(recipe, policy, seed, with_state)
+        calls.append(seed)
+        return replace(found, loss=math.inf, state={}) if len(calls) == 2 else found
+
+    calls: list[int] = []
+    monkeypatch.setattr(many, "_judged", judged)
+    result = learn(digits(), network, objective=whole(processes=1), steps=1, policy=a_policy(), device="cpu")
+    (row,) = result.metrics
+    assert (row["diverged"], result.finished) == (1.0, True)
+    assert all(math.isfinite(value) for value in row.values() if isinstance(value, float))
+
+
+def test_a_policy_of_which_nothing_is_learned() -> None:
+    policy = a_policy()
+    for parameter in policy.parameters():
+        parameter.requires_grad_(False)
+    with pytest.warns(AugradWarning, match="nothing of it can be learned"):
+        result = learn(digits(), network, objective=whole(1, processes=1), steps=1, policy=policy, device="cpu")
+    assert torch.equal(flat(result.final_policy.params), flat(policy.params))
+
+
+def test_there_is_no_warm_up() -> None:
+    policy = Policy.over(["rotate", "invert"])
+    result = learn(digits(), network, objective=whole(1, processes=1), policy=policy, device="cpu",
+                   settings=SearchSettings(steps=5, warmup_steps=5, log_every=1), callback=lambda row: True)  # fmt: skip
+    assert not torch.equal(flat(result.final_policy.params), flat(policy.params))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_trainings_can_be_stopped(processes: int) -> None:
+    recipe = Recipe(digits(), network, OPTIMIZER, replace(SETTINGS, epochs=3), NO_STANDARD)
+    with pytest.raises(Stopped):
+        judged_trainings(recipe, [a_policy()] * 3, [0, 1, 2], processes, lambda: True)
 
 
 def digits() -> Splits:

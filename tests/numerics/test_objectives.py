@@ -12,7 +12,9 @@ from torch.nn.functional import cross_entropy
 from augrad import Policy, UserError
 from augrad.estimators.enumerate import Enumerate
 from augrad.estimators.estimate import Scalar, gradients_of
+from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.mixture import Mixture
+from augrad.estimators.none import NoEstimator
 from augrad.estimators.reinforce import Reinforce
 from augrad.hypergradients.none import NoHypergradient
 from augrad.hypergradients.one_step import OneStep
@@ -22,6 +24,7 @@ from augrad.objectives.bilevel import Bilevel
 from augrad.objectives.critic import Critic, critic_loss, gradient_norms
 from augrad.objectives.density_matching import DensityMatching
 from augrad.objectives.objective import require_fitting
+from augrad.objectives.whole_training import WholeTraining
 from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy, random_policy
 from problems import Dropped, Normed, batch, build, central_difference, shapes_unchecked
@@ -336,15 +339,23 @@ def test_the_teacher_pays_for_what_nobody_can_read(weight: float) -> None:
 
 @pytest.mark.parametrize("objective", [DensityMatching(), Adversarial()])
 def test_one_level_refuses_a_hypergradient(objective: DensityMatching | Adversarial) -> None:
-    require_fitting(objective, NoHypergradient())
+    require_fitting(objective, NoHypergradient(), Gumbel())
     with pytest.raises(UserError, match="hypergradient=none"):
-        require_fitting(objective, OneStep())
+        require_fitting(objective, OneStep(), Gumbel())
 
 
 def test_two_levels_need_one() -> None:
-    require_fitting(Bilevel(), OneStep())
+    require_fitting(Bilevel(), OneStep(), Gumbel())
     with pytest.raises(UserError, match="takes a hypergradient method"):
-        require_fitting(Bilevel(), NoHypergradient())
+        require_fitting(Bilevel(), NoHypergradient(), Gumbel())
+
+
+def test_an_estimate_of_its_own_goes_with_no_estimator() -> None:
+    require_fitting(WholeTraining(), NoHypergradient(), NoEstimator())
+    with pytest.raises(UserError, match="estimator=none"):
+        require_fitting(WholeTraining(), NoHypergradient(), Gumbel())
+    with pytest.raises(UserError, match="takes an estimator"):
+        require_fitting(Bilevel(), OneStep(), NoEstimator())
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,8 @@ class Interrupted(signals.Interrupted):
 class SearchRun:
     """Observes a search and keeps what it tells.
 
-    A context manager; Ctrl-C and SIGTERM end the search after the step in hand, a second one at once: what is raised
-    says how to go on.
+    A context manager; Ctrl-C and SIGTERM end the search after the step in hand (one of whole trainings is broken off),
+    a second one at once: what is raised says how to go on.
     """
 
     def __init__(

@@ -10,6 +10,7 @@ from augrad.estimators.enumerate import Enumerate
 from augrad.estimators.estimate import Estimate, Estimator
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.mixture import Mixture
+from augrad.estimators.none import NoEstimator
 from augrad.estimators.rebar import Rebar
 from augrad.estimators.reinforce import Reinforce
 from augrad.estimators.relax import Relax
@@ -20,6 +21,7 @@ __all__ = [
     "Estimator",
     "Gumbel",
     "Mixture",
+    "NoEstimator",
     "Rebar",
     "Reinforce",
     "Relax",

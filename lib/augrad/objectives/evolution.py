@@ -23,8 +23,10 @@ def directions(policy: Policy, count: int, generator: torch.Generator) -> Float[
     them with less variance (Choromanski et al. 2018).
     """
     free = sum(int(mask.sum()) for mask in _free(policy).values())
+    if not free:
+        return torch.zeros(count, 0, dtype=torch.float64)
     found = []
-    for start in range(0, count, max(free, 1)):
+    for start in range(0, count, free):
         drawn = torch.randn(min(free, count - start), free, dtype=torch.float64, generator=generator)
         basis, triangle = torch.linalg.qr(drawn.T)
         rows = (basis * triangle.diagonal().sign()).T  # without a sign of QR's own choice
@@ -41,12 +43,14 @@ def moved(policy: Policy, step: Float[Tensor, " n"]) -> Policy:
 def gradient(
     directions: Float[Tensor, "N n"], ahead: Float[Tensor, " N"], behind: Float[Tensor, " N"], width: float
 ) -> Float[Tensor, " n"]:
-    """The estimate of the gradient of the smoothed loss, from the losses `width` ahead and behind in each direction.
+    """The estimate of the gradient of the smoothed loss, from the losses `width` ahead and behind in each direction."""
+    return (differences(ahead, behind) / (2 * width)) @ directions / len(directions)
 
-    A pair of which one loss is not finite says nothing, and counts as equal.
-    """
-    difference = (ahead - behind) / (2 * width)
-    return torch.where(difference.isfinite(), difference, 0.0) @ directions / len(directions)
+
+def differences(ahead: Float[Tensor, " N"], behind: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """Of the losses of each pair. One of which a loss is not finite says nothing, and counts as equal."""
+    found = ahead - behind
+    return torch.where(found.isfinite(), found, 0.0)
 
 
 def as_params(policy: Policy, values: Float[Tensor, " n"]) -> PolicyParams:

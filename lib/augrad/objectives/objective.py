@@ -10,11 +10,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from augrad.checks import name_of
 from augrad.data.pixels import to_float
 from augrad.data.standard import StandardAugmentation, StandardDraw
 from augrad.data.types import Split, Splits
 from augrad.errors import AugradWarning, UserError
-from augrad.estimators.estimate import CoupledScalar, Estimate, Scalar
+from augrad.estimators.estimate import CoupledScalar, Estimate, Estimator, Scalar
+from augrad.estimators.none import NoEstimator
 from augrad.hypergradients.hypergradient import Hypergradient, TrainingBatch
 from augrad.hypergradients.none import NoHypergradient
 from augrad.learning.classifier import Weights, couples, device_of, logits_with, losses_of
@@ -35,7 +37,9 @@ class Step:
     clip_norm, autocast: see `augrad.SearchSettings`. standard: what training images undergo after the policy; it is
     drawn once for all evaluations of a step's scalar. graphs: runs the model's passes, as CUDA graphs where it can.
     data, builder, seed, number: the whole data set, what the search was given as its model, its seed, and how many
-    steps came before this one; for objectives that train networks of their own.
+    steps came before this one; for objectives that train networks of their own. stopping: whether the search has been
+    asked to stop; an objective whose step takes long asks now and then, and raises `augrad.errors.Stopped`: the search
+    then ends as if the step had not begun.
     """
 
     model: nn.Module
@@ -55,6 +59,7 @@ class Step:
     builder: nn.Module | ModelBuilder | None = None
     seed: int = 0
     number: int = 0
+    stopping: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Aim:
     """What a step of the search is taken with: the policy's by `scalar`, the model's by `gradients`.
 
     scalar: the policy minimises its expectation over the policy's own draws; or the estimate of the gradient itself,
-    where the objective has a way of its own to it, and the search's estimator is not asked. batch_size: how many images
+    where the objective has a way of its own to it (`own_estimate`). batch_size: how many images
     the scalar is for, which is how many draws it takes. gradients: of what the model minimises, by parameter name; a
     parameter that is not there keeps its value. The next step may overwrite them. metrics: for the log, by name;
     train_loss and train_accuracy are among them. memory: what the hypergradient method wants to be given at the next
@@ -89,6 +94,8 @@ class Objective(Protocol):
     two_levels: whether the objective follows a loss through the model's training, and so needs a hypergradient method.
     judges_policy: whether the model learns from augmented images. If so, its loss on other images says what the policy
     is worth, and the policy with the lowest one is kept; otherwise the latest policy is kept.
+    An objective may have one more, own_estimate: whether it estimates the gradient for the policy itself, so that it
+    goes with no estimator, and without a warm-up. Where it has none, that is False.
     """
 
     two_levels: ClassVar[bool]
@@ -108,8 +115,14 @@ class Objective(Protocol):
     def __call__(self, step: Step) -> Aim: ...
 
 
-def require_fitting(objective: Objective, hypergradient: Hypergradient) -> None:
-    """Raises UserError for an objective that needs a hypergradient method and has none, or has one without need."""
+def estimates_itself(objective: object) -> bool:
+    """`own_estimate` of an objective, which most do not have."""
+    return getattr(objective, "own_estimate", False)
+
+
+def require_fitting(objective: Objective, hypergradient: Hypergradient, estimator: Estimator) -> None:
+    """Raises UserError for an objective that needs a hypergradient method or an estimator and has none, or has one
+    without need."""
     name = type(objective).__name__
     given = not isinstance(hypergradient, NoHypergradient)
     if objective.two_levels and not given:
@@ -119,9 +132,20 @@ def require_fitting(objective: Objective, hypergradient: Hypergradient) -> None:
         )
     if given and not objective.two_levels:
         raise UserError(
-            f"{name} is a function of the policy's own draws, with no training between: there is nothing that a "
-            f"hypergradient method could follow, got {type(hypergradient).__name__}; set hypergradient=none (in Python "
+            f"{name} does not follow a loss through the steps of a training: there is nothing that a hypergradient "
+            f"method could follow, got {type(hypergradient).__name__}; set hypergradient=none (in Python "
             "NoHypergradient())"
+        )
+    given = not isinstance(estimator, NoEstimator)
+    if given and estimates_itself(objective):
+        raise UserError(
+            f"{name} estimates the gradient for the policy itself: there is nothing that an estimator could do, got "
+            f"{name_of(estimator)}; set estimator=none (in Python NoEstimator())"
+        )
+    if not given and not estimates_itself(objective):
+        raise UserError(
+            f"{name} is an expectation over the policy's draws, which takes an estimator, got none; take gumbel or "
+            "another one"
         )
 
 

@@ -10,10 +10,10 @@ from torch import nn
 from augrad.checks import checked, require_count, require_number
 from augrad.data.seeding import SEEDS, local_generator
 from augrad.data.types import Splits
-from augrad.errors import UserError
+from augrad.errors import NonFiniteError, UserError
 from augrad.estimators.estimate import Estimate
 from augrad.learning.step import ModelBuilder, OptimizerBuilder, build_normalized
-from augrad.objectives.evolution import as_params, directions, gradient, moved
+from augrad.objectives.evolution import as_params, differences, directions, gradient, moved
 from augrad.objectives.objective import Aim, Step
 from augrad.settings import TrainSettings
 from augrad.train.many import Recipe, judged_trainings
@@ -37,10 +37,15 @@ class WholeTraining:
     A short horizon rewards what disturbs the next step least (Wu et al. 2018); this one has none. It takes
     2 * pairs + 1 trainings a step, each of which costs what `augrad train` does.
 
-    train, optimizer: the trainings' recipe, as that of `augrad train` (the search's own batch size, schedule and
-    optimiser are not used). pairs: at least 1. width: above 0, in the policy's unbounded parameters (of logits 0.7
-    is a factor of two). processes: how many trainings run at a time on a CPU; None: as many as there are processors.
-    The result does not depend on it.
+    Of the settings of a search, those of a network that is trained along have nothing to do here: batch_size,
+    validation_batch_size, schedule, final_rate, clip_norm, warmup_steps, normalize, signal_floor, cuda_graphs and the
+    classifier's optimizer. A step is long: select_every, checkpoint_every and log_every are best 1, steps a few.
+
+    train, optimizer: the trainings' recipe, as that of `augrad train`. pairs: at least 1. width: above 0, in the
+    policy's unbounded parameters (of logits 0.7 is a factor of two). processes: how many trainings run at a time, each
+    on one thread in a process of its own; None: as many as there are processors, and one on a GPU. The result does not
+    depend on it. A training that diverges leaves its pair out, and that of the policy itself ends the search with
+    NonFiniteError.
     """
 
     train: TrainSettings = field(default_factory=TrainSettings)
@@ -50,10 +55,10 @@ class WholeTraining:
     processes: int | None = None
     two_levels: ClassVar[bool] = False
     judges_policy: ClassVar[bool] = True
+    own_estimate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.pairs < 1:
-            raise UserError(f"pairs: expected a whole number of at least 1, got {self.pairs}")
+        require_count(self.pairs, "pairs")
         require_number(self.width, "width", above=0.0)
         if self.processes is not None:
             require_count(self.processes, "processes")
@@ -78,7 +83,14 @@ class WholeTraining:
         delta = directions(policy, self.pairs, step.generator)
         policies = [moved(policy, sign * self.width * row) for row in delta for sign in (1, -1)]
         seeds = [_seed(step.seed, step.number * self.pairs + pair) for pair in range(self.pairs) for _ in range(2)]
-        centre, *found = judged_trainings(recipe, [policy, *policies], [step.seed, *seeds], self.processes)
+        centre, *found = judged_trainings(
+            recipe, [policy, *policies], [step.seed, *seeds], self.processes, step.stopping
+        )
+        if not centre.state:
+            raise NonFiniteError(
+                f"step {step.number + 1}: the training with the policy itself has diverged; lower the learning rate of "
+                "the trainings (train.optimizer.lr), or set their clip_norm"
+            )
         losses = torch.tensor([judged.loss for judged in found], dtype=torch.float64).unflatten(0, (self.pairs, 2))
         ahead, behind = losses.unbind(1)
         grads = as_params(policy, gradient(delta, ahead, behind, self.width))
@@ -87,8 +99,9 @@ class WholeTraining:
             "train_accuracy": centre.train_accuracy,
             "val_loss": centre.loss,
             "val_accuracy": centre.accuracy,
-            "population_loss": float(losses.mean()),
-            "pair_difference": float((ahead - behind).abs().mean()),
+            "population_loss": float(losses[losses.isfinite()].mean()),
+            "pair_difference": float(differences(ahead, behind).abs().mean()),
+            "diverged": float((~losses.isfinite()).sum()),
         }
         on_device = {name: torch.tensor(value, device=policy.device) for name, value in metrics.items()}
         value = torch.tensor(centre.loss, dtype=torch.float64, device=policy.device)

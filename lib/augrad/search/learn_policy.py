@@ -23,13 +23,14 @@ from augrad.devices import find_device
 from augrad.errors import AugradWarning, NonFiniteError, UserError
 from augrad.estimators.estimate import Estimator
 from augrad.estimators.gumbel import Gumbel
+from augrad.estimators.none import NoEstimator
 from augrad.hypergradients.hypergradient import Hypergradient
 from augrad.hypergradients.none import NoHypergradient
 from augrad.hypergradients.one_step import OneStep
 from augrad.learning.step import ModelBuilder, OptimizerBuilder, evaluate
 from augrad.models.small_conv import SmallConvNet
 from augrad.objectives.bilevel import Bilevel
-from augrad.objectives.objective import Objective
+from augrad.objectives.objective import Objective, estimates_itself
 from augrad.ops.space import published_space
 from augrad.paths import expanded
 from augrad.policy import Policy
@@ -82,7 +83,7 @@ def learn(
     *,
     policy: Policy | None = None,
     objective: Objective = Bilevel(),  # noqa: B008 (frozen)
-    estimator: Estimator = Gumbel(),  # noqa: B008
+    estimator: Estimator | None = None,
     hypergradient: Hypergradient | None = None,
     regularizers: Sequence[Regularizer] = (SelectionEntropy(),),
     optimizer: OptimizerBuilder = OPTIMIZER,
@@ -108,8 +109,9 @@ def learn(
     `model(in_channels=..., class_count=...)`: that network sees standardised images, and the seed decides its weights.
     policy: where the search starts. None: `augrad.Policy.over` all operations that do something to such images.
     objective, estimator, hypergradient, regularizers: see `augrad.objectives`, `augrad.estimators`,
-    `augrad.hypergradients` and `augrad.regularizers`. hypergradient None: `OneStep`, or none for an objective that
-    does not look through the training.
+    `augrad.hypergradients` and `augrad.regularizers`. estimator None: `Gumbel`, or none for an objective that
+    estimates its gradient itself. hypergradient None: `OneStep`, or none for an objective that does not look through
+    the training.
     optimizer, policy_optimizer: what makes the optimisers of classifier and policy, called with the parameters.
     standard: what training images undergo after the policy: random crops, flips, a cutout.
     seed: of everything that is drawn. device: "auto", "cpu", "cuda" or a device.
@@ -123,11 +125,13 @@ def learn(
 
     Searches in several threads take turns, step by step; each is what it is alone. While a step runs, PyTorch's global
     generators are its own: policies that other threads call draw as if no search ran, but not `torch.rand` there.
-    Ctrl-C ends the search after the step in hand, and what was learned until then is returned; a second one is a
+    Ctrl-C ends the search after the step in hand (`WholeTraining`: at once), and what was learned until then is returned; a second one is a
     KeyboardInterrupt. Raises UserError for arguments that cannot be, and NonFiniteError when a loss or a gradient is no
     finite number any more; the error's `result` is what was learned before.
     """
     settings = _settings(settings, changes)
+    if estimator is None:
+        estimator = NoEstimator() if estimates_itself(objective) else Gumbel()
     if hypergradient is None:
         hypergradient = OneStep() if getattr(objective, "two_levels", True) else NoHypergradient()
     _require_parts(

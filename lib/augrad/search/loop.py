@@ -8,11 +8,12 @@ from torch import Tensor
 
 from augrad.checks import name_of
 from augrad.data.batches import EpochBatches
-from augrad.errors import NonFiniteError, UserError
+from augrad.errors import NonFiniteError, Stopped, UserError
 from augrad.learning.step import evaluate
+from augrad.objectives.objective import estimates_itself
 from augrad.search.state import SearchParts, SearchState
 from augrad.search.step import ESTIMATE, REGULARIZERS, search_step
-from augrad.settings import rate_at, warmup_of
+from augrad.settings import rate_at
 
 Row = dict[str, float | int | str | None]
 
@@ -28,14 +29,15 @@ class Observer(Protocol):
         """Everything needed to go on from here."""
 
     def interrupted(self) -> bool:
-        """Whether to stop after this step (a checkpoint is written first)."""
+        """Whether to stop after this step (a checkpoint is written first), or amid one that takes long."""
         ...
 
 
 def run_search(state: SearchState, parts: SearchParts, observer: Observer, until: int | None = None) -> bool:
     """Run from `state.step` to `until` (default: settings.steps); returns False when the observer interrupted it.
 
-    The state is left after a whole step, also on an interruption; a checkpoint is written then and at the end.
+    The state is left after a whole step, also on an interruption; a checkpoint is written then and at the end. A step
+    that was stopped amid has not begun.
     Metrics stay on the device and are fetched every `log_every` steps. Raises NonFiniteError, naming the first step
     and quantity that are NaN or infinite, with the state's policy put back to the last one known to be finite.
     """
@@ -48,27 +50,30 @@ def run_search(state: SearchState, parts: SearchParts, observer: Observer, until
     clock = time.perf_counter()
     while state.step < last:
         try:
-            pending.append(search_step(state, parts, training, validation))
+            pending.append(search_step(state, parts, training, validation, observer.interrupted))
+            state.step += 1
+        except Stopped:
+            pass
         except UserError:
             if pending:  # what no step can go on from may have come out of one that has not been looked at
                 _require_finite(_rows(pending, state.step - len(pending), 0.0, state, parts), state, parts, good)
             raise
-        state.step += 1
         stopping = observer.interrupted()
         ending = state.step == last or stopping
-        look = state.step % settings.select_every == 0 or state.step == settings.steps
+        look = pending and (state.step % settings.select_every == 0 or state.step == settings.steps)
         saving = state.step % settings.checkpoint_every == 0 or ending
         if state.step % settings.log_every and not (look or saving):
             continue
-        first = state.step - len(pending)
-        seconds = (time.perf_counter() - clock) / len(pending)
-        rows = _rows(pending, first, seconds, state, parts)
-        pending = []
-        _require_finite(rows, state, parts, good)
-        if look:
-            rows[-1]["selection_loss"], rows[-1]["selection_accuracy"] = _look(state, parts)
-        good = state.params()
-        observer.rows(rows)
+        if pending:  # else a step was stopped amid, and the rows before it are told
+            first = state.step - len(pending)
+            seconds = (time.perf_counter() - clock) / len(pending)
+            rows = _rows(pending, first, seconds, state, parts)
+            pending = []
+            _require_finite(rows, state, parts, good)
+            if look:
+                rows[-1]["selection_loss"], rows[-1]["selection_accuracy"] = _look(state, parts)
+            good = state.params()
+            observer.rows(rows)
         if saving:
             observer.checkpoint(state.state_dict())
         if stopping:
@@ -81,14 +86,20 @@ def _rows(
     pending: list[dict[str, Tensor]], first: int, seconds: float, state: SearchState, parts: SearchParts
 ) -> list[Row]:
     names, settings = list(pending[0]), parts.settings
-    # One transfer for all steps and quantities: the loop itself never waits for the device.
     peak = state.optimizer.param_groups[0]["peak_lr"]
+
+    def rate(step: int) -> Row:
+        if state.trained_with:  # the optimizer has had no step
+            return {}
+        return {"learning_rate": peak * rate_at(step, settings.steps, settings.schedule, settings.final_rate)}
+
+    # One transfer for all steps and quantities: the loop itself never waits for the device.
     table = torch.stack([torch.stack([row[name].to(torch.float64) for name in names]) for row in pending]).tolist()
     return [
         {
             "step": first + index + 1,
             **dict(zip(names, values, strict=True)),
-            "learning_rate": peak * rate_at(first + index, settings.steps, settings.schedule, settings.final_rate),
+            **rate(first + index),
             "hypergradient_passes": parts.hypergradient.passes,
             "step_seconds": seconds,
         }
@@ -112,7 +123,9 @@ def _require_finite(rows: list[Row], state: SearchState, parts: SearchParts, goo
             terms = ", ".join(map(name_of, parts.regularizers))
             way = f"It is of the regularizers ({terms}): see where their derivative is infinite"
         elif name.startswith(f"{ESTIMATE}/"):
-            way = f"It is of the estimator {name_of(parts.estimator)}. {way}"
+            itself = estimates_itself(parts.objective)
+            source = f"objective {name_of(parts.objective)}" if itself else f"estimator {name_of(parts.estimator)}"
+            way = f"It is of the {source}. {way}"
         raise NonFiniteError(f"step {step}: {name} is {value}; the last good policy is kept. {way}")
 
 
@@ -123,7 +136,7 @@ def _look(state: SearchState, parts: SearchParts) -> tuple[float, float]:
     """
     result = evaluate(state.model, parts.data.selection, parts.settings.autocast)
     loss, accuracy = float(result.loss), float(result.accuracy)
-    learning = state.step > warmup_of(parts.settings)  # before, the policy is where it started
+    learning = state.step > parts.warmup  # before, the policy is where it started
     latest = parts.settings.select == "last" or not parts.objective.judges_policy
     if learning and (latest or loss < state.best_loss):
         state.best_loss, state.best_step = loss, state.step

@@ -17,12 +17,12 @@ from augrad.hypergradients.hypergradient import Hypergradient
 from augrad.learning.classifier import Weights, trainable, weights_of
 from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs, graphs_for
 from augrad.learning.step import ModelBuilder, OptimizerBuilder, build_optimizer
-from augrad.objectives.objective import Objective, require_fitting
+from augrad.objectives.objective import Objective, estimates_itself, require_fitting
 from augrad.policy import Policy
 from augrad.regularizers.regularizer import Regularizer
 from augrad.runs.restore import require_like, require_optimizer
 from augrad.search.damping import Signal, no_signal
-from augrad.settings import SearchSettings
+from augrad.settings import SearchSettings, warmup_of
 from augrad.types import PolicyParams
 
 
@@ -46,18 +46,24 @@ class SearchParts:
     standard: StandardAugmentation = NO_STANDARD
     model: nn.Module | ModelBuilder | None = None
 
+    @property
+    def warmup(self) -> int:
+        """The number of steps before the policy's first; none where each step has a training of its own."""
+        return 0 if estimates_itself(self.objective) else warmup_of(self.settings)
+
 
 @dataclass
 class SearchState:
     """All that a search changes; a checkpoint holds exactly this, but for
-    `graphs` and `trained_with`, which the next step makes.
+    `graphs` and `trained_with`, which the next step makes, and `steps_model`.
 
     model: the network that the objective trains. companion: the network that the objective keeps beside it, if any.
     generator: of all draws. signal: how large the scores have been, see `augrad.search.damping`. hypergradient_memory:
     what the hypergradient method returned for its next call. control: the estimator's, if it has one. step: how many
     steps are done. best_loss, best_step, best_params: the lowest loss on the selection split, and the step and the
     policy's parameters that it is from. graphs: runs the model's passes, as CUDA graphs where it can. trained_with: the
-    policy's parameters that the model was trained with from start to end, where an objective does that.
+    policy's parameters that the model was trained with from start to end, where an objective does that. steps_model:
+    whether each step is one of `optimizer`, too.
     """
 
     model: nn.Module
@@ -75,6 +81,7 @@ class SearchState:
     best_params: dict[str, Tensor] = field(default_factory=dict)
     graphs: Graphs = NO_GRAPHS
     trained_with: dict[str, Tensor] = field(default_factory=dict)
+    steps_model: bool = True
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -132,7 +139,8 @@ class SearchState:
         if (best_step > 0) != bool(saved["best_params"]):
             raise UserError(f"state.best_params: expected those of step {best_step}, got {len(saved['best_params'])}")
         for name, optimizer in optimizers:
-            require_optimizer(saved[name], optimizer, f"state.{name}", name == "optimizer" and step > 0)
+            stepped = name == "optimizer" and self.steps_model and step > 0
+            require_optimizer(saved[name], optimizer, f"state.{name}", stepped)
         if self.control is not None:
             require_optimizer(saved["control"]["optimizer"], self.control.optimizer, "state.control.optimizer", False)
 
@@ -156,10 +164,10 @@ def new_state(
 ) -> SearchState:
     """The state before the first step. model (what `Objective.model` returned) and policy: on the device.
 
-    Raises UserError for an objective and a hypergradient method that do not go together, and for CUDA graphs of a
-    network with dropout.
+    Raises UserError for an objective, a hypergradient method and an estimator that do not go together, and for CUDA
+    graphs of a network with dropout.
     """
-    require_fitting(parts.objective, parts.hypergradient)
+    require_fitting(parts.objective, parts.hypergradient, parts.estimator)
     settings = parts.settings
     return SearchState(
         model=model,
@@ -171,6 +179,7 @@ def new_state(
         control=initial_control(parts.estimator, policy, local_generator(parts.seed, "control")),
         companion=parts.objective.companion(model),
         graphs=graphs_for(model, settings.cuda_graphs),
+        steps_model=not estimates_itself(parts.objective),
     )
 
 

@@ -1,10 +1,13 @@
 """One step of a search: the policy's, then the model's."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from augrad.data.batches import EpochBatches
 from augrad.data.seeding import global_draws
+from augrad.errors import Stopped
 from augrad.estimators.control import estimate_with
 from augrad.estimators.estimate import Estimate, MappedScalar
 from augrad.learning.step import set_gradients, set_rates
@@ -14,7 +17,7 @@ from augrad.policy.summary import policy_summary
 from augrad.regularizers.regularizer import regularizer_gradient
 from augrad.search.damping import Normalization, damped_step
 from augrad.search.state import SearchParts, SearchState
-from augrad.settings import rate_at, warmup_of
+from augrad.settings import rate_at
 from augrad.types import PolicyParams
 
 ESTIMATE, REGULARIZERS = "policy_gradient_norm", "regularizer_gradient_norm"
@@ -22,20 +25,35 @@ ESTIMATE, REGULARIZERS = "policy_gradient_norm", "regularizer_gradient_norm"
 
 
 def search_step(
-    state: SearchState, parts: SearchParts, training: EpochBatches, validation: EpochBatches
+    state: SearchState,
+    parts: SearchParts,
+    training: EpochBatches,
+    validation: EpochBatches,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> dict[str, Tensor]:
     """One step of the policy and one of the model; returns the step's metrics, still on the device.
 
     training, validation: which images of their splits the step uses. What draws from PyTorch's global generators, such
     as `torch.nn.Dropout`, draws by the search's seed and the number of the step; the generators are put back.
+    stopping: whether to stop amid the step, for objectives that can. Raises Stopped then, with the state as before the
+    step.
     """
+    drawn = state.generator.get_state()
     # Inside the caller's no_grad and inference_mode, too, a step differentiates.
     with torch.inference_mode(False), global_draws(parts.device, parts.seed, "search step", state.step):
-        return _step(state, parts, training, validation)
+        try:
+            return _step(state, parts, training, validation, stopping)
+        except Stopped:
+            state.generator.set_state(drawn)
+            raise
 
 
 def _step(
-    state: SearchState, parts: SearchParts, training: EpochBatches, validation: EpochBatches
+    state: SearchState,
+    parts: SearchParts,
+    training: EpochBatches,
+    validation: EpochBatches,
+    stopping: Callable[[], bool],
 ) -> dict[str, Tensor]:
     settings, model, policy = parts.settings, state.model, state.policy
     if not model.training:  # as a whole; layers that are alone in evaluation mode stay there
@@ -64,6 +82,7 @@ def _step(
             builder=parts.model,
             seed=parts.seed,
             number=state.step,
+            stopping=stopping,
             graphs=state.graphs,
         )
     )
@@ -74,7 +93,7 @@ def _step(
     added = None
     if aim.trained is not None:
         state.trained_with = state.params()
-    if state.step >= warmup_of(settings):
+    if state.step >= parts.warmup:
         added = regularizer_gradient(policy, parts.regularizers)
         for name, parameter in policy.named_parameters():
             if parameter.requires_grad:
@@ -87,8 +106,9 @@ def _step(
         moves = learnable(policy)
         damped_step(state.policy_optimizer, share, {getattr(policy, name): mask for name, mask in moves.items()})
 
-    gradient_norm = _norm(list(aim.gradients.values()))
+    model_norm = {}
     if aim.trained is None:
+        model_norm = {"gradient_norm": _norm(list(aim.gradients.values()))}
         set_gradients(model, aim.gradients)
         if settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
@@ -98,7 +118,7 @@ def _step(
         model.load_state_dict(aim.trained)
     return {
         **aim.metrics,
-        "gradient_norm": gradient_norm,
+        **model_norm,
         **{f"{ESTIMATE}/{name}": _norm([getattr(estimate.grads, name)]) for name in PolicyParams.names()},
         REGULARIZERS: policy.op_logits.new_zeros(()) if added is None else _norm(list(added.tensors())),
         **policy_summary(policy),
