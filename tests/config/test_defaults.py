@@ -46,6 +46,8 @@ def differences() -> dict[str, tuple[Any, Any]]:
         for place, node in parts(yaml.safe_load(path.read_text())):
             defaults = inspect.signature(get_object(node["_target_"])).parameters
             for key, value in node.items():
+                if str(value).startswith("${") or (isinstance(value, dict) and "_target_" in value):
+                    continue  # it stands elsewhere
                 default = inspect.Parameter.empty if key.startswith("_") else defaults[key].default
                 given = tuple(value) if isinstance(default, tuple) else value
                 if default is not inspect.Parameter.empty and value != "???" and given != default:

@@ -129,8 +129,11 @@ def test_a_policy_of_which_nothing_is_learned() -> None:
 
 def test_there_is_no_warm_up() -> None:
     policy = Policy.over(["rotate", "invert"])
-    result = learn(digits(), network, objective=whole(1, processes=1), policy=policy, device="cpu",
-                   settings=SearchSettings(steps=5, warmup_steps=5, log_every=1), callback=lambda row: True)  # fmt: skip
+    settings = SearchSettings(steps=5, warmup_steps=5, log_every=1)
+    result = learn(
+        digits(), network, objective=whole(1, processes=1), policy=policy, device="cpu", settings=settings,
+        callback=lambda row: True,
+    )  # fmt: skip
     assert not torch.equal(flat(result.final_policy.params), flat(policy.params))
 
 
