@@ -126,8 +126,9 @@ def learn(
     Searches in several threads take turns, step by step; each is what it is alone. While a step runs, PyTorch's global
     generators are its own: policies that other threads call draw as if no search ran, but not `torch.rand` there.
     Ctrl-C ends the search after the step in hand (one of `WholeTraining` is broken off), and what was learned until
-    then is returned; a second one is a KeyboardInterrupt. Raises UserError for arguments that cannot be, and NonFiniteError when a loss or a gradient is no
-    finite number any more; the error's `result` is what was learned before.
+    then is returned; a second one is a KeyboardInterrupt. Raises UserError for arguments that cannot be, and
+    NonFiniteError when a loss or a gradient is no finite number any more; the error's `result` is what was learned
+    before.
     """
     settings = _settings(settings, changes)
     if estimator is None:
