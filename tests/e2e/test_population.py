@@ -32,7 +32,7 @@ def rows(directory: str | Path = "out") -> list[dict]:
 
 def test_the_trainings_have_all_settings_of_train() -> None:
     with initialize_config_dir(config_directory(), version_base="1.3"):
-        config = compose("search", ["experiment=population", "train.epochs=3", "train.optimizer.lr=0.2"])
+        config = compose("search", ["experiment=population", "train.steps=3", "train.optimizer.lr=0.2"])
     assert set(config.objective.train) == {"_target_", *(field.name for field in fields(TrainSettings))}
     assert all(config.objective.train[field.name] == config.train[field.name] for field in fields(TrainSettings))
     assert config.objective.optimizer == config.train.optimizer
