@@ -48,6 +48,8 @@ def differences() -> dict[str, tuple[Any, Any]]:
             for key, value in node.items():
                 if str(value).startswith("${") or (isinstance(value, dict) and "_target_" in value):
                     continue  # it stands elsewhere
+                if value is None and key not in defaults:
+                    continue  # what another optimizer has in its place: left out where it is built
                 default = inspect.Parameter.empty if key.startswith("_") else defaults[key].default
                 given = tuple(value) if isinstance(default, tuple) else value
                 if default is not inspect.Parameter.empty and value != "???" and given != default:

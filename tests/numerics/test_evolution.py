@@ -15,6 +15,7 @@ from augrad.errors import AugradWarning, Stopped
 from augrad.learning.step import evaluate
 from augrad.models.small_conv import SmallConvNet
 from augrad.objectives.evolution import as_params, directions, gradient, moved
+from augrad.objectives.slopes import gradient_of, no_slopes
 from augrad.objectives.whole_training import WholeTraining, _seed
 from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy
@@ -163,31 +164,63 @@ def whole(pairs: int = 2, **others: object) -> WholeTraining:
     return WholeTraining(SETTINGS, OPTIMIZER, pairs, 0.7, **others)  # type: ignore[arg-type]
 
 
+def measured(data: Splits, policy: Policy, rows: torch.Tensor, generation: int) -> torch.Tensor:
+    """The losses ahead and behind in these directions, training by training."""
+    losses = []
+    for pair, row in enumerate(rows):
+        for sign in (1, -1):
+            seed, beside = _seed(5, 2 * generation + pair), moved(policy, sign * 0.7 * row)
+            other = trained(data, network, OPTIMIZER, beside, SETTINGS, seed, torch.device("cpu")).model
+            losses.append(float(evaluate(other, data.validation).loss))
+    return torch.tensor(losses, dtype=torch.float64).unflatten(0, (2, 2)).T
+
+
 def test_a_step_is_the_estimate_of_its_trainings() -> None:
     """A step of plain gradient descent with a rate of 1 shows the gradient: recomputed training by training."""
     data, policy = digits(), Policy.over({"brightness": None, "invert": None})
     result = learn(
-        data, network, policy=policy, objective=whole(processes=1), regularizers=(), steps=1, warmup_steps=0,
+        data, network, policy=policy, objective=whole(processes=1, memory=None), regularizers=(), steps=1,
         policy_optimizer=partial(torch.optim.SGD, lr=1.0), select_every=1, seed=5, device="cpu",
     )  # fmt: skip
     rows = directions(policy, 2, local_generator(5, "search draws"))
-    losses = []
-    for pair, row in enumerate(rows):
-        for sign in (1, -1):
-            seed = _seed(5, pair)
-            beside = moved(policy, sign * 0.7 * row)
-            other = trained(data, network, OPTIMIZER, beside, SETTINGS, seed, torch.device("cpu"))
-            losses.append(float(evaluate(other, data.validation).loss))
-    ahead, behind = torch.tensor(losses, dtype=torch.float64).unflatten(0, (2, 2)).unbind(1)
-    expected = as_params(policy, gradient(rows, ahead, behind, 0.7))
+    expected = as_params(policy, gradient(rows, *measured(data, policy, rows, 0), 0.7))
     step = flat(policy.params) - flat(result.final_policy.params)
     assert torch.allclose(step, flat(expected), atol=1e-12)
     assert step.abs().max() > 1e-6
 
-    centre = trained(data, network, OPTIMIZER, policy, SETTINGS, 5, torch.device("cpu"))
+    centre = trained(data, network, OPTIMIZER, policy, SETTINGS, 5, torch.device("cpu")).model
     assert all(torch.equal(a, b) for a, b in zip(centre.parameters(), result.model.parameters(), strict=True))
     assert result.best_loss == float(evaluate(centre, data.selection).loss)
     assert torch.equal(flat(result.policy.params), flat(policy.params))  # the one that was trained with, not the next
+
+
+def test_a_step_remembers_the_generations_before_it() -> None:
+    data, policy = digits(), Policy.over({"brightness": None, "invert": None})
+    results = [
+        learn(
+            data,
+            network,
+            policy=policy,
+            objective=whole(processes=1, memory=0.8),
+            regularizers=(),
+            steps=steps,
+            policy_optimizer=partial(torch.optim.SGD, lr=1.0),
+            select_every=1,
+            policy_schedule="constant",
+            seed=5,
+            device="cpu",
+        )
+        for steps in (1, 2)
+    ]
+    between = results[0].final_policy
+    generator = local_generator(5, "search draws")
+    slopes = no_slopes(len(directions(policy, 1, local_generator(0, ""))[0]))
+    for generation, at in enumerate((policy, between)):
+        rows = directions(at, 2, generator)
+        ahead, behind = measured(data, at, rows, generation)
+        slopes = slopes.and_new(rows, (ahead - behind) / 1.4)
+    step = flat(between.params) - flat(results[1].final_policy.params)
+    assert torch.allclose(step, flat(as_params(policy, gradient_of(slopes, 0.3, 0.8))), atol=1e-12)
 
 
 @pytest.mark.slow
@@ -200,7 +233,9 @@ def test_the_number_of_processes_decides_nothing() -> None:
     assert torch.equal(flat(first.final_policy.params), flat(second.final_policy.params))
 
 
-@pytest.mark.parametrize("wrong", [{"pairs": 0}, {"width": 0.0}, {"width": math.inf}, {"processes": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"pairs": 0}, {"width": 0.0}, {"width": math.inf}, {"processes": 0}, {"memory": 1.5}]
+)
 def test_what_cannot_be_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
         WholeTraining(**wrong)  # type: ignore[arg-type]

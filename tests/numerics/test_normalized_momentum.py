@@ -37,10 +37,10 @@ def test_it_is_resumed_as_it_was() -> None:
     runs = []
     for resumed in (False, True):
         parameter = torch.zeros(3)
-        optimizer = NormalizedMomentum([parameter])
+        optimizer = NormalizedMomentum([parameter], momentum=0.5)
         for step in range(4):
             if resumed and step == 2:
-                state, optimizer = optimizer.state_dict(), NormalizedMomentum([parameter])
+                state, optimizer = optimizer.state_dict(), NormalizedMomentum([parameter], momentum=0.5)
                 optimizer.load_state_dict(state)
             parameter.grad = torch.tensor([1.0, float(step), -2.0])
             optimizer.step()

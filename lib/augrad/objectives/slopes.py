@@ -48,6 +48,8 @@ def gradient_of(slopes: Slopes, noise: float, memory: float) -> Float[Tensor, " 
     """
     if not noise > 0 or not 0 <= memory <= 1:
         raise UserError(f"slopes: expected noise above 0 and memory from 0 to 1, got {noise} and {memory}")
+    if not slopes.directions.shape[1]:
+        return torch.zeros(0, dtype=torch.float64)
     kept = slopes.age == 0 if memory == 0 else torch.ones_like(slopes.age, dtype=torch.bool)
     rows, along = slopes.directions[kept], slopes.along[kept]
     error = noise * rows.shape[1] / memory ** slopes.age[kept] if memory else noise * rows.shape[1]

@@ -12,11 +12,16 @@ from augrad.data.seeding import SEEDS, local_generator
 from augrad.data.types import Splits
 from augrad.errors import NonFiniteError, UserError
 from augrad.estimators.estimate import Estimate
+from augrad.learning.classifier import Weights
 from augrad.learning.step import ModelBuilder, OptimizerBuilder, build_normalized
 from augrad.objectives.evolution import as_params, differences, directions, gradient, moved
 from augrad.objectives.objective import Aim, Step
+from augrad.objectives.slopes import Slopes, gradient_of, no_slopes
 from augrad.settings import TrainSettings
 from augrad.train.many import Recipe, judged_trainings
+
+_NOISE = 0.3
+"""Of a slope's variance, beside what its direction explains: seeds, and that the loss is not linear over the width."""
 
 _SGD: OptimizerBuilder = partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.001)
 
@@ -42,16 +47,19 @@ class WholeTraining:
     classifier's optimizer. A step is long: select_every, checkpoint_every and log_every are best 1, steps a few.
 
     train, optimizer: the trainings' recipe, as that of `augrad train`. pairs: at least 1. width: above 0, in the
-    policy's unbounded parameters (of logits 0.7 is a factor of two). processes: how many trainings run at a time, each
-    on one thread in a process of its own; None: as many as there are processors, and one on a GPU. The result does not
-    depend on it. A training that diverges leaves its pair out, and that of the policy itself ends the search with
-    NonFiniteError.
+    policy's unbounded parameters (of logits 0.7 is a factor of two). memory: the gradient is what explains the pairs of
+    all generations, of which one counts that much of the next (see `augrad.objectives.slopes`): a generation has fewer
+    pairs than a policy has parameters. None: the mean over its own pairs, without bias. processes: how many trainings
+    run at a time, each on one thread in a process of its own; None: as many as there are processors, and one on a GPU.
+    The result does not depend on it. A training that diverges leaves its pair out, and that of the policy itself ends
+    the search with NonFiniteError.
     """
 
     train: TrainSettings = field(default_factory=TrainSettings)
     optimizer: OptimizerBuilder = _SGD
     pairs: int = 8
     width: float = 0.7
+    memory: float | None = 0.8
     processes: int | None = None
     two_levels: ClassVar[bool] = False
     judges_policy: ClassVar[bool] = True
@@ -60,6 +68,10 @@ class WholeTraining:
     def __post_init__(self) -> None:
         require_count(self.pairs, "pairs")
         require_number(self.width, "width", above=0.0)
+        if self.memory is not None:
+            require_number(self.memory, "memory")
+            if not 0 <= self.memory <= 1:
+                raise UserError(f"memory: expected a number from 0 to 1, or None, got {self.memory}")
         if self.processes is not None:
             require_count(self.processes, "processes")
 
@@ -93,7 +105,12 @@ class WholeTraining:
             )
         losses = torch.tensor([judged.loss for judged in found], dtype=torch.float64).unflatten(0, (self.pairs, 2))
         ahead, behind = losses.unbind(1)
-        grads = as_params(policy, gradient(delta, ahead, behind, self.width))
+        slopes = _remembered(step.memory, delta.shape[1]).and_new(delta, (ahead - behind) / (2 * self.width))
+        if self.memory is None:
+            found_gradient = gradient(delta, ahead, behind, self.width)
+        else:
+            found_gradient = gradient_of(slopes, _NOISE, self.memory)
+        grads = as_params(policy, found_gradient)
         metrics = {
             "train_loss": centre.train_loss,
             "train_accuracy": centre.train_accuracy,
@@ -105,7 +122,20 @@ class WholeTraining:
         }
         on_device = {name: torch.tensor(value, device=policy.device) for name, value in metrics.items()}
         value = torch.tensor(centre.loss, dtype=torch.float64, device=policy.device)
-        return Aim(Estimate(grads, value), 0, {}, on_device, trained=centre.state)
+        kept = {} if self.memory is None else {name: tensor.to(policy.device) for name, tensor in vars(slopes).items()}
+        return Aim(Estimate(grads, value), 0, {}, on_device, memory=kept, trained=centre.state)
+
+
+def _remembered(memory: Weights, free: int) -> Slopes:
+    """What earlier generations left. Raises UserError for what is not of a policy with so many free parameters."""
+    if not memory:
+        return no_slopes(free)
+    found = {name: tensor.to("cpu", torch.float64) for name, tensor in memory.items()}
+    if set(found) == {"directions", "along", "age"}:
+        slopes = Slopes(**found)
+        if slopes.directions.shape == (len(slopes.along), free) and slopes.along.shape == slopes.age.shape:
+            return slopes
+    raise UserError(f"checkpoint: expected the slopes of a policy with {free} free parameters, got {list(found)}")
 
 
 def _seed(seed: int, number: int) -> int:

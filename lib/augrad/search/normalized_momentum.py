@@ -20,7 +20,7 @@ class NormalizedMomentum(torch.optim.Optimizer):
     lr: above 0, in the parameters' units. momentum: from 0 to below 1. Raises UserError for values outside.
     """
 
-    def __init__(self, params: Iterable[Any], lr: float = 0.6, momentum: float = 0.5) -> None:
+    def __init__(self, params: Iterable[Any], lr: float = 0.6, momentum: float = 0.0) -> None:
         require_number(lr, "lr", above=0.0)
         require_number(momentum, "momentum")
         if not 0 <= momentum < 1:

@@ -124,7 +124,9 @@ class SearchState:
         if saved.get("best_params"):
             expected["best_params"] = dict(self.policy.named_parameters())
         if saved.get("hypergradient_memory"):
-            expected["hypergradient_memory"] = weights_of(self.model)
+            # What an objective keeps that estimates by itself, it checks: nobody else knows how much there is.
+            own = weights_of(self.model) if self.steps_model else saved["hypergradient_memory"]
+            expected["hypergradient_memory"] = own
         elif "hypergradient_memory" not in saved:  # older checkpoints have none
             del expected["hypergradient_memory"]
         optimizers = [("optimizer", self.optimizer), ("policy_optimizer", self.policy_optimizer)]
