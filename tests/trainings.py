@@ -18,6 +18,7 @@ def training(policy: str, accuracy: float, seed: int = 0, **named: Any) -> Train
         "diversity": 0.5,
         "train_loss": 0.1,
         "held_out_loss": 1.0,
+        "late": 0.05,
         "images": 10_000,
         "chance": 0.1,
         "digest": policy,

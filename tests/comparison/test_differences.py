@@ -1,5 +1,7 @@
 """What is paired with what, and what an interval is over."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import special, stats
@@ -24,23 +26,95 @@ def _nested(searches: int = 3, seeds: int = 4) -> list[TrainingRow]:
     return rows
 
 
-def test_searches_are_the_unit_where_there_are_several():
-    rows = _nested()
+def _own_divisions(rows: list[TrainingRow]) -> list[TrainingRow]:
+    """The same trainings, each search's on a division of its own, with a control there."""
+    found = []
+    for row in rows:
+        if row.policy == "learned":
+            found.append(replace(row, split_seed=row.search_seed))
+        else:
+            found += [replace(row, split_seed=split, accuracy=row.accuracy + 0.001 * split) for split in range(3)]
+    return found
+
+
+def test_searches_are_the_unit_where_each_has_its_own_division():
+    rows = _own_divisions(_nested())
     found = difference(rows, "learned", "none", "accuracy")
     assert found is not None
-    none = {row.seed: row.accuracy for row in rows if row.policy == "none"}
-    learned = {s: [r.accuracy for r in rows if r.search_seed == s] for s in range(3)}
-    first, second = [np.mean(learned[s]) for s in range(3)], [np.mean(list(none.values()))] * 3
-    test = stats.ttest_rel(special.logit(first), special.logit(second))
-    assert found.interval.n == 3
-    assert found.interval.mean == pytest.approx(np.mean(first) - second[0])
+    means = {
+        name: [np.mean([r.accuracy for r in rows if r.policy == name and r.split_seed == s]) for s in range(3)]
+        for name in ("learned", "none")
+    }
+    test = stats.ttest_rel(special.logit(means["learned"]), special.logit(means["none"]))
+    assert (found.interval.n, found.unit) == (3, "searches")
+    assert found.interval.mean == pytest.approx(np.mean(means["learned"]) - np.mean(means["none"]))
     assert found.interval.p == pytest.approx(test.pvalue)
     back = difference(rows, "none", "learned", "accuracy")
     assert back is not None
     assert back.interval.n == 3
     assert back.interval.mean == pytest.approx(-found.interval.mean)
     assert interval_of(rows, "learned", "accuracy").n == 3
-    assert interval_of(rows, "none", "accuracy").n == 4
+    assert interval_of(_nested(), "none", "accuracy").n == 4
+
+
+@pytest.mark.parametrize("searches", [2, 3, 5])
+@pytest.mark.parametrize("seeds", [2, 5])
+@pytest.mark.parametrize(("of_search", "of_training"), [(0.0, 0.01), (0.005, 0.01), (0.01, 0.003)])
+def test_an_interval_covers_the_truth_where_searches_share_a_controls_trainings(
+    searches: int, seeds: int, of_search: float, of_training: float
+):
+    """Equals: the truth is 0. The trainings of the control are the same for all searches, and count once."""
+    draw, covered, repeats = np.random.default_rng(searches * 10 + seeds), 0, 300
+    for _ in range(repeats):
+        rows = [training("none", 0.8 + draw.normal(0, of_training), seed) for seed in range(seeds)]
+        for search in range(searches):
+            shift = draw.normal(0, of_search)
+            rows += [
+                training("learned", 0.8 + shift + draw.normal(0, of_training), seed, search_seed=search)
+                for seed in range(seeds)
+            ]
+        found = difference(rows, "learned", "none", "accuracy")
+        assert found is not None
+        assert found.interval.low is not None
+        assert found.interval.high is not None
+        covered += found.interval.low <= 0 <= found.interval.high
+    assert covered / repeats > 0.9
+
+
+def test_searches_that_are_judged_on_all_divisions_are_still_so_many():
+    rows = [
+        training(
+            name, 0.8 + 0.01 * (search or 0) + 0.02 * split + 0.001 * seed, seed, search_seed=search, split_seed=split
+        )
+        for split in range(3)
+        for seed in range(2)
+        for name, search in (("none", None), ("learned", 0), ("learned", 1), ("learned", 2))
+    ]
+    found = difference(rows, "learned", "none", "accuracy")
+    assert found is not None
+    assert found.interval.n <= 3
+
+
+def test_two_methods_with_other_searches_are_independent():
+    """Welch's interval of the means of the searches, by scipy."""
+    draw = np.random.default_rng(3)
+    rows = [
+        training(name, 0.8 + draw.normal(0, 0.01), seed, search_seed=search)
+        for name, searches in (("a", range(5)), ("b", range(10, 13)))
+        for search in searches
+        for seed in range(2)
+    ]
+    found = difference(rows, "a", "b", "accuracy")
+    assert found is not None
+    means = [
+        [special.logit(np.mean([r.accuracy for r in rows if r.search_seed == search])) for search in searches]
+        for searches in (range(5), range(10, 13))
+    ]
+    test = stats.ttest_ind(*means, equal_var=False)
+    assert found.interval.p == pytest.approx(test.pvalue)
+    low, _ = test.confidence_interval(0.95)
+    at = special.logit(np.mean([r.accuracy for r in rows if r.policy == "b"]))
+    assert found.interval.low == pytest.approx(special.expit(at + low) - special.expit(at), abs=1e-4)
 
 
 def test_one_search_speaks_of_its_one_policy():
@@ -82,16 +156,24 @@ def test_two_searched_methods_are_paired_by_search():
 
 
 def test_the_share_of_the_search():
-    share = share_of_searches(_nested(), "learned", "accuracy")
+    share = share_of_searches(_nested(), "learned", "none", "accuracy")
     assert share is not None
-    assert 0 < share < 0.5  # most of the spread is the training seeds'
-    assert share_of_searches(_nested(searches=1), "learned", "accuracy") is None
+    assert share > 0.8  # what the training seeds do to both is gone
+    assert share_of_searches(_nested(searches=1), "learned", "none", "accuracy") is None
+    divided = _own_divisions(_nested())
+    assert share_of_searches(divided, "learned", "none", "accuracy") is not None
 
 
-def test_the_best_is_the_most_accurate_or_has_the_lowest_loss():
-    rows = trainings({"none": (0.7, 0.7), "random": (0.8, 0.8)})
-    assert best_of(rows, ["none", "random"], "accuracy") == "random"
-    assert best_of(rows, ["none", "random"], "loss") == "random"
+def test_the_best_is_the_one_that_the_policy_is_least_ahead_of():
+    rows = trainings({"none": (0.7, 0.7), "random": (0.8, 0.8), "learned": (0.9, 0.9)})
+    assert best_of(rows, "learned", "accuracy") == "random"
+    assert best_of(rows, "learned", "loss") == "random"
+    assert best_of(rows, "missing", "accuracy") == "learned"
+    assert best_of(rows[:2], "none", "accuracy") is None
+    # On its own, harder division the other one is worse by its mean, and yet the stronger rival.
+    apart = [training("a", 0.95, 0), training("a", 0.75, 0, split_seed=1)]
+    apart += [training("m1", 0.94, 0), training("m2", 0.80, 0, split_seed=1)]
+    assert best_of(apart, "a", "accuracy") == "m2"
 
 
 def test_every_metric_against_every_other():

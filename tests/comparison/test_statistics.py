@@ -12,6 +12,7 @@ from augrad.comparison.statistics import (
     LOGARITHM,
     Interval,
     between_share,
+    change,
     holm,
     logits,
     mean_interval,
@@ -187,14 +188,23 @@ def test_the_share_between_groups_by_the_analysis_of_variance():
 
 
 def test_how_many_seeds_would_tell():
-    """So many more values of the same spread and mean give an interval that ends at zero."""
+    """So many values with this mean and spread show the mean in four cases of five, and one fewer does not."""
     interval = mean_interval([-0.5, 0.2, 0.9, 1.0, 0.4])
     n = seeds_to_tell(interval)
     assert n is not None
-    deviation = np.std([-0.5, 0.2, 0.9, 1.0, 0.4], ddof=1)
-    half = [stats.t.ppf(0.975, k - 1) * deviation / math.sqrt(k) for k in (n - 1, n)]
-    assert half[0] > interval.mean >= half[1]
+    deviation = float(np.std([-0.5, 0.2, 0.9, 1.0, 0.4], ddof=1))
+    drawn = np.random.default_rng(0).normal(interval.mean, deviation, (20_000, n))
+    shown = stats.ttest_1samp(drawn, 0.0, axis=1)
+    assert np.mean((shown.pvalue < 0.05) & (shown.statistic > 0)) == pytest.approx(0.8, abs=0.07)
     assert seeds_to_tell(mean_interval([0.5])) is None
+
+
+def test_losses_of_any_size_give_numbers_that_can_be_read():
+    for first, second in (([0.3, 0.9], [0.9, 0.3]), ([1e1, 1e31], [0.2, 0.2]), ([0.0, 0.1], [0.1, 0.0])):
+        interval = paired_interval(first, second, scale=LOGARITHM)
+        assert interval.high is not None
+        assert np.isfinite(interval.high)
+        assert len(change(interval)) < 60
 
 
 def test_words():

@@ -71,7 +71,7 @@ def test_a_row_says_what_the_classifier_does(data: Splits) -> None:
     none, same, inverted = compare_policies(planned(entrants, [0], [7]), {0: recipe})
     assert none.place == Place("none", None, 0, 7)
     assert inverted.place == Place("p", 4, 0, 7)
-    network, loss = trained(data, MODEL, SGD, None, recipe.settings, 7, torch.device("cpu"))
+    network, loss, _ = trained(data, MODEL, SGD, None, recipe.settings, 7, torch.device("cpu"))
     test, clean = evaluate(network, data.test), evaluate(network, data.train)
     assert (none.accuracy, none.loss) == (float(test.accuracy), float(test.loss))
     assert none.train_loss == float(clean.loss)

@@ -1,6 +1,7 @@
 """Which policies a comparison judges, from what the configuration names."""
 
 import glob
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -9,15 +10,16 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from augrad.cli.building import built
-from augrad.cli.parts import allowed_modules
-from augrad.comparison.trainings import Arm, Entrant, always
+from augrad.cli.parts import allowed_modules, plain
+from augrad.comparison.trainings import Arm, Entrant, Planned, always
+from augrad.data.seeding import checked_seed
 from augrad.data.types import Splits
-from augrad.errors import UserError
+from augrad.errors import AugradWarning, UserError
 from augrad.paths import expanded
 from augrad.policy import Policy
 from augrad.policy.initial import even_policy, initial_policy, random_policy
 from augrad.policy_file.convert import builtin_policies, load_policy
-from augrad.search.provenance import origin_of_policy
+from augrad.search.provenance import Origin, origin_of_policy
 
 CONTROLS = ("none", "initial", "random", "randaugment", "trivialaugment_wide")
 """What a policy is judged against unless the configuration says otherwise."""
@@ -47,9 +49,11 @@ def sources_of(policies: Any, place: str) -> dict[str, list[str]]:
                 raise UserError(
                     f"{expected}, got {entry!r}; quote what is a file's name, as in 'policies=[none,\"7\"]'"
                 )
+            if name in _OWN and files != [name]:
+                raise UserError(f"{place}: {name} is a name of its own, got a file under it; choose another name")
             if name in found or not files:
                 raise UserError(f"{expected}, got {name!r} {'twice' if name in found else 'without a file'}")
-            found[name] = [file for pattern in files for file in matching(pattern, place)]
+            found[name] = list(dict.fromkeys(file for pattern in files for file in matching(pattern, place)))
     return found
 
 
@@ -67,11 +71,42 @@ def entrants_of(sources: Mapping[str, Sequence[str]], config: DictConfig, data: 
         if not (name in _OWN and list(files) == [name])
     }
     searched = [found[0] for name, found in loaded.items() if found[0][0] not in builtin_policies()]
-    start = cache(lambda: start_of(*searched[-1]) if searched else _configured(config))
+    start = cache(lambda: start_of(*searched[-1], allowed_modules(config)) if searched else _configured(config))
+    for file, policy in (pair for found in loaded.values() for pair in found):
+        _warn_of_seen_images(file, origin_of_policy(policy), data, config)
     entrants: list[Entrant] = []
     for name in sources:
         entrants += _searched(name, loaded[name], data) if name in loaded else [Entrant(name, _own_arm(name, start))]
     return entrants
+
+
+def _warn_of_seen_images(file: str, origin: Origin, data: Splits, config: DictConfig) -> None:
+    """Where a search divided the same data otherwise than they are judged on: a test image may be one that it saw."""
+    if origin.data != data.sha256:
+        return
+    now, seeds = plain(config.data), config.get("split_seeds")
+    places = ("root", "path", "workers", "seed")
+    told = [key for key in {*now, *origin.division} if key not in places and now.get(key) != origin.division.get(key)]
+    told += ["split_seeds"] if seeds and list(seeds) != [origin.split_seed] else []
+    if told:
+        warnings.warn(
+            f"{file}: its search divided the same data otherwise ({', '.join(sorted(told))}); unless the data have a "
+            "test set of their own, it has seen images that it is tested on",
+            AugradWarning,
+            stacklevel=2,
+        )
+
+
+def require_judged_together(trainings: Sequence[Planned], reference: str) -> None:
+    """Raises UserError unless every policy has a training on a division and seed of the one that is judged."""
+    places: dict[str, set[tuple[int, int]]] = {}
+    for training in trainings:
+        places.setdefault(training.place.policy, set()).add((training.place.split_seed, training.place.seed))
+    if apart := [name for name, found in places.items() if not found & places[reference]]:
+        raise UserError(
+            f"policies: {apart[0]} and {reference} are of searches on other divisions of the data, and nothing would "
+            "compare them; give the divisions to judge both on, split_seeds=[0]"
+        )
 
 
 def _searched(name: str, loaded: Sequence[tuple[str, Policy]], data: Splits) -> list[Entrant]:
@@ -94,10 +129,12 @@ def search_entrants(names: Sequence[str], start: Policy, learned: Policy, config
     return [*(Entrant(name, arm) for name, arm in arms.items()), Entrant("learned", always(learned), config.seed)]
 
 
-def start_of(file: str, policy: Policy) -> Policy:
+def start_of(file: str, policy: Policy, allow: Sequence[str] = ()) -> Policy:
     """What the search that wrote `file` started from, if that lies beside it; else `policy` with even choices."""
     beside = expanded(file).parent / INITIAL
-    return load_policy(beside) if expanded(file).name == "policy.json" and beside.is_file() else even_policy(policy)
+    return (
+        load_policy(beside, allow) if expanded(file).name == "policy.json" and beside.is_file() else even_policy(policy)
+    )
 
 
 def split_seeds_of(given: Any, entrants: Sequence[Entrant], config: DictConfig) -> tuple[list[int], list[Entrant]]:
@@ -111,11 +148,13 @@ def split_seeds_of(given: Any, entrants: Sequence[Entrant], config: DictConfig) 
         found = [entrant.split_seed for entrant in entrants if entrant.split_seed is not None]
         return list(dict.fromkeys(found)) or [own], list(entrants)
     seeds = OmegaConf.to_container(given, resolve=True) if isinstance(given, ListConfig) else given
-    if not isinstance(seeds, list) or not seeds or not all(isinstance(s, int) and s >= 0 for s in seeds):
+    if not isinstance(seeds, list) or not seeds:
         raise UserError(f"split_seeds: expected a list of seeds, [0,1], or null, got {given}")
     if "seed" not in config.data and seeds != [own]:
         raise UserError("split_seeds: expected null, for these data are divided without a seed (data.seed)")
-    return list(dict.fromkeys(seeds)), [Entrant(e.name, e.arm, e.search_seed) for e in entrants]
+    return list(dict.fromkeys(checked_seed(seed) for seed in seeds)), [
+        Entrant(e.name, e.arm, e.search_seed) for e in entrants
+    ]
 
 
 def policy_arm(source: str | None, config: DictConfig) -> Arm:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from augrad.checks import check_value
 from augrad.cli import signals
-from augrad.cli.arms import entrants_of, matching, sources_of, split_seeds_of
+from augrad.cli.arms import entrants_of, matching, require_judged_together, sources_of, split_seeds_of
 from augrad.cli.building import keys_added
 from augrad.cli.comparison import COMPARISON, TABLES, TRAININGS, Recorder, keys_of
 from augrad.cli.configs import config_directory
@@ -49,7 +49,7 @@ def _compare_in(config: DictConfig, directory: Path) -> None:
     """Train with every policy on every split and seed, write what they say."""
     sources = sources_of(config.policies, "policies")
     if (file := config.policy.get("file")) is not None:
-        sources |= sources_of([file], "policy.file") if file not in sources else {}
+        sources = {name: files for name, files in sources.items() if name != file} | sources_of([file], "policy.file")
     reference = list(sources)[-1]
     seeds = _seeds(config)
     with_validation = check_value(config.with_validation, bool, "with_validation")
@@ -66,6 +66,7 @@ def _compare_in(config: DictConfig, directory: Path) -> None:
         with keys_added():
             check_recipe(recipe.splits, recipe.model, recipe.optimizer, recipe.settings, device, recipe.standard)
     trainings = planned(entrants, split_seeds, seeds)
+    require_judged_together(trainings, reference)
     tracker, processes = tracker_of(config), processes_of(config.processes, "processes", device)
     keys, taken_up = keys_of(trainings, digests), config.resume is not None
     run = (

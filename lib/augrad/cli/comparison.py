@@ -65,7 +65,7 @@ class Recorder:
         self._rows = {place: self.known[place] for place in keys if place in self.known}
         own = {row["key"] for row in self._trainings if row.get("key")}
         self._trainings += [{**row.as_dict(), "key": keys[p]} for p, row in self.known.items() if keys[p] not in own]
-        self._total, self._width = len(keys), max((len(place.policy) for place in keys), default=0)
+        self._done, self._total, self._width = 0, len(keys), max((len(place.policy) for place in keys), default=0)
         before = {row.place: row for row in read_comparison(directory)}
         self._held_back = held_back or any(self._rows.get(place) != row for place, row in before.items())
         self._held_back = self._held_back or (not before and (directory / COMPARISON).is_file())
@@ -73,12 +73,13 @@ class Recorder:
 
     def __call__(self, row: TrainingRow) -> None:
         place, before = row.place, row.place in self.known
+        self._done += 1
         self._rows[place] = row
         seeds = "".join(
             f" {name} {value}" for name, value in (("search", row.search_seed), ("split", row.split_seed)) if value
         )
         words = f"  {row.policy:{self._width}}{seeds} seed {row.seed}: {100 * row.accuracy:.1f}%, loss {row.loss:.3f}"
-        say(f"{words}{' (done before)' if before else ''}  [{len(self._rows)}/{self._total}]", stderr=True)
+        say(f"{words}{' (done before)' if before else ''}  [{self._done}/{self._total}]", stderr=True)
         if not before:
             self._trainings.append({**row.as_dict(), "key": self._keys[place]})
         self._write(comparison=not self._held_back)
@@ -162,7 +163,9 @@ def _read_trainings(directory: Path, needed: bool = False) -> list[dict[str, Any
         raise UserError(
             f"{path}: expected the trainings of a comparison, got {error}; put back what was there"
         ) from None
-    return rows + [row for row in _shown(directory) if (row["policy"], row["seed"], row["accuracy"]) not in there]
+    return rows + [
+        row for row in _shown(directory) if (row.get("policy"), row.get("seed"), row.get("accuracy")) not in there
+    ]
 
 
 def _shown(directory: Path) -> list[dict[str, Any]]:

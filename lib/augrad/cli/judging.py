@@ -1,5 +1,6 @@
 """What a comparison and the end of a search have in common: the recipe of each split, and the trainings."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,10 +81,11 @@ def kept(config: DictConfig, directory: Path, data: Splits, start: Policy, learn
     shown = read_comparison(directory)
     names = tuple(name for name in names_of(shown) if name != "learned")
     seeds = sorted({row.seed for row in shown})
-    for with_validation in (True, False) if names else ():
-        asked = AskedComparison(names, range(seeds[0], seeds[-1] + 1), with_validation, None)
-        if is_kept(directory, comparison_plan(config, data, asked, start, learned)[1]):
-            return shown
+    with contextlib.suppress(UserError):  # a policy that it was judged against is gone: it is not of these policies
+        for with_validation in (True, False) if names else ():
+            asked = AskedComparison(names, range(seeds[0], seeds[-1] + 1), with_validation, None)
+            if is_kept(directory, comparison_plan(config, data, asked, start, learned)[1]):
+                return shown
     return None
 
 

@@ -82,10 +82,11 @@ def _train_as(config: DictConfig) -> float:
     )
     validation = evaluate(result.model, data.validation)
     fitted = float(evaluate(result.model, some_of(data.train, seed)).loss)
-    if not has_converged(fitted, float(validation.loss)):
+    if not has_converged(fitted, float(validation.loss), result.late):
         say(
             f"not converged: the loss on the training images as they are, {fitted:.3f}, is hardly below that on "
-            f"validation images, {float(validation.loss):.3f}; give the training more steps (train.steps, train.epochs)"
+            f"validation images, {float(validation.loss):.3f}, and the training was still learning; give it more steps "
+            "(train.steps, train.epochs)"
         )
     require_shown(attempt.failed)
     return 1 - float(validation.accuracy)  # a sweep must not see the test split

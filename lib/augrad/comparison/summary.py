@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -73,7 +74,7 @@ def markdown_of(rows: Sequence[TrainingRow], reference: str) -> str:
         name = line.name + ("" if line.converged else " (not converged)")
         table.append(
             [
-                _cell(f"**{name}**" if line.name == reference else name),
+                f"**{_cell(name)}**" if line.name == reference else _cell(name),
                 str(line.accuracy.n),
                 percent(line.accuracy).partition(", n =")[0] + (")" if ", n =" in percent(line.accuracy) else ""),
                 f"{line.loss.mean:.4f}",
@@ -89,4 +90,5 @@ def markdown_of(rows: Sequence[TrainingRow], reference: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    """In a cell of Markdown, as it is."""
+    return re.sub(r"([\\`*_<>|\[\]])", r"\\\1", text.replace("\n", " "))

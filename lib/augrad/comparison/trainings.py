@@ -94,16 +94,26 @@ def compare_policies(
     called with each row as it comes, is called for them, too. Raises NonFiniteError for a training that diverges.
     """
     known = known or {}
-    left = [training for training in trainings if training.place not in known]
-    tasks = [(recipes[one.place.split_seed], one.place, one.policy, _beside(one, trainings)) for one in left]
+    alike = {training.place: _what(training) for training in trainings}
+    had = {alike[place]: row for place, row in known.items() if place in alike}
+    left = {alike[training.place]: training for training in trainings if alike[training.place] not in had}
+    tasks = [(recipes[one.place.split_seed], one.place, one.policy, _beside(one, trainings)) for one in left.values()]
     results: Iterator[TrainingRow] = iter(results_of(_train, tasks, processes))
     rows = []
     for training in trainings:
-        row = known[training.place] if training.place in known else next(results)
+        what = alike[training.place]
+        if what not in had:
+            had[what] = next(results)
+        row = replace(had[what], **training.place._asdict())
         rows.append(row)
         if done is not None:
             done(row)
     return rows
+
+
+def _what(training: Planned) -> tuple[int, int, str]:
+    """What decides a training; policies that are the same under two names are trained with once."""
+    return training.place.split_seed, training.place.seed, policy_digest(training.policy)
 
 
 def policy_digest(policy: Policy | None) -> str:
@@ -136,16 +146,13 @@ def _beside(training: Planned, trainings: Sequence[Planned]) -> list[Policy]:
 def _train(recipe: Recipe, place: Place, policy: Policy | None, beside: Sequence[Policy]) -> TrainingRow:
     splits, settings = recipe.splits, recipe.settings
     started = time.perf_counter()
-    network, augmented_loss = trained(
-        splits,
-        recipe.model,
-        recipe.optimizer,
-        policy,
-        settings,
-        place.seed,
-        splits.train.images.device,
-        standard=recipe.standard,
-    )
+    device = splits.train.images.device
+    try:
+        network, augmented_loss, late = trained(
+            splits, recipe.model, recipe.optimizer, policy, settings, place.seed, device, standard=recipe.standard
+        )
+    except NonFiniteError as error:
+        raise NonFiniteError(f"{place.policy}, seed {place.seed}: {error}") from None
     seconds = time.perf_counter() - started
     judge = partial(evaluate, network, autocast=settings.autocast)
     logits = logits_over(network, splits.test, settings.autocast)
@@ -166,6 +173,7 @@ def _train(recipe: Recipe, place: Place, policy: Policy | None, beside: Sequence
         diversity=augmented_loss,
         train_loss=float(judge(some_of(splits.train, place.seed)).loss),
         held_out_loss=float(judge(splits.selection).loss),
+        late=late,
         images=len(splits.test),
         chance=float(splits.test.labels.bincount().max() / len(splits.test)),
         digest=policy_digest(policy),

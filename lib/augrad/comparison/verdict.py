@@ -1,5 +1,6 @@
 """Was it worth it: one policy against the best of the others, in sentences that the numbers carry."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +9,6 @@ from augrad.comparison.differences import (
     Difference,
     best_of,
     differences,
-    interval_of,
     share_of_searches,
 )
 from augrad.comparison.rows import TrainingRow, names_of, of_policy
@@ -21,9 +21,10 @@ from augrad.comparison.statistics import (
     without_interval,
 )
 
-CONVERGED = 0.8
-"""A training whose loss on its own images, as they are, is above this share of its loss on images of the same source
-that it has not seen has learned little of what it could: with more steps the difference grows."""
+FITTED, LATE = 0.8, 0.15
+"""A training has not converged whose loss on its own images, as they are, is above the first share of its loss on
+images of the same source that it has not seen, and that made more than the second share of its progress in the second
+half: it has learned little of what it could, and was still learning."""
 
 _CLEAR = 0.05
 _SMALLEST = 0.001
@@ -43,12 +44,12 @@ class Verdict:
 
 
 def judge(rows: Sequence[TrainingRow], reference: str = "learned", baseline: str = "none") -> Verdict:
-    """Compares `reference` with the best of the others: in accuracy with the most accurate, in loss with the lowest.
+    """Compares `reference` with the strongest of the others, by the 95% intervals of the differences (see
+    `augrad.comparison.differences`).
 
-    By the paired 95% t interval of the difference (see `augrad.comparison.differences`). To be better than the best of
-    several, whichever that turns out to be, takes no correction for their number; that it is better or worse than one
-    of the others is said after Holm's correction. Nothing is decided where no classifier is clearly better than chance,
-    where trainings have not converged (`CONVERGED`), and by one training or a few equal ones.
+    Better is what every interval shows, against each of the others: this takes no correction for their number. That it
+    is better or worse than one of them is said after Holm's correction. Nothing is decided where no classifier is
+    better than chance, where trainings have not converged (`FITTED`, `LATE`), and by one training or a few equal ones.
     """
     names = [name for name in names_of(rows) if name != reference]
     if not names or not of_policy(rows, reference):
@@ -59,38 +60,47 @@ def judge(rows: Sequence[TrainingRow], reference: str = "learned", baseline: str
     if set(accuracy) != set(names):
         missing = ", ".join(name for name in names if name not in accuracy)
         return Verdict("open", "Not judged on the same seeds", (f"No training in common with {missing}.",))
-    best, lowest = best_of(rows, names, "accuracy"), best_of(rows, names, "loss")
+    best, lowest = best_of(rows, reference, "accuracy") or "", best_of(rows, reference, "loss") or ""
     reasons = _reasons(rows, reference, baseline, best, lowest, accuracy, loss)
     if not any(_above_chance(rows, name) for name in (*names, reference)):
         chance = max(row.chance for row in rows)
-        words = f"No classifier is clearly better than chance ({100 * chance:.1f}%): the recipe does not learn. "
+        words = f"No classifier is better than chance ({100 * chance:.1f}%): the recipe does not learn. "
         words += "Give it more steps (train.steps, train.epochs), another learning rate, or more images."
         return Verdict("open", "Not decided: nothing was learned", (words, *reasons))
-    if unfinished := [name for name in dict.fromkeys((best, reference)) if not _converged(rows, name)]:
+    counted = dict.fromkeys((best, lowest, reference))
+    if unfinished := [name for name in counted if not _converged(rows, name)]:
         return Verdict("open", "Not decided: trainings have not converged", (_unfinished(rows, unfinished), *reasons))
     if without_interval(accuracy[best].interval):
         return Verdict("open", "Too few seeds to tell", reasons)
+    kind, headline = _decided(accuracy, loss, best, lowest, baseline)
+    shown = f"{headline} (n = {accuracy[best].interval.n})"
+    return Verdict(kind, shown, reasons if kind in ("better", "worse") else (*reasons, *_more(accuracy[best])))
+
+
+def _decided(
+    accuracy: dict[str, Difference], loss: dict[str, Difference], best: str, lowest: str, baseline: str
+) -> tuple[Literal["better", "mixed", "worse", "open"], str]:
+    """What the intervals say."""
+    most_accurate = all(one.clear > 0 for one in accuracy.values())
+    lowest_loss = all(one.clear > 0 for one in loss.values())
+    whom = {name: f"the best of the others, {name}" if len(accuracy) > 1 else _other(name) for name in (best, lowest)}
     ahead, behind = _told(accuracy, 1), _told(accuracy, -1)
-    n = _n(accuracy[best].interval)
-    if accuracy[best].clear > 0 and loss[lowest].clear >= 0:
-        whom = f"the best of the others, {best}" if len(names) > 1 else _other(best)
-        return Verdict("better", f"Better than {whom} ({n})", reasons)
-    if loss[lowest].clear > 0 and accuracy[best].clear >= 0:
-        whom = f"the best of the others, {lowest}" if len(names) > 1 else _other(lowest)
-        return Verdict("better", f"A lower loss than {whom}; as accurate ({n})", reasons)
-    if accuracy[best].clear > 0:
-        return Verdict("mixed", f"More accurate than {best}, but at a higher loss than {lowest} ({n})", reasons)
+    if most_accurate:
+        if any(one.clear < 0 for one in loss.values()):
+            return "mixed", f"More accurate than {whom[best]}, but at a higher loss than {lowest}"
+        return "better", f"Better than {whom[best]}"
+    if lowest_loss and not behind and not any(one.clear < 0 for one in accuracy.values()):
+        if accuracy[best].interval.mean >= 0:
+            return "better", f"A lower loss than {whom[lowest]}, and no lower accuracy"
+        return "mixed", f"A lower loss than {whom[lowest]}; no difference in accuracy shown"
     if baseline in behind:
-        return Verdict("worse", f"Not worth it: worse than no augmentation ({n})", reasons)
+        return "worse", "Not worth it: worse than no augmentation"
     if baseline in ahead:
-        against = "worse than" if accuracy[best].clear < 0 else "not shown to be better than"
-        return Verdict(
-            "mixed", f"Better than no augmentation, {against} {best} ({n})", (*reasons, *_more(accuracy[best]))
-        )
-    if accuracy[best].clear < 0 or behind:
-        worse = best if accuracy[best].clear < 0 else sorted(behind)[0]
-        return Verdict("worse", f"Not worth it: worse than {worse} ({n})", reasons)
-    return Verdict("open", f"No difference shown ({n})", (*reasons, *_more(accuracy[best])))
+        against = "worse than" if best in behind else "not shown to be better than"
+        return "mixed", f"Better than no augmentation, {against} {best}"
+    if behind:
+        return "worse", f"Not worth it: worse than {best if best in behind else min(behind)}"
+    return "open", "No difference shown"
 
 
 def unconverged(rows: Sequence[TrainingRow]) -> list[str]:
@@ -100,27 +110,28 @@ def unconverged(rows: Sequence[TrainingRow]) -> list[str]:
 
 def _told(found: dict[str, Difference], sign: int) -> set[str]:
     """Those that the reference is better (1) or worse (-1) than, after Holm's correction."""
-    return {
-        name
-        for name, one in found.items()
-        if one.clear == sign and one.holm is not None and one.holm <= _CLEAR and not without_interval(one.interval)
-    }
+    return {name for name, one in found.items() if one.clear == sign and one.holm is not None and one.holm <= _CLEAR}
 
 
 def _above_chance(rows: Sequence[TrainingRow], name: str) -> bool:
-    interval = interval_of(rows, name, "accuracy")
-    chance = max(row.chance for row in of_policy(rows, name))
-    return (interval.mean if interval.low is None else interval.low) > chance
+    """By two standard errors of the test split."""
+    own = of_policy(rows, name)
+    chance, images = max(row.chance for row in own), min(row.images for row in own)
+    return sum(row.accuracy for row in own) / len(own) > chance + 2 * math.sqrt(chance * (1 - chance) / images)
 
 
-def has_converged(train_loss: float, held_out_loss: float) -> bool:
-    """Whether a classifier has learned its own images as they are better than others of the same source."""
-    return train_loss <= CONVERGED * held_out_loss
+def has_converged(train_loss: float, held_out_loss: float, late: float) -> bool:
+    """Whether a classifier has learned its own images as they are better than others of the same source, or was no
+    longer learning. late: the share of its progress in the second half of the training."""
+    return train_loss <= FITTED * held_out_loss or late <= LATE
 
 
 def _converged(rows: Sequence[TrainingRow], name: str) -> bool:
     own = of_policy(rows, name)
-    return has_converged(sum(row.train_loss for row in own), sum(row.held_out_loss for row in own))
+    means = (
+        sum(values) / len(own) for values in zip(*((r.train_loss, r.held_out_loss, r.late) for r in own), strict=True)
+    )
+    return has_converged(*means)
 
 
 def _unfinished(rows: Sequence[TrainingRow], names: Sequence[str]) -> str:
@@ -133,8 +144,9 @@ def _unfinished(rows: Sequence[TrainingRow], names: Sequence[str]) -> str:
         words.append(f"{name} {fitted:.3f} against {held_out:.3f}")
     return (
         "The loss on the training images themselves is hardly below that on images that were held out "
-        f"({'; '.join(words)}): after so few steps ({max(row.steps for row in rows)}) policies rank otherwise than at "
-        "the end. Give the trainings more steps (train.steps or train.epochs)."
+        f"({'; '.join(words)}), and the trainings were still learning: after so few steps "
+        f"({max(row.steps for row in rows)}) policies rank otherwise than at the end. Give the trainings more steps "
+        "(train.steps or train.epochs)."
     )
 
 
@@ -154,9 +166,13 @@ def _reasons(
         whose = f"{_other(lowest)}, the lowest of the others" if several else _other(lowest)
         mean, _, rest = change(loss[lowest].interval).partition(" (")
         reasons.append(f"Loss {mean} against {whose} (95% interval {rest}.")
-    share = share_of_searches(rows, reference, "accuracy")
+    share = share_of_searches(rows, reference, best, "accuracy")
     if share is not None:
-        reasons.append(f"{100 * share:.0f}% of the variance of a training's accuracy is from search to search.")
+        own = of_policy(rows, reference)
+        splits = {(row.search_seed, row.split_seed) for row in own}
+        divided = len({row.split_seed for row in own}) == len(splits) > 1
+        what = "from search to search" + (", each on its own division of the data" if divided else "")
+        reasons.append(f"{100 * share:.0f}% of the variance of a difference to {best} is {what}.")
     if accuracy[best].interval.n == 2:
         reasons.append("Two values only: their interval is wide, and its width itself hardly known.")
     return tuple(reasons)
@@ -169,11 +185,9 @@ def _more(one: Difference) -> tuple[str, ...]:
         return ()
     size = max(abs(one.interval.mean), _SMALLEST)
     number = "more than 10,000" if count >= 10_000 else f"some {count}"
-    return (f"A difference of {100 * size:.1f} points would take {number} seeds to tell; these are {one.interval.n}.",)
-
-
-def _n(interval: Interval) -> str:
-    return f"n = {interval.n}"
+    return (
+        f"A difference of {100 * size:.1f} points would take {number} {one.unit} to tell; these are {one.interval.n}.",
+    )
 
 
 def _other(name: str) -> str:
@@ -186,6 +200,6 @@ def _reason(name: str, interval: Interval, best: bool) -> str:
     other = _other(name) + (", the best of the others" if best else "")
     mean, _, rest = points(interval).partition(" (")
     if without_interval(interval) is None:
-        return f"{mean} percentage points over {other} (95% interval {rest[:-1]}, {_n(interval)})."
+        return f"{mean} percentage points over {other} (95% interval {rest[:-1]}, n = {interval.n})."
     advice = "" if interval.n == 1 else f" This does not tell how much it varies; {ENOUGH_EQUAL} seeds would."
     return f"{mean} percentage points over {other} ({rest}.{advice}"

@@ -5,7 +5,7 @@ import os
 import subprocess
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,13 @@ def search_provenance(seed: int, config: Mapping[str, Any], data: Splits, metric
 class Origin:
     """What is known of the search that a policy is from; None: not known. data: their digest, before splitting.
 
-    split_seed: of the data's division.
+    split_seed: of the data's division. division: all settings of the data.
     """
 
     seed: int | None = None
     split_seed: int | None = None
     data: str | None = None
+    division: Mapping[str, Any] = field(default_factory=dict)
 
 
 def origin_of_policy(policy: Policy) -> Origin:
@@ -54,7 +55,8 @@ def origin_of_policy(policy: Policy) -> Origin:
     of_data = config.get("data") if isinstance(config, Mapping) else None
     split_seed = of_data.get("seed") if isinstance(of_data, Mapping) else None
     sha256 = data.get("sha256") if isinstance(data, Mapping) else None
-    return Origin(_seed(told.get("seed")), _seed(split_seed), sha256 if isinstance(sha256, str) else None)
+    division = of_data if isinstance(of_data, Mapping) else {}
+    return Origin(_seed(told.get("seed")), _seed(split_seed), sha256 if isinstance(sha256, str) else None, division)
 
 
 def _seed(value: Any) -> int | None:

@@ -149,7 +149,6 @@ def comparison_figure(rows: Sequence[TrainingRow], reference: str = "learned") -
     if not rows:
         raise UserError("comparison figure: expected at least one row, got none")
     names = names_of(rows)
-    others = [name for name in names if name != reference] or names
     labels = [_label(name) for name in names]
     lines = max(label.count("\n") + 1 for label in labels)
     with style():
@@ -157,7 +156,7 @@ def comparison_figure(rows: Sequence[TrainingRow], reference: str = "learned") -
         left, right = figure.subplots(1, 2, sharey=True)
         panels: tuple[tuple[Axes, Metric, float], ...] = ((left, "accuracy", 100.0), (right, "loss", -1.0))
         for axes, metric, sign in panels:
-            best = best_of(rows, others, metric)
+            best = best_of(rows, reference, metric) or names[0]
             for place, name in enumerate(names):
                 color = COLORS[1] if name == reference else MUTED
                 if name == best:

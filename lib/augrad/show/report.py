@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from augrad.atomic import write_text
 from augrad.comparison.differences import best_of
-from augrad.comparison.rows import TrainingRow, names_of
+from augrad.comparison.rows import TrainingRow
 from augrad.comparison.statistics import Interval, change, points, without_interval
 from augrad.comparison.summary import Line, lines_of
 from augrad.comparison.verdict import judge
@@ -62,7 +62,7 @@ def write_report(
         verdict=judge(comparison, reference) if comparison else None,
         results=[_result(line, reference) for line in (lines_of(comparison, reference) if comparison else ())],
         paired=any(row.policy == reference for row in comparison or ()),
-        best=_best(comparison or (), reference),
+        best=best_of(comparison or (), reference, "accuracy"),
         reference=reference,
         has_policy=document is not None,
         taken=taken,
@@ -94,11 +94,6 @@ def _result(line: Line, reference: str) -> dict[str, Any]:
         "loss_difference": change(line.ahead_in_loss.interval) if line.ahead_in_loss else "",
         "note": "" if line.converged else "not converged",
     }
-
-
-def _best(rows: Sequence[TrainingRow], reference: str) -> str | None:
-    others = [name for name in names_of(rows) if name != reference]
-    return best_of(rows, others, "accuracy") if others else None
 
 
 def _ends(interval: Interval, factor: float, decimals: int) -> str:

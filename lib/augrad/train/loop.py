@@ -32,19 +32,27 @@ Report = Callable[[Row], None]
 
 
 class Fit(NamedTuple):
-    """A classifier after the last step, and its mean loss on the augmented images of the last tenth of the steps."""
+    """A classifier after the last step, and its mean loss on the augmented images of the last tenth of the steps.
+
+    late: of the fall of that loss since the first tenth, the share that came after the middle tenth.
+    """
 
     model: nn.Module
     loss: float
+    late: float
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The classifier after the last epoch, never the best, and its accuracy and loss on the test split."""
+    """The classifier after the last epoch, never the best, and its accuracy and loss on the test split.
+
+    late: see `Fit`.
+    """
 
     model: nn.Module
     test_accuracy: float
     test_loss: float
+    late: float = 0.0
 
 
 def train_classifier(
@@ -63,14 +71,14 @@ def train_classifier(
     Raises NonFiniteError when the loss becomes NaN or infinite.
     """
     splits = splits.to(device)
-    classifier, _ = trained(splits, model, optimizer, policy, settings, seed, device, report, standard)
+    classifier, _, late = trained(splits, model, optimizer, policy, settings, seed, device, report, standard)
     test = evaluate(classifier, splits.test, settings.autocast)
     if not bool(test.losses.isfinite().all()):
         raise NonFiniteError(
             f"at its end the loss on test images is {float(test.loss)}: the training has diverged; "
             "lower the learning rate (train.optimizer.lr) or set train.clip_norm"
         )
-    return TrainResult(classifier, float(test.accuracy), float(test.loss))
+    return TrainResult(classifier, float(test.accuracy), float(test.loss), late)
 
 
 def trained(
@@ -95,7 +103,9 @@ def trained(
     classifier, stepper, batches, standard = _begin(splits, model, optimizer, settings, seed, device, standard)
     generator, beside = local_generator(seed, "train policy draws"), local_generator(seed, "train standard draws")
     per_epoch = batches.batches_per_epoch
-    total, last = steps_of(settings, per_epoch), []
+    total = steps_of(settings, per_epoch)
+    tenth = max(total // 10, 1)
+    begins, tenths = (0, (total - tenth) // 2, total - tenth), ([], [], [])
     for epoch in range(math.ceil(total / per_epoch)):
         losses, end = [], min((epoch + 1) * per_epoch, total)
         for step in range(epoch * per_epoch, end):
@@ -113,8 +123,9 @@ def trained(
                 nn.utils.clip_grad_norm_(classifier.parameters(), settings.clip_norm)
             stepper.step()
             losses.append(result)
-            if step >= total - max(total // 10, 1):
-                last.append(result.loss)
+            for begin, kept in zip(begins, tenths, strict=True):
+                if begin <= step < begin + tenth:
+                    kept.append(result.loss)
         loss = float(torch.stack([result.loss for result in losses]).mean())
         if not loss < float("inf"):
             raise NonFiniteError(
@@ -133,7 +144,8 @@ def trained(
                     "val_accuracy": float(test.accuracy),
                 }
             )
-    return Fit(classifier, float(torch.stack(last).mean()))
+    first, middle, last = (float(torch.stack(kept).mean()) for kept in tenths)
+    return Fit(classifier, last, (middle - last) / (first - last) if first > last else 0.0)
 
 
 def check_recipe(
