@@ -53,7 +53,9 @@ def test_a_training_that_diverges_is_told_in_one_message(augrad) -> None:
 
 def test_a_comparison_that_diverges_leaves_policy_report_and_figures(augrad, small, tmp_path: Path) -> None:
     done = augrad("search", *small, *DIVERGING, *COMPARED, "compare.seeds=1", "hydra.run.dir=out")
-    told(done, 1, "its results are kept", "  the comparison: none, seed 1000: epoch ", "the training loss is nan; lower")
+    told(
+        done, 1, "its results are kept", "  the comparison: none, seed 1000: epoch ", "the training loss is nan; lower"
+    )
     library.load_policy(tmp_path / "out" / "policy.json")
     assert (tmp_path / "out" / "report.html").stat().st_size
     assert {path.name for path in (tmp_path / "out" / "figures").iterdir()} == {"evolution.png", "examples.png"}
