@@ -26,6 +26,14 @@ from experiments.shared.pages import BEGIN, END
 from experiments.shared.runs import search_once
 
 _HERE = Path(__file__).parent
+_INTRODUCTION = """# Results on ordinary data
+
+Does a learned policy make a classifier better on data that nobody tuned for? Each study searches with several methods
+on several divisions of a data set, and judges what they found against the strongest controls: the very policy that the
+search started from (`initial`), random policies over the same space, RandAugment and TrivialAugment as torchvision has
+them, and no augmentation. All classifiers train on the train and the validation split, both of which a search has seen;
+test images decide nothing. How the numbers come about is in [Judge policies](guides/compare.md).
+"""
 
 
 def judged(name: str, study: Study, options: argparse.Namespace) -> dict[str, Any]:
@@ -120,7 +128,7 @@ def main() -> None:
         found = judged(name, STUDIES[name], options)
         write_text(_HERE / f"{name}.json", json.dumps(found, indent=1) + "\n")
     if options.page:
-        text = options.page.read_text(encoding="utf-8")
+        text = options.page.read_text(encoding="utf-8") if options.page.exists() else f"{_INTRODUCTION}\n{BEGIN}{END}\n"
         before, after = text.split(BEGIN)[0], text.split(END)[1]
         lines = [line for name, study in STUDIES.items() for line in section(name, study)]
         write_text(options.page, f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n{END}{after}")
