@@ -12,7 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 import augrad as library
-from augrad.cli.arms import CONTROLS, entrants_of
+from augrad.cli.arms import CONTROLS, entrants_of, loaded_from
 from augrad.cli.comparison import Recorder, read_comparison
 from augrad.cli.configs import config_directory
 from augrad.comparison.rows import TrainingRow, names_of, of_policy
@@ -236,7 +236,8 @@ def test_the_controls_are_over_what_is_judged(tmp_path: Path) -> None:
         config = compose("compare")
     file = str(tmp_path / "a.json")
     library.save_policy(policy, file)
-    found = entrants_of({"initial": ["initial"], "random": ["random"], "a": [file]}, config, data())
+    sources = {"initial": ["initial"], "random": ["random"], "a": [file]}
+    found = entrants_of(sources, loaded_from(sources, config), config, data())
     judged = library.load_policy(file)
     for entrant in found:
         policy = entrant.arm(5)
@@ -252,7 +253,8 @@ def test_files_that_do_not_say_their_search_are_told_apart(tmp_path: Path) -> No
     files = [str(tmp_path / f"{number}.json") for number in range(3)]
     for file in files:
         library.save_policy(library.Policy.over({"rotate": {"high": 20.0}, "color": None}), file)
-    found = entrants_of({"a": files, "b": files[:1]}, config, data())
+    sources = {"a": files, "b": files[:1]}
+    found = entrants_of(sources, loaded_from(sources, config), config, data())
     assert [(one.name, one.search_seed, one.split_seed) for one in found] == [
         ("a", 0, None),
         ("a", 1, None),

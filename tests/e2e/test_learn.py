@@ -368,7 +368,7 @@ MISTAKES: dict[str, tuple[Callable[[Splits], Any], str]] = {
         lambda data: learned(
             data, objective=library.objectives.Adversarial(), hypergradient=library.hypergradients.OneStep()
         ),
-        "no training between",
+        "does not follow a loss through the steps of a training",
     ),
     "a critic's network": (
         lambda data: learned(data, plain_model(), objective=library.objectives.DensityMatching()),

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import augrad as library
+from augrad.cli.comparison import read_comparison
+from augrad.comparison.rows import names_of
 
 pytestmark = pytest.mark.slow
 
@@ -86,7 +88,7 @@ def test_a_search_a_file_a_training_and_a_comparison(augrad, small, mine, tmp_pa
     compare = ["policies=[none,random]", "seeds=1", "hydra.run.dir=compared"]
     refused(augrad("compare", *mine, *short, *compare), "definitions[", "policy.allow=[")
     assert augrad("compare", *mine, *short, *compare, allowed).returncode == 0
-    assert set(json.loads((tmp_path / "compared" / "comparison.json").read_text())) == {"none", "random", file}
+    assert set(names_of(read_comparison(tmp_path / "compared"))) == {"none", "random", file}
     again = ["policy=file", f"policy.file={file}", "compare=null", "hydra.run.dir=again"]
     refused(augrad("search", *small, *again), "definitions[", "policy.allow=[")
     assert augrad("search", *small, *again, allowed).returncode == 0

@@ -76,7 +76,7 @@ def job(config):
 
 
 def main():
-    sys.exit(run_entry_point(job, "augrad test", resumable=True))
+    sys.exit(run_entry_point(job, "augrad test", resumable="checkpoint.pt"))
 
 
 def serve():

@@ -2,7 +2,7 @@
 
 import glob
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -57,19 +57,25 @@ def sources_of(policies: Any, place: str) -> dict[str, list[str]]:
     return found
 
 
-def entrants_of(sources: Mapping[str, Sequence[str]], config: DictConfig, data: Splits) -> list[Entrant]:
-    """An entrant for each policy; files are read here, once.
+def loaded_from(sources: Mapping[str, Sequence[str]], config: DictConfig) -> dict[str, list[tuple[str, Policy]]]:
+    """The files of each name, read once."""
+    return {
+        name: [(file, load_policy(file, allowed_modules(config))) for file in files]
+        for name, files in sources.items()
+        if not (name in _OWN and list(files) == [name])
+    }
+
+
+def entrants_of(
+    sources: Iterable[str], loaded: Mapping[str, Sequence[tuple[str, Policy]]], config: DictConfig, data: Splits
+) -> list[Entrant]:
+    """An entrant for each policy. loaded: those of files (see `loaded_from`).
 
     none: no augmentation. initial: what the search of the last policy started from; where that is not known, a policy
     that chooses evenly among the same candidates. random: drawn anew for each seed, over the candidates, stages and
     sub-policies of `initial`. Where there is no policy to judge, both are of the configured space and policy.
     A file that a search on these data wrote is judged on the division of the data that the search had.
     """
-    loaded = {
-        name: [(file, load_policy(file, allowed_modules(config))) for file in files]
-        for name, files in sources.items()
-        if not (name in _OWN and list(files) == [name])
-    }
     searched = [found[0] for name, found in loaded.items() if found[0][0] not in builtin_policies()]
     start = cache(lambda: start_of(*searched[-1], allowed_modules(config)) if searched else _configured(config))
     for file, policy in (pair for found in loaded.values() for pair in found):

@@ -17,7 +17,7 @@ _LOGS = ("metrics.jsonl",)
 """What a run that was stopped between its record and its first checkpoint, with nothing done, does not have."""
 
 
-def resolve_resume(arguments: list[str], needed: str) -> list[str]:
+def resolve_resume(arguments: list[str], needed: str = "checkpoint.pt") -> list[str]:
     """The command line with which the run of `resume=DIR` goes on; without a `resume=` the command line as it is.
 
     needed: the file from which a run of the command goes on. The overrides that the run was started with
