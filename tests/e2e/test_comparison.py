@@ -12,7 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 import augrad as library
-from augrad.cli.arms import CONTROLS, entrants_of, loaded_from
+from augrad.cli.arms import CONTROLS, entrants_of, loaded_from, start_for
 from augrad.cli.comparison import Recorder, read_comparison
 from augrad.cli.configs import config_directory
 from augrad.comparison.rows import TrainingRow, names_of, of_policy
@@ -237,7 +237,8 @@ def test_the_controls_are_over_what_is_judged(tmp_path: Path) -> None:
     file = str(tmp_path / "a.json")
     library.save_policy(policy, file)
     sources = {"initial": ["initial"], "random": ["random"], "a": [file]}
-    found = entrants_of(sources, loaded_from(sources, config), config, data())
+    loaded = loaded_from(sources, config)
+    found = entrants_of(sources, loaded, start_for(sources, loaded, config), config, data())
     judged = library.load_policy(file)
     for entrant in found:
         policy = entrant.arm(5)
@@ -254,7 +255,8 @@ def test_files_that_do_not_say_their_search_are_told_apart(tmp_path: Path) -> No
     for file in files:
         library.save_policy(library.Policy.over({"rotate": {"high": 20.0}, "color": None}), file)
     sources = {"a": files, "b": files[:1]}
-    found = entrants_of(sources, loaded_from(sources, config), config, data())
+    loaded = loaded_from(sources, config)
+    found = entrants_of(sources, loaded, start_for(sources, loaded, config), config, data())
     assert [(one.name, one.search_seed, one.split_seed) for one in found] == [
         ("a", 0, None),
         ("a", 1, None),

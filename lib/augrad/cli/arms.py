@@ -2,8 +2,8 @@
 
 import glob
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,18 +66,33 @@ def loaded_from(sources: Mapping[str, Sequence[str]], config: DictConfig) -> dic
     }
 
 
+def start_for(
+    sources: Iterable[str], loaded: Mapping[str, Sequence[tuple[str, Policy]]], config: DictConfig
+) -> Policy | None:
+    """What `initial` and `random` are made of: the start of the search of the last file, else of the configured space.
+
+    None where neither is asked for.
+    """
+    if not {"initial", "random"} & set(sources):
+        return None
+    searched = [found[0] for found in loaded.values() if found[0][0] not in builtin_policies()]
+    return start_of(*searched[-1], allowed_modules(config)) if searched else _configured(config)
+
+
 def entrants_of(
-    sources: Iterable[str], loaded: Mapping[str, Sequence[tuple[str, Policy]]], config: DictConfig, data: Splits
+    sources: Iterable[str],
+    loaded: Mapping[str, Sequence[tuple[str, Policy]]],
+    start: Policy | None,
+    config: DictConfig,
+    data: Splits,
 ) -> list[Entrant]:
-    """An entrant for each policy. loaded: those of files (see `loaded_from`).
+    """An entrant for each policy. loaded: those of files (see `loaded_from`). start: see `start_for`.
 
     none: no augmentation. initial: what the search of the last policy started from; where that is not known, a policy
     that chooses evenly among the same candidates. random: drawn anew for each seed, over the candidates, stages and
     sub-policies of `initial`. Where there is no policy to judge, both are of the configured space and policy.
     A file that a search on these data wrote is judged on the division of the data that the search had.
     """
-    searched = [found[0] for name, found in loaded.items() if found[0][0] not in builtin_policies()]
-    start = cache(lambda: start_of(*searched[-1], allowed_modules(config)) if searched else _configured(config))
     for file, policy in (pair for found in loaded.values() for pair in found):
         _warn_of_seen_images(file, origin_of_policy(policy), data, config)
     entrants: list[Entrant] = []
@@ -131,7 +146,7 @@ def _searched(name: str, loaded: Sequence[tuple[str, Policy]], data: Splits) -> 
 def search_entrants(names: Sequence[str], start: Policy, learned: Policy, config: DictConfig) -> list[Entrant]:
     """The controls of a search, and the policy that it learned, last. start: what it began with."""
     allow = allowed_modules(config)
-    arms = {n: _own_arm(n, lambda: start) if n in _OWN else always(load_policy(n, allow)) for n in names}
+    arms = {n: _own_arm(n, start) if n in _OWN else always(load_policy(n, allow)) for n in names}
     return [*(Entrant(name, arm) for name, arm in arms.items()), Entrant("learned", always(learned), config.seed)]
 
 
@@ -166,15 +181,15 @@ def split_seeds_of(given: Any, entrants: Sequence[Entrant], config: DictConfig) 
 def policy_arm(source: str | None, config: DictConfig) -> Arm:
     """What a classifier of a seed is trained with: a file, a built-in policy, or one of the configured space."""
     if source is None or source in _OWN:
-        return _own_arm(source or "none", lambda: _configured(config))
+        return _own_arm(source or "none", None if source in (None, "none") else _configured(config))
     return always(load_policy(source, allowed_modules(config)))
 
 
-def _own_arm(name: str, start: Callable[[], Policy]) -> Arm:
+def _own_arm(name: str, start: Policy | None) -> Arm:
     """none, initial or random."""
-    if name == "none":
+    if name == "none" or start is None:
         return always(None)
-    return always(start()) if name == "initial" else partial(random_policy, start())
+    return always(start) if name == "initial" else partial(random_policy, start)
 
 
 def _configured(config: DictConfig) -> Policy:

@@ -8,7 +8,15 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from augrad.checks import check_value
 from augrad.cli import signals
-from augrad.cli.arms import entrants_of, loaded_from, matching, require_judged_together, sources_of, split_seeds_of
+from augrad.cli.arms import (
+    entrants_of,
+    loaded_from,
+    matching,
+    require_judged_together,
+    sources_of,
+    split_seeds_of,
+    start_for,
+)
 from augrad.cli.building import keys_added
 from augrad.cli.comparison import COMPARISON, TABLES, TRAININGS, Recorder, keys_of
 from augrad.cli.configs import config_directory
@@ -56,8 +64,11 @@ def _compare_in(config: DictConfig, directory: Path) -> None:
     others = _directories(config)
     # Files are read once, before anything else: a mistake is told at once, and every seed sees the same policy.
     loaded = loaded_from(sources, config)
+    start = start_for(sources, loaded, config)
     data, device = data_and_device(config)
-    split_seeds, entrants = split_seeds_of(config.split_seeds, entrants_of(sources, loaded, config, data), config)
+    split_seeds, entrants = split_seeds_of(
+        config.split_seeds, entrants_of(sources, loaded, start, config, data), config
+    )
     recipes: dict[int, Recipe] = {}
     digests: dict[int, str] = {}
     for split_seed in split_seeds:
