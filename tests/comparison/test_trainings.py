@@ -16,8 +16,7 @@ from augrad.policy.initial import even_policy, random_policy
 from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
 from augrad.settings import TrainSettings
-from augrad.train.loop import trained
-from augrad.train.many import Recipe
+from augrad.train.loop import Recipe, trained
 
 MODEL, SGD = partial(SmallConvNet, width=8), partial(torch.optim.SGD, lr=0.1)
 
@@ -42,7 +41,7 @@ def test_a_budget_in_steps(data: Splits) -> None:
             return super().step(closure)
 
     settings = TrainSettings(batch_size=32, steps=7, epochs=1000)
-    trained(data, MODEL, partial(Recorded, lr=0.1), None, settings, 0, torch.device("cpu"), rows.append)
+    trained(Recipe(data, MODEL, partial(Recorded, lr=0.1), settings), None, 0, rows.append)
     assert [row["step"] for row in rows] == [3, 6, 7]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert len(rates) == 7
@@ -51,12 +50,7 @@ def test_a_budget_in_steps(data: Splits) -> None:
 
 
 def test_as_many_steps_as_the_epochs_have_are_the_same(data: Splits) -> None:
-    networks = [
-        trained(
-            data, MODEL, SGD, None, TrainSettings(batch_size=32, **given), 3, torch.device("cpu")
-        ).model.state_dict()
-        for given in ({"epochs": 2}, {"steps": 6})
-    ]
+    networks = [trained(_recipe(data, **given), None, 3).model.state_dict() for given in ({"epochs": 2}, {"steps": 6})]
     assert all(torch.equal(networks[0][name], networks[1][name]) for name in networks[0])
 
 
@@ -71,12 +65,13 @@ def test_a_row_says_what_the_classifier_does(data: Splits) -> None:
     none, same, inverted = compare_policies(planned(entrants, [0], [7]), {0: recipe})
     assert none.place == Place("none", None, 0, 7)
     assert inverted.place == Place("p", 4, 0, 7)
-    network, loss, _ = trained(data, MODEL, SGD, None, recipe.settings, 7, torch.device("cpu"))
+    network, loss, late = trained(recipe, None, 7)
     test, clean = evaluate(network, data.test), evaluate(network, data.train)
     assert (none.accuracy, none.loss) == (float(test.accuracy), float(test.loss))
     assert none.train_loss == float(clean.loss)
     assert none.held_out_loss == float(evaluate(network, data.selection).loss)
     assert none.diversity == same.diversity == loss
+    assert none.late == late
     assert (none.steps, none.images) == (6, len(data.test))
     assert none.chance == pytest.approx(float(data.test.labels.bincount().max()) / len(data.test))
     assert none.affinities[same.digest] == 1.0

@@ -9,16 +9,9 @@ from torchvision.transforms import v2
 from augrad.cli.configs import config_directory
 from augrad.ops.space import Space
 from augrad.policy.initial import initial_policy
+from torchvision_names import NAMES
 
 SIZES = {"autoaugment": 16, "randaugment": 14, "trivialaugment_wide": 14, "dada": 15, "faster_autoaugment": 15}
-NAMES = {
-    "Identity": "identity",
-    "ShearX": "shear_x",
-    "ShearY": "shear_y",
-    "TranslateX": "translate_x",
-    "TranslateY": "translate_y",
-    "AutoContrast": "auto_contrast",
-}
 TORCHVISION = {
     "autoaugment": (v2.AutoAugment, 331),
     "randaugment": (v2.RandAugment, 331),

@@ -50,7 +50,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], list[i
         def counted(*given: Any, **named: Any) -> Any:
             if limit is not None and len(done) == limit:
                 signal.raise_signal(signal.SIGINT)
-            done.append(given[5])
+            done.append(given[2])
             return train(*given, **named)
 
         monkeypatch.setattr("augrad.comparison.trainings.trained", counted)
@@ -263,6 +263,73 @@ def test_files_that_do_not_say_their_search_are_told_apart(tmp_path: Path) -> No
         ("a", 2, None),
         ("b", None, None),
     ]
+
+
+def test_a_row_that_lacks_what_is_measured_today_is_trained_anew(tmp_path: Path) -> None:
+    row = training("none", 0.75)
+    record = Recorder(tmp_path, {row.place: "the key"}, "none")
+    record(row)
+    path = tmp_path / "trainings.json"
+    kept = json.loads(path.read_text())
+    assert Recorder(tmp_path, {row.place: "the key"}, "none").known == {row.place: row}
+    del kept[0]["late"]
+    path.write_text(json.dumps(kept))
+    record = Recorder(tmp_path, {row.place: "the key"}, "none")
+    assert record.known == {}
+    record(row)
+    assert len(json.loads(path.read_text())) == 2  # nothing is thrown away
+
+
+def test_a_policy_under_two_names_is_trained_with_once(augrad, stop_after, tmp_path: Path) -> None:
+    library.save_policy(library.load_policy("identity"), tmp_path / "same.json")
+    done = stop_after(None)
+    assert augrad(*COMPARE, "policies=[none,identity,same.json]", "seeds=1", "hydra.run.dir=out").returncode == 0
+    assert len(done) == 2
+    rows = read_comparison(tmp_path / "out")
+    assert [row.policy for row in rows] == ["none", "identity", "same.json"]
+    assert replace(rows[1], policy="same.json") == rows[2]
+    assert len(json.loads((tmp_path / "out" / "trainings.json").read_text())) == 2
+
+
+def test_the_file_that_is_given_as_policy_is_the_one_that_is_judged(augrad, tmp_path: Path) -> None:
+    line = ["policies=[identity,none]", "policy.file=identity", "seeds=1", "hydra.run.dir=out"]
+    assert augrad(*COMPARE, *line).returncode == 0
+    told = json.loads((tmp_path / "out" / "comparison.json").read_text())["differences"]
+    assert {(one["policy"], one["against"]) for one in told} == {("identity", "none")}
+
+
+@pytest.mark.parametrize(
+    ("policies", "words"),
+    [
+        ("[{none: [identity]},randaugment]", "none is a name of its own"),
+        ("[none,none]", "'none' twice"),
+        ("[none,{a: []}]", "'a' without a file"),
+        ("[none,'nothing/*.json']", "nothing matches nothing/*.json"),
+    ],
+)
+def test_names_that_cannot_be(augrad, tmp_path: Path, policies: str, words: str) -> None:
+    done = augrad(*COMPARE, f"policies={policies}", "seeds=1", "hydra.run.dir=out")
+    assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "out" / "trainings.json").exists()
+
+
+def test_searches_that_divided_the_data_otherwise(augrad, tmp_path: Path) -> None:
+    """Nothing in common is refused before the first training; what they may have seen is told."""
+    for seed in (0, 1):
+        given = [f"data.seed={seed}", "search.steps=2", "compare=null", f"hydra.run.dir={seed}"]
+        assert augrad("search", *SMALL, *given).returncode == 0
+    line = [*COMPARE, "policies=[none,0/policy.json]", "policy.file=1/policy.json", "seeds=1"]
+    done = augrad(*line, "hydra.run.dir=out")
+    assert (done.returncode, "give the divisions to judge both on" in done.stderr) == (2, True), done.stderr
+    done = augrad(*line, "split_seeds=[0]", "hydra.run.dir=out")
+    assert done.returncode == 0, done.stderr
+    told = [text for text in done.stderr.splitlines() if "divided the same data otherwise" in text]
+    assert len(told) == 1
+    assert "1/policy.json" in told[0]
+    line = [*COMPARE, "policies=[none]", "policy.file=0/policy.json", "seeds=1"]
+    assert "divided the same data" not in augrad(*line, "hydra.run.dir=same").stderr
+    other = augrad(*line, "data.train_size=300", "hydra.run.dir=more")
+    assert "divided the same data otherwise (train_size)" in other.stderr
 
 
 def test_train_and_validation_together() -> None:

@@ -21,8 +21,8 @@ from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy
 from augrad.settings import TrainSettings
 from augrad.train import many
-from augrad.train.loop import trained
-from augrad.train.many import Judged, Recipe, judged_trainings
+from augrad.train.loop import Recipe, trained
+from augrad.train.many import Judged, judged_trainings
 from augrad.types import PolicyParams
 
 
@@ -170,7 +170,7 @@ def measured(data: Splits, policy: Policy, rows: torch.Tensor, generation: int) 
     for pair, row in enumerate(rows):
         for sign in (1, -1):
             seed, beside = _seed(5, 2 * generation + pair), moved(policy, sign * 0.7 * row)
-            other = trained(data, network, OPTIMIZER, beside, SETTINGS, seed, torch.device("cpu")).model
+            other = trained(Recipe(data, network, OPTIMIZER, SETTINGS), beside, seed).model
             losses.append(float(evaluate(other, data.validation).loss))
     return torch.tensor(losses, dtype=torch.float64).unflatten(0, (2, 2)).T
 
@@ -188,7 +188,7 @@ def test_a_step_is_the_estimate_of_its_trainings() -> None:
     assert torch.allclose(step, flat(expected), atol=1e-12)
     assert step.abs().max() > 1e-6
 
-    centre = trained(data, network, OPTIMIZER, policy, SETTINGS, 5, torch.device("cpu")).model
+    centre = trained(Recipe(data, network, OPTIMIZER, SETTINGS), policy, 5).model
     assert all(torch.equal(a, b) for a, b in zip(centre.parameters(), result.model.parameters(), strict=True))
     assert result.best_loss == float(evaluate(centre, data.selection).loss)
     assert torch.equal(flat(result.policy.params), flat(policy.params))  # the one that was trained with, not the next

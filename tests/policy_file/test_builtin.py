@@ -16,18 +16,10 @@ from augrad.policy_file import Entry, Uniform, Value, format_policy
 from augrad.policy_file.builtin_documents import builtin_documents
 from augrad.policy_file.convert import read_document
 from pictures import every_kind, in_levels
+from torchvision_names import NAMES
 
 SIDE = 32
 """Of the images for which translations are torchvision's."""
-NAMES = {
-    "Identity": "identity",
-    "ShearX": "shear_x",
-    "ShearY": "shear_y",
-    "TranslateX": "translate_x",
-    "TranslateY": "translate_y",
-    "AutoContrast": "auto_contrast",
-}
-"""Torchvision's names of operations, where they are not ours in capitals."""
 UNITS = {"TranslateX": SIDE, "TranslateY": SIDE, "Solarize": 255}
 """How much of torchvision's is one of ours, where it is not 1."""
 RAND, WIDE = RandAugment(), TrivialAugmentWide()

@@ -39,8 +39,7 @@ from augrad.show.figures import comparison_figure
 from augrad.show.style import save_figure
 from augrad.show.table import comparison_table
 from augrad.terminal.console import say
-from augrad.train import check_recipe
-from augrad.train.many import Recipe
+from augrad.train import Recipe, check_recipe
 
 _REPORT, _FIGURE = "report.html", "comparison.png"
 
@@ -76,7 +75,7 @@ def _compare_in(config: DictConfig, directory: Path) -> None:
         recipes[split_seed] = recipe = recipe_on(on, config, with_validation)
         digests[split_seed] = digest_on(on, config, with_validation, split_seed)
         with keys_added():
-            check_recipe(recipe.splits, recipe.model, recipe.optimizer, recipe.settings, device, recipe.standard)
+            check_recipe(recipe)
     trainings = planned(entrants, split_seeds, seeds)
     require_judged_together(trainings, reference)
     tracker, processes = tracker_of(config), processes_of(config.processes, "processes", device)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,13 @@ class Recorder:
         self._directory, self._keys, self._reference, self._tracker = directory, keys, reference, tracker
         self._trainings = _read_trainings(directory)
         every = [*self._trainings, *(row for other in others for row in _read_trainings(other, needed=True))]
-        found = {row["key"]: row for row in every if row.get("key")}
+        found = _by_key(every)
         self.known = {
             place: row_from({**found[key], **place._asdict()}, TRAININGS) for place, key in keys.items() if key in found
         }
         self._rows = {place: self.known[place] for place in keys if place in self.known}
-        own = {row["key"] for row in self._trainings if row.get("key")}
-        self._trainings += [{**row.as_dict(), "key": keys[p]} for p, row in self.known.items() if keys[p] not in own]
+        for place in self.known:
+            self._keep(self.known[place])
         self._done, self._total, self._width = 0, len(keys), max((len(place.policy) for place in keys), default=0)
         before = {row.place: row for row in read_comparison(directory)}
         self._held_back = held_back or any(self._rows.get(place) != row for place, row in before.items())
@@ -80,12 +81,16 @@ class Recorder:
         )
         words = f"  {row.policy:{self._width}}{seeds} seed {row.seed}: {100 * row.accuracy:.1f}%, loss {row.loss:.3f}"
         say(f"{words}{' (done before)' if before else ''}  [{self._done}/{self._total}]", stderr=True)
-        if not before:
-            self._trainings.append({**row.as_dict(), "key": self._keys[place]})
+        self._keep(row)
         self._write(comparison=not self._held_back)
         if self._tracker is not None:
             shown = {**place._asdict(), "test_accuracy": row.accuracy, "test_loss": row.loss}
             self._tracker.log({name: value for name, value in shown.items() if value is not None}, len(self._rows))
+
+    def _keep(self, row: TrainingRow) -> None:
+        key = self._keys[row.place]
+        if key not in _by_key(self._trainings):
+            self._trainings.append({**row.as_dict(), "key": key})
 
     @property
     def rows(self) -> list[TrainingRow]:
@@ -135,7 +140,7 @@ def is_kept(directory: Path, keys: Mapping[Place, str]) -> bool:
     shown = {row.place: row for row in read_comparison(directory)}
     if not shown or set(shown) != set(keys):
         return False
-    found = {row["key"]: row for row in _read_trainings(directory) if row.get("key")}
+    found = _by_key(_read_trainings(directory))
     return all(
         key in found and row_from({**found[key], **place._asdict()}, TRAININGS) == shown[place]
         for place, key in keys.items()
@@ -166,6 +171,12 @@ def _read_trainings(directory: Path, needed: bool = False) -> list[dict[str, Any
     return rows + [
         row for row in _shown(directory) if (row.get("policy"), row.get("seed"), row.get("accuracy")) not in there
     ]
+
+
+def _by_key(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The trainings whose recipe is known, and of which all is known that there is to know today."""
+    needed = {item.name for item in fields(TrainingRow) if item.default_factory is MISSING}
+    return {row["key"]: row for row in rows if row.get("key") and needed <= set(row)}
 
 
 def _shown(directory: Path) -> list[dict[str, Any]]:

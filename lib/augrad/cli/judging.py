@@ -26,7 +26,7 @@ from augrad.errors import UserError
 from augrad.policy import Policy
 from augrad.settings import PositiveInt
 from augrad.terminal.console import say
-from augrad.train.many import Recipe
+from augrad.train import Recipe
 from augrad.train.processes import processes_for
 
 FIRST_SEED = 1000

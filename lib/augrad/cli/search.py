@@ -29,7 +29,6 @@ from augrad.cli.parts import (
     exported,
     plain,
     provenance,
-    recipe_of,
     save_model,
     search_arguments,
     tracker_of,
@@ -42,14 +41,12 @@ from augrad.cli.status import require_shown
 from augrad.comparison.rows import TrainingRow
 from augrad.comparison.summary import lines_of
 from augrad.comparison.trainings import compare_policies
-from augrad.data.batches import EpochBatches
 from augrad.data.types import Splits
 from augrad.policy import Policy
 from augrad.policy.learnable import anything_learnable
 from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
 from augrad.search import SearchParts, SearchState, begin_search, run_search
-from augrad.settings import steps_of
 from augrad.show.table import comparison_table, policy_table
 from augrad.terminal.console import say
 from augrad.train import check_recipe
@@ -69,10 +66,10 @@ def _search(config: DictConfig) -> float:
 
 def _search_in(config: DictConfig, directory: Path) -> float:
     asked = asked_comparison(config)
-    recipe, arguments = recipe_of(config), search_arguments(config)
+    arguments = search_arguments(config)
     data, device = data_and_device(config)
     with keys_added():
-        check_recipe(data, *recipe, device, arguments["standard"])  # what comes after the search is checked before it
+        check_recipe(recipe_on(data, config, False))  # what comes after the search is checked before it
     start = arguments["policy"]
     format_policy(document_of(exported(start, config), provenance(config, data, {})))  # so is what comes of it
     if asked is not None:
@@ -122,11 +119,8 @@ def _compare(
     trainings, keys = comparison_plan(config, data, asked, start, learned)
     record = Recorder(directory, keys, "learned", held_back=held_back)
     recipe = recipe_on(data, config, asked.with_validation)
-    steps = steps_of(
-        recipe.settings, EpochBatches(len(recipe.splits.train), recipe.settings.batch_size, 0).batches_per_epoch
-    )
     count = len(asked.policies) + 1
-    say(f"comparison: {count} policies x {len(asked.seeds)} seeds x {steps} steps", stderr=True)
+    say(f"comparison: {count} policies x {len(asked.seeds)} seeds x {recipe.steps} steps", stderr=True)
     processes = processes_of(asked.processes, "compare.processes", data.train.images.device)
     split_seed = trainings[0].place.split_seed
     return record, compare_policies(trainings, {split_seed: recipe}, processes, record.known, record)

@@ -31,7 +31,7 @@ from augrad.runs.metrics import MetricsLog
 from augrad.settings import steps_of
 from augrad.show.progress import SearchProgress
 from augrad.terminal.console import say
-from augrad.train import Row, check_recipe, train_classifier
+from augrad.train import Recipe, Row, check_recipe, train_classifier
 
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="train")
@@ -52,7 +52,7 @@ def _train_as(config: DictConfig) -> float:
     standard = standard_of(config)
     data, device = data_and_device(config)
     with keys_added():
-        check_recipe(data, model, optimizer, settings, device, standard)
+        check_recipe(Recipe(data, model, optimizer, settings, standard))
     tracker = tracker_of(config)
     total = steps_of(settings, max(len(data.train) // settings.batch_size, 1))
     attempt = Attempts()

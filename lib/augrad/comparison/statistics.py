@@ -201,15 +201,16 @@ def _p_value(differences: Sequence[float]) -> float:
     return 2 * float(stdtr(len(differences) - 1, -abs(mean / error)))
 
 
-def percent(interval: Interval) -> str:
+def percent(interval: Interval, with_n: bool = True) -> str:
     """An accuracy as text: "96.2% (95.5 to 96.9, n = 5)"; a single seed says that it has no interval.
 
-    So do a few equal ones, see `without_interval`.
+    So do a few equal ones, see `without_interval`. with_n: whether n is told.
     """
     reason = without_interval(interval)
     if interval.low is None or interval.high is None or reason is not None:
         return f"{100 * interval.mean:.1f}% ({reason})"
-    return f"{100 * interval.mean:.1f}% ({100 * interval.low:.1f} to {100 * interval.high:.1f}, n = {interval.n})"
+    n = f", n = {interval.n}" if with_n else ""
+    return f"{100 * interval.mean:.1f}% ({100 * interval.low:.1f} to {100 * interval.high:.1f}{n})"
 
 
 def points(interval: Interval) -> str:

@@ -76,7 +76,7 @@ def markdown_of(rows: Sequence[TrainingRow], reference: str) -> str:
             [
                 f"**{_cell(name)}**" if line.name == reference else _cell(name),
                 str(line.accuracy.n),
-                percent(line.accuracy).partition(", n =")[0] + (")" if ", n =" in percent(line.accuracy) else ""),
+                percent(line.accuracy, with_n=False),
                 f"{line.loss.mean:.4f}",
                 f"{line.calibration_error.mean:.4f}",
                 "" if line.affinity is None else f"{line.affinity:.3f}",

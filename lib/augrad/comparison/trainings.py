@@ -11,16 +11,13 @@ from torch import nn
 
 from augrad.comparison.calibration import calibration_error
 from augrad.comparison.rows import Place, TrainingRow
-from augrad.data.batches import EpochBatches
 from augrad.data.seeding import local_generator
 from augrad.data.types import Split, Splits
 from augrad.errors import NonFiniteError
 from augrad.learning.step import evaluate, logits_over, measured
 from augrad.ops.external import definitions_of
 from augrad.policy.policy import Policy
-from augrad.settings import steps_of
-from augrad.train.loop import trained
-from augrad.train.many import Recipe
+from augrad.train.loop import Recipe, require_finite, trained
 from augrad.train.processes import results_of
 
 Arm = Callable[[int], Policy | None]
@@ -144,40 +141,31 @@ def _beside(training: Planned, trainings: Sequence[Planned]) -> list[Policy]:
 
 
 def _train(recipe: Recipe, place: Place, policy: Policy | None, beside: Sequence[Policy]) -> TrainingRow:
-    splits, settings = recipe.splits, recipe.settings
-    started = time.perf_counter()
-    device = splits.train.images.device
+    splits, autocast, started = recipe.splits, recipe.settings.autocast, time.perf_counter()
     try:
-        network, augmented_loss, late = trained(
-            splits, recipe.model, recipe.optimizer, policy, settings, place.seed, device, standard=recipe.standard
-        )
+        fit = trained(recipe, policy, place.seed)
+        seconds = time.perf_counter() - started
+        logits = logits_over(fit.model, splits.test, autocast)
+        test = measured(logits, splits.test.labels)
+        require_finite(test)
     except NonFiniteError as error:
         raise NonFiniteError(f"{place.policy}, seed {place.seed}: {error}") from None
-    seconds = time.perf_counter() - started
-    judge = partial(evaluate, network, autocast=settings.autocast)
-    logits = logits_over(network, splits.test, settings.autocast)
-    test = measured(logits, splits.test.labels)
-    if not bool(test.losses.isfinite().all()):
-        raise NonFiniteError(
-            f"{place.policy}, seed {place.seed}: at its end the loss on test images is {float(test.loss)}: the "
-            "training has diverged; lower the learning rate (train.optimizer.lr) or set train.clip_norm"
-        )
-    per_epoch = EpochBatches(len(splits.train), settings.batch_size, 0).batches_per_epoch
+    judge = partial(evaluate, fit.model, autocast=autocast)
     return TrainingRow(
         *place,
         accuracy=float(test.accuracy),
         loss=float(test.loss),
-        steps=steps_of(settings, per_epoch),
+        steps=recipe.steps,
         seconds=round(seconds, 3),
         calibration_error=calibration_error(logits, splits.test.labels),
-        diversity=augmented_loss,
+        diversity=fit.loss,
         train_loss=float(judge(some_of(splits.train, place.seed)).loss),
         held_out_loss=float(judge(splits.selection).loss),
-        late=late,
+        late=fit.late,
         images=len(splits.test),
         chance=float(splits.test.labels.bincount().max() / len(splits.test)),
         digest=policy_digest(policy),
-        affinities=_affinities(network, some_of(splits.test, place.seed), beside, place.seed, settings.autocast),
+        affinities=_affinities(fit.model, some_of(splits.test, place.seed), beside, place.seed, autocast),
     )
 
 

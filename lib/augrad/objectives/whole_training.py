@@ -18,7 +18,8 @@ from augrad.objectives.evolution import as_params, differences, directions, grad
 from augrad.objectives.objective import Aim, Step
 from augrad.objectives.slopes import Slopes, gradient_of, no_slopes
 from augrad.settings import TrainSettings
-from augrad.train.many import Recipe, judged_trainings
+from augrad.train.loop import Recipe
+from augrad.train.many import judged_trainings
 
 _NOISE = 0.3
 """Of a slope's variance, beside what its direction explains: seeds, and that the loss is not linear over the width."""
@@ -105,12 +106,13 @@ class WholeTraining:
             )
         losses = torch.tensor([judged.loss for judged in found], dtype=torch.float64).unflatten(0, (self.pairs, 2))
         ahead, behind = losses.unbind(1)
-        slopes = _remembered(step.memory, delta.shape[1]).and_new(delta, (ahead - behind) / (2 * self.width))
+        kept: Weights = {}
         if self.memory is None:
-            found_gradient = gradient(delta, ahead, behind, self.width)
+            along = gradient(delta, ahead, behind, self.width)
         else:
-            found_gradient = gradient_of(slopes, _NOISE, self.memory)
-        grads = as_params(policy, found_gradient)
+            slopes = _remembered(step.memory, delta.shape[1]).and_new(delta, (ahead - behind) / (2 * self.width))
+            along = gradient_of(slopes, _NOISE, self.memory)
+            kept = {name: tensor.to(policy.device) for name, tensor in vars(slopes).items()}
         metrics = {
             "train_loss": centre.train_loss,
             "train_accuracy": centre.train_accuracy,
@@ -122,8 +124,7 @@ class WholeTraining:
         }
         on_device = {name: torch.tensor(value, device=policy.device) for name, value in metrics.items()}
         value = torch.tensor(centre.loss, dtype=torch.float64, device=policy.device)
-        kept = {} if self.memory is None else {name: tensor.to(policy.device) for name, tensor in vars(slopes).items()}
-        return Aim(Estimate(grads, value), 0, {}, on_device, memory=kept, trained=centre.state)
+        return Aim(Estimate(as_params(policy, along), value), 0, {}, on_device, memory=kept, trained=centre.state)
 
 
 def _remembered(memory: Weights, free: int) -> Slopes:

@@ -87,7 +87,7 @@ class SearchProgress:
         (begin, first), (end, last) = self._marks[0], self._marks[-1]
         speed = (last - first) / (end - begin) if end > begin and last > first else 0.0
         left = duration((self.total - step) / speed) if speed else "–"
-        words = f"train {_loss(train_loss)}  val {_loss(val_loss)}  {speed:.3g} steps/s  {left} left"
+        words = f"train {_loss(train_loss)}  val {_loss(val_loss)}  {_pace(speed)}  {left} left"
         return f"{words}  {note}" if note else words
 
 
@@ -101,6 +101,11 @@ def duration(seconds: float | int) -> str:
     if whole < 86400:
         return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def _pace(speed: float) -> str:
+    """Steps a second; of slow ones, how long one takes."""
+    return f"{duration(1 / speed)} a step" if 0 < speed < 0.5 else f"{speed:.3g} steps/s"
 
 
 def _loss(value: float | None) -> str:

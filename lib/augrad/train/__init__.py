@@ -1,5 +1,5 @@
 """Training a classifier with a policy, once or many times."""
 
-from augrad.train.loop import Row, TrainResult, check_recipe, train_classifier
+from augrad.train.loop import Recipe, Row, TrainResult, check_recipe, train_classifier
 
-__all__ = ["Row", "TrainResult", "check_recipe", "train_classifier"]
+__all__ = ["Recipe", "Row", "TrainResult", "check_recipe", "train_classifier"]

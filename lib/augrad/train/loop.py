@@ -17,6 +17,7 @@ from augrad.errors import NonFiniteError
 from augrad.learning.step import (
     ModelBuilder,
     OptimizerBuilder,
+    StepResult,
     backward_on,
     build_classifier,
     build_optimizer,
@@ -29,6 +30,31 @@ from augrad.settings import TrainSettings, rate_at, steps_of
 
 Row = dict[str, float | int | str | None]
 Report = Callable[[Row], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How classifiers are trained, but for the policy and the seed.
+
+    splits: on the device on which they are trained. standard: what every training image undergoes after the policy.
+    """
+
+    splits: Splits
+    model: ModelBuilder
+    optimizer: OptimizerBuilder
+    settings: TrainSettings
+    standard: StandardAugmentation = NO_STANDARD
+
+    @property
+    def device(self) -> torch.device:
+        """On which classifiers are trained."""
+        return self.splits.train.images.device
+
+    @property
+    def steps(self) -> int:
+        """How many a training has."""
+        batches = EpochBatches(len(self.splits.train), self.settings.batch_size, 0)
+        return steps_of(self.settings, batches.batches_per_epoch)
 
 
 class Fit(NamedTuple):
@@ -66,44 +92,39 @@ def train_classifier(
     report: Report | None = None,
     standard: StandardAugmentation = NO_STANDARD,
 ) -> TrainResult:
-    """Train a classifier (see `trained`), and evaluate it on the test split.
+    """Train a classifier on `device` by this recipe (see `trained`), and evaluate it on the test split.
 
     Raises NonFiniteError when the loss becomes NaN or infinite.
     """
     splits = splits.to(device)
-    classifier, _, late = trained(splits, model, optimizer, policy, settings, seed, device, report, standard)
-    test = evaluate(classifier, splits.test, settings.autocast)
+    fit = trained(Recipe(splits, model, optimizer, settings, standard), policy, seed, report)
+    test = evaluate(fit.model, splits.test, settings.autocast)
+    require_finite(test)
+    return TrainResult(fit.model, float(test.accuracy), float(test.loss), fit.late)
+
+
+def require_finite(test: StepResult) -> None:
+    """Raises NonFiniteError for losses on test images of which one is not finite."""
     if not bool(test.losses.isfinite().all()):
         raise NonFiniteError(
             f"at its end the loss on test images is {float(test.loss)}: the training has diverged; "
             "lower the learning rate (train.optimizer.lr) or set train.clip_norm"
         )
-    return TrainResult(classifier, float(test.accuracy), float(test.loss), late)
 
 
-def trained(
-    splits: Splits,
-    model: ModelBuilder,
-    optimizer: OptimizerBuilder,
-    policy: Policy | None,
-    settings: TrainSettings,
-    seed: int,
-    device: torch.device,
-    report: Report | None = None,
-    standard: StandardAugmentation = NO_STANDARD,
-) -> Fit:
+def trained(recipe: Recipe, policy: Policy | None, seed: int, report: Report | None = None) -> Fit:
     """A fresh classifier trained on the train split, every image augmented anew by `policy` (None: as it is).
 
-    splits: on the device. standard: what every training image undergoes after that.
     seed: of the weights, the batches and the draws: the same for every policy, so that comparisons are paired.
     report: called once an epoch, and after the last step, with a metrics row.
     Raises NonFiniteError when the training loss becomes NaN or infinite.
     """
+    splits, settings, device = recipe.splits, recipe.settings, recipe.device
     policy = None if policy is None else policy.to(device)
-    classifier, stepper, batches, standard = _begin(splits, model, optimizer, settings, seed, device, standard)
+    classifier, stepper, batches, standard = _begin(recipe, seed)
     generator, beside = local_generator(seed, "train policy draws"), local_generator(seed, "train standard draws")
     per_epoch = batches.batches_per_epoch
-    total = steps_of(settings, per_epoch)
+    total = recipe.steps
     tenth = max(total // 10, 1)
     begins, tenths = (0, (total - tenth) // 2, total - tenth), ([], [], [])
     for epoch in range(math.ceil(total / per_epoch)):
@@ -148,28 +169,14 @@ def trained(
     return Fit(classifier, last, (middle - last) / (first - last) if first > last else 0.0)
 
 
-def check_recipe(
-    splits: Splits,
-    model: ModelBuilder,
-    optimizer: OptimizerBuilder,
-    settings: TrainSettings,
-    device: torch.device,
-    standard: StandardAugmentation = NO_STANDARD,
-) -> None:
-    """Raises what `train_classifier` raises for its recipe before the first step. splits: on the device."""
-    _begin(splits, model, optimizer, settings, 0, device, standard)
+def check_recipe(recipe: Recipe) -> None:
+    """Raises what `trained` raises for its recipe before the first step."""
+    _begin(recipe, 0)
 
 
-def _begin(
-    splits: Splits,
-    model: ModelBuilder,
-    optimizer: OptimizerBuilder,
-    settings: TrainSettings,
-    seed: int,
-    device: torch.device,
-    standard: StandardAugmentation,
-) -> tuple[nn.Module, torch.optim.Optimizer, EpochBatches, StandardAugmentation]:
-    classifier = build_classifier(model, splits, seed, device)
-    stepper = build_optimizer(optimizer, classifier.parameters(), "train.optimizer")
-    batches = EpochBatches(len(splits.train), settings.batch_size, seed, device)
-    return classifier, stepper, batches, fitted(standard, splits.train)
+def _begin(recipe: Recipe, seed: int) -> tuple[nn.Module, torch.optim.Optimizer, EpochBatches, StandardAugmentation]:
+    train = recipe.splits.train
+    classifier = build_classifier(recipe.model, recipe.splits, seed, recipe.device)
+    stepper = build_optimizer(recipe.optimizer, classifier.parameters(), "train.optimizer")
+    batches = EpochBatches(len(train), recipe.settings.batch_size, seed, recipe.device)
+    return classifier, stepper, batches, fitted(recipe.standard, train)

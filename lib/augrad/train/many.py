@@ -6,25 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from augrad.data.standard import NO_STANDARD, StandardAugmentation
-from augrad.data.types import Splits
 from augrad.errors import NonFiniteError
-from augrad.learning.step import ModelBuilder, OptimizerBuilder, evaluate
+from augrad.learning.step import evaluate
 from augrad.policy import Policy
-from augrad.settings import TrainSettings
-from augrad.train.loop import trained
+from augrad.train.loop import Recipe, trained
 from augrad.train.processes import processes_for, results_of
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What all the trainings have in common. splits: on the CPU or on a GPU, where the trainings then run."""
-
-    splits: Splits
-    model: ModelBuilder
-    optimizer: OptimizerBuilder
-    settings: TrainSettings
-    standard: StandardAugmentation = NO_STANDARD
 
 
 @dataclass(frozen=True)
@@ -56,7 +42,7 @@ def judged_trainings(
     several run at a time. Raises Stopped then, and UserError for fewer processes than 1.
     """
     if processes is None:
-        processes = processes_for(recipe.splits.train.images.device)
+        processes = processes_for(recipe.device)
     tasks = [
         (recipe, policy, seed, index == 0) for index, (policy, seed) in enumerate(zip(policies, seeds, strict=True))
     ]
@@ -64,12 +50,10 @@ def judged_trainings(
 
 
 def _judged(recipe: Recipe, policy: Policy, seed: int, with_state: bool) -> Judged:
-    splits, settings, device = recipe.splits, recipe.settings, recipe.splits.train.images.device
+    splits, autocast = recipe.splits, recipe.settings.autocast
     try:
-        network, *_ = trained(
-            splits, recipe.model, recipe.optimizer, policy, settings, seed, device, standard=recipe.standard
-        )
-        train, held_out = (evaluate(network, split, settings.autocast) for split in (splits.train, splits.validation))
+        network = trained(recipe, policy, seed).model
+        train, held_out = (evaluate(network, split, autocast) for split in (splits.train, splits.validation))
     except NonFiniteError:
         return Judged(math.inf, 0.0, math.inf, 0.0, {})
     state = network.state_dict() if with_state else {}
