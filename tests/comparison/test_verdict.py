@@ -131,7 +131,7 @@ def test_trainings_that_have_not_converged():
 @pytest.mark.parametrize("rivals", [1, 4])
 def test_equals_are_seldom_called_better(seeds: int, images: int, rivals: int):
     """A 95% interval allows 2.5%, also where accuracies of a small test set often agree to the last digit."""
-    draw, repeats = np.random.default_rng(0), 400
+    draw, repeats = np.random.default_rng(0), 150
     drawn = draw.binomial(images, 0.8, (repeats, rivals + 1, seeds)) / images
     kinds = []
     for none, *others in drawn.tolist():
@@ -143,7 +143,7 @@ def test_equals_are_seldom_called_better(seeds: int, images: int, rivals: int):
 @pytest.mark.parametrize("seeds", [3, 6])
 def test_of_many_equals_few_are_called_worse(seeds: int):
     """Holm's correction: with eight rivals, one of 40 would be wrong by chance on every fifth comparison."""
-    draw, repeats = np.random.default_rng(1), 300
+    draw, repeats = np.random.default_rng(1), 120
     kinds = []
     for learned, *others in draw.normal(0.8, 0.01, (repeats, 9, seeds)).tolist():
         rows = trainings({"learned": learned, **{str(index): other for index, other in enumerate(others)}}, loss=0.5)
