@@ -67,12 +67,12 @@ class Aim:
     """What a step of the search is taken with: the policy's by `scalar`, the model's by `gradients`.
 
     scalar: the policy minimises its expectation over the policy's own draws; or the estimate of the gradient itself,
-    where the objective has a way of its own to it (`own_estimate`). batch_size: how many images
-    the scalar is for, which is how many draws it takes. gradients: of what the model minimises, by parameter name; a
-    parameter that is not there keeps its value. The next step may overwrite them. metrics: for the log, by name;
-    train_loss and train_accuracy are among them. memory: what the hypergradient method wants to be given at the next
-    step. trained: the state that the model is put into instead of a step, where a training with the present policy has
-    ended in it.
+    where the objective has a way of its own to it (`own_estimate`). batch_size: how many images the scalar is for,
+    which is how many draws it takes. gradients: of what the model minimises, by parameter name; a parameter that is not
+    there keeps its value. The next step may overwrite them. metrics: for the log, by name; train_loss and
+    train_accuracy are among them. memory: what the hypergradient method, or an objective with its own estimate, wants
+    to be given at the next step. trained: the state that the model is put into instead of a step, where a training with
+    the present policy has ended in it.
     """
 
     scalar: Scalar | Estimate
