@@ -59,8 +59,10 @@ class SearchSettings:
     neither on the learning rate nor on the loss. signal_floor: where that deviation (per unit of learning rate) is
     below this share of the largest that its moving average has been, the policy's steps shrink with its square: once
     the classifier has learned what the policy can teach, the hypergradient carries little but noise. 0: never.
-    select_every: steps between looks at the selection split. select: which policy is exported, the one with the lowest
-    loss there ("best") or the latest ("last").
+    select_every: steps between looks at the selection split. select: which policy the search ends with: the mean over
+    its last steps ("average", see `augrad.search.average`), the one at the look with the lowest loss there ("best"),
+    which is a good one where that loss is of a training with the policy alone, else of a good moment of the classifier,
+    or the one at the last look ("last"). None: best where each step trains from start to end, else average.
     keep_model: whether what the search trained is written, too (model.pt): the result of learning a policy to the end.
     checkpoint_every, log_every: steps between checkpoints, and between writes of the metrics (every step has its row).
     cuda_graphs: whether the classifier's passes run as CUDA graphs on a GPU, where a small network's step is otherwise
@@ -82,11 +84,26 @@ class SearchSettings:
     normalize: bool = True
     signal_floor: Fraction = 1.0
     select_every: PositiveInt = 50
-    select: Literal["best", "last"] = "best"
+    select: Literal["average", "best", "last"] | None = None
     keep_model: bool = False
     checkpoint_every: PositiveInt = 200
     log_every: PositiveInt = 10
     cuda_graphs: bool | None = None
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class ChoiceSettings:
+    """Which policies fresh classifiers are trained with at the end of a search, see `augrad.search.choice`.
+
+    reaches: their distances from the start, in that of the learned policy: 0 is the start, 1 the learned one, 2 twice
+    as far. none: whether no augmentation is tried, too. seeds: trainings with each, all on the same seeds. processes:
+    how many trainings run at a time, see `augrad.train.many.judged_trainings`.
+    """
+
+    reaches: Annotated[tuple[Annotated[Number, Field(ge=0)], ...], Field(min_length=1)] = (0.0, 1.0, 2.0, 4.0)
+    none: bool = True
+    seeds: PositiveInt = 2
+    processes: PositiveInt | None = None
 
 
 def steps_of(settings: TrainSettings, steps_per_epoch: int) -> int:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from augrad.cli.arms import search_entrants
 from augrad.cli.building import keys_added
+from augrad.cli.choosing import asked_choice, choose_in, words_of
 from augrad.cli.comparison import Recorder, withdraw_comparison
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import run_entry_point
@@ -47,6 +48,7 @@ from augrad.policy.learnable import anything_learnable
 from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
 from augrad.search import SearchParts, SearchState, begin_search, run_search
+from augrad.search.choice import Chosen
 from augrad.show.table import comparison_table, policy_table
 from augrad.terminal.console import say
 from augrad.train import check_recipe
@@ -54,10 +56,10 @@ from augrad.train import check_recipe
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="search")
 def _search(config: DictConfig) -> float:
-    """Learn a policy, write the run directory; returns the loss on the selection split of that policy, for sweeps.
+    """Learn a policy, write the run directory; returns how good it is, for sweeps.
 
-    It is the lowest one that was seen, with select=last that of the last look; infinite where there was no look after
-    the warm-up.
+    It is the mean loss of the fresh classifiers by which the policy was chosen. With choose=null it is the loss on the
+    selection split at the look that the policy is from; infinite where there was no look after the warm-up.
     """
     config, directory = with_own_settings(config), output_directory()
     with too_large_refused(config), chdir(resumed_from(config, directory)):
@@ -75,7 +77,9 @@ def _search_in(config: DictConfig, directory: Path) -> float:
     if asked is not None:
         search_entrants(asked.policies, start, start, config)
         processes_of(asked.processes, "compare.processes", device)
+    choice = asked_choice(config, device)
     if not anything_learnable(start):
+        choice = None
         words = "search: nothing of this policy can be learned: its weights, probabilities and magnitudes are fixed, "
         words += "or not among policy.learn; the classifier is trained with the policy as it is"
         say(words, stderr=True)
@@ -87,9 +91,15 @@ def _search_in(config: DictConfig, directory: Path) -> float:
         run.end()
         if run.interrupted():
             raise Interrupted(directory, state.step, run.stopped_by)
-        policy = exported(state.best_policy(), config)
+        policy, chosen = exported(state.best_policy(), config), None
         if not run.was_finished:  # else policy.json goes with the report and the comparison that are there
             run.write_policy()
+        if choice is not None:
+            with keys_added():
+                chosen = choose_in(directory, config, data, run.start(start), state.best_policy(), choice)
+            policy = chosen.policy
+        if not run.was_finished:
+            run.write_policy(document_of(policy, provenance(config, data, run.metrics())))
         attempt, record, comparison = Attempts(), None, None
         if parts.settings.keep_model:
             with attempt("the classifier"):
@@ -103,8 +113,8 @@ def _search_in(config: DictConfig, directory: Path) -> float:
         if run.was_finished and attempt.failed:
             require_shown(attempt.failed)  # what is there stays
         with run.signals_wait():
-            _show(config, directory, run, data, policy, comparison, record, attempt)
-    return state.best_loss
+            _show(config, directory, run, data, policy, chosen, comparison, record, attempt)
+    return state.best_loss if chosen is None else chosen.loss
 
 
 def _compare(
@@ -132,6 +142,7 @@ def _show(
     run: SearchRun,
     data: Splits,
     policy: Policy,
+    chosen: Chosen | None,
     comparison: list[TrainingRow] | None,
     record: Recorder | None,
     attempt: Attempts,
@@ -139,6 +150,8 @@ def _show(
     """Writes what agrees with each other, comparison.json among it, as late and as closely together as can be."""
     state = run.state
     summary: dict[str, Any] = run.summary()
+    if chosen is not None:
+        summary |= {"chosen": chosen.name, "chosen_loss": chosen.loss}
     for line in lines_of(comparison, "learned") if comparison else ():
         summary[f"test_accuracy/{line.name}"] = line.accuracy.mean
     document = document_of(policy, provenance(config, data, summary))
@@ -151,7 +164,7 @@ def _show(
             write_tables(directory, record.rows, "learned")
     run.write_policy(document)
     reported = ""
-    taken = _taken(state, run.parts)
+    taken = _taken(state, run.parts) if chosen is None else f"{_taken(state, run.parts)} {words_of(chosen)}"
     figures = write_figures(directory, policy, data.train, config.seed, comparison, attempt, state.best_step or None)
     with attempt("the report"):
         config_text = OmegaConf.to_yaml(plain(config))
@@ -174,13 +187,15 @@ def _show(
 
 
 def _taken(state: SearchState, parts: SearchParts) -> str:
-    """Where in the search the exported policy is from, in a sentence."""
-    of = f"The policy is that of step {state.best_step} of {state.step}"
+    """Where in the search the learned policy is from, in a sentence."""
     if not state.best_step:
-        return f"The policy is that of the last step, {state.step}: there was no look at the selection split."
-    if parts.settings.select == "last" or not parts.objective.judges_policy:
-        return f"{of}, the last look at the selection split."
-    return f"{of}, where the loss on the selection split was lowest."
+        return f"The learned policy is that of the last step, {state.step}: there was no look at the selection split."
+    of = f"The learned policy is that of step {state.best_step} of {state.step}"
+    return {
+        "average": f"The learned policy is the mean over the last steps before step {state.best_step} of {state.step}.",
+        "last": f"{of}, the last look at the selection split.",
+        "best": f"{of}, where the loss on the selection split was lowest.",
+    }[parts.select]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from augrad.cli import signals
 from augrad.cli.arms import INITIAL
+from augrad.cli.choosing import CHOICE
 from augrad.cli.comparison import COMPARISON, TABLES, TRAININGS
 from augrad.cli.parts import exported, plain, provenance
 from augrad.cli.quoting import command_line, override
@@ -34,10 +35,10 @@ from augrad.search.stopping import StopRequest
 from augrad.show.progress import SearchProgress
 from augrad.types import PolicyParams
 
-_MAY_CHANGE = ("resume", "compare", "export", "tracker", "train", "device")
+_MAY_CHANGE = ("resume", "choose", "compare", "export", "tracker", "train", "device")
 """What a resumed run may be told anew: none of it changes the search, but for the rounding of another device."""
 
-_WRITES = ("policy.json", INITIAL, "report.html", "figures", COMPARISON, *TABLES, TRAININGS, "model.pt")
+_WRITES = ("policy.json", INITIAL, CHOICE, "report.html", "figures", COMPARISON, *TABLES, TRAININGS, "model.pt")
 """What a search writes beside its metrics and checkpoints."""
 
 _RESUMED = "resume: the run"
@@ -189,15 +190,18 @@ class SearchRun:
         return self._stop.came
 
     def write_policy(self, document: PolicyDocument | None = None) -> None:
-        """policy.json: the policy that did best on the selection split so far."""
+        """policy.json: what the search would end with now."""
         if document is None:
-            metrics = {
-                "step": self.state.best_step,
-                "selection_loss": self.state.best_loss if self.state.best_step else None,
-            }
             policy = exported(self.state.best_policy(), self.config)
-            document = document_of(policy, provenance(self.config, self.parts.data, metrics))
+            document = document_of(policy, provenance(self.config, self.parts.data, self.metrics()))
         write_policy(document, self.directory / "policy.json")
+
+    def metrics(self) -> dict[str, Any]:
+        """Where in the search the policy is from."""
+        return {
+            "step": self.state.best_step,
+            "selection_loss": self.state.best_loss if self.state.best_step else None,
+        }
 
     def summary(self) -> dict[str, Any]:
         """The run in a few numbers."""

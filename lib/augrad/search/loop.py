@@ -130,16 +130,12 @@ def _require_finite(rows: list[Row], state: SearchState, parts: SearchParts, goo
 
 
 def _look(state: SearchState, parts: SearchParts) -> tuple[float, float]:
-    """Loss and accuracy on the selection split; remembers the policy if the loss is the lowest since the warm-up.
-
-    Or in any case, where the latest policy is asked for, or the model's loss says nothing of it.
-    """
+    """Loss and accuracy on the selection split; remembers the policy that `parts.select` asks for."""
     result = evaluate(state.model, parts.data.selection, parts.settings.autocast)
     loss, accuracy = float(result.loss), float(result.accuracy)
     learning = state.step > parts.warmup  # before, the policy is where it started
-    latest = parts.settings.select == "last" or not parts.objective.judges_policy
-    if learning and (latest or loss < state.best_loss):
+    if learning and (parts.select != "best" or loss < state.best_loss):
         state.best_loss, state.best_step = loss, state.step
-        judged = {} if latest else state.trained_with
-        state.best_params = judged or state.params()
+        asked = {"best": state.trained_with, "average": dict(state.average), "last": {}}[parts.select]
+        state.best_params = asked or state.params()
     return loss, accuracy

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from augrad.objectives.objective import Objective, estimates_itself, require_fit
 from augrad.policy import Policy
 from augrad.regularizers.regularizer import Regularizer
 from augrad.runs.restore import require_like, require_optimizer
+from augrad.search.average import averaged
 from augrad.search.damping import Signal, no_signal
 from augrad.settings import SearchSettings, warmup_of
 from augrad.types import PolicyParams
@@ -47,6 +48,12 @@ class SearchParts:
     model: nn.Module | ModelBuilder | None = None
 
     @property
+    def select(self) -> Literal["average", "best", "last"]:
+        """Which policy the search ends with. By the classifier's loss only where that says something of the policy."""
+        asked = self.settings.select or ("best" if estimates_itself(self.objective) else "average")
+        return asked if self.objective.judges_policy or asked == "average" else "last"
+
+    @property
     def warmup(self) -> int:
         """The number of steps before the policy's first; none where each step has a training of its own."""
         return 0 if estimates_itself(self.objective) else warmup_of(self.settings)
@@ -61,8 +68,9 @@ class SearchState:
     generator: of all draws. signal: how large the scores have been, see `augrad.search.damping`. hypergradient_memory:
     what the hypergradient method, or an objective with its own estimate, returned for its next call. control: the
     estimator's, if it has one. step: how many steps are done. best_loss, best_step, best_params: the lowest loss on the
-    selection split, and the step and the policy's parameters that it is from. graphs: runs the model's passes, as CUDA
-    graphs where it can. trained_with: the policy's parameters that the model was trained with from start to end, where
+    selection split, and the step and the policy's parameters that it is from. average: the policy's parameters,
+    averaged over its last steps; empty before the first one. graphs: runs the model's passes, as CUDA graphs where it
+    can. trained_with: the policy's parameters that the model was trained with from start to end, where
     an objective does that. steps_model: whether each step is one of `optimizer`, too.
     """
 
@@ -79,6 +87,7 @@ class SearchState:
     best_loss: float = float("inf")
     best_step: int = 0
     best_params: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
     graphs: Graphs = NO_GRAPHS
     trained_with: dict[str, Tensor] = field(default_factory=dict)
     steps_model: bool = True
@@ -98,6 +107,7 @@ class SearchState:
             "best_loss": self.best_loss,
             "best_step": self.best_step,
             "best_params": self.best_params,
+            "average": self.average,
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -118,11 +128,15 @@ class SearchState:
         memory = saved.get("hypergradient_memory", {})  # older checkpoints have none
         self.hypergradient_memory = {name: part.to(device) for name, part in memory.items()}
         self.best_params = {name: tensor.to(device) for name, tensor in saved["best_params"].items()}
+        self.average = {name: tensor.to(device) for name, tensor in saved.get("average", {}).items()}
 
     def _require_fitting(self, saved: dict[str, Any]) -> None:
         expected = self.state_dict()
-        if saved.get("best_params"):
-            expected["best_params"] = dict(self.policy.named_parameters())
+        for name in ("best_params", "average"):
+            if saved.get(name):
+                expected[name] = dict(self.policy.named_parameters())
+        if "average" not in saved:  # older checkpoints have none
+            del expected["average"]
         if saved.get("hypergradient_memory"):
             # What an objective keeps that estimates by itself, it checks: nobody else knows how much there is.
             own = weights_of(self.model) if self.steps_model else saved["hypergradient_memory"]
@@ -146,12 +160,16 @@ class SearchState:
         if self.control is not None:
             require_optimizer(saved["control"]["optimizer"], self.control.optimizer, "state.control.optimizer", False)
 
+    def stepped(self, count: int) -> None:
+        """The policy has taken its step number `count`."""
+        self.average = averaged(self.average, self.params(), count)
+
     def params(self) -> dict[str, Tensor]:
         """A copy of the policy's present parameters, by name."""
         return {name: parameter.detach().clone() for name, parameter in self.policy.named_parameters()}
 
     def best_policy(self) -> Policy:
-        """The policy that did best on the selection split so far (the present one before the first look)."""
+        """What the search would end with now (see `SearchParts.select`); the present policy before the first look."""
         if not self.best_params:
             return self.policy
         return self.policy.with_params(PolicyParams(**self.best_params))

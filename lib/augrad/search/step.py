@@ -105,6 +105,7 @@ def _step(
             share = state.signal.share(spread / unit, settings.signal_floor)
         moves = learnable(policy)
         damped_step(state.policy_optimizer, share, {getattr(policy, name): mask for name, mask in moves.items()})
+        state.stepped(state.step - parts.warmup + 1)
 
     model_norm = {}
     if aim.trained is None:

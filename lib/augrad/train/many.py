@@ -1,7 +1,7 @@
 """Many trainings by one recipe, each with a policy of its own."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -17,6 +17,8 @@ from augrad.train.processes import processes_for, results_of
 class Judged:
     """A training's end: mean loss and accuracy on the train and the validation split, and the network's state.
 
+    late: see `augrad.train.loop.Fit`.
+
     A training that diverged has an infinite loss, an accuracy of 0 and no state.
     """
 
@@ -24,17 +26,20 @@ class Judged:
     train_accuracy: float
     loss: float
     accuracy: float
+    late: float
     state: dict[str, Tensor]
 
 
 def judged_trainings(
     recipe: Recipe,
-    policies: Sequence[Policy],
+    policies: Sequence[Policy | None],
     seeds: Sequence[int],
     processes: int | None = None,
     stopping: Callable[[], bool] = lambda: False,
-) -> list[Judged]:
+) -> Iterator[Judged]:
     """A training with each policy, by the seed beside it (see `augrad.train.loop.trained`), in their order.
+
+    Each comes as soon as it and those before it are done.
 
     Of the first one alone the network's state comes along. processes: how many trainings run at a time, each on one
     thread, in processes that stay for the next call; None: as many as there are processors, and one on a GPU. The
@@ -46,15 +51,16 @@ def judged_trainings(
     tasks = [
         (recipe, policy, seed, index == 0) for index, (policy, seed) in enumerate(zip(policies, seeds, strict=True))
     ]
-    return list(results_of(_judged, tasks, processes, stopping))
+    return results_of(_judged, tasks, processes, stopping)
 
 
-def _judged(recipe: Recipe, policy: Policy, seed: int, with_state: bool) -> Judged:
+def _judged(recipe: Recipe, policy: Policy | None, seed: int, with_state: bool) -> Judged:
     splits, autocast = recipe.splits, recipe.settings.autocast
     try:
-        network = trained(recipe, policy, seed).model
+        network, _, late = trained(recipe, policy, seed)
         train, held_out = (evaluate(network, split, autocast) for split in (splits.train, splits.validation))
     except NonFiniteError:
-        return Judged(math.inf, 0.0, math.inf, 0.0, {})
+        return Judged(math.inf, 0.0, math.inf, 0.0, 0.0, {})
     state = network.state_dict() if with_state else {}
-    return Judged(float(train.loss), float(train.accuracy), float(held_out.loss), float(held_out.accuracy), state)
+    losses, accuracies = (train.loss, train.accuracy), (held_out.loss, held_out.accuracy)
+    return Judged(*map(float, (*losses, *accuracies, late)), state)

@@ -1,0 +1,99 @@
+"""The choice at the end of a search: every training is printed and kept, and never done twice."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from augrad.atomic import write_text
+from augrad.cli.judging import digest_on, processes_of, recipe_on
+from augrad.cli.parts import checked_settings, exported
+from augrad.data.types import Splits
+from augrad.errors import UserError
+from augrad.policy import Policy
+from augrad.search.choice import LEARNED, Chosen, Trial, candidates, choose
+from augrad.settings import ChoiceSettings
+from augrad.terminal.console import say
+
+CHOICE = "choice.json"
+
+
+def asked_choice(config: DictConfig, device: torch.device) -> ChoiceSettings | None:
+    """What `choose` of a search's configuration asks for; null is nothing. Raises UserError for anything else."""
+    if config.choose is None:
+        return None
+    asked = checked_settings(ChoiceSettings, config.choose, "choose")
+    processes_of(asked.processes, "choose.processes", device)
+    return asked
+
+
+def choose_in(
+    directory: Path, config: DictConfig, data: Splits, start: Policy, learned: Policy, asked: ChoiceSettings
+) -> Chosen:
+    """The choice among what `export` makes of the candidates. choice.json has every training as soon as it is done."""
+    tried = {name: exported(policy, config) for name, policy in candidates(start, learned, asked).items()}
+    recipe, digest = recipe_on(data, config, False), digest_on(data, config, False)
+    asked = ChoiceSettings(
+        asked.reaches, asked.none, asked.seeds, processes_of(asked.processes, "choose.processes", recipe.device)
+    )
+    known = _read(directory / CHOICE, digest)
+    total, done = asked.seeds * len(tried), list[Trial]()
+    if len(known) < total:
+        say(f"choice: {len(tried)} policies x {asked.seeds} seeds x {recipe.steps} steps", stderr=True)
+
+    def keep(trial: Trial) -> None:
+        done.append(trial)
+        if trial.key in {one.key for one in known}:
+            return
+        words = f"{100 * trial.accuracy:.1f}%, loss {trial.loss:.3f} on images of validation and selection"
+        words = words if math.isfinite(trial.loss) else "diverged"
+        say(f"  {trial.name:{max(map(len, tried))}}: {words}  [{len(done)}/{total}]", stderr=True)
+        write_text(directory / CHOICE, _text(digest, done))
+
+    return choose(recipe, tried, config.seed, asked, known, keep)
+
+
+def words_of(chosen: Chosen) -> str:
+    """What was chosen, and among what, in a sentence or two."""
+    means = {name: loss for name, (loss, _) in chosen.means.items()}
+    told = ", ".join(
+        f"{name} {loss:.3f}" if math.isfinite(loss) else f"{name} diverged" for name, loss in means.items()
+    )
+    count = len(chosen.trials) // len(means)
+    how = (
+        f"the loss of fresh classifiers on {chosen.images} images of validation and selection "
+        f"({count} training{'s' if count > 1 else ''} with each): {told}"
+    )
+    if not chosen.decided:
+        return (
+            f"It is left as it is, because trainings so short do not tell which policy is the best in the end: {how}. "
+            "Give them more steps (train.steps or train.epochs), or leave the choice out (choose=null)."
+        )
+    what = {
+        "none": "No augmentation is left",
+        "initial": "The start is left",
+        LEARNED: "It is left as it is",
+    }.get(chosen.name, f"What is left is {chosen.name}: that much further from the start in the same direction")
+    return f"{what}, by {how}."
+
+
+def _text(digest: str, trials: Sequence[Trial]) -> str:
+    rows = [{name: None if value == math.inf else value for name, value in asdict(one).items()} for one in trials]
+    lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
+    return f'{{\n"recipe": "{digest}",\n"trainings": [\n{lines}\n]\n}}\n'
+
+
+def _read(path: Path, digest: str) -> list[Trial]:
+    """The trainings that are there, if they are by this recipe."""
+    if not path.is_file():
+        return []
+    try:
+        content = json.loads(path.read_bytes())
+        told = [{name: math.inf if v is None else v for name, v in row.items()} for row in content["trainings"]]
+        return [Trial(**row) for row in told] if content["recipe"] == digest else []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: expected the trainings of a choice, got {error}; put back what was there") from None

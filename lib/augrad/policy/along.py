@@ -1,0 +1,37 @@
+"""Policies on the line through two policies over the same candidates, and the one that does nothing."""
+
+from dataclasses import replace
+
+import torch
+
+from augrad.layout import require_same_places
+from augrad.policy.distributions import CERTAIN
+from augrad.policy.learnable import learnable
+from augrad.policy.policy import Policy
+from augrad.policy.slots import slots_layout
+
+
+@torch.no_grad()
+def along(start: Policy, end: Policy, reach: float) -> Policy:
+    """The policy `reach` times as far from `start` as `end` is, in the same direction: 0 is `start`, 1 is `end`.
+
+    In the unbounded parameters: weights multiply, so that beyond 1 what the end has more of than the start takes the
+    mass of the others. What `start` fixes stays as it is there. Raises UserError for policies over other candidates.
+    """
+    require_same_places(
+        slots_layout(end.ops, end.slots),
+        slots_layout(start.ops, start.slots),
+        "end: expected",
+        "give those of one search",
+    )
+    moves = learnable(start)
+    pairs = zip(vars(start.params).items(), end.params.tensors(), strict=True)
+    moved = {n: torch.where(moves[n], old + reach * (new.to(old) - old), old).detach() for (n, old), new in pairs}
+    return start.with_params(replace(start.params, **moved))
+
+
+def never_applied(policy: Policy) -> Policy:
+    """The same candidates with probabilities of 0: it leaves every image as it is."""
+    with torch.no_grad():
+        off = torch.full_like(policy.params.gate_logits, -CERTAIN)
+    return policy.with_params(replace(policy.params, gate_logits=off))

@@ -1,0 +1,136 @@
+"""What a search leaves: its start, what it learned, or what lies further that way, as fresh trainings decide.
+
+The loss of the classifier that a search trains along is that of all the policies it went through. And the one-step
+gradient knows a direction better than a length: on some data its start is the best of the line, on others what lies
+beyond the last policy. So the length is decided by what the search is for: classifiers that are trained from start to
+end with one policy, on images that they have not seen.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from augrad.comparison.trainings import policy_digest
+from augrad.comparison.verdict import has_converged
+from augrad.data.seeding import SEEDS, local_generator
+from augrad.data.types import Split, Splits
+from augrad.errors import NonFiniteError
+from augrad.policy import Policy
+from augrad.policy.along import along, never_applied
+from augrad.settings import ChoiceSettings
+from augrad.train.loop import Recipe
+from augrad.train.many import judged_trainings
+
+LEARNED = "learned"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: of which candidate, by which seed; its mean loss and accuracy on the images that decide.
+
+    train_loss: on the training images as they are. late: see `augrad.train.loop.Fit`. key: what identifies it: a digest
+    of the policy and of the seed. A training that diverged has infinite losses.
+    """
+
+    name: str
+    seed: int
+    loss: float
+    accuracy: float
+    train_loss: float
+    late: float
+    key: str
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """policy, name, loss: of the lowest mean loss, or what was learned, where that cannot be told yet.
+
+    decided: whether it can: the trainings with it and with the learned policy have converged (see
+    `augrad.comparison.verdict.has_converged`). After a few steps policies rank otherwise than at the end: what changes
+    the images least is ahead. trials: all of them. images: how many decided.
+    """
+
+    policy: Policy
+    name: str
+    loss: float
+    decided: bool
+    trials: tuple[Trial, ...]
+    images: int
+
+    @property
+    def means(self) -> dict[str, tuple[float, float]]:
+        """Mean loss and accuracy of each candidate, in their order."""
+        names = dict.fromkeys(trial.name for trial in self.trials)
+        return {name: (_mean(self.trials, name, "loss"), _mean(self.trials, name, "accuracy")) for name in names}
+
+
+def candidates(start: Policy, learned: Policy, choice: ChoiceSettings) -> dict[str, Policy]:
+    """What is tried, by name: none, initial, learned, and such as 2 x learned."""
+    names = {0.0: "initial", 1.0: LEARNED}
+    nothing = {"none": never_applied(start)} if choice.none else {}
+    return nothing | {
+        names.get(reach, f"{reach:g} x learned"): along(start, learned, reach) for reach in choice.reaches
+    }
+
+
+def deciding(splits: Splits) -> Splits:
+    """The splits with the validation and the selection images together as validation split, which decides."""
+    pair = splits.validation, splits.selection
+    both = Split(torch.cat([split.images for split in pair]), torch.cat([split.labels for split in pair]))
+    return replace(splits, validation=both)
+
+
+def choose(
+    recipe: Recipe,
+    tried: Mapping[str, Policy],
+    seed: int,
+    choice: ChoiceSettings,
+    known: Sequence[Trial] = (),
+    done: Callable[[Trial], None] | None = None,
+) -> Chosen:
+    """The candidate with which fresh classifiers have the lowest mean loss on the validation and the selection split.
+
+    recipe: of the trainings, on the train split. tried: see `candidates`. seed: of the search; the trainings have seeds
+    of their own. known: trials that were done before, which are taken as they are. done: called with each trial, in
+    order. Raises NonFiniteError where every training diverges.
+    """
+    recipe = replace(recipe, splits=deciding(recipe.splits))
+    seeds = [int(torch.randint(SEEDS, (), generator=local_generator(seed, "choice", n))) for n in range(choice.seeds)]
+    plan = [(name, policy, one, _key(policy, one)) for one in seeds for name, policy in tried.items()]
+    had = {trial.key: trial for trial in known}
+    left = {key: (policy, one) for _, policy, one, key in plan if key not in had}
+    results = judged_trainings(recipe, *zip(*left.values(), strict=True), choice.processes) if left else iter(())
+    trials: list[Trial] = []
+    for name, _, one, key in plan:
+        if key not in had:
+            judged = next(results)
+            had[key] = Trial(name, one, judged.loss, judged.accuracy, judged.train_loss, judged.late, key)
+        trials.append(replace(had[key], name=name))
+        if done is not None:
+            done(trials[-1])
+    losses = {name: _mean(trials, name, "loss") for name in tried}
+    name = min(losses, key=lambda name: losses[name])
+    if not math.isfinite(losses[name]):
+        raise NonFiniteError(
+            "choose: every training has diverged; lower the learning rate (train.optimizer.lr), or set train.clip_norm"
+        )
+    decided = all(_converged(trials, one) for one in {name, LEARNED} if one in tried)
+    name = name if decided or LEARNED not in tried else LEARNED
+    return Chosen(tried[name], name, losses[name], decided, tuple(trials), len(recipe.splits.validation))
+
+
+def _mean(trials: Sequence[Trial], name: str, field: str) -> float:
+    own = [getattr(trial, field) for trial in trials if trial.name == name]
+    return sum(own) / len(own)
+
+
+def _converged(trials: Sequence[Trial], name: str) -> bool:
+    train_loss, held_out_loss, late = (_mean(trials, name, field) for field in ("train_loss", "loss", "late"))
+    return not math.isfinite(held_out_loss) or has_converged(train_loss, held_out_loss, late)
+
+
+def _key(policy: Policy, seed: int) -> str:
+    return hashlib.sha256(f"{policy_digest(policy)} {seed}".encode()).hexdigest()
