@@ -44,7 +44,9 @@ def test_parameter_counts_of_shake_shake(width: int, millions: float) -> None:
     with torch.device("meta"):
         net = ShakeShake(3, 10, width=width)
     assert round(parameters(net) / 1e6, 1) == millions
-    convolutions = [module for module in net.modules() if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3)]
+    convolutions = [
+        module for module in net.modules() if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3)
+    ]
     assert len(convolutions) == 1 + 2 * (26 - 2)
 
 
@@ -86,7 +88,7 @@ def test_shake_draws_its_weights_apart() -> None:
     with same_draws():
         forward, backward = weights_drawn(Shake(), first, second)
     for weights in (forward, backward):
-        assert 0 <= float(weights.min())
+        assert float(weights.min()) >= 0
         assert float(weights.max()) <= 1
         assert float(weights.mean()) == pytest.approx(0.5, abs=0.01)
         assert float(weights.var()) == pytest.approx(1 / 12, abs=0.002)
@@ -109,7 +111,7 @@ def test_shake_drop_draws_its_weights_apart() -> None:
     assert float(forward.min()) < -0.9
     assert float(forward.mean()) == pytest.approx(0.0, abs=0.03)
     assert float(forward.var()) == pytest.approx(1 / 3, abs=0.02)
-    assert 0 <= float(backward.min())
+    assert float(backward.min()) >= 0
     assert float(backward.max()) <= 1
     assert float(backward.mean()) == pytest.approx(0.5, abs=0.02)
     assert abs(correlation(forward, backward)) < 0.05

@@ -18,9 +18,7 @@ class Shake(nn.Module):
     ("Shake-Shake-Image").
     """
 
-    def forward(
-        self, first: Float[Tensor, "B C H W"], second: Float[Tensor, "B C H W"]
-    ) -> Float[Tensor, "B C H W"]:
+    def forward(self, first: Float[Tensor, "B C H W"], second: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         if not self.training:
             return (first + second) / 2
         return second + _weighted(first - second, _evenly(first), _evenly(first))

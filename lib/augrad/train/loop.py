@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -128,7 +128,7 @@ def trained(recipe: Recipe, policy: Policy | None, seed: int, report: Report | N
     splits, settings, device = recipe.splits, recipe.settings, recipe.device
     policy = None if policy is None else policy.to(device)
     classifier, stepper, batches, standard = _begin(recipe, seed)
-    stepped = torch.compile(classifier) if settings.compile else classifier
+    stepped = cast(nn.Module, torch.compile(classifier)) if settings.compile else classifier
     average: WeightAverage | None = None
     generator, beside = local_generator(seed, "train policy draws"), local_generator(seed, "train standard draws")
     per_epoch = batches.batches_per_epoch
