@@ -18,7 +18,7 @@ from augrad.models.init import seeded
 from augrad.models.pyramid_net import PyramidNet
 from augrad.models.shake import Shake, ShakeDrop
 from augrad.models.shake_shake import ShakeShake
-from augrad.objectives.bilevel import directional_scores
+from augrad.objectives.bilevel import Bilevel, Derivative, difference_scores, directional_scores
 from augrad.settings import TrainSettings
 from augrad.train import train_classifier
 
@@ -178,7 +178,31 @@ def test_what_draws_is_known_to_draw() -> None:
     assert is_random(ShakeDrop(0.5))
     assert not is_random(ShakeDrop(1.0))
     with pytest.raises(UserError, match=r"cuda_graphs: .*draws \(0\)"):
-        graphs_for(nn.Sequential(Shake()), True)
+        graphs_for(nn.Sequential(Shake()), True, torch.zeros(2, 1, 8, 8))
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("derivative", ["finite_difference", "shared_difference"])
+def test_a_difference_of_losses_is_refused(name: str, derivative: Derivative) -> None:
+    """It would be that of the forward pass; without random branches it is taken."""
+    data = load_digits()
+    with pytest.raises(UserError, match=rf"derivative: {derivative} .*backward pass with other weights \(.*take jvp"):
+        Bilevel(derivative).model(TINY[name], data, 0, CPU)
+    Bilevel(derivative).model(partial(PyramidNet, depth=11, alpha=6, keep=1.0), data, 0, CPU)
+
+
+def test_differences_are_those_of_the_forward_pass() -> None:
+    """What the refusal is for: even over many draws they are other numbers than the products with the gradients."""
+    net = seeded(lambda: TINY["pyramid"](1, 3), 0).double()
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.rand(5, 1, 8, 8, generator=generator, dtype=torch.float64), torch.tensor([0, 1, 2, 1, 0])
+    weights = weights_of(net)
+    u = {key: torch.randn(w.shape, generator=generator, dtype=w.dtype) for key, w in weights.items()}
+    with same_draws():
+        scores = directional_scores(net, weights, u, images, labels)
+    with same_draws():
+        differences = difference_scores(net, weights, u, images, labels, radius=1e-5)
+    assert (scores - differences).abs().max() > 0.1 * scores.abs().max()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from augrad.learning.step import build_classifier, evaluate
 from augrad.models.wide_resnet import WideResNet
 from augrad.settings import TrainSettings, rate_at
 from augrad.train import train_classifier
-from augrad.train.loop import Row, trained
+from augrad.train.loop import Recipe, Row, trained
 
 CPU = torch.device("cpu")
 STEPS, BATCH, SEED = 6, 32, 3
@@ -40,7 +40,7 @@ def settings(**named: object) -> TrainSettings:
 
 
 def weights(data: Splits, **named: object) -> dict[str, Tensor]:
-    return trained(data, MODEL, SGD, None, settings(**named), SEED, CPU).model.state_dict()
+    return trained(Recipe(data, MODEL, SGD, settings(**named)), None, SEED).model.state_dict()
 
 
 def by_hand(data: Splits, smoothing: float = 0.0) -> list[dict[str, Tensor]]:
@@ -120,7 +120,7 @@ def test_what_is_trained_does_not_see_the_average(data: Splits) -> None:
     """Two epochs with an evaluation between them: the first weights are put back bit for bit."""
     two = TrainSettings(epochs=2, batch_size=512, ema=0.5)
     seen: list[Row] = []
-    found, expected = (trained(data, MODEL, SGD, None, two, 0, CPU, report) for report in (seen.append, None))
+    found, expected = (trained(Recipe(data, MODEL, SGD, two), None, 0, report) for report in (seen.append, None))
     assert len(seen) == 2
     assert found.loss == expected.loss
     for one, other in zip(found.model.parameters(), expected.model.parameters(), strict=True):
@@ -145,7 +145,7 @@ def test_an_average_follows_buffers_that_a_layer_replaces() -> None:
 def test_channels_last_is_the_same_network_in_another_layout(data: Splits) -> None:
     """After one step, before rounding in another order has grown."""
     one = TrainSettings(steps=1, batch_size=BATCH, channels_last=True)
-    found = trained(data, MODEL, SGD, None, one, SEED, CPU).model.state_dict()
+    found = trained(Recipe(data, MODEL, SGD, one), None, SEED).model.state_dict()
     assert found["network.groups.0.conv2.weight"].is_contiguous(memory_format=torch.channels_last)
     assert found["network.stem.weight"].shape == (16, 1, 3, 3)
     for name, value in by_hand(data)[0].items():
@@ -157,11 +157,11 @@ import functools, torch
 from augrad.data.digits import load_digits
 from augrad.models.wide_resnet import WideResNet
 from augrad.settings import TrainSettings
-from augrad.train.loop import trained
+from augrad.train.loop import Recipe, trained
 model, sgd = functools.partial(WideResNet, depth=10, widen_factor=1), functools.partial(torch.optim.SGD, lr=0.1)
 found, expected = (
-    trained(load_digits(), model, sgd, None, TrainSettings(steps=1, batch_size=32, compile=compiled), 3,
-            torch.device("cpu")).model.state_dict()
+    trained(Recipe(load_digits(), model, sgd, TrainSettings(steps=1, batch_size=32, compile=compiled)), None, 3)
+    .model.state_dict()
     for compiled in (True, False)
 )
 assert list(found) == list(expected)

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from augrad.models.shake import Shake, ShakeDrop
+from augrad.models.shake import is_shaken
 
 
 class SeededDropout(nn.Module):
@@ -48,10 +48,10 @@ def is_random(module: nn.Module) -> bool:
     """Whether this layer, one of PyTorch's or augrad's, draws random numbers in training mode."""
     if isinstance(module, SeededDropout):
         return module.rate > 0
-    if isinstance(module, ShakeDrop):
-        return module.keep < 1
     if isinstance(module, _DropoutNd):
         return module.p > 0
     if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
         return module.dropout > 0
-    return isinstance(module, Shake | nn.RReLU | nn.FractionalMaxPool2d | nn.FractionalMaxPool3d)
+    if is_shaken(module):
+        return True
+    return isinstance(module, nn.RReLU | nn.FractionalMaxPool2d | nn.FractionalMaxPool3d)

@@ -44,6 +44,16 @@ class ShakeDrop(nn.Module):
         return _weighted(values, torch.where(kept, 1.0, forward), torch.where(kept, 1.0, backward))
 
 
+def is_shaken(module: nn.Module) -> bool:
+    """Whether this layer's backward pass, in training mode, is not the derivative of its forward pass."""
+    return isinstance(module, Shake) or (isinstance(module, ShakeDrop) and module.keep < 1)
+
+
+def shaken_layers(model: nn.Module) -> list[str]:
+    """The names of such layers."""
+    return [name for name, module in model.named_modules() if is_shaken(module)]
+
+
 def _evenly(values: Tensor) -> Float[Tensor, "B 1 1 1"]:
     """A number from 0 to 1 for each image."""
     return torch.rand(len(values), 1, 1, 1, device=values.device)
