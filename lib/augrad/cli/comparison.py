@@ -26,9 +26,7 @@ _LATER = {item.name: item.default for item in fields(TrainSettings) if item.name
 """The values with which they are off: trainings from before they were there are those with these values."""
 
 
-def recipe_digest(
-    config: Mapping[str, Any], data: Splits, with_validation: bool, with_selection: bool = False
-) -> str:
+def recipe_digest(config: Mapping[str, Any], data: Splits, with_validation: bool, with_selection: bool = False) -> str:
     """Of what decides a training beside its policy and its seed: the data, the network and how it is trained."""
     parts = {key: config.get(key) for key in ("data", "model", "standard", "train")}
     parts["train"] = {key: value for key, value in config["train"].items() if (key, value) not in _LATER.items()}

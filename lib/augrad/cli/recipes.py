@@ -48,5 +48,6 @@ def require_final_training(config: DictConfig) -> None:
     has = f"it has one on data={', '.join(others)}" if others else "it has none on any"
     raise UserError(
         f"experiment: {recipe} has no training after the search on data={data} ({has}); leave experiment={recipe} out "
-        "for the default training, or give your own as train.epochs=..., train.optimizer.lr=... with final_training=true"
+        "for the default training, or give your own as train.epochs=..., train.optimizer.lr=... with "
+        "final_training=true"
     )

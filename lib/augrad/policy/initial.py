@@ -97,7 +97,7 @@ def uniform_policy(
     learn: Sequence[Learnable] = ("subpolicies", "ops", "gates", "magnitudes"),
     seed: Seed = 0,
 ) -> Policy:
-    """A policy whose numbers are drawn: each probability and level uniformly from 0 to 1, each op logit from 0 to `width`.
+    """A policy whose numbers are drawn evenly: probabilities and levels from 0 to 1, op logits from 0 to `width`.
 
     Faster AutoAugment, Hataya et al. 2020, starts so: with softmax(w / 0.05) and w uniform in 0..1, `width` is 20.
     Sub-policies are evenly weighted. The other arguments are those of `initial_policy`; seed: of the draws. Raises
