@@ -42,7 +42,7 @@ def require_final_training(config: DictConfig) -> None:
     if check_value(config.get("final_training", True), bool, "final_training"):
         return
     choices, loader = HydraConfig.get().runtime.choices, GlobalHydra.instance().config_loader()
-    recipe, data = choices.experiment, choices.data
+    recipe, data = choices["experiment"], choices["data"]
     known = set(loader.get_group_options("experiment/train_on"))
     others = [option for option in loader.get_group_options("data") if f"{recipe}_{option}" in known]
     has = f"it has one on data={', '.join(others)}" if others else "it has none on any"

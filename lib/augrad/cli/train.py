@@ -89,8 +89,8 @@ def _train_as(config: DictConfig) -> float:
     if not has_converged(fitted, float(held_out.loss), result.late):
         say(
             f"not converged: the loss on the training images as they are, {fitted:.3f}, is hardly below that on "
-            f"{'held-out' if with_validation else 'validation'} images, {float(held_out.loss):.3f}, and the training was still "
-            "learning; give it more steps (train.steps, train.epochs)"
+            f"{'held-out' if with_validation else 'validation'} images, {float(held_out.loss):.3f}, and the "
+            "training was still learning; give it more steps (train.steps, train.epochs)"
         )
     require_shown(attempt.failed)
     return 1 - float(validation.accuracy)  # a sweep must not see the test split
