@@ -33,7 +33,12 @@ class TrainSettings:
     epochs, batch_size: as usual. steps: how many steps there are, whatever the epochs; None: as many as the epochs
     have. A budget in steps means the same for few images as for many. schedule: of the learning rate, after
     `warmup_epochs` of linear rise; cosine ends at `final_rate` times its peak. clip_norm: limit of the gradient's total
-    norm, None for none. autocast: bfloat16 forward passes.
+    norm, None for none. autocast: bfloat16 forward passes. label_smoothing: the share of a label that is spread evenly
+    over all classes, in the loss that is minimised; every loss that is reported is without it. ema: the decay of a
+    moving average of the weights, which starts at those after the first step; the averaged network is what is evaluated
+    and returned. None: the weights as they are. channels_last: whether weights and images are laid out channels last,
+    which is faster on a GPU under autocast. compile: whether the training passes run by `torch.compile`; evaluations
+    do not.
     """
 
     epochs: PositiveInt = 50
@@ -44,6 +49,10 @@ class TrainSettings:
     final_rate: Fraction = 0.01
     clip_norm: Annotated[Number, Field(gt=0)] | None = None
     autocast: bool = False
+    label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    ema: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    channels_last: bool = False
+    compile: bool = False
 
 
 @dataclass(frozen=True, config=_CONFIG)

@@ -6,8 +6,16 @@ import pytest
 import torch
 
 import augrad
+from augrad.cli.comparison import recipe_digest
 from augrad.comparison.rows import Place
-from augrad.comparison.trainings import Entrant, always, compare_policies, planned, policy_digest
+from augrad.comparison.trainings import (
+    Entrant,
+    always,
+    compare_policies,
+    planned,
+    policy_digest,
+    training_splits,
+)
 from augrad.data.digits import load_digits
 from augrad.data.types import Splits
 from augrad.learning.step import evaluate
@@ -91,3 +99,21 @@ def test_an_even_policy_is_where_a_search_starts() -> None:
 def test_what_a_policy_fixes_stays_in_its_controls() -> None:
     fixed = augrad.load_policy("trivialaugment_wide")
     assert format_policy(document_of(even_policy(fixed), {})) == format_policy(document_of(fixed, {}))
+
+
+def test_what_is_trained_on(data: Splits) -> None:
+    both, every = training_splits(data, True), training_splits(data, True, True)
+    assert [len(one.train) for one in (data, both, every)] == [100, 140, 180]
+    assert both.selection is data.selection
+    assert every.selection is data.test  # nothing else is held out
+    assert torch.equal(every.train.labels[140:], data.selection.labels)
+
+
+def test_settings_that_are_off_are_the_trainings_of_before(data: Splits) -> None:
+    before = {"train": {"epochs": 3, "optimizer": {"lr": 0.1}}}
+    off = {"label_smoothing": 0.0, "ema": None, "channels_last": False, "compile": False}
+    on = {"label_smoothing": 0.1, "ema": 0.9, "channels_last": True, "compile": True}
+    known = recipe_digest(before, data, True)
+    assert recipe_digest({"train": before["train"] | off}, data, True) == known
+    digests = {recipe_digest({"train": before["train"] | off | {key: on[key]}}, data, True) for key in on}
+    assert len(digests | {known, recipe_digest(before, data, True, True)}) == 6

@@ -19,6 +19,7 @@ GROUPS = "data|model|space|policy|objective|estimator|hypergradient|tracker|sear
 WORD = re.compile(rf"(?<![\w.+~/$-])(?:\+{{0,2}}|~)(?:{GROUPS})(?:\.\w+)+(?:=(?:[\w.]+(?![\w(])|[\[{{][^]}}]*[]}}]))?")
 # The command, and what stands beside a word where it is advised.
 BESIDE = [
+    ("train", ["model=timm"]),
     *[("search", [word]) for word in ("seed=0", "data=folder", "data=imagenet", "data=cifar10", "data=arrays")],
     *[
         ("search", [word])

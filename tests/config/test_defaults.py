@@ -24,6 +24,7 @@ FILES = [*CONFIGS.glob("*.yaml"), *CONFIGS.glob("*/*.yaml")]
 ON_PURPOSE = {
     # What a file is named after.
     *("model/wrn_16_2.yaml depth", "model/wrn_28_10.yaml depth", "model/wrn_28_10.yaml widen_factor"),
+    *(f"model/shake_shake_26_2x{width}d.yaml width" for width in (96, 112)),
     *(f"space/{n}.yaml interpolation" for n in ("autoaugment", "dada", "randaugment", "trivialaugment_wide")),
     # Terms that are there to be turned on.
     *(f"search.yaml search.regularizers.{name} weight" for name in ("strength_reward", "identity_prior")),

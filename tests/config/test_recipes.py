@@ -106,8 +106,8 @@ STANDARD = {
     ("online", "svhn"): ((1.0, 4, False, 20),) * 2,
     ("dada", "cifar10"): (CIFAR,) * 2,
     ("dada_gumbel", "cifar100"): (CIFAR,) * 2,
-    ("dada", "svhn"): (HOUSE_NUMBERS,) * 2,
-    ("dada_gumbel", "imagenet"): (PHOTOS,) * 2,
+    ("dada", "svhn"): (CIFAR, HOUSE_NUMBERS),  # the search cuts out as much as on CIFAR
+    ("dada_gumbel", "imagenet"): ((0.08, 0, True, 16), PHOTOS),
     ("faster_autoaugment", "cifar10"): ((1.0, 4, True, 0), CIFAR),
     ("faster_autoaugment", "svhn"): ((1.0, 4, False, 0), (1.0, 4, False, 20)),
 }
@@ -129,6 +129,66 @@ def test_the_final_training_on_imagenet() -> None:
     train = composed("dada", "imagenet", name="train").train
     assert (train.epochs, train.batch_size, train.warmup_epochs) == (270, 512, 3.0)
     assert (train.optimizer.lr, train.optimizer.weight_decay, train.optimizer.nesterov) == (0.1 * 2, 1e-4, True)
+
+
+# Epochs, warm-up, batch, peak learning rate, weight decay and limit of the gradient, of the training after the search.
+FINAL = {
+    ("dada", "cifar10"): (200, 5.0, 512, 0.1 * 4, 2e-4, 5.0),
+    ("dada", "cifar100"): (200, 5.0, 512, 0.1 * 4, 5e-4, 5.0),
+    ("dada_gumbel", "svhn"): (200, 5.0, 1024, 0.02 * 4, 5e-4, 5.0),
+    ("dada", "imagenet"): (270, 3.0, 512, 0.1 * 2, 1e-4, None),
+    **{("faster_autoaugment", data): (200, 5.0, 128, 0.1, 5e-4, None) for data in ("cifar10", "cifar100", "svhn")},
+}
+
+
+@pytest.mark.parametrize(("recipe", "data"), FINAL)
+@pytest.mark.parametrize("name", ["train", "compare"])
+def test_the_final_training(recipe: str, data: str, name: str) -> None:
+    config = composed(recipe, data, name=name)
+    train = config.train
+    found = (train.epochs, train.warmup_epochs, train.batch_size, train.optimizer.lr, train.optimizer.weight_decay)
+    assert (*found, train.clip_norm) == FINAL[recipe, data]
+    assert (train.schedule, train.final_rate, train.optimizer.nesterov) == ("cosine", 0.0, True)
+    assert (config.with_validation, config.with_selection, config.final_training) == (True, True, True)
+
+
+def test_the_control_variate_has_the_papers_size() -> None:
+    found = instantiate(composed("dada").estimator)
+    assert (found.hidden, found.learning_rate) == (100, 0.005)
+
+
+def test_faster_autoaugment_starts_where_the_paper_does() -> None:
+    """w uniform in 0..1, so that softmax(w / 0.05) has 2.7 effective operations of 15; so are all other numbers."""
+    policy = starting_policy(composed("faster_autoaugment"), 0)
+    weights = policy.op_logits.detach() * 0.05
+    assert 0 <= float(weights.min()) < 0.02 < 0.98 < float(weights.max()) <= 1
+    chosen = policy.op_probabilities().detach()
+    assert float((-(chosen * chosen.log()).sum(-1)).exp().mean()) == pytest.approx(2.7, abs=0.6)
+    gates = policy.gate_probabilities().detach()
+    assert (float(gates.mean()), float(gates.std())) == pytest.approx((0.5, 12**-0.5), abs=0.06)
+    other = starting_policy(composed("faster_autoaugment"), 1)
+    assert not torch.equal(policy.op_logits, other.op_logits)
+    ends = {c.op.name: (c.low, c.high) for c in instantiate(composed("faster_autoaugment").space).candidates}
+    assert ends["posterize"] == (8.0, 1.0)
+    assert all(ends[name] == (0.0, 1.0) for name in ("brightness", "color", "contrast", "sharpness"))
+
+
+@pytest.mark.parametrize(
+    ("command", "recipe", "words"),
+    [
+        ("train", "dada", "it has one on data=cifar10, cifar100, imagenet, svhn"),
+        ("compare", "faster_autoaugment", "it has one on data=cifar10, cifar100, svhn"),
+        *((command, recipe, "it has none on any") for command, recipe in
+          [("train", "online"), ("compare", "madao"), ("train", "ddas"), ("compare", "adversarial_autoaugment")]),
+    ],
+)  # fmt: skip
+def test_no_final_training_is_made_up(command: str, recipe: str, words: str, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([command, f"experiment={recipe}"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"experiment: {recipe} has no training after the search on data=digits ({words})" in told
+    assert f"leave experiment={recipe} out" in told
 
 
 @pytest.mark.parametrize("recipe", ["dada", "dada_gumbel"])

@@ -150,12 +150,14 @@ def test_a_network_with_hooks_is_not_captured() -> None:
 
 
 def test_graphs_of_a_network_that_draws_are_refused() -> None:
-    assert graphs_for(net("batch norm"), None).enabled
-    assert graphs_for(net("counting"), True).enabled
-    assert not graphs_for(net("dropout"), None).enabled
-    assert not graphs_for(net("dropout"), False).enabled
-    with pytest.raises(UserError, match=r"cuda_graphs: .*draws \(2\); leave it out"):
-        graphs_for(net("dropout"), True)
+    images, _ = data()
+    assert graphs_for(net("batch norm"), None, images).enabled
+    assert graphs_for(net("counting"), True, images).enabled
+    assert not graphs_for(net("dropout"), None, images).enabled
+    assert not graphs_for(net("dropout"), False, images).enabled
+    for name, where in (("dropout", "2"), ("functional dropout", "its forward pass")):
+        with pytest.raises(UserError, match=rf"cuda_graphs: .*draws \({where}\); leave it out"):
+            graphs_for(net(name), True, images)
 
 
 def test_which_layers_draw() -> None:

@@ -262,13 +262,26 @@ def test_it_needs_every_digit() -> None:
         Bilevel("shared_difference")(wide_step(autocast=True))
 
 
+class DropPath(nn.Module):
+    """A branch that is left out at random, as other libraries have it."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values * (torch.rand(len(values), 1) >= self.rate)
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.3])
-def test_it_is_not_for_dropout(rate: float) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_it_is_not_for_dropout(rate: float, known: bool) -> None:
     data = split(4, 0, 3, 8)
     splits = Splits("random", CLASSES, data, data, data, data, "0" * 64)
 
     def network(in_channels: int, class_count: int) -> nn.Module:
-        return nn.Sequential(WideResNet(in_channels, class_count, 10, 1, dropout=rate))
+        wide = WideResNet(in_channels, class_count, 10, 1, dropout=rate if known else 0.0)
+        return nn.Sequential(wide) if known else nn.Sequential(wide, DropPath(rate))
 
     objective = Bilevel("shared_difference")
     if rate:

@@ -6,7 +6,6 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from augrad.checks import check_value
 from augrad.cli import signals
 from augrad.cli.arms import (
     entrants_of,
@@ -21,12 +20,12 @@ from augrad.cli.building import keys_added
 from augrad.cli.comparison import COMPARISON, TABLES, TRAININGS, Recorder, keys_of
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import run_entry_point
-from augrad.cli.judging import digest_on, first_seed, processes_of, recipe_on, say_verdict, write_tables
+from augrad.cli.judging import digest_on, first_seed, processes_of, recipe_on, say_verdict, trained_on, write_tables
 from augrad.cli.limits import too_large_refused
 from augrad.cli.outcome import Attempts, write_comparison_report
 from augrad.cli.parts import checked_count, data_and_device, plain, tracker_of
 from augrad.cli.quoting import command_line, override, shell_quoted
-from augrad.cli.recipes import with_own_settings
+from augrad.cli.recipes import require_final_training, with_own_settings
 from augrad.cli.run_directory import new_run, output_directory, resumed_from, resumed_run
 from augrad.cli.status import require_shown
 from augrad.comparison.summary import lines_of
@@ -54,12 +53,13 @@ def _compare(config: DictConfig) -> None:
 
 def _compare_in(config: DictConfig, directory: Path) -> None:
     """Train with every policy on every split and seed, write what they say."""
+    require_final_training(config)
     sources = sources_of(config.policies, "policies")
     if (file := config.policy.get("file")) is not None:
         sources = {name: files for name, files in sources.items() if name != file} | sources_of([file], "policy.file")
     reference = list(sources)[-1]
     seeds = _seeds(config)
-    with_validation = check_value(config.with_validation, bool, "with_validation")
+    with_validation, with_selection = trained_on(config)
     others = _directories(config)
     # Files are read once, before anything else: a mistake is told at once, and every seed sees the same policy.
     loaded = loaded_from(sources, config)
@@ -72,8 +72,8 @@ def _compare_in(config: DictConfig, directory: Path) -> None:
     digests: dict[int, str] = {}
     for split_seed in split_seeds:
         on = data if split_seed == config.data.get("seed", 0) else data_and_device(config, split_seed)[0]
-        recipes[split_seed] = recipe = recipe_on(on, config, with_validation)
-        digests[split_seed] = digest_on(on, config, with_validation, split_seed)
+        recipes[split_seed] = recipe = recipe_on(on, config, with_validation, with_selection)
+        digests[split_seed] = digest_on(on, config, with_validation, split_seed, with_selection)
         with keys_added():
             check_recipe(recipe)
     trainings = planned(entrants, split_seeds, seeds)

@@ -13,16 +13,25 @@ from augrad.comparison.trainings import Planned, digest, policy_digest
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.runs.trackers import Tracker
+from augrad.settings import TrainSettings
 from augrad.terminal.console import say
 
 COMPARISON, TRAININGS = "comparison.json", "trainings.json"
 TABLES = ("comparison.md", "comparison.csv")
+_ADDED = ("label_smoothing", "ema", "channels_last", "compile")
+"""Settings of trainings that comparisons of earlier versions did not have."""
 
 
-def recipe_digest(config: Mapping[str, Any], data: Splits, with_validation: bool) -> str:
+_LATER = {item.name: item.default for item in fields(TrainSettings) if item.name in _ADDED}
+"""The values with which they are off: trainings from before they were there are those with these values."""
+
+
+def recipe_digest(config: Mapping[str, Any], data: Splits, with_validation: bool, with_selection: bool = False) -> str:
     """Of what decides a training beside its policy and its seed: the data, the network and how it is trained."""
     parts = {key: config.get(key) for key in ("data", "model", "standard", "train")}
-    return digest(data.sha256, json.dumps(parts, sort_keys=True, default=str), str(with_validation))
+    parts["train"] = {key: value for key, value in config["train"].items() if (key, value) not in _LATER.items()}
+    more = ["selection"] if with_selection else []
+    return digest(data.sha256, json.dumps(parts, sort_keys=True, default=str), str(with_validation), *more)
 
 
 def keys_of(trainings: Iterable[Planned], recipes: Mapping[int, str]) -> dict[Place, str]:

@@ -89,18 +89,32 @@ def kept(config: DictConfig, directory: Path, data: Splits, start: Policy, learn
     return None
 
 
-def recipe_on(data: Splits, config: DictConfig, with_validation: bool) -> Recipe:
-    """How the classifiers of a comparison are trained on these data."""
+def recipe_on(data: Splits, config: DictConfig, with_validation: bool, with_selection: bool = False) -> Recipe:
+    """How classifiers are trained on these data."""
     model, optimizer, settings = recipe_of(config)
-    return Recipe(training_splits(data, with_validation), model, optimizer, settings, standard_of(config))
+    splits = training_splits(data, with_validation, with_selection)
+    return Recipe(splits, model, optimizer, settings, standard_of(config))
 
 
-def digest_on(data: Splits, config: DictConfig, with_validation: bool, split_seed: int | None = None) -> str:
+def trained_on(config: DictConfig) -> tuple[bool, bool]:
+    """Whether `train` and `compare` train on the validation and on the selection split, too."""
+    names = ("with_validation", "with_selection")
+    with_validation, with_selection = (check_value(config[name], bool, name) for name in names)
+    return with_validation, with_selection
+
+
+def digest_on(
+    data: Splits,
+    config: DictConfig,
+    with_validation: bool,
+    split_seed: int | None = None,
+    with_selection: bool = False,
+) -> str:
     """What identifies that recipe."""
     told: dict[str, Any] = plain(config)
     if split_seed is not None and "seed" in told["data"]:
         told["data"]["seed"] = split_seed
-    return recipe_digest(told, data, with_validation)
+    return recipe_digest(told, data, with_validation, with_selection)
 
 
 def processes_of(given: Any, place: str, device: torch.device) -> int:

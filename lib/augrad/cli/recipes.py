@@ -1,9 +1,13 @@
-"""A recipe (`experiment=NAME`) beside another option of a group than its own: its settings were for its own."""
+"""A recipe (`experiment=NAME`): beside another option of a group than its own, and the training after its search."""
 
 from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, open_dict, read_write
+
+from augrad.checks import check_value
+from augrad.errors import UserError
 
 _GROUPS = ("model", "space", "policy", "objective", "estimator", "hypergradient")
 """Those whose options are exchanged as a whole. What a recipe does to its data is done to other data, too."""
@@ -31,3 +35,19 @@ def with_own_settings(config: DictConfig) -> DictConfig:
         for group in exchanged:
             changed[group] = without[group]
     return changed
+
+
+def require_final_training(config: DictConfig) -> None:
+    """Raises UserError for a recipe of which no training after the search is known on these data."""
+    if check_value(config.get("final_training", True), bool, "final_training"):
+        return
+    choices, loader = HydraConfig.get().runtime.choices, GlobalHydra.instance().config_loader()
+    recipe, data = choices["experiment"], choices["data"]
+    known = set(loader.get_group_options("experiment/train_on"))
+    others = [option for option in loader.get_group_options("data") if f"{recipe}_{option}" in known]
+    has = f"it has one on data={', '.join(others)}" if others else "it has none on any"
+    raise UserError(
+        f"experiment: {recipe} has no training after the search on data={data} ({has}); leave experiment={recipe} out "
+        "for the default training, or give your own as train.epochs=..., train.optimizer.lr=... with "
+        "final_training=true"
+    )

@@ -35,7 +35,7 @@ from augrad.search.stopping import StopRequest
 from augrad.show.progress import SearchProgress
 from augrad.types import PolicyParams
 
-_MAY_CHANGE = ("resume", "choose", "compare", "export", "tracker", "train", "device")
+_MAY_CHANGE = ("resume", "choose", "compare", "export", "tracker", "train", "final_training", "device")
 """What a resumed run may be told anew: none of it changes the search, but for the rounding of another device."""
 
 _WRITES = ("policy.json", INITIAL, CHOICE, "report.html", "figures", COMPARISON, *TABLES, TRAININGS, "model.pt")

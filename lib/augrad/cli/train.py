@@ -8,6 +8,7 @@ from augrad.cli.arms import policy_arm
 from augrad.cli.building import keys_added
 from augrad.cli.configs import config_directory
 from augrad.cli.entry import run_entry_point
+from augrad.cli.judging import trained_on
 from augrad.cli.limits import too_large_refused
 from augrad.cli.outcome import Attempts
 from augrad.cli.parts import (
@@ -19,16 +20,15 @@ from augrad.cli.parts import (
     tracker_of,
 )
 from augrad.cli.quoting import shell_quoted
-from augrad.cli.recipes import with_own_settings
+from augrad.cli.recipes import require_final_training, with_own_settings
 from augrad.cli.run_directory import new_run, output_directory
 from augrad.cli.status import require_shown
-from augrad.comparison.trainings import some_of
+from augrad.comparison.trainings import some_of, training_splits
 from augrad.comparison.verdict import has_converged
 from augrad.data.seeding import checked_seed
 from augrad.errors import UserError
 from augrad.learning.step import evaluate
 from augrad.runs.metrics import MetricsLog
-from augrad.settings import steps_of
 from augrad.show.progress import SearchProgress
 from augrad.terminal.console import say
 from augrad.train import Recipe, Row, check_recipe, train_classifier
@@ -43,6 +43,7 @@ def _train(config: DictConfig) -> float:
 
 def _train_as(config: DictConfig) -> float:
     """Train, write metrics.jsonl and model.pt; returns the validation error after the last epoch, for sweeps."""
+    require_final_training(config)
     seed, directory = checked_seed(config.seed), output_directory()
     asked = [given for given in HydraConfig.get().overrides.task if given.startswith("policy=")]
     if asked and "_target_" in config.policy:  # a recipe brings one too: that is the search's
@@ -50,16 +51,18 @@ def _train_as(config: DictConfig) -> float:
     policy = policy_arm(config.policy.get("file"), config)(seed)
     model, optimizer, settings = recipe_of(config)
     standard = standard_of(config)
+    with_validation, with_selection = trained_on(config)
     data, device = data_and_device(config)
+    data = training_splits(data, with_validation, with_selection)
+    recipe = Recipe(data, model, optimizer, settings, standard)
     with keys_added():
-        check_recipe(Recipe(data, model, optimizer, settings, standard))
+        check_recipe(recipe)
     tracker = tracker_of(config)
-    total = steps_of(settings, max(len(data.train) // settings.batch_size, 1))
     attempt = Attempts()
     with (
         new_run(config, directory, "metrics.jsonl", "model.pt"),
         MetricsLog(directory / "metrics.jsonl") as log,
-        SearchProgress(total, title="train") as progress,
+        SearchProgress(recipe.steps, title="train") as progress,
     ):
         tracker.start(plain(config), directory)
 
@@ -81,12 +84,13 @@ def _train_as(config: DictConfig) -> float:
         f"policy: {name}; seed {seed}; results in {shell_quoted(str(directory))}"
     )
     validation = evaluate(result.model, data.validation)
+    held_out = evaluate(result.model, data.selection) if with_validation else validation
     fitted = float(evaluate(result.model, some_of(data.train, seed)).loss)
-    if not has_converged(fitted, float(validation.loss), result.late):
+    if not has_converged(fitted, float(held_out.loss), result.late):
         say(
             f"not converged: the loss on the training images as they are, {fitted:.3f}, is hardly below that on "
-            f"validation images, {float(validation.loss):.3f}, and the training was still learning; give it more steps "
-            "(train.steps, train.epochs)"
+            f"{'held-out' if with_validation else 'validation'} images, {float(held_out.loss):.3f}, and the "
+            "training was still learning; give it more steps (train.steps, train.epochs)"
         )
     require_shown(attempt.failed)
     return 1 - float(validation.accuracy)  # a sweep must not see the test split

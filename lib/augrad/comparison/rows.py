@@ -27,8 +27,9 @@ class TrainingRow:
     `augrad.comparison.calibration`): on the test split. steps, seconds: of the training. diversity: the mean loss on
     the augmented training images over the last tenth of the steps (Gontijo-Lopes et al. 2020). train_loss: on the
     training images as they are. held_out_loss: on the selection split, whose images are of the same source and nobody
-    trains on. late: the share of the fall of the loss on augmented training images that came in the second half of the
-    training. images: of the test split. chance: the share of its largest class.
+    trains on; where they are trained on, too, on the test split.
+    late: the share of the fall of the loss on augmented training images that came in the second half of the training.
+    images: of the test split. chance: the share of its largest class.
     digest: of the policy, see `augrad.comparison.trainings.policy_digest`.
     affinities: of the training without a policy only: for each policy, by its digest, the accuracy of this classifier
     on test images that the policy augments, over its accuracy on test images as they are (the same paper).

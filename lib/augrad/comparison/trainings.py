@@ -65,16 +65,18 @@ def planned(entrants: Sequence[Entrant], split_seeds: Sequence[int], seeds: Sequ
     ]
 
 
-def training_splits(splits: Splits, with_validation: bool) -> Splits:
-    """What the classifiers of a comparison are trained on: the train split, and the validation split with it.
+def training_splits(splits: Splits, with_validation: bool, with_selection: bool = False) -> Splits:
+    """What classifiers are trained on: the train split, and with it the validation and the selection split, or neither.
 
-    The search has had the labels of both; so has every policy's classifier then.
+    A search has had the labels of train and validation; so has every policy's classifier with the latter. With the
+    selection split, whose images are otherwise those that are held out, the test split takes its place.
     """
-    if not with_validation:
+    more = [splits.validation] * with_validation + [splits.selection] * with_selection
+    if not more:
         return splits
-    pair = splits.train, splits.validation
-    both = Split(torch.cat([split.images for split in pair]), torch.cat([split.labels for split in pair]))
-    return replace(splits, train=both)
+    every = [splits.train, *more]
+    train = Split(torch.cat([split.images for split in every]), torch.cat([split.labels for split in every]))
+    return replace(splits, train=train, selection=splits.test if with_selection else splits.selection)
 
 
 def compare_policies(

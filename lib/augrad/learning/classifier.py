@@ -158,9 +158,16 @@ def logits_with(
         return functional_call(model, weights, (images,))
 
 
-def losses_of(logits: Float[Tensor, "B K"], labels: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
-    """Cross-entropy of each image, in float32 or wider whatever the logits' type."""
-    return cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels, reduction="none")
+def losses_of(
+    logits: Float[Tensor, "B K"], labels: Int[Tensor, " B"], label_smoothing: float = 0.0
+) -> Float[Tensor, " B"]:
+    """Cross-entropy of each image, in float32 or wider whatever the logits' type.
+
+    label_smoothing: the share of each label that is spread evenly over all classes (Szegedy et al., Rethinking the
+    Inception Architecture for Computer Vision, 2016, section 7).
+    """
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return cross_entropy(wide, labels, reduction="none", label_smoothing=label_smoothing)
 
 
 def accuracy_of(logits: Float[Tensor, "B K"], labels: Int[Tensor, " B"]) -> Float[Tensor, ""]:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from augrad.errors import AugradWarning, UserError
+from augrad.learning.network import drawn_by
 from augrad.models.dropout import random_layers
 
 Pass = Callable[..., tuple[Any, ...]]
@@ -93,16 +95,16 @@ class Graphs:
 NO_GRAPHS = Graphs(enabled=False)
 
 
-def graphs_for(model: nn.Module, wanted: bool | None) -> Graphs:
+def graphs_for(model: nn.Module, wanted: bool | None, images: Float[Tensor, "B C H W"]) -> Graphs:
     """What runs the passes of `model`: as CUDA graphs if that is wanted; None: if `can_be_captured`.
 
-    Raises UserError where it is wanted for a network with layers that draw random numbers.
+    images: a few, with which it is tried. Raises UserError where graphs are wanted for a network that draws random
+    numbers.
     """
-    drawing = random_layers(model)
-    if wanted and drawing:
+    if wanted and (drawing := drawn_by(model, images)):
         raise UserError(
             f"cuda_graphs: the passes of a step share their dropout masks, which replays of a graph cannot, got a "
-            f"network that draws ({drawing[0]}); leave it out, or set it to false"
+            f"network that draws ({drawing}); leave it out, or set it to false"
         )
     return Graphs(can_be_captured(model) if wanted is None else wanted)
 

@@ -8,8 +8,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, is_lazy
 
+from augrad.data.seeding import global_draws
 from augrad.errors import UserError
 from augrad.learning.classifier import device_of, evaluating, trainable, untouched
+from augrad.models.dropout import random_layers
 from augrad.models.init import seeded
 
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.jit.ScriptModule)
@@ -67,6 +69,31 @@ def ready_to_train(network: nn.Module, images: Float[Tensor, "B C H W"], outputs
                 "many outputs as there are classes, and let it return the logits alone (aux_logits=False)"
             )
     return network
+
+
+def drawn_by(network: nn.Module, images: Float[Tensor, "B C H W"]) -> str | None:
+    """What draws random numbers in training mode, so that two passes differ; None: nothing that is seen.
+
+    The name of a layer, if it is one of PyTorch's or augrad's; otherwise passes of the images with other states of
+    PyTorch's global generators are compared, where the network can be called with them and returns a tensor. It stays
+    as it is, and so do the generators.
+    """
+    if known := random_layers(network):
+        return known[0]
+    device = device_of(network)
+    many = images[torch.arange(32) % len(images)].to(device)  # a rare draw shows, too
+
+    def drawn(seed: int) -> object:
+        with torch.no_grad(), global_draws(device, seed, "does it draw"), untouched(network):
+            return network(many)
+
+    try:
+        one, other = drawn(0), drawn(1)
+    except (RuntimeError, ValueError, TypeError):
+        return None
+    if not (isinstance(one, Tensor) and isinstance(other, Tensor)):
+        return None
+    return None if torch.allclose(one, other, rtol=1e-3, atol=1e-4, equal_nan=True) else "its forward pass"
 
 
 @torch.no_grad()

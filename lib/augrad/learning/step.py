@@ -112,10 +112,12 @@ def training_pass(
     labels: Int[Tensor, " B"],
     autocast: bool,
     graphs: Graphs = NO_GRAPHS,
+    label_smoothing: float = 0.0,
 ) -> TrainingPass:
     """One forward and one backward pass in the model's present mode.
 
     The gradients are returned; the parameters' own `.grad` stays as it is. BatchNorm's running statistics move.
+    label_smoothing: of the loss that the gradients are of (see `losses_of`); the losses returned are without it.
     Raises UserError inside `torch.inference_mode()`, and where the loss depends on no parameter that is trained.
     """
     require_derivatives()
@@ -127,9 +129,10 @@ def training_pass(
                 logits = model(images)
             losses = losses_of(logits, labels)
             loss = losses.mean()
+            minimised = losses_of(logits, labels, label_smoothing).mean() if label_smoothing else loss
         if not loss.requires_grad:
             raise UserError("model: its logits depend on no parameter that is trained (requires_grad True)")
-        found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        found = torch.autograd.grad(minimised, list(parameters.values()), allow_unused=True)
         accuracy = accuracy_of(logits.detach(), labels)
         return loss.detach(), accuracy, losses.detach(), *found
 
@@ -149,9 +152,10 @@ def backward_on(
     images: Float[Tensor, "B C H W"],
     labels: Int[Tensor, " B"],
     autocast: bool,
+    label_smoothing: float = 0.0,
 ) -> StepResult:
     """A `training_pass` that leaves its gradients in the parameters, where `optimizer.step()` finds them."""
-    found = training_pass(model, images, labels, autocast)
+    found = training_pass(model, images, labels, autocast, label_smoothing=label_smoothing)
     set_gradients(model, found.gradients)
     return StepResult(found.loss, found.accuracy, found.losses)
 

@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from augrad.models.shake import is_shaken
+
 
 class SeededDropout(nn.Module):
     """In training, sets each value to zero with probability `rate` and divides the others by 1 - rate.
@@ -50,4 +52,6 @@ def is_random(module: nn.Module) -> bool:
         return module.p > 0
     if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
         return module.dropout > 0
+    if is_shaken(module):
+        return True
     return isinstance(module, nn.RReLU | nn.FractionalMaxPool2d | nn.FractionalMaxPool3d)

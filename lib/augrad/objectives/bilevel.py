@@ -22,10 +22,11 @@ from augrad.hypergradients.hypergradient import Term, TwoLevels, ValidationPass,
 from augrad.learning.classifier import Weights, accuracy_of, couples, logits_with, losses_of, weights_of
 from augrad.learning.coupling import attributed, attributed_beside, is_exact
 from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
+from augrad.learning.network import drawn_by
 from augrad.learning.pure_optimizer import pure_optimizer
 from augrad.learning.step import ModelBuilder, bfloat16_autocast, build_classifier, training_pass
 from augrad.models.batch_norm import Shares
-from augrad.models.dropout import random_layers
+from augrad.models.shake import shaken_layers
 from augrad.objectives.objective import Aim, Step, drawn_batch, exchanged, redrawn, warn_of_other_coupling
 from augrad.policy import Policy
 from augrad.shared_state import forward_mode
@@ -174,6 +175,8 @@ class Bilevel:
         An estimator that needs draws of its own gets "finite_difference". It takes a hypergradient method whose term is
         at the weights before the step (`OneStep`, `Neumann`, `ConjugateGradients`, `T1T2`), draws=1, single precision
         and a network without dropout.
+    Of Shake-Shake and ShakeDrop, whose backward pass has other weights than the forward pass, only "jvp" gives the
+    products with the gradients by which the network is trained.
     In a network with `torch.nn.BatchNorm1d`, `2d` or `3d` in training mode, what an image does to the others through
     the batch's statistics is added to its score (see `augrad.learning.coupling`). In batches of at most 8 images it is
     measured, with one more pass for each; in larger ones it is known to first order in 1 / batch size, and costs one
@@ -198,14 +201,24 @@ class Bilevel:
             )
 
     def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
-        """The classifier. Raises UserError for dropout with "shared_difference", whose passes need the same mask."""
+        """The classifier. Raises UserError for a network whose losses the derivative cannot take the difference of.
+
+        That is one that draws at random, with "shared_difference", whose passes need the same draws; and Shake-Shake
+        and ShakeDrop with either difference, which knows the forward pass alone.
+        """
         classifier = build_classifier(model, splits, seed, device)
-        dropout = random_layers(classifier)
-        if self.derivative == "shared_difference" and dropout:
+        if self.derivative != "jvp" and (shaken := shaken_layers(classifier)):
             raise UserError(
-                f"derivative: shared_difference compares a pass with the classifier's step, which had another "
-                f"dropout mask ({dropout[0]}); set the rate to 0, or take jvp"
+                f"derivative: {self.derivative} differentiates the forward pass, and the network is trained by a "
+                f"backward pass with other weights ({shaken[0]}); take jvp"
             )
+        if self.derivative == "shared_difference":
+            drawing = drawn_by(classifier, to_float(splits.train.images[:8]))
+            if drawing is not None:
+                raise UserError(
+                    "derivative: shared_difference compares a pass with the classifier's step, which had another "
+                    f"dropout mask, or other random numbers ({drawing}); set the rate to 0, or take jvp"
+                )
         warn_of_other_coupling(classifier, splits)
         return classifier
 

@@ -102,7 +102,7 @@ def choose(
     plan = [(name, policy, one, _key(policy, one)) for one in seeds for name, policy in tried.items()]
     had = {trial.key: trial for trial in known}
     left = {key: (policy, one) for _, policy, one, key in plan if key not in had}
-    results = judged_trainings(recipe, *zip(*left.values(), strict=True), choice.processes) if left else iter(())
+    results = judged_trainings(recipe, [p for p, _ in left.values()], [s for _, s in left.values()], choice.processes)
     trials: list[Trial] = []
     for name, _, one, key in plan:
         if key not in had:

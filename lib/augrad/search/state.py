@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from augrad.data.pixels import to_float
 from augrad.data.seeding import local_generator
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
@@ -198,7 +199,7 @@ def new_state(
         signal=no_signal(parts.device),
         control=initial_control(parts.estimator, policy, local_generator(parts.seed, "control")),
         companion=parts.objective.companion(model),
-        graphs=graphs_for(model, settings.cuda_graphs),
+        graphs=graphs_for(model, settings.cuda_graphs, to_float(parts.data.train.images[:8])),
         steps_model=not estimates_itself(parts.objective),
     )
 

@@ -1,19 +1,21 @@
 """Training a classifier with a policy: how policies are used and compared."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from augrad.data.batches import EpochBatches
 from augrad.data.pixels import to_float
 from augrad.data.seeding import global_draws, local_generator
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
-from augrad.errors import NonFiniteError
+from augrad.errors import NonFiniteError, UserError
+from augrad.learning.average import WeightAverage
 from augrad.learning.step import (
     ModelBuilder,
     OptimizerBuilder,
@@ -58,9 +60,10 @@ class Recipe:
 
 
 class Fit(NamedTuple):
-    """A classifier after the last step, and its mean loss on the augmented images of the last tenth of the steps.
+    """A classifier after the last step, and the mean loss on the augmented images of the last tenth of the steps.
 
-    late: of the fall of that loss since the first tenth, the share that came after the middle tenth.
+    late: of the fall of that loss since the first tenth, the share that came after the middle tenth. With `ema` the
+    classifier has the averaged weights, and the losses are those of the weights that were trained.
     """
 
     model: nn.Module
@@ -116,12 +119,17 @@ def trained(recipe: Recipe, policy: Policy | None, seed: int, report: Report | N
     """A fresh classifier trained on the train split, every image augmented anew by `policy` (None: as it is).
 
     seed: of the weights, the batches and the draws: the same for every policy, so that comparisons are paired.
-    report: called once an epoch, and after the last step, with a metrics row.
-    Raises NonFiniteError when the training loss becomes NaN or infinite.
+    report: called once an epoch, and after the last step, with a metrics row. Its train_loss is the mean cross-entropy
+    with the labels as they are, without label smoothing, and of the weights that are trained; val_loss is that of the
+    classifier that would be returned.
+    Raises NonFiniteError when the training loss becomes NaN or infinite, and UserError where the network cannot be
+    compiled.
     """
     splits, settings, device = recipe.splits, recipe.settings, recipe.device
     policy = None if policy is None else policy.to(device)
     classifier, stepper, batches, standard = _begin(recipe, seed)
+    stepped = cast(nn.Module, torch.compile(classifier)) if settings.compile else classifier
+    average: WeightAverage | None = None
     generator, beside = local_generator(seed, "train policy draws"), local_generator(seed, "train standard draws")
     per_epoch = batches.batches_per_epoch
     total = recipe.steps
@@ -138,11 +146,16 @@ def trained(recipe: Recipe, policy: Policy | None, seed: int, report: Report | N
                 with torch.no_grad():
                     images = policy(images, generator=generator)
             images = standard.draw(images, beside)(images)
-            with global_draws(device, seed, "train step", step):
-                result = backward_on(classifier, images, batch.labels, settings.autocast)
+            images = _channels_last(images) if settings.channels_last else images
+            with global_draws(device, seed, "train step", step), _refused_compilations():
+                result = backward_on(stepped, images, batch.labels, settings.autocast, settings.label_smoothing)
             if settings.clip_norm is not None:
                 nn.utils.clip_grad_norm_(classifier.parameters(), settings.clip_norm)
             stepper.step()
+            if average is not None:
+                average.update()
+            elif settings.ema is not None:
+                average = WeightAverage(classifier, settings.ema)
             losses.append(result)
             for begin, kept in zip(begins, tenths, strict=True):
                 if begin <= step < begin + tenth:
@@ -153,7 +166,8 @@ def trained(recipe: Recipe, policy: Policy | None, seed: int, report: Report | N
                 f"epoch {epoch + 1}: the training loss is {loss}; lower the learning rate or set train.clip_norm"
             )
         if report is not None:
-            test = evaluate(classifier, splits.validation, settings.autocast)
+            with nullcontext() if average is None else average.inside():
+                test = evaluate(classifier, splits.validation, settings.autocast)
             accuracy = float(torch.stack([result.accuracy for result in losses]).mean())
             report(
                 {
@@ -165,6 +179,8 @@ def trained(recipe: Recipe, policy: Policy | None, seed: int, report: Report | N
                     "val_accuracy": float(test.accuracy),
                 }
             )
+    if average is not None:
+        average.put_in()
     first, middle, last = (float(torch.stack(kept).mean()) for kept in tenths)
     return Fit(classifier, last, (middle - last) / (first - last) if first > last else 0.0)
 
@@ -175,8 +191,30 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def _begin(recipe: Recipe, seed: int) -> tuple[nn.Module, torch.optim.Optimizer, EpochBatches, StandardAugmentation]:
-    train = recipe.splits.train
+    train, settings = recipe.splits.train, recipe.settings
     classifier = build_classifier(recipe.model, recipe.splits, seed, recipe.device)
+    if settings.channels_last:
+        for parameter in classifier.parameters():
+            parameter.data = _channels_last(parameter.data)
     stepper = build_optimizer(recipe.optimizer, classifier.parameters(), "train.optimizer")
-    batches = EpochBatches(len(train), recipe.settings.batch_size, seed, recipe.device)
+    batches = EpochBatches(len(train), settings.batch_size, seed, recipe.device)
     return classifier, stepper, batches, fitted(recipe.standard, train)
+
+
+def _channels_last(values: Tensor) -> Tensor:
+    """Images, or the weights of a convolution, laid out channels last; weights of other dimensions as they are."""
+    return values.contiguous(memory_format=torch.channels_last) if values.dim() == 4 else values
+
+
+@contextmanager
+def _refused_compilations() -> Iterator[None]:
+    """What the compiler of `torch.compile` raises becomes a UserError."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        raise UserError(
+            f"train.compile: this network cannot be compiled here: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:300]}; set it to false"
+        ) from error
