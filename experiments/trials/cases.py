@@ -32,18 +32,20 @@ Images = Mapping[str, Split]
 class Trial:
     """A question that a search must not decide by chance.
 
-    words: what the data and the search are, for the page. overrides: of the search. measures: what is measured, with
-    its bar. against: what the learned policy is compared with, names of policies or of planted transformations; none:
-    nothing is trained. recipe: overrides of that comparison. images: of a seed, written to a file that `data=arrays`
-    reads; its second argument is what `--mnist` names, which the trial is left out without where `needs_mnist`.
+    words: what the data and the search are, for the page. measures: what is measured, with its bar. overrides: of the
+    search and of the comparison. search, recipe: more of each alone. against: what the learned policy is compared
+    with, names of policies or of planted transformations; none: there is no comparison. images: of a seed, written to a
+    file that `data=arrays` reads; its second argument is what `--mnist` names, which the trial is left out without
+    where `needs_mnist`.
     """
 
     name: str
     words: str
     measures: tuple[Measure, ...]
     overrides: tuple[str, ...] = ()
-    against: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
     recipe: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
     images: Callable[[int, Path | None], Images] | None = None
     needs_mnist: bool = False
 
@@ -155,9 +157,9 @@ def _gap(source: str, plant: str) -> Trial:
         "trained on the training images alone, for 250 steps.",
         (closes_the_gap(plant, 0.9),),
         (planted_override(plant), *(("data.train_size=300",) if of_digits else ())),
-        (NONE, plant),
-        ("train.steps=250", "with_validation=false"),
-        None if of_digits else few_of_mnist,
+        recipe=("train.steps=250", "with_validation=false"),
+        against=(NONE, plant),
+        images=None if of_digits else few_of_mnist,
         needs_mnist=not of_digits,
     )
 
@@ -213,22 +215,24 @@ TRIALS = (
         "200 training digits.",
         (not_below_the_start(),),
         ("data.train_size=200",),
-        (START,),
+        against=(START,),
     ),
     Trial(
         "high_rate",
         "Digits, with a learning rate of 0.5 in the search and in training.",
         (not_below_the_start(),),
-        ("search.optimizer.lr=0.5", "train.optimizer.lr=0.5"),
-        (START,),
+        ("train.optimizer.lr=0.5",),
+        search=("search.optimizer.lr=0.5",),
+        against=(START,),
     ),
     Trial(
         "wide_resnet",
         "Digits, a Wide ResNet with BatchNorm (`model=wrn_16_2`): 100 steps, that is 12 epochs of the training images; "
         "trainings of 10 epochs.",
         (not_below_the_start(),),
-        ("model=wrn_16_2", "search.steps=100", "search.warmup_steps=20", "search.select_every=20", "train.epochs=10"),
-        (START,),
+        ("model=wrn_16_2", "train.epochs=10"),
+        search=("search.steps=100", "search.warmup_steps=20", "search.select_every=20"),
+        against=(START,),
     ),
     *(_plant(name) for name in PLANTED),
     *(_gap("digits", plant) for plant in PLANTS),

@@ -44,20 +44,23 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True)
 class Measure:
-    """what: is measured, in words. bar: what passes, in words. of: the value for each search, or one for all."""
+    """what: is measured, in words. bar: what passes, in words. each: the value of one search, or together: of all."""
 
     what: str
     bar: str
-    of: Callable[[Sequence[Outcome]], list[Value]]
+    each: Callable[[Outcome], Value] | None = None
+    together: Callable[[Sequence[Outcome]], Value] | None = None
 
     def __call__(self, outcomes: Sequence[Outcome]) -> list[Value]:
         """The values; a search that did not end has not passed."""
-        if broken := [outcome for outcome in outcomes if outcome.error is not None]:
-            whole = [outcome for outcome in outcomes if outcome.error is None]
-            values = self.of(whole) if whole else []
-            seeds = ", ".join(str(outcome.seed) for outcome in broken)
-            return [*values, *[Value(f"seed {seeds} did not end", False)] * (len(broken) if len(values) > 1 else 1)]
-        return self.of(outcomes)
+        ended = [outcome for outcome in outcomes if outcome.error is None]
+        values = [self.together(ended)] if self.together and ended else []
+        for outcome in outcomes:
+            if outcome.error is not None:
+                values.append(Value(f"seed {outcome.seed} did not end", False))
+            elif self.each is not None:
+                values.append(self.each(outcome))
+        return values
 
 
 def shares_of(policy: Policy) -> dict[str, float]:
@@ -94,7 +97,7 @@ def leaves_alone(bar: float) -> Measure:
     return Measure(
         "share of images that the exported policy leaves alone",
         f"≥ {bar:.2f}",
-        lambda outcomes: [Value(f"{one.alone:.2f}", one.alone >= bar) for one in outcomes],
+        lambda one: Value(f"{one.alone:.2f}", one.alone >= bar),
     )
 
 
@@ -107,9 +110,7 @@ def finds(*planted: str) -> Measure:
         other = max(shares.values(), default=0.0)
         return Value(f"{' and '.join(f'{share:.2f}' for share in own)} / {other:.2f}", min(own) > other)
 
-    return Measure(
-        f"exported share of {' and of '.join(planted)} / the largest other", "larger", lambda all_: list(map(of, all_))
-    )
+    return Measure(f"exported share of {' and of '.join(planted)} / the largest other", "larger", of)
 
 
 def settles(bar: float) -> Measure:
@@ -122,23 +123,23 @@ def settles(bar: float) -> Measure:
     return Measure(
         "total variation between the exported policy's shares and the mean of the last 100 steps",
         f"≤ {bar:.2f}",
-        lambda outcomes: list(map(of, outcomes)),
+        of,
     )
 
 
 def not_below_the_start() -> Measure:
     """The 95% interval of learned minus start, over the searches, is not wholly on the bad side."""
 
-    def of(outcomes: Sequence[Outcome]) -> list[Value]:
+    def of(outcomes: Sequence[Outcome]) -> Value:
         rows = [row for outcome in outcomes for row in outcome.rows]
         accuracy, loss = (difference(rows, LEARNED, START, metric) for metric in ("accuracy", "loss"))
         if accuracy is None or loss is None:
-            return [Value("nothing to compare", False)]
+            return Value("nothing to compare", False)
         words = f"{points(accuracy.interval)} points, loss {change(loss.interval)}"
-        return [Value(words, accuracy.clear >= 0 and loss.clear >= 0)]
+        return Value(words, accuracy.clear >= 0 and loss.clear >= 0)
 
     return Measure(
-        "test accuracy and loss, learned minus start, 95% interval over searches", "neither wholly below", of
+        "test accuracy and loss, learned minus start, 95% interval over searches", "neither wholly worse", together=of
     )
 
 
@@ -155,7 +156,7 @@ def closes_the_gap(planted: str, bar: float) -> Measure:
     return Measure(
         "gap closed: (learned − none) / (true − none), test accuracy",
         f"≥ {100 * bar:.0f}%",
-        lambda outcomes: list(map(of, outcomes)),
+        of,
     )
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from augrad.atomic import write_bytes, write_text
+from augrad.atomic import write_text
 from augrad.comparison.rows import row_from
 from augrad.policy_file.convert import load_policy, save_policy
 from augrad.runs.metrics import read_metrics
@@ -71,7 +71,7 @@ def outcome_of(trial: Trial, seed: int, options: argparse.Namespace) -> Outcome:
             write_images(file, trial.images(seed, options.mnist))
         given += ["data=arrays", f"data.path={file}"]
     try:
-        run = search_once(place / f"search-{seed}", [*given, *options.overrides, f"seed={seed}"])
+        run = search_once(place / f"search-{seed}", [*given, *trial.search, *options.overrides, f"seed={seed}"])
         policy, rows = load_policy(run / "policy.json"), []
         if trial.against:
             rivals = ",".join(policy_named(name, options.out) for name in trial.against)
@@ -103,6 +103,12 @@ def policy_named(name: str, out: Path) -> str:
         file.parent.mkdir(parents=True, exist_ok=True)
         save_policy(true_policy(name), file)
     return f"{{{name}:['{file}']}}"
+
+
+def write_kept(folder: Path, trial: Trial, outcomes: Sequence[Outcome], note: str) -> None:
+    """What came of a trial, as a JSON file in the folder. note: the command, and on what it ran."""
+    kept = {"trial": trial.name, "provenance": note, "outcomes": [asdict(outcome) for outcome in outcomes]}
+    write_text(folder / f"{trial.name}.json", json.dumps(kept, indent=1) + "\n")
 
 
 def outcomes_from(kept: Mapping[str, Any], source: str) -> list[Outcome]:
@@ -187,14 +193,10 @@ def main() -> None:
         }
         # A trial is written down as soon as it is whole.
         for trial, futures in running.items():
-            kept = {
-                "trial": trial.name,
-                "provenance": provenance(options.jobs),
-                "outcomes": [asdict(future.result()) for future in futures],
-            }
-            write_text(options.page.parent / f"{trial.name}.json", json.dumps(kept, indent=1) + "\n")
-            write_bytes(options.page, page_of(options.page.parent).encode())
-            print("\n".join(lines_of(trial, outcomes_from(kept, trial.name))), file=sys.stderr, flush=True)
+            outcomes = [future.result() for future in futures]
+            write_kept(options.page.parent, trial, outcomes, provenance(options.jobs))
+            write_text(options.page, page_of(options.page.parent))
+            print("\n".join(lines_of(trial, outcomes)), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
