@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,8 @@ def compare_once(directory: Path, overrides: list[str], counts: list[str]) -> di
     counts: overrides that may change from one time to the next, as `seeds=5`.
     """
     begun = (directory / "trainings.json").exists()
+    if not begun:  # one that ended before its first training has nothing to take up, and would be in the way
+        shutil.rmtree(directory, ignore_errors=True)
     given = [f"resume={directory}"] if begun else [*overrides, f"hydra.run.dir={directory}"]
     _run("compare", directory, [*given, *counts])
     return json.loads((directory / "comparison.json").read_text())

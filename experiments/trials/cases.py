@@ -227,11 +227,11 @@ TRIALS = (
     ),
     Trial(
         "wide_resnet",
-        "Digits, a Wide ResNet with BatchNorm (`model=wrn_16_2`): 100 steps, that is 12 epochs of the training images; "
+        "Digits, a Wide ResNet with BatchNorm (`model=wrn_16_2`): 80 steps, 10 epochs of the training images; "
         "trainings of 10 epochs.",
         (not_below_the_start(),),
         ("model=wrn_16_2", "train.epochs=10"),
-        search=("search.steps=100", "search.warmup_steps=20", "search.select_every=20"),
+        search=("search.steps=80", "search.warmup_steps=20", "search.select_every=20"),
         against=(START,),
     ),
     *(_plant(name) for name in PLANTED),
