@@ -4,13 +4,15 @@
 
 Every cell is a real `augrad search`; a run that is complete is not repeated. For each experiment, estimator and seed
 it searches with the experiment's number of steps and with twice as many, then trains fresh classifiers, same recipe
-and seed, without augmentation, with the true transformation and with the learned policy.
+and seed, without augmentation, with the true transformation and with the learned policy; and, without augmentation,
+on all images that the search has seen.
 """
 
 import argparse
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,11 +22,12 @@ from hydra import compose, initialize_config_dir
 from augrad.cli.configs import config_directory
 from augrad.cli.judging import recipe_on
 from augrad.cli.parts import data_and_device
-from augrad.comparison.rows import of_policy
+from augrad.comparison.rows import names_of, of_policy
 from augrad.comparison.statistics import mean_interval, percent
-from augrad.comparison.trainings import Entrant, always, compare_policies, planned
+from augrad.comparison.trainings import Entrant, always, compare_policies, planned, training_splits
 from augrad.policy import Policy
 from augrad.policy_file.convert import load_policy
+from augrad.train import Recipe
 from experiments.shared.runs import one_operation, options_parser, provenance, search_once, write_table
 
 PLANTED = {
@@ -33,6 +36,8 @@ PLANTED = {
     "translation": ("translate_x", '"unit": "fraction", "magnitude": {"low": 0.0, "high": 0.25}, "signed": true'),
     "brightness": ("brightness", '"unit": "strength", "magnitude": {"value": -0.5}, "signed": false'),
 }
+
+EVERYTHING = "none, on train, validation and selection"
 
 
 def true_policy(experiment: str) -> Policy:
@@ -64,7 +69,10 @@ def found(directory: Path, op: str) -> tuple[bool, float, float]:
 def accuracies(
     experiment: str, directories: dict[str, list[Path]], seeds: list[int], epochs: int
 ) -> dict[str, tuple[float, ...]]:
-    """Test accuracy by policy, trained afresh: none, the true transformation, what each estimator learned on a seed."""
+    """Test accuracy by policy, trained afresh: none, the true transformation, what each estimator learned on a seed.
+
+    And that of the honest baseline: without augmentation, on all images that a search has seen, the planted ones too.
+    """
     torch.set_num_threads(1)
     with initialize_config_dir(config_directory(), version_base="1.3"):
         config = compose("compare", [f"experiment=recover_{experiment}", f"train.epochs={epochs}"])
@@ -74,7 +82,14 @@ def accuracies(
         arms[estimator] = partial(lambda runs, seed: load_policy(runs[seeds.index(seed)] / "policy.json"), runs)
     plan = planned([Entrant(name, arm) for name, arm in arms.items()], [0], seeds)
     rows = compare_policies(plan, {0: recipe})
-    return {name: tuple(row.accuracy for row in of_policy(rows, name)) for name in arms}
+    rows += compare_policies(planned([Entrant(EVERYTHING, always(None))], [0], seeds), {0: on_everything(recipe)})
+    return {name: tuple(row.accuracy for row in of_policy(rows, name)) for name in names_of(rows)}
+
+
+def on_everything(recipe: Recipe) -> Recipe:
+    """The recipe on all images that a search has seen: train, validation and selection."""
+    splits = training_splits(recipe.splits, with_validation=True)
+    return replace(recipe, splits=training_splits(replace(splits, validation=splits.selection), with_validation=True))
 
 
 def parse_options() -> argparse.Namespace:

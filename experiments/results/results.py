@@ -10,8 +10,6 @@ import argparse
 import json
 import os
 import platform
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from augrad.comparison.rows import row_from
 from augrad.comparison.summary import markdown_of
 from experiments.results.studies import STUDIES, Study
 from experiments.shared.pages import BEGIN, END
-from experiments.shared.runs import search_once
+from experiments.shared.runs import compare_once, search_once
 
 _HERE = Path(__file__).parent
 _INTRODUCTION = """# Results on ordinary data
@@ -53,20 +51,11 @@ def judged(name: str, study: Study, options: argparse.Namespace) -> dict[str, An
         runs = dict(zip(jobs, pool.map(searched, jobs), strict=True))
     controls = "none,initial,random,randaugment,trivialaugment_wide"
     learned = ",".join(f"{{{method}:['{out}/{method}-*/policy.json']}}" for method in study.methods)
-    given = [
-        *common,
-        *study.judged,
-        f"policies=[{controls},{learned}]",
-        f"seeds={options.trainings}",
-        f"processes={options.jobs}",
-    ]
-    place = out / "compared"
-    if (place / "trainings.json").exists():
-        given = [f"resume={place}", f"seeds={options.trainings}", f"processes={options.jobs}"]
-    else:
-        given.append(f"hydra.run.dir={place}")
-    subprocess.run([sys.executable, "-m", "augrad", "compare", *given], check=True)
-    found = json.loads((place / "comparison.json").read_text())
+    found = compare_once(
+        out / "compared",
+        [*common, *study.judged, f"policies=[{controls},{learned}]"],
+        [f"seeds={options.trainings}", f"processes={options.jobs}"],
+    )
     return {
         "study": name,
         "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {options.jobs} processes of one thread",

@@ -1,12 +1,15 @@
 """What the experiment scripts share: searches that are not repeated, their common options, and where a table goes."""
 
 import argparse
+import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,25 +28,43 @@ def search_once(directory: Path, overrides: list[str]) -> Path:
     """
     if not (directory / "report.html").exists():
         resume = [f"resume={directory}"] if (directory / ".hydra").exists() else []
-        arguments = resume or [*overrides, "compare=null", f"hydra.run.dir={directory}"]
-        with tempfile.TemporaryFile("w+") as errors:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "augrad", "search", *arguments],
-                env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-            )
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            errors.seek(0)
-            said = errors.read()
-        if process.returncode:
-            raise SystemExit(f"{directory}: augrad search ended with status {process.returncode}\n{said[-2000:]}")
+        seconds = _run("search", directory, resume or [*overrides, "compare=null", f"hydra.run.dir={directory}"])
         clock = directory / "processor_seconds"
         before = float(clock.read_text()) if resume and clock.exists() else 0.0
-        clock.write_text(f"{before + usage.ru_utime + usage.ru_stime:.1f}\n")
-        print(directory.name, file=sys.stderr, flush=True)
+        clock.write_text(f"{before + seconds:.1f}\n")
     return directory
+
+
+def compare_once(directory: Path, overrides: list[str], counts: list[str]) -> dict[str, Any]:
+    """The content of comparison.json of an `augrad compare`: run, or taken up where it was; no training is done twice.
+
+    counts: overrides that may change from one time to the next, as `seeds=5`.
+    """
+    begun = (directory / "trainings.json").exists()
+    if not begun:  # one that ended before its first training has nothing to take up, and would be in the way
+        shutil.rmtree(directory, ignore_errors=True)
+    given = [f"resume={directory}"] if begun else [*overrides, f"hydra.run.dir={directory}"]
+    _run("compare", directory, [*given, *counts])
+    return json.loads((directory / "comparison.json").read_text())
+
+
+def _run(command: str, directory: Path, arguments: list[str]) -> float:
+    """Runs `augrad COMMAND` on one thread: its processor seconds. Ends this process if it fails, with what it said."""
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "augrad", command, *arguments],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        errors.seek(0)
+        said = errors.read()
+    if process.returncode:
+        raise SystemExit(f"{directory}: augrad {command} ended with status {process.returncode}\n{said[-2000:]}")
+    print(f"{directory.parent.name}/{directory.name}", file=sys.stderr, flush=True)
+    return usage.ru_utime + usage.ru_stime
 
 
 def one_operation(entry: str) -> Policy:

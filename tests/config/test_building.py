@@ -16,6 +16,8 @@ from augrad.cli.arms import policy_arm
 from augrad.cli.building import built, keys_added
 from augrad.cli.configs import config_directory
 from augrad.cli.parts import checked_count, checked_settings, exported, plain, starting_policy
+from augrad.data.digits import load_digits
+from augrad.data.planted import Planted
 from augrad.learning.step import build_optimizer
 from augrad.settings import SearchSettings
 from odd_parts import Switched
@@ -322,3 +324,17 @@ def test_words_are_not_true(value: object) -> None:
     config.export.uniform = value
     with pytest.raises(UserError, match=r"^export\.uniform: expected true or false, got"):
         exported(load_policy("identity"), config)
+
+
+PLANTED = "{_target_: augrad.data.planted.Planted, op: %s, low: %s, high: 0.5}"
+
+
+def test_planted_operations_may_be_a_list() -> None:
+    one, other = PLANTED % ("rotate", "-45"), PLANTED % ("brightness", "-0.5")
+    single, several = (built(composed(f"data.planted={given}").data, "data") for given in (one, f"[{one},{other}]"))
+    turned = load_digits(planted=Planted("rotate", -45.0, 0.5))
+    assert torch.equal(single.test.images, turned.test.images)
+    expected = load_digits(planted=[Planted("rotate", -45.0, 0.5), Planted("brightness", -0.5, 0.5)])
+    assert torch.equal(several.test.images, expected.test.images)
+    with pytest.raises(UserError, match=r"^data\.planted\[1\]\.low: expected a number, got 'dark'"):
+        built(composed(f"data.planted=[{one},{PLANTED % ('brightness', 'dark')}]").data, "data")

@@ -70,6 +70,30 @@ def test_the_extra_draws_of_an_operation_are_drawn():
     )
 
 
+def test_several_are_applied_one_after_the_other(digits):
+    first, second = Planted("rotate", -45.0, 45.0), Planted("brightness", -0.5, -0.5)
+    once = plant(digits, first, seed=2)
+    assert torch.equal(plant(digits, [first], seed=2).test.images, once.test.images)
+    both = plant(digits, [first, second], seed=2)
+    assert torch.equal(both.train.images, digits.train.images)
+    for part in CHANGED:
+        turned = to_float(getattr(once, part).images)
+        darker = to_uint8(ops.brightness(turned, torch.full((len(turned),), -0.5)))
+        assert torch.equal(getattr(both, part).images, darker)
+        assert torch.equal(getattr(both, part).labels, getattr(digits, part).labels)
+    other = plant(digits, [second, first], seed=2)
+    assert not torch.equal(other.test.images, both.test.images)
+    assert torch.equal(plant(digits, [], seed=2).test.images, digits.test.images)
+
+
+def test_the_same_operation_twice_is_drawn_twice():
+    wide = Planted("brightness", -0.5, 0.0)
+    once, twice = (plant(flat_splits(200, 500), given, seed=0).test.images for given in (wide, [wide, wide]))
+    first = once[:, 0, 0, 0].float() / 200
+    second = twice[:, 0, 0, 0].float() / 200 / first
+    assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.15
+
+
 def test_the_global_generator_is_not_used(digits):
     state = torch.get_rng_state()
     plant(digits, Planted("rotate", -45.0, 45.0), seed=0)

@@ -47,7 +47,8 @@ def built(node: Any, place: str) -> Any:
     if node.get("_partial_") and place in _EARLY:
         raise UserError(f"{place}._partial_: expected false, got true; this part is made before the run begins")
     try:
-        made = instantiate(node)
+        # Lists arrive as lists, unless the part says otherwise.
+        made = instantiate(node) if "_convert_" in node else instantiate(node, _convert_="partial")
     except InstantiationException as error:
         # A message that begins with an argument's name gets the key of the part before it.
         name = str(error.__cause__).partition(":")[0]
@@ -89,6 +90,9 @@ def _check(node: Any, place: str) -> None:
             check_value(value, _FLAGS[key], inner)
         elif isinstance(value, dict) and "_target_" in value:
             _check(value, inner)
+        elif isinstance(value, list) and any(isinstance(item, dict) and "_target_" in item for item in value):
+            for index, item in enumerate(value):
+                _check(item, f"{inner}[{index}]")
         elif key in takes and value != "???":
             # Of an optimiser what is null is left out (see `augrad.learning.step.build_optimizer`).
             left_out = value is None and is_optimizer

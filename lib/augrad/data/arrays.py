@@ -18,7 +18,7 @@ from augrad.data.divide import divided, require_fractions
 from augrad.data.labelled import Given, labelled_sets
 from augrad.data.left_out import LeftOut, few, telling
 from augrad.data.npz import read_archive
-from augrad.data.planted import Planted, plant
+from augrad.data.planted import Plants, plant
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
 from augrad.terminal.output import writable
@@ -31,7 +31,7 @@ def load_arrays(
     selection_fraction: float = 0.1,
     test_fraction: float = 0.2,
     seed: int = 0,
-    planted: Planted | None = None,
+    planted: Plants = None,
 ) -> Splits:
     """The images of an .npz file: train_images, train_labels and, optionally, val_* and test_* (see `read_archive`).
 
@@ -49,7 +49,7 @@ def load_arrays(
     given = {"train": archive.train, "val": archive.val, "test": archive.test}
     parts = _parts(given, fractions, seed, str(path), archive.class_count)
     splits = Splits(writable(Path(path).stem), archive.class_count, **parts, sha256=archive.sha256)
-    return splits if planted is None else plant(splits, planted, seed)
+    return plant(splits, planted, seed)
 
 
 def splits_from_arrays(

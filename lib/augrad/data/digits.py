@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate
 
 from augrad.checks import checked
 from augrad.data.decode import require_memory
-from augrad.data.planted import Planted, plant
+from augrad.data.planted import Plants, plant
 from augrad.data.stratify import stratified_split
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
@@ -23,7 +23,7 @@ def load_digits(
     validation_size: int = 300,
     selection_size: int = 150,
     seed: int = 0,
-    planted: Planted | None = None,
+    planted: Plants = None,
 ) -> Splits:
     """The 8 x 8 digits (levels 0 .. 16), enlarged bilinearly to `size` x `size` pixels, one channel.
 
@@ -47,4 +47,4 @@ def load_digits(
     parts = stratified_split(labels, sizes, "test", seed, source="digits")
     digest = hashlib.sha256(images.numpy().tobytes()).hexdigest()
     splits = Splits("digits", 10, **{name: Split(images, labels)[part] for name, part in parts.items()}, sha256=digest)
-    return splits if planted is None else plant(splits, planted, seed)
+    return plant(splits, planted, seed)

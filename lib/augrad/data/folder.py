@@ -4,7 +4,7 @@ from augrad.checks import PathName, checked
 from augrad.data.divide import divided, require_fractions
 from augrad.data.left_out import few, one_line, telling
 from augrad.data.listing import find_sets, list_images, require_same_classes
-from augrad.data.planted import Planted, plant
+from augrad.data.planted import Plants, plant
 from augrad.data.reading import cut, read_sets
 from augrad.data.stratify import stratified_split
 from augrad.data.types import Splits
@@ -23,7 +23,7 @@ def load_folder(
     selection_fraction: float = 0.1,
     test_fraction: float = 0.2,
     seed: int = 0,
-    planted: Planted | None = None,
+    planted: Plants = None,
 ) -> Splits:
     """The images in `root`/train/<class>/ and, optionally, `root`/val/<class>/ and `root`/test/<class>/.
 
@@ -65,4 +65,4 @@ def load_folder(
         parts = divided(labels, fractions, seed, str(folder), train.classes)
         splits, digest = cut(pictures, {name: different[source][one] for name, (source, one) in parts.items()})
     loaded = Splits(writable(folder.resolve().name), len(train.classes), **splits, sha256=digest)
-    return loaded if planted is None else plant(loaded, planted, seed)
+    return plant(loaded, planted, seed)

@@ -8,7 +8,7 @@ import torch
 from augrad.checks import PathName, checked
 from augrad.data.left_out import few, one_line, telling
 from augrad.data.listing import Listing, find_sets, list_images, require_same_classes
-from augrad.data.planted import Planted, plant
+from augrad.data.planted import Plants, plant
 from augrad.data.published import published_parts
 from augrad.data.reading import cut, read_sets
 from augrad.data.seeding import local_generator
@@ -26,7 +26,7 @@ def load_imagenet(
     validation_fraction: float = 0.1,
     selection_size: int = 1000,
     seed: int = 0,
-    planted: Planted | None = None,
+    planted: Plants = None,
 ) -> Splits:
     """The images in `root`/train/<class>/ and `root`/val/<class>/; the latter are the test split, whole.
 
@@ -59,7 +59,7 @@ def load_imagenet(
         parts = {name: different[torch.isin(used[different], indices)] for name, indices in pool.items()}
         splits, digest = cut(pictures, parts | {"test": pictures.different("val")})
     loaded = Splits("imagenet", len(kept), **splits, sha256=digest)
-    return loaded if planted is None else plant(loaded, planted, seed)
+    return plant(loaded, planted, seed)
 
 
 def _classes(listing: Listing, asked: int | Sequence[str | int] | None, seed: int) -> list[int]:

@@ -1,6 +1,7 @@
 """A known shift between training and evaluation data: a search that works finds it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -38,17 +39,24 @@ class Planted:
             )
 
 
-def plant(splits: Splits, planted: Planted, seed: int) -> Splits:
-    """`splits` with the operation applied, once and for good, to all images but those of train.
+Plants = Planted | Sequence[Planted] | None
+"""What loaders take: one operation, several, which are applied one after the other, or none."""
 
-    Magnitudes, and the extra uniform numbers of the operations that take some, come from one stream per split and seed.
+
+def plant(splits: Splits, planted: Plants, seed: int) -> Splits:
+    """`splits` with the operations applied, once and for good, to all images but those of train.
+
+    Images are rounded to 8 bits after each operation. Magnitudes, and the extra uniform numbers of the operations that
+    take some, come from one stream per split, place in the sequence and seed.
     """
-    return replace(
-        splits,
-        validation=_applied(splits.validation, planted, local_generator(seed, "planted validation")),
-        selection=_applied(splits.selection, planted, local_generator(seed, "planted selection")),
-        test=_applied(splits.test, planted, local_generator(seed, "planted test")),
-    )
+    plants = () if planted is None else (planted,) if isinstance(planted, Planted) else planted
+    for index, one in enumerate(plants):
+        changed = {
+            part: _applied(getattr(splits, part), one, local_generator(seed, f"planted {part}", index))
+            for part in ("validation", "selection", "test")
+        }
+        splits = replace(splits, **changed)
+    return splits
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from torchvision import datasets
 from augrad.checks import PathName, checked
 from augrad.data.divide import require_fractions
 from augrad.data.idx import find_idx, read_idx
-from augrad.data.planted import Planted, plant
+from augrad.data.planted import Plants, plant
 from augrad.data.stratify import stratified_split
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
@@ -33,7 +33,7 @@ def load_published(
     selection_size: int = 1000,
     download: bool = False,
     seed: int = 0,
-    planted: Planted | None = None,
+    planted: Plants = None,
 ) -> Splits:
     """The data set `name` in the folder `root`; its own test images are the test split, whole.
 
@@ -53,7 +53,7 @@ def load_published(
         digest.update(split.labels.numpy().tobytes())
     chosen = {part: pool[indices] for part, indices in parts.items()}
     splits = Splits(name, _CLASSES[name], **chosen, test=test, sha256=digest.hexdigest())
-    return splits if planted is None else plant(splits, planted, seed)
+    return plant(splits, planted, seed)
 
 
 def published_parts(
