@@ -94,7 +94,9 @@ def _read(path: Path, digest: str) -> list[Trial]:
         return []
     try:
         content = json.loads(path.read_bytes())
-        told: list[dict[str, Any]] = [{name: math.inf if v is None else v for name, v in row.items()} for row in content["trainings"]]
+        told: list[dict[str, Any]] = [
+            {name: math.inf if v is None else v for name, v in row.items()} for row in content["trainings"]
+        ]
         return [Trial(**row) for row in told] if content["recipe"] == digest else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: expected the trainings of a choice, got {error}; put back what was there") from None

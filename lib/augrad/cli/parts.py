@@ -24,9 +24,9 @@ from augrad.policy_file.convert import load_policy
 from augrad.regularizers.regularizer import Regularizer
 from augrad.runs.trackers import Guest, Tracker
 from augrad.search.provenance import search_provenance
-from augrad.settings import PositiveInt, SearchSettings, TrainSettings
+from augrad.settings import ChoiceSettings, PositiveInt, SearchSettings, TrainSettings
 
-Settings = TypeVar("Settings", TrainSettings, SearchSettings)
+Settings = TypeVar("Settings", TrainSettings, SearchSettings, ChoiceSettings)
 
 
 def plain(config: Any) -> dict[str, Any]:

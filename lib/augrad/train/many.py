@@ -62,6 +62,4 @@ def _judged(recipe: Recipe, policy: Policy | None, seed: int, with_state: bool) 
     except NonFiniteError:
         return Judged(math.inf, 0.0, math.inf, 0.0, 0.0, {})
     state = network.state_dict() if with_state else {}
-    return Judged(
-        float(train.loss), float(train.accuracy), float(held_out.loss), float(held_out.accuracy), late, state
-    )
+    return Judged(float(train.loss), float(train.accuracy), float(held_out.loss), float(held_out.accuracy), late, state)
