@@ -13,6 +13,8 @@ SMALL = [
     "data.validation_size=60",
     "data.selection_size=60",
     "train.epochs=1",
+    "choose.seeds=1",
+    "choose.processes=1",
 ]
 
 COMPARED = ["compare.policies=[none,random]", "compare.processes=1"]

@@ -142,7 +142,7 @@ def test_there_is_no_warm_up() -> None:
 def test_trainings_can_be_stopped(processes: int) -> None:
     recipe = Recipe(digits(), network, OPTIMIZER, replace(SETTINGS, epochs=3), NO_STANDARD)
     with pytest.raises(Stopped):
-        judged_trainings(recipe, [a_policy()] * 3, [0, 1, 2], processes, lambda: True)
+        list(judged_trainings(recipe, [a_policy()] * 3, [0, 1, 2], processes, lambda: True))
 
 
 def digits() -> Splits:

@@ -1,0 +1,147 @@
+"""What a search leaves: the mean of the last policies, and the choice along the way from its start."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+import augrad
+from augrad.cli.search import main
+from augrad.data.digits import load_digits
+from augrad.errors import NonFiniteError, UserError
+from augrad.models.small_conv import SmallConvNet
+from augrad.policy import Policy
+from augrad.policy.along import along, never_applied
+from augrad.policy.learnable import learnable
+from augrad.search.average import POWER, averaged
+from augrad.search.choice import Chosen, Trial, candidates, choose
+from augrad.settings import ChoiceSettings, TrainSettings
+from augrad.train import Recipe
+from small_runs import SMALL
+
+OPS = ["identity", "rotate", "invert"]
+ONCE = ChoiceSettings(seeds=1, processes=1)
+
+
+def policy(shift: float = 0.0) -> Policy:
+    start = Policy.over(OPS, stages=2, subpolicies=2)
+    moves = learnable(start)
+    moved = {
+        n: torch.where(moves[n], p + shift * torch.randn(p.shape, generator=draws(), dtype=p.dtype), p)
+        for n, p in vars(start.params).items()
+    }
+    return start.with_params(augrad.PolicyParams(**{n: p.detach() for n, p in moved.items()}))
+
+
+def draws() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+def recipe(rate: float = 0.1, steps: int = 150) -> Recipe:
+    data = load_digits(train_size=100, validation_size=60, selection_size=60)
+    settings = TrainSettings(steps=steps, batch_size=50)
+    return Recipe(data, partial(SmallConvNet, width=8), partial(torch.optim.SGD, lr=rate, momentum=0.9), settings)
+
+
+def test_the_mean_weights_each_step_by_the_product_that_its_formula_gives() -> None:
+    values = [torch.tensor([float(v)], dtype=torch.float64) for v in (5, -2, 7, 1, 4, 8)]
+    mean: dict[str, torch.Tensor] = {}
+    for count, value in enumerate(values, 1):
+        mean = averaged(mean, {"x": value}, count)
+    weights = torch.tensor([float(s * (s + 1) * (s + 2)) for s in range(1, 7)], dtype=torch.float64)
+    assert POWER == 3
+    torch.testing.assert_close(mean["x"], (weights * torch.cat(values)).sum(0, keepdim=True) / weights.sum())
+
+
+def test_a_reach_is_a_distance_in_the_parameters_and_what_is_fixed_stays() -> None:
+    start, end = policy(), policy(0.5)
+    for reach, expected in ((0.0, start), (1.0, end)):
+        for found, wanted in zip(along(start, end, reach).params.tensors(), expected.params.tensors(), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    twice = along(start, end, 2.0).params
+    moves = learnable(start)
+    for name, old in vars(start.params).items():
+        new, far = getattr(end.params, name), getattr(twice, name)
+        torch.testing.assert_close(far, torch.where(moves[name], 2 * new - old, old))
+    with pytest.raises(UserError, match="operations"):
+        along(start, Policy.over(["identity", "rotate"]), 2.0)
+
+
+def test_never_applied_leaves_every_image_as_it_is() -> None:
+    images = torch.rand(16, 1, 8, 8)
+    assert torch.equal(never_applied(policy(0.5))(images, generator=draws()), images)
+
+
+def test_the_lowest_loss_of_fresh_trainings_decides_and_each_is_done_once() -> None:
+    start = augrad.Policy.over({"invert": {}}, probability=0.5)
+    end = start.with_params(
+        augrad.PolicyParams(
+            **{**vars(start.params.map(torch.Tensor.detach)), "gate_logits": start.params.gate_logits.detach() - 2.0}
+        )
+    )
+    tried = candidates(start, end, ONCE)
+    assert list(tried) == ["none", "initial", "learned", "2 x learned", "4 x learned"]
+    told: list[Trial] = []
+    chosen = choose(recipe(), tried, 0, ONCE, done=told.append)
+    assert chosen.images == 120
+    assert chosen.decided
+    assert chosen.name != "initial"  # no test digit is inverted, and it inverts the most
+    assert chosen.loss == min(loss for loss, _ in chosen.means.values())
+    again = choose(recipe(rate=1e9), tried, 0, ONCE, told)  # a rate that would diverge: nothing is trained
+    assert (again.name, again.trials) == (chosen.name, chosen.trials)
+
+
+def test_trainings_that_are_too_short_to_tell_leave_what_was_learned() -> None:
+    tried = candidates(policy(), policy(1.0), ONCE)
+    chosen = choose(recipe(rate=0.001, steps=10), tried, 0, ONCE)
+    assert (chosen.name, chosen.decided) == ("learned", False)
+    assert chosen.policy is tried["learned"]
+
+
+def test_a_training_that_diverges_is_not_chosen_and_all_of_them_end_it() -> None:
+    with pytest.raises(NonFiniteError, match=r"train\.optimizer\.lr"):
+        choose(recipe(rate=1e9, steps=20), candidates(policy(), policy(1.0), ONCE), 0, ONCE)
+
+
+def test_means_are_over_the_seeds_of_each() -> None:
+    trials = tuple(
+        Trial(n, s, loss, a, 0.1, 0.0, f"{n}{s}")
+        for n, s, loss, a in (("a", 0, 1.0, 0.5), ("b", 0, 3.0, 0.1), ("a", 1, 2.0, 0.7))
+    )
+    assert Chosen(policy(), "a", 1.5, True, trials, 1).means == {"a": (1.5, pytest.approx(0.6)), "b": (3.0, 0.1)}
+
+
+def test_a_resumed_search_takes_the_trainings_that_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    small = [*SMALL, "compare=null", f"hydra.run.dir={run}"]
+    assert main(small) == 0
+    assert "choice: 5 policies x 1 seeds" in capsys.readouterr().err
+    told = json.loads((run / "choice.json").read_text())
+    assert len(told["trainings"]) == 5
+    (run / "choice.json").write_text(json.dumps({**told, "trainings": told["trainings"][:4]}))
+    assert main([f"resume={run}", f"hydra.run.dir={run}"]) == 0
+    assert capsys.readouterr().err.count("on images of validation and selection") == 1
+    assert json.loads((run / "choice.json").read_text()) == told
+    assert main([f"resume={run}", f"hydra.run.dir={run}", "choose=null"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("choose.reaches=[]", "choose.reaches"),
+        ("choose.reaches=[-1.0]", "choose.reaches"),
+        ("choose.seeds=0", "choose.seeds"),
+        ("choose=5", "choose"),
+        ("search.select=worst", "search.select"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_search(
+    override: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SMALL, "compare=null", override, f"hydra.run.dir={tmp_path / 'run'}"]) == 2
+    assert words in capsys.readouterr().err
+    assert not list((tmp_path / "run").iterdir())
