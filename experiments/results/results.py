@@ -39,13 +39,14 @@ def judged(name: str, study: Study, options: argparse.Namespace) -> dict[str, An
     out = options.out / name
     common = [*study.common, f"data.root={options.root}"]
     jobs = [(method, seed) for method in study.methods for seed in range(options.seeds)]
-    alone = ["objective.processes=1"]  # the searches run beside each other
 
     def searched(job: tuple[str, int]) -> Path:
         method, seed = job
         own = study.methods[method]
-        extra = alone if "experiment=population" in own else []
-        return search_once(out / f"{method}-{seed}", [*common, *own, *extra, f"seed={seed}", f"data.seed={seed}"])
+        alone = ["choose.processes=1"]  # the searches run beside each other
+        if "experiment=population" in own:
+            alone.append("objective.processes=1")
+        return search_once(out / f"{method}-{seed}", [*common, *own, *alone, f"seed={seed}", f"data.seed={seed}"])
 
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = dict(zip(jobs, pool.map(searched, jobs), strict=True))
