@@ -58,8 +58,8 @@ POLICY_OPTIMIZER: OptimizerBuilder = partial(torch.optim.Adam, lr=0.1, betas=(0.
 class SearchResult:
     """What a search has learned.
 
-    policy: with the lowest loss on the selection split, or the latest one where the settings or the objective say so;
-    it is on the device of the search. final_policy: after the last step. model: the classifier that was trained along,
+    policy: what was learned: the mean over the last steps, or what `SearchSettings.select` says; it is on the device of
+    the search. final_policy: after the last step. model: the classifier that was trained along,
     after the last step. metrics: one row for each step, in order: the losses, the policy in numbers, the seconds.
     steps: how many were done. finished: whether these are all; False after Ctrl-C, or where `callback` said so.
     best_step: the step that `policy` is from, 0 where none was chosen yet. best_loss: its loss on the selection split,
@@ -99,7 +99,8 @@ def learn(
 ) -> SearchResult:
     """Learn an augmentation policy, while a classifier is trained with it: what `augrad search` does, as one call.
 
-    With the same arguments the result is that of the command, bit for bit. No random number comes from PyTorch's global
+    With the same arguments the result is that of the command with choose=null, bit for bit; `augrad.search.choice` has
+    the choice that the command ends with. No random number comes from PyTorch's global
     generators, and neither `policy` nor `model` is changed: the result has copies.
 
     data: made by `augrad.Splits.from_arrays` or `from_datasets`, or by a loader in `augrad.data`.
