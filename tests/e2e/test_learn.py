@@ -138,7 +138,7 @@ def test_it_is_the_search_of_the_command(
     augrad, small, digits: Splits, tmp_path: Path, arguments: dict[str, Any], overrides: list[str]
 ) -> None:
     """Bit for bit: the policy file, every row of the metrics, the classifier."""
-    done = augrad("search", *small, *overrides, "device=cpu", "compare=null", "hydra.run.dir=out")
+    done = augrad("search", *small, *overrides, "device=cpu", "compare=null", "choose=null", "hydra.run.dir=out")
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"
     result = learned(digits, **arguments)

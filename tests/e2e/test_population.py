@@ -18,7 +18,7 @@ from augrad.cli.search_run import SearchRun
 from augrad.settings import TrainSettings
 from small_runs import SMALL
 
-RECIPE = [item for item in SMALL if not item.startswith("search.")]
+RECIPE = [item for item in SMALL if not item.startswith(("search.", "choose."))]
 POPULATION = [
     *("experiment=population", *RECIPE, "search.steps=2", "compare=null", "hydra.run.dir=out"),
     *("objective.pairs=1", "objective.processes=1", "space=rotation"),

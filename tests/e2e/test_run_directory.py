@@ -21,7 +21,7 @@ from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
 from augrad.runs.directory import only_writer
 from small_runs import SMALL
 
-RECIPE = [item for item in SMALL if not item.startswith("search.")]
+RECIPE = [item for item in SMALL if not item.startswith(("search.", "choose."))]
 SEARCH = ["search", *SMALL, "compare=null"]
 
 

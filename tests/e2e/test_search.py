@@ -182,7 +182,7 @@ def test_wandb_offline_gets_the_run_and_the_policy(augrad, small, tmp_path: Path
 
 
 def test_train_with_the_learned_policy(augrad, small, tmp_path: Path) -> None:
-    recipe = [item for item in small if not item.startswith("search.")]
+    recipe = [item for item in small if not item.startswith(("search.", "choose."))]
     done = augrad("train", *recipe, "policy.file=identity", "hydra.run.dir=out")
     assert done.returncode == 0, done.stderr
     assert "test accuracy 0." in done.stdout
@@ -191,7 +191,7 @@ def test_train_with_the_learned_policy(augrad, small, tmp_path: Path) -> None:
 
 
 def test_compare_prints_paired_intervals(augrad, small, tmp_path: Path) -> None:
-    recipe = [item for item in small if not item.startswith("search.")]
+    recipe = [item for item in small if not item.startswith(("search.", "choose."))]
     done = augrad(
         "compare",
         *recipe,
@@ -212,7 +212,7 @@ def test_compare_prints_paired_intervals(augrad, small, tmp_path: Path) -> None:
 
 
 def test_compare_judges_policy_file_too_and_tells_the_tracker(augrad, small, tmp_path: Path) -> None:
-    recipe = [item for item in small if not item.startswith("search.")]
+    recipe = [item for item in small if not item.startswith(("search.", "choose."))]
     tracked = ["tracker=wandb", "tracker.mode=offline", "hydra.run.dir=out"]
     done = augrad("compare", *recipe, "policies=[none]", "policy.file=identity", "seeds=1", "processes=1", *tracked)
     assert done.returncode == 0, done.stderr
@@ -242,7 +242,7 @@ def test_a_sweeper_gets_the_loss_of_the_policy_that_is_exported(
     monkeypatch.setattr(augrad_search, "_search_in", lambda *given: returned.append(search(*given)) or returned[-1])
     # Learning falls apart, so that the last look is not the lowest.
     settings = [f"search.select={select}", "search.steps=8", "search.optimizer.lr=1.0", "search.schedule=constant"]
-    done = augrad("search", *small, *settings, "compare=null", "hydra.run.dir=out")
+    done = augrad("search", *small, *settings, "compare=null", "choose=null", "hydra.run.dir=out")
     assert done.returncode == 0, done.stderr
     losses = [row["selection_loss"] for row in rows(tmp_path / "out") if row.get("selection_loss") is not None]
     assert min(losses) < losses[-1]

@@ -91,16 +91,16 @@ def _search_in(config: DictConfig, directory: Path) -> float:
         run.end()
         if run.interrupted():
             raise Interrupted(directory, state.step, run.stopped_by)
-        policy, chosen = exported(state.best_policy(), config), None
+        attempt, policy, chosen = Attempts(), exported(state.best_policy(), config), None
         if not run.was_finished:  # else policy.json goes with the report and the comparison that are there
             run.write_policy()
         if choice is not None:
-            with keys_added():
+            with attempt("the choice"):
                 chosen = choose_in(directory, config, data, run.start(start), state.best_policy(), choice)
-            policy = chosen.policy
+                policy = chosen.policy
         if not run.was_finished:
             run.write_policy(document_of(policy, provenance(config, data, run.metrics())))
-        attempt, record, comparison = Attempts(), None, None
+        record, comparison = None, None
         if parts.settings.keep_model:
             with attempt("the classifier"):
                 save_model(state.model, directory / "model.pt")

@@ -114,10 +114,14 @@ def _told(found: dict[str, Difference], sign: int) -> set[str]:
 
 
 def _above_chance(rows: Sequence[TrainingRow], name: str) -> bool:
-    """By two standard errors of the test split."""
     own = of_policy(rows, name)
     chance, images = max(row.chance for row in own), min(row.images for row in own)
-    return sum(row.accuracy for row in own) / len(own) > chance + 2 * math.sqrt(chance * (1 - chance) / images)
+    return above_chance(sum(row.accuracy for row in own) / len(own), chance, images)
+
+
+def above_chance(accuracy: float, chance: float, images: int) -> bool:
+    """Whether an accuracy on so many images is above the share of the largest class by two standard errors of that."""
+    return accuracy > chance + 2 * math.sqrt(chance * (1 - chance) / images)
 
 
 def has_converged(train_loss: float, held_out_loss: float, late: float) -> bool:

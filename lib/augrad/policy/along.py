@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from augrad.layout import require_same_places
-from augrad.policy.distributions import CERTAIN
+from augrad.policy.distributions import CERTAIN, is_certain
 from augrad.policy.learnable import learnable
 from augrad.policy.policy import Policy
 from augrad.policy.slots import slots_layout
@@ -24,6 +24,12 @@ def along(start: Policy, end: Policy, reach: float) -> Policy:
     pairs = zip(vars(start.params).items(), end.params.tensors(), strict=True)
     moved = {n: torch.where(moves[n], old + reach * (new.to(old) - old), old).detach() for (n, old), new in pairs}
     return start.with_params(replace(start.params, **moved))
+
+
+def always_applies(policy: Policy) -> bool:
+    """Whether a probability is exactly 1, so that it cannot be learned, of an operation that does something."""
+    gates, tables = policy.params.gate_logits, policy.tables
+    return bool((tables.present & tables.scored_gate & is_certain(gates) & (gates > 0)).any())
 
 
 def never_applied(policy: Policy) -> Policy:

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from augrad.comparison.trainings import policy_digest
-from augrad.comparison.verdict import has_converged
+from augrad.comparison.verdict import above_chance, has_converged
 from augrad.data.seeding import SEEDS, local_generator
 from augrad.data.types import Split, Splits
 from augrad.errors import NonFiniteError
 from augrad.policy import Policy
-from augrad.policy.along import along, never_applied
+from augrad.policy.along import along, always_applies, never_applied
 from augrad.settings import ChoiceSettings
 from augrad.train.loop import Recipe
 from augrad.train.many import judged_trainings
@@ -48,9 +48,9 @@ class Trial:
 class Chosen:
     """policy, name, loss: of the lowest mean loss, or what was learned, where that cannot be told yet.
 
-    decided: whether it can: the trainings with it and with the learned policy have converged (see
-    `augrad.comparison.verdict.has_converged`). After a few steps policies rank otherwise than at the end: what changes
-    the images least is ahead. trials: all of them. images: how many decided.
+    decided: whether it can: classifiers are better than chance, and the trainings with it and with the learned policy
+    have converged (see `augrad.comparison.verdict.has_converged`). After a few steps policies rank otherwise than at
+    the end: what changes the images least is ahead. trials: all of them. images: how many decided.
     """
 
     policy: Policy
@@ -68,9 +68,12 @@ class Chosen:
 
 
 def candidates(start: Policy, learned: Policy, choice: ChoiceSettings) -> dict[str, Policy]:
-    """What is tried, by name: none, initial, learned, and such as 2 x learned."""
+    """What is tried, by name: none, initial, learned, and such as 2 x learned.
+
+    none is not where the start has a probability that is 1 for good: what it fixes stays.
+    """
     names = {0.0: "initial", 1.0: LEARNED}
-    nothing = {"none": never_applied(start)} if choice.none else {}
+    nothing = {"none": never_applied(start)} if choice.none and not always_applies(start) else {}
     return nothing | {
         names.get(reach, f"{reach:g} x learned"): along(start, learned, reach) for reach in choice.reaches
     }
@@ -117,7 +120,10 @@ def choose(
         raise NonFiniteError(
             "choose: every training has diverged; lower the learning rate (train.optimizer.lr), or set train.clip_norm"
         )
-    decided = all(_converged(trials, one) for one in {name, LEARNED} if one in tried)
+    labels = recipe.splits.validation.labels
+    chance = float(labels.bincount().max() / len(labels))
+    decided = above_chance(_mean(trials, name, "accuracy"), chance, len(labels))
+    decided = decided and all(_converged(trials, one) for one in {name, LEARNED} if one in tried)
     name = name if decided or LEARNED not in tried else LEARNED
     return Chosen(tried[name], name, losses[name], decided, tuple(trials), len(recipe.splits.validation))
 
