@@ -18,8 +18,10 @@ def along(start: Policy, end: Policy, reach: float) -> Policy:
     In the unbounded parameters: weights multiply, so that beyond 1 what the end has more of than the start takes the
     mass of the others. What `start` fixes stays as it is there. Raises UserError for policies over other candidates.
     """
-    layouts = (slots_layout(policy.ops, policy.slots) for policy in (end, start))
-    require_same_places(*layouts, "end: expected a policy over the operations of the start", "give those of one search")
+    there, here = slots_layout(end.ops, end.slots), slots_layout(start.ops, start.slots)
+    require_same_places(
+        there, here, "end: expected a policy over the operations of the start", "give one of its search"
+    )
     moves = learnable(start)
     pairs = zip(vars(start.params).items(), end.params.tensors(), strict=True)
     moved = {n: torch.where(moves[n], old + reach * (new.to(old) - old), old).detach() for (n, old), new in pairs}
