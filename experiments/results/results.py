@@ -91,7 +91,7 @@ def section(name: str, study: Study) -> list[str]:
         f"{count} searches by each method, on as many divisions; {trainings} trainings with each policy on each. "
         f"Processor seconds of a search: {seconds}. {found['machine']}; torch {found['torch']}.",
         "",
-        "<!-- not run: hours -->",
+        "<!-- not run: needs the published data, and takes hours -->",
         "```bash",
         f"python -m experiments.results.results --root DIR --studies {name} --seeds {count} --trainings {trainings} \\",
         "    --page docs/results.md",
