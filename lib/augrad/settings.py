@@ -68,10 +68,9 @@ class SearchSettings:
     neither on the learning rate nor on the loss. signal_floor: where that deviation (per unit of learning rate) is
     below this share of the largest that its moving average has been, the policy's steps shrink with its square: once
     the classifier has learned what the policy can teach, the hypergradient carries little but noise. 0: never.
-    select_every: steps between looks at the selection split. select: which policy the search ends with: the mean over
-    its last steps ("average", see `augrad.search.average`), the one at the look with the lowest loss there ("best"),
-    which is a good one where that loss is of a training with the policy alone, else of a good moment of the classifier,
-    or the one at the last look ("last"). None: best where each step trains from start to end, else average.
+    select_every: steps between looks at the selection split. select: which policy the search ends with: "average", the
+    mean over its last steps (see `augrad.search.average`); "best", the one at the look with the lowest loss there;
+    "last", the one at the last look. None: best for whole trainings, whose loss is of one policy alone, else average.
     keep_model: whether what the search trained is written, too (model.pt): the result of learning a policy to the end.
     checkpoint_every, log_every: steps between checkpoints, and between writes of the metrics (every step has its row).
     cuda_graphs: whether the classifier's passes run as CUDA graphs on a GPU, where a small network's step is otherwise

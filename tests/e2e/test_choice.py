@@ -121,11 +121,13 @@ def test_a_resumed_search_takes_the_trainings_that_are_there(
     assert main(small) == 0
     assert "choice: 5 policies x 1 seeds" in capsys.readouterr().err
     told = json.loads((run / "choice.json").read_text())
-    assert len(told["trainings"]) == 5
-    (run / "choice.json").write_text(json.dumps({**told, "trainings": told["trainings"][:4]}))
+    assert len(told) == 5
+    (run / "choice.json").write_text(json.dumps(told[1:]))
     assert main([f"resume={run}", f"hydra.run.dir={run}"]) == 0
-    assert capsys.readouterr().err.count("on images of validation and selection") == 1
-    assert json.loads((run / "choice.json").read_text()) == told
+    assert capsys.readouterr().err.count("(done before)") == 4
+    assert json.loads((run / "choice.json").read_text()) == [*told[1:], told[0]]
+    assert main([f"resume={run}", f"hydra.run.dir={run}", "train.epochs=2"]) == 0
+    assert len(json.loads((run / "choice.json").read_text())) == 10  # nothing that was done is lost
     assert main([f"resume={run}", f"hydra.run.dir={run}", "choose=null"]) == 0
 
 

@@ -1,9 +1,10 @@
 """The choice at the end of a search: every training is printed and kept, and never done twice."""
 
+import itertools
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,25 +38,23 @@ def choose_in(
 ) -> Chosen:
     """The choice among what `export` makes of the candidates. choice.json has every training as soon as it is done."""
     tried = {name: exported(policy, config) for name, policy in candidates(start, learned, asked).items()}
-    recipe, digest = recipe_on(data, config, False), digest_on(data, config, False)
-    asked = ChoiceSettings(
-        asked.reaches, asked.none, asked.seeds, processes_of(asked.processes, "choose.processes", recipe.device)
-    )
-    known = _read(directory / CHOICE, digest)
-    total, done = asked.seeds * len(tried), list[Trial]()
-    if len(known) < total:
-        say(f"choice: {len(tried)} policies x {asked.seeds} seeds x {recipe.steps} steps", stderr=True)
+    recipe, identity = recipe_on(data, config, False), digest_on(data, config, False)
+    asked = replace(asked, processes=processes_of(asked.processes, "choose.processes", recipe.device))
+    kept = _read(directory / CHOICE)
+    before = {one.key for one in kept}
+    total, count = asked.seeds * len(tried), itertools.count(1)
+    say(f"choice: {len(tried)} policies x {asked.seeds} seeds x {recipe.steps} steps", stderr=True)
 
     def keep(trial: Trial) -> None:
-        done.append(trial)
-        if trial.key in {one.key for one in known}:
-            return
         words = f"{100 * trial.accuracy:.1f}%, loss {trial.loss:.3f} on images of validation and selection"
         words = words if math.isfinite(trial.loss) else "diverged"
-        say(f"  {trial.name:{max(map(len, tried))}}: {words}  [{len(done)}/{total}]", stderr=True)
-        write_text(directory / CHOICE, _text(digest, done))
+        again = " (done before)" if trial.key in before else ""
+        say(f"  {trial.name:{max(map(len, tried))}}: {words}{again}  [{next(count)}/{total}]", stderr=True)
+        if not again:
+            kept.append(trial)
+            write_text(directory / CHOICE, _text(kept))
 
-    return choose(recipe, tried, config.seed, asked, known, keep)
+    return choose(recipe, tried, config.seed, asked, tuple(kept), keep, identity)
 
 
 def words_of(chosen: Chosen) -> str:
@@ -82,21 +81,19 @@ def words_of(chosen: Chosen) -> str:
     return f"{what}, by {how}."
 
 
-def _text(digest: str, trials: Sequence[Trial]) -> str:
+def _text(trials: Sequence[Trial]) -> str:
     rows = [{name: None if value == math.inf else value for name, value in asdict(one).items()} for one in trials]
     lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
-    return f'{{\n"recipe": "{digest}",\n"trainings": [\n{lines}\n]\n}}\n'
+    return f"[\n{lines}\n]\n"
 
 
-def _read(path: Path, digest: str) -> list[Trial]:
-    """The trainings that are there, if they are by this recipe."""
+def _read(path: Path) -> list[Trial]:
+    """The trainings that are there, by whatever recipe."""
     if not path.is_file():
         return []
     try:
-        content = json.loads(path.read_bytes())
-        told: list[dict[str, Any]] = [
-            {name: math.inf if v is None else v for name, v in row.items()} for row in content["trainings"]
-        ]
-        return [Trial(**row) for row in told] if content["recipe"] == digest else []
+        rows = json.loads(path.read_bytes())
+        told: list[dict[str, Any]] = [{n: math.inf if v is None else v for n, v in row.items()} for row in rows]
+        return [Trial(**row) for row in told]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: expected the trainings of a choice, got {error}; put back what was there") from None

@@ -6,14 +6,13 @@ beyond the last policy. So the length is decided by what the search is for: clas
 end with one policy, on images that they have not seen.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
-from augrad.comparison.trainings import policy_digest
+from augrad.comparison.trainings import digest, policy_digest
 from augrad.comparison.verdict import above_chance, has_converged
 from augrad.data.seeding import SEEDS, local_generator
 from augrad.data.types import Split, Splits
@@ -32,7 +31,7 @@ class Trial:
     """One training: of which candidate, by which seed; its mean loss and accuracy on the images that decide.
 
     train_loss: on the training images as they are. late: see `augrad.train.loop.Fit`. key: what identifies it: a digest
-    of the policy and of the seed. A training that diverged has infinite losses.
+    of the recipe, the policy and the seed. A training that diverged has infinite losses.
     """
 
     name: str
@@ -93,16 +92,17 @@ def choose(
     choice: ChoiceSettings,
     known: Sequence[Trial] = (),
     done: Callable[[Trial], None] | None = None,
+    identity: str = "",
 ) -> Chosen:
     """The candidate with which fresh classifiers have the lowest mean loss on the validation and the selection split.
 
     recipe: of the trainings, on the train split. tried: see `candidates`. seed: of the search; the trainings have seeds
     of their own. known: trials that were done before, which are taken as they are. done: called with each trial, in
-    order. Raises NonFiniteError where every training diverges.
+    order. identity: of the recipe, a part of the trials' keys. Raises NonFiniteError where every training diverges.
     """
     recipe = replace(recipe, splits=deciding(recipe.splits))
     seeds = [int(torch.randint(SEEDS, (), generator=local_generator(seed, "choice", n))) for n in range(choice.seeds)]
-    plan = [(name, policy, one, _key(policy, one)) for one in seeds for name, policy in tried.items()]
+    plan = [(name, policy, one, _key(identity, policy, one)) for one in seeds for name, policy in tried.items()]
     had = {trial.key: trial for trial in known}
     left = {key: (policy, one) for _, policy, one, key in plan if key not in had}
     results = judged_trainings(recipe, [p for p, _ in left.values()], [s for _, s in left.values()], choice.processes)
@@ -138,5 +138,5 @@ def _converged(trials: Sequence[Trial], name: str) -> bool:
     return not math.isfinite(held_out_loss) or has_converged(train_loss, held_out_loss, late)
 
 
-def _key(policy: Policy, seed: int) -> str:
-    return hashlib.sha256(f"{policy_digest(policy)} {seed}".encode()).hexdigest()
+def _key(identity: str, policy: Policy, seed: int) -> str:
+    return digest(identity, policy_digest(policy), str(seed))

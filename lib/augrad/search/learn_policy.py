@@ -58,9 +58,9 @@ POLICY_OPTIMIZER: OptimizerBuilder = partial(torch.optim.Adam, lr=0.1, betas=(0.
 class SearchResult:
     """What a search has learned.
 
-    policy: what was learned: the mean over the last steps, or what `SearchSettings.select` says; it is on the device of
-    the search. final_policy: after the last step. model: the classifier that was trained along,
-    after the last step. metrics: one row for each step, in order: the losses, the policy in numbers, the seconds.
+    policy: the mean over the last steps, or what `SearchSettings.select` says; it is on the device of the search.
+    final_policy: after the last step. model: the classifier that was trained along, after the last step.
+    metrics: one row for each step, in order: the losses, the policy in numbers, the seconds.
     steps: how many were done. finished: whether these are all; False after Ctrl-C, or where `callback` said so.
     best_step: the step that `policy` is from, 0 where none was chosen yet. best_loss: its loss on the selection split,
     infinite where none was chosen yet. test_accuracy: of `model` on the test split, from 0 to 1.
@@ -100,8 +100,8 @@ def learn(
     """Learn an augmentation policy, while a classifier is trained with it: what `augrad search` does, as one call.
 
     With the same arguments the result is that of the command with choose=null, bit for bit; `augrad.search.choice` has
-    the choice that the command ends with. No random number comes from PyTorch's global
-    generators, and neither `policy` nor `model` is changed: the result has copies.
+    the choice that the command ends with. No random number comes from PyTorch's global generators, and neither `policy`
+    nor `model` is changed: the result has copies.
 
     data: made by `augrad.Splits.from_arrays` or `from_datasets`, or by a loader in `augrad.data`.
     model: a classifier, a module that takes images [B, C, H, W] in [0, 1] and returns logits [B, classes]. It is used

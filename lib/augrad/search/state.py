@@ -62,8 +62,8 @@ class SearchParts:
 
 @dataclass
 class SearchState:
-    """All that a search changes; a checkpoint holds exactly this, but for `graphs` and `trained_with`,
-    which the next step makes, and `steps_model`.
+    """All that a search changes; a checkpoint holds exactly this, but for `graphs` and `trained_with`, which the next
+    step makes, and `steps_model`.
 
     model: the network that the objective trains. companion: the network that the objective keeps beside it, if any.
     generator: of all draws. signal: how large the scores have been, see `augrad.search.damping`. hypergradient_memory:
@@ -71,8 +71,8 @@ class SearchState:
     estimator's, if it has one. step: how many steps are done. best_loss, best_step, best_params: the lowest loss on the
     selection split, and the step and the policy's parameters that it is from. average: the policy's parameters,
     averaged over its last steps; empty before the first one. graphs: runs the model's passes, as CUDA graphs where it
-    can. trained_with: the policy's parameters that the model was trained with from start to end, where
-    an objective does that. steps_model: whether each step is one of `optimizer`, too.
+    can. trained_with: the policy's parameters that the model was trained with from start to end, where an objective
+    does that. steps_model: whether each step is one of `optimizer`, too.
     """
 
     model: nn.Module
