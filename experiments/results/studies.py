@@ -18,7 +18,12 @@ class Study:
     methods: Mapping[str, tuple[str, ...]]
 
 
-_METHODS = {"one_step": (), "population": ("experiment=population",)}
+_METHODS = {
+    "one_step": (),
+    "population": ("experiment=population",),
+    "one_step_two_stages": ("policy.stages=2",),
+    "population_two_stages": ("experiment=population", "policy.stages=2"),
+}
 
 
 def _fashion_mnist(train: int, validation: int, epochs: int, judged: int) -> Study:

@@ -16,7 +16,7 @@ from augrad.policy import Policy
 from augrad.policy.along import along, never_applied
 from augrad.policy.learnable import learnable
 from augrad.search.average import POWER, averaged
-from augrad.search.choice import Chosen, Trial, candidates, choose
+from augrad.search.choice import Chosen, Trial, candidates, choose, further
 from augrad.settings import ChoiceSettings, TrainSettings
 from augrad.train import Recipe
 from small_runs import SMALL
@@ -93,6 +93,27 @@ def test_the_lowest_loss_of_fresh_trainings_decides_and_each_is_done_once() -> N
     assert (again.name, again.trials) == (chosen.name, chosen.trials)
 
 
+def test_while_the_furthest_is_the_best_twice_as_far_is_tried() -> None:
+    """The policy inverts ever fewer images: the further, the better, until it inverts none."""
+    start = augrad.Policy.over({"invert": {}}, probability=0.5)
+    lower = {**vars(start.params.map(torch.Tensor.detach)), "gate_logits": start.params.gate_logits.detach() - 0.5}
+    end = start.with_params(augrad.PolicyParams(**lower))
+    asked = ChoiceSettings(reaches=(0.0, 1.0), furthest=8.0, none=False, seeds=1, processes=1)
+    assert [name for name, _ in further(start, end, asked)] == ["2 x learned", "4 x learned", "8 x learned"]
+    assert not list(further(start, end, ChoiceSettings(reaches=(0.0,))))
+    chosen = choose(recipe(), candidates(start, end, asked), 0, asked, then=further(start, end, asked))
+    losses = [loss for loss, _ in chosen.means.values()]
+    assert list(chosen.means)[:3] == ["initial", "learned", "2 x learned"]
+    assert losses[0] > losses[1] > losses[2]
+    best = losses.index(min(losses))
+    assert best in (len(losses) - 2, len(losses) - 1)  # it ends where the last is not the best, or at the furthest
+    assert best == len(losses) - 2 or list(chosen.means)[-1] == "8 x learned"
+    assert chosen.name == list(chosen.means)[best]
+    torch.testing.assert_close(chosen.policy.params.gate_logits, start.params.gate_logits - 0.5 * 2 ** (best - 1))
+    back = further(end, start, asked)  # the other way nothing is gained
+    assert len(choose(recipe(), candidates(end, start, asked), 0, asked, then=back).means) == 2
+
+
 def test_trainings_that_are_too_short_to_tell_leave_what_was_learned() -> None:
     tried = candidates(policy(), policy(1.0), ONCE)
     chosen = choose(recipe(rate=0.001, steps=10), tried, 0, ONCE)
@@ -117,7 +138,7 @@ def test_a_resumed_search_takes_the_trainings_that_are_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    small = [*SMALL, "compare=null", f"hydra.run.dir={run}"]
+    small = [*SMALL, "compare=null", "choose.furthest=4", f"hydra.run.dir={run}"]
     assert main(small) == 0
     assert "choice: 5 policies x 1 seeds" in capsys.readouterr().err
     told = json.loads((run / "choice.json").read_text())
@@ -137,6 +158,7 @@ def test_a_resumed_search_takes_the_trainings_that_are_there(
         ("choose.reaches=[]", "choose.reaches"),
         ("choose.reaches=[-1.0]", "choose.reaches"),
         ("choose.seeds=0", "choose.seeds"),
+        ("choose.furthest=-1", "choose.furthest"),
         ("choose=5", "choose"),
         ("search.select=worst", "search.select"),
     ],

@@ -17,7 +17,7 @@ from augrad.cli.parts import checked_settings, exported
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.policy import Policy
-from augrad.search.choice import LEARNED, Chosen, Trial, candidates, choose
+from augrad.search.choice import LEARNED, Chosen, Trial, candidates, choose, further
 from augrad.settings import ChoiceSettings
 from augrad.terminal.console import say
 
@@ -43,18 +43,21 @@ def choose_in(
     kept = _read(directory / CHOICE)
     before = {one.key for one in kept}
     total, count = asked.seeds * len(tried), itertools.count(1)
+    then = ((name, exported(policy, config)) for name, policy in further(start, learned, asked))
     say(f"choice: {len(tried)} policies x {asked.seeds} seeds x {recipe.steps} steps", stderr=True)
 
     def keep(trial: Trial) -> None:
         words = f"{100 * trial.accuracy:.1f}%, loss {trial.loss:.3f} on images of validation and selection"
         words = words if math.isfinite(trial.loss) else "diverged"
         again = " (done before)" if trial.key in before else ""
-        say(f"  {trial.name:{max(map(len, tried))}}: {words}{again}  [{next(count)}/{total}]", stderr=True)
+        number = next(count)
+        progress = f"[{number}/{total}]" if number <= total else "[further, as the furthest was the best]"
+        say(f"  {trial.name:{max(map(len, tried))}}: {words}{again}  {progress}", stderr=True)
         if not again:
             kept.append(trial)
             write_text(directory / CHOICE, _text(kept))
 
-    return choose(recipe, tried, config.seed, asked, tuple(kept), keep, identity)
+    return choose(recipe, tried, config.seed, asked, tuple(kept), keep, identity, then)
 
 
 def words_of(chosen: Chosen) -> str:

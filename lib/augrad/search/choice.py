@@ -7,7 +7,7 @@ end with one policy, on images that they have not seen.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -71,11 +71,21 @@ def candidates(start: Policy, learned: Policy, choice: ChoiceSettings) -> dict[s
 
     none is not where the start has a probability that is 1 for good: what it fixes stays.
     """
-    names = {0.0: "initial", 1.0: LEARNED}
     nothing = {"none": never_applied(start)} if choice.none and not always_applies(start) else {}
-    return nothing | {
-        names.get(reach, f"{reach:g} x learned"): along(start, learned, reach) for reach in choice.reaches
-    }
+    return nothing | dict(_at(start, learned, reach) for reach in choice.reaches)
+
+
+def further(start: Policy, learned: Policy, choice: ChoiceSettings) -> Iterator[tuple[str, Policy]]:
+    """What is tried after the candidates, name and policy, as long as the last one is the best: twice as far each."""
+    reach = 2.0 * max(choice.reaches)
+    while 0 < reach <= choice.furthest:
+        yield _at(start, learned, reach)
+        reach *= 2
+
+
+def _at(start: Policy, learned: Policy, reach: float) -> tuple[str, Policy]:
+    name = {0.0: "initial", 1.0: LEARNED}.get(reach, f"{reach:g} x learned")
+    return name, along(start, learned, reach)
 
 
 def deciding(splits: Splits) -> Splits:
@@ -93,30 +103,43 @@ def choose(
     known: Sequence[Trial] = (),
     done: Callable[[Trial], None] | None = None,
     identity: str = "",
+    then: Iterable[tuple[str, Policy]] = (),
 ) -> Chosen:
     """The candidate with which fresh classifiers have the lowest mean loss on the validation and the selection split.
 
     recipe: of the trainings, on the train split. tried: see `candidates`. seed: of the search; the trainings have seeds
     of their own. known: trials that were done before, which are taken as they are. done: called with each trial, in
-    order. identity: of the recipe, a part of the trials' keys. Raises NonFiniteError where every training diverges.
+    order. identity: of the recipe, a part of the trials' keys. then: one at a time, names and policies that are tried
+    too, as long as the last one tried is the best (see `further`). Raises NonFiniteError where every training diverges.
     """
     recipe = replace(recipe, splits=deciding(recipe.splits))
     seeds = [int(torch.randint(SEEDS, (), generator=local_generator(seed, "choice", n))) for n in range(choice.seeds)]
-    plan = [(name, policy, one, _key(identity, policy, one)) for one in seeds for name, policy in tried.items()]
     had = {trial.key: trial for trial in known}
-    left = {key: (policy, one) for _, policy, one, key in plan if key not in had}
-    results = judged_trainings(recipe, [p for p, _ in left.values()], [s for _, s in left.values()], choice.processes)
     trials: list[Trial] = []
-    for name, _, one, key in plan:
-        if key not in had:
-            judged = next(results)
-            had[key] = Trial(name, one, judged.loss, judged.accuracy, judged.train_loss, judged.late, key)
-        trials.append(replace(had[key], name=name))
-        if done is not None:
-            done(trials[-1])
-    losses = {name: _mean(trials, name, "loss") for name in tried}
-    name = min(losses, key=lambda name: losses[name])
-    if not math.isfinite(losses[name]):
+
+    def run(policies: Mapping[str, Policy]) -> None:
+        plan = [(name, policy, one, _key(identity, policy, one)) for one in seeds for name, policy in policies.items()]
+        left = {key: (policy, one) for _, policy, one, key in plan if key not in had}
+        pairs = [p for p, _ in left.values()], [s for _, s in left.values()]
+        results = judged_trainings(recipe, *pairs, choice.processes)
+        for name, _, one, key in plan:
+            if key not in had:
+                judged = next(results)
+                had[key] = Trial(name, one, judged.loss, judged.accuracy, judged.train_loss, judged.late, key)
+            trials.append(replace(had[key], name=name))
+            if done is not None:
+                done(trials[-1])
+
+    run(tried)
+    tried = dict(tried)
+    for name, policy in then:
+        if _best(trials, tried) != list(tried)[-1]:
+            break
+        run({name: policy})
+        tried[name] = policy
+    name = _best(trials, tried)
+    loss = _mean(trials, name, "loss")
+    if not math.isfinite(loss):
         raise NonFiniteError(
             "choose: every training has diverged; lower the learning rate (train.optimizer.lr), or set train.clip_norm"
         )
@@ -125,7 +148,11 @@ def choose(
     decided = above_chance(_mean(trials, name, "accuracy"), chance, len(labels))
     decided = decided and all(_converged(trials, one) for one in {name, LEARNED} if one in tried)
     name = name if decided or LEARNED not in tried else LEARNED
-    return Chosen(tried[name], name, losses[name], decided, tuple(trials), len(recipe.splits.validation))
+    return Chosen(tried[name], name, _mean(trials, name, "loss"), decided, tuple(trials), len(recipe.splits.validation))
+
+
+def _best(trials: Sequence[Trial], names: Iterable[str]) -> str:
+    return min(names, key=lambda name: _mean(trials, name, "loss"))
 
 
 def _mean(trials: Sequence[Trial], name: str, field: str) -> float:
