@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,8 @@ test images decide nothing. How the numbers come about is in [Judge policies](gu
 
 def judged(name: str, study: Study, options: argparse.Namespace) -> dict[str, Any]:
     """The searches of a study and its comparison: what was done, and the rows."""
-    out = options.out / name
-    common = [*study.common, f"data.root={options.root}"]
+    out = options.out.resolve() / name
+    common = [*study.common, *([f"data.root={options.root}"] if options.root else [])]
     jobs = [(method, seed) for method in study.methods for seed in range(options.seeds)]
 
     def searched(job: tuple[str, int]) -> Path:
@@ -102,26 +103,39 @@ def section(name: str, study: Study) -> list[str]:
     ]
 
 
-def main() -> None:
-    """Search, judge, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, required=True, help="where the published data lie")
-    parser.add_argument("--out", type=Path, default=Path("runs/results"), help="where the runs lie")
-    parser.add_argument("--studies", nargs="*", choices=list(STUDIES), default=list(STUDIES))
+def parser_of(description: str | None, studies: Mapping[str, Study], out: str) -> argparse.ArgumentParser:
+    """What the scripts that judge searches take."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, help="where published data lie, if the study needs any")
+    parser.add_argument("--out", type=Path, default=Path(out), help="where the runs lie (default: %(default)s)")
+    parser.add_argument("--studies", nargs="*", choices=list(studies), default=list(studies))
     parser.add_argument("--seeds", type=int, default=3, help="searches by each method (default: %(default)s)")
     parser.add_argument("--trainings", type=int, default=5, help="with each policy (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="processes of one thread (default: %(default)s)")
     parser.add_argument("--page", type=Path, help="the page; its text around the marks is kept")
-    options = parser.parse_args()
-    options.out = options.out.resolve()
+    return parser
+
+
+def write_rows(directory: Path, name: str, found: Mapping[str, Any]) -> None:
+    """Of a study, beside its script."""
+    write_text(directory / f"{name}.json", json.dumps(found, indent=1) + "\n")
+
+
+def write_page(page: Path, introduction: str, lines: Sequence[str]) -> None:
+    """The lines between the page's marks; a page that is not there begins with the introduction."""
+    text = page.read_text(encoding="utf-8") if page.exists() else f"{introduction}\n{BEGIN}{END}\n"
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    write_text(page, f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n{END}{after}")
+
+
+def main() -> None:
+    """Search, judge, write."""
+    options = parser_of(__doc__, STUDIES, "runs/results").parse_args()
     for name in options.studies:
-        found = judged(name, STUDIES[name], options)
-        write_text(_HERE / f"{name}.json", json.dumps(found, indent=1) + "\n")
+        write_rows(_HERE, name, judged(name, STUDIES[name], options))
     if options.page:
-        text = options.page.read_text(encoding="utf-8") if options.page.exists() else f"{_INTRODUCTION}\n{BEGIN}{END}\n"
-        before, after = text.split(BEGIN)[0], text.split(END)[1]
         lines = [line for name, study in STUDIES.items() for line in section(name, study)]
-        write_text(options.page, f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n{END}{after}")
+        write_page(options.page, _INTRODUCTION, lines)
 
 
 if __name__ == "__main__":

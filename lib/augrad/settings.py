@@ -60,8 +60,10 @@ class SearchSettings:
     """How policy and classifier are updated together.
 
     steps, batch_size, validation_batch_size: of the joint loop; validation batches rotate through the whole split.
-    schedule, final_rate, clip_norm, autocast: of the classifier, as in TrainSettings. warmup_steps: the first
-    steps, at most a fifth of all, in which only the classifier learns (an untrained one prefers whatever is easy).
+    schedule, final_rate, clip_norm, autocast: of the classifier, as in TrainSettings. rounds: how many classifiers are
+    trained, one after the other, each for as many steps (the last one for what is left) and with the whole schedule;
+    the policy goes on (SLACK's cold start, Marrie et al. 2023). warmup_steps: the first steps of a round, at most
+    `warmup_share` of them, in which only the classifier learns (an untrained one prefers whatever is easy).
     policy_schedule, policy_final_rate: of the policy's learning rate. policy_rates: its factor for parameter groups of
     the policy, by name (subpolicy_logits, op_logits, ...), where it is not 1.
     normalize: divide each step's per-image scores by their standard deviation, so that the policy's pace depends
@@ -85,7 +87,9 @@ class SearchSettings:
     final_rate: Fraction = 0.02
     clip_norm: Annotated[Number, Field(gt=0)] | None = None
     autocast: bool = False
+    rounds: PositiveInt = 1
     warmup_steps: Annotated[Whole, Field(ge=0)] = 100
+    warmup_share: Fraction = 0.2
     policy_schedule: Schedule = "cosine"
     policy_final_rate: Fraction = 0.05
     policy_rates: dict[str, Annotated[Number, Field(gt=0)]] = field(default_factory=dict)
@@ -121,9 +125,14 @@ def steps_of(settings: TrainSettings, steps_per_epoch: int) -> int:
     return settings.epochs * steps_per_epoch if settings.steps is None else settings.steps
 
 
+def round_of(settings: SearchSettings) -> int:
+    """The number of steps of a round; the last one may have fewer."""
+    return math.ceil(settings.steps / settings.rounds)
+
+
 def warmup_of(settings: SearchSettings) -> int:
-    """The number of steps before the policy's first."""
-    return min(settings.warmup_steps, settings.steps // 5)
+    """The number of steps at the beginning of a round in which the policy has none."""
+    return min(settings.warmup_steps, int(settings.warmup_share * round_of(settings)))
 
 
 def rate_at(step: int, total: int, schedule: Schedule, final: float, warmup: float = 0.0) -> float:

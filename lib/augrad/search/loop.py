@@ -13,7 +13,6 @@ from augrad.learning.step import evaluate
 from augrad.objectives.objective import estimates_itself
 from augrad.search.state import SearchParts, SearchState
 from augrad.search.step import ESTIMATE, REGULARIZERS, search_step
-from augrad.settings import rate_at
 
 Row = dict[str, float | int | str | None]
 
@@ -85,13 +84,13 @@ def run_search(state: SearchState, parts: SearchParts, observer: Observer, until
 def _rows(
     pending: list[dict[str, Tensor]], first: int, seconds: float, state: SearchState, parts: SearchParts
 ) -> list[Row]:
-    names, settings = list(pending[0]), parts.settings
+    names = list(pending[0])
     peak = state.optimizer.param_groups[0]["peak_lr"]
 
     def rate(step: int) -> Row:
         if state.trained_with:  # the optimizer has had no step
             return {}
-        return {"learning_rate": peak * rate_at(step, settings.steps, settings.schedule, settings.final_rate)}
+        return {"learning_rate": peak * parts.rate(step)}
 
     # One transfer for all steps and quantities: the loop itself never waits for the device.
     table = torch.stack([torch.stack([row[name].to(torch.float64) for name in names]) for row in pending]).tolist()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from augrad.data.pixels import to_float
-from augrad.data.seeding import local_generator
+from augrad.data.seeding import SEEDS, local_generator
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
 from augrad.errors import UserError
@@ -24,7 +24,7 @@ from augrad.regularizers.regularizer import Regularizer
 from augrad.runs.restore import require_like, require_optimizer
 from augrad.search.average import averaged
 from augrad.search.damping import Signal, no_signal
-from augrad.settings import SearchSettings, warmup_of
+from augrad.settings import SearchSettings, rate_at, round_of, warmup_of
 from augrad.types import PolicyParams
 
 
@@ -58,6 +58,20 @@ class SearchParts:
     def warmup(self) -> int:
         """The number of steps before the policy's first; none where each step has a training of its own."""
         return 0 if estimates_itself(self.objective) else warmup_of(self.settings)
+
+    def in_round(self, step: int) -> int:
+        """How many steps of its round come before this one."""
+        return step % round_of(self.settings)
+
+    def rate(self, step: int) -> float:
+        """The factor of the classifier's learning rate."""
+        settings = self.settings
+        return rate_at(self.in_round(step), round_of(settings), settings.schedule, settings.final_rate)
+
+    def policy_steps(self, step: int) -> int:
+        """How many of the steps before this one are the policy's, too."""
+        length = round_of(self.settings)
+        return step // length * (length - self.warmup) + max(self.in_round(step) - self.warmup, 0)
 
 
 @dataclass
@@ -160,6 +174,18 @@ class SearchState:
             require_optimizer(saved[name], optimizer, f"state.{name}", stepped)
         if self.control is not None:
             require_optimizer(saved["control"]["optimizer"], self.control.optimizer, "state.control.optimizer", False)
+
+    def restart(self, parts: SearchParts) -> None:
+        """A new classifier, by a seed of its own, and an optimiser that knows nothing; the policy goes on."""
+        assert parts.model is not None
+        seed = int(torch.randint(SEEDS, (), generator=local_generator(parts.seed, "round", self.step)))
+        fresh = parts.objective.model(parts.model, parts.data, seed, parts.device)
+        self.model.load_state_dict(fresh.state_dict())
+        companion = parts.objective.companion(fresh)
+        if self.companion is not None and companion is not None:
+            self.companion.load_state_dict(companion.state_dict())
+        self.optimizer.state.clear()
+        self.hypergradient_memory = {}
 
     def stepped(self, count: int) -> None:
         """The policy has taken its step number `count`."""

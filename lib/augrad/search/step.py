@@ -56,9 +56,12 @@ def _step(
     stopping: Callable[[], bool],
 ) -> dict[str, Tensor]:
     settings, model, policy = parts.settings, state.model, state.policy
+    place = parts.in_round(state.step)
+    if state.step and not place and state.steps_model:
+        state.restart(parts)
     if not model.training:  # as a whole; layers that are alone in evaluation mode stay there
         model.train()
-    factor = rate_at(state.step, settings.steps, settings.schedule, settings.final_rate)
+    factor = parts.rate(state.step)
     set_rates(state.optimizer, factor)
     set_rates(
         state.policy_optimizer,
@@ -93,7 +96,7 @@ def _step(
     added = None
     if aim.trained is not None:
         state.trained_with = state.params()
-    if state.step >= parts.warmup:
+    if place >= parts.warmup:
         added = regularizer_gradient(policy, parts.regularizers)
         for name, parameter in policy.named_parameters():
             if parameter.requires_grad:
@@ -105,7 +108,7 @@ def _step(
             share = state.signal.share(spread / unit, settings.signal_floor)
         moves = learnable(policy)
         damped_step(state.policy_optimizer, share, {getattr(policy, name): mask for name, mask in moves.items()})
-        state.stepped(state.step - parts.warmup + 1)
+        state.stepped(parts.policy_steps(state.step) + 1)
 
     model_norm = {}
     if aim.trained is None:
