@@ -25,7 +25,7 @@ _INTRODUCTION = """# How far a search should look
 
 A step of the default search knows what a change of the policy does to the classifier one step later. That is cheap, and
 short-sighted: what disturbs the next step least looks best (Wu et al. 2018). Others look farther, each at a price: more
-steps (`unrolled`), the end of a training as if it had converged (`neumann`, `cg`), a classifier that is trained already
+steps (`unrolled`), the end of a training as if it had converged (`neumann`, `cg`), a classifier that is trained before
 (a long warm-up), classifiers that begin anew (`search.rounds`), whole trainings (`experiment=population`). Here all have
 about the same processor time, and are judged by what fresh classifiers gain over the start that all of them share.
 """
@@ -86,8 +86,8 @@ def section(name: str, study: Study) -> list[str]:
     return [
         f"## {name}",
         "",
-        f"{study.words} {count} searches by each method, on as many divisions; {trainings} trainings with each policy on "
-        f"each; 95% intervals over the searches. The seconds are those of a search with the choice at its end. "
+        f"{study.words} {count} searches by each method, on as many divisions; {trainings} trainings with each policy "
+        "on each; 95% intervals over the searches. The seconds are those of a search with the choice at its end. "
         f"{found['machine']}; torch {found['torch']}.",
         "",
         "<!-- not run: takes an hour and more -->",
