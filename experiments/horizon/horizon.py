@@ -23,11 +23,12 @@ _HERE = Path(__file__).parent
 _START = "initial"
 _INTRODUCTION = """# How far a search should look
 
-A step of the default search knows what a change of the policy does to the classifier one step later. That is cheap, and
-short-sighted: what disturbs the next step least looks best (Wu et al. 2018). Others look farther, each at a price: more
-steps (`unrolled`), the end of a training as if it had converged (`neumann`, `cg`), a classifier that is trained before
-(a long warm-up), classifiers that begin anew (`search.rounds`), whole trainings (`experiment=population`). Here all have
-about the same processor time, and are judged by what fresh classifiers gain over the start that all of them share.
+A step of the default search knows what a change of the policy does to the classifier one step later. That is cheap,
+and short-sighted: what disturbs the next step least looks best (Wu et al. 2018). Others look farther, each at a
+price: more steps (`unrolled`), the end of a training as if it had converged (`neumann`, `cg`), a classifier that is
+trained before (a long warm-up), classifiers that begin anew (`search.rounds`), whole trainings
+(`experiment=population`). Here all have about the same processor time, and are judged by what fresh classifiers gain
+over the start that all of them share.
 """
 
 
