@@ -393,6 +393,38 @@ OTHER_CONTENT = {
 }
 
 
+def without(*path: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The same without a setting that there was not yet."""
+
+    def change(config: dict[str, Any]) -> dict[str, Any]:
+        first, *rest = path
+        if rest:
+            return {**config, first: without(*rest)(config[first])}
+        return {name: value for name, value in config.items() if name != first}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("path", "given"),
+    [
+        (("search", "rounds"), "search.rounds=2"),
+        (("search", "warmup_share"), "search.warmup_share=0.5"),
+        (("search", "cuda_graphs"), "search.cuda_graphs=false"),
+        (("objective", "draws"), "objective.draws=2"),
+        (("search", "optimizer", "nesterov"), None),  # the default is another value than the run's
+    ],
+)
+def test_a_run_from_before_a_setting_existed_had_its_default(
+    augrad, runs: Path, path: tuple[str, ...], given: str | None
+) -> None:
+    file = runs / "search" / "checkpoint.pt"
+    save_checkpoint(file, content(config=without(*path))(load_checkpoint(file)))
+    refused(augrad, runs, ["search", "resume=search", *([given] if given else [])], ".".join(path))
+    if given:
+        assert augrad("search", "resume=search").returncode == 0
+
+
 @pytest.mark.parametrize("name", OTHER_CONTENT)
 def test_the_right_frame_with_other_content(augrad, runs: Path, name: str) -> None:
     change, word = OTHER_CONTENT[name]

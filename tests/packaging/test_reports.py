@@ -105,6 +105,18 @@ def test_the_cost_of_a_search_step_is_written_down(tmp_path: Path) -> None:
     assert "gumbel, pathwise magnitudes" in out
 
 
+def test_what_a_policy_costs_in_training_is_written_down(tmp_path: Path) -> None:
+    """By a few steps: the figures are there, and are numbers."""
+    path = tmp_path / "training.json"
+    out = run("scripts/benchmark_training.py", "--json", path, "--runs", 1, "--steps", 1, "--workers", 1)
+    networks = json.loads(path.read_text())["networks"]
+    assert set(networks) == {"WRN-16-2", "small_conv"}
+    for figures in networks.values():
+        assert figures["loader over policy"] > 0
+        assert all(value > 0 for value in figures.values())
+    assert "policy over no augmentation" in out
+
+
 def test_the_strength_report_in_a_small_configuration(tmp_path: Path) -> None:
     """Both networks and every way are there; what should agree agrees, and the text around the marks is kept."""
     path = tmp_path / "strength.md"

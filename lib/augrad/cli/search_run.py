@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,6 +33,7 @@ from augrad.runs.trackers import Tracker
 from augrad.search import Row, SearchParts, SearchState
 from augrad.search.resume import origin_of, require_same, take_up
 from augrad.search.stopping import StopRequest
+from augrad.settings import SearchSettings
 from augrad.show.progress import SearchProgress
 from augrad.types import PolicyParams
 
@@ -132,7 +134,7 @@ class SearchRun:
         saved = load_checkpoint(path)
         if not isinstance(saved.get("config"), dict) or not isinstance(saved.get("state"), dict):
             raise UserError(f"{path}: not a search's checkpoint; expected the checkpoint.pt of a search")
-        require_same(saved["config"], plain(self.config), _RESUMED, _MAY_CHANGE)
+        require_same(saved["config"], plain(self.config), _RESUMED, _MAY_CHANGE, {"search": asdict(SearchSettings())})
         start = saved.get("start", self._start)  # older checkpoints have none
         require_like(start, self._start, f"{path}: start")
         take_up(self.state, self.parts, saved, _RESUMED, path)

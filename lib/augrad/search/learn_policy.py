@@ -216,7 +216,7 @@ class _Run:
         kinds = {"told": dict, "state": dict, "rows": list}
         if any(not isinstance(saved.get(key), kind) for key, kind in kinds.items()):
             raise UserError(f"checkpoint: {file}: not one of augrad.learn; give another path, or remove the file")
-        require_same(saved["told"], self.told, start)
+        require_same(saved["told"], self.told, start, defaults={"settings": asdict(SearchSettings())})
         take_up(self.state, self.parts, saved, start, f"checkpoint: {file}")
         self.kept = list(saved["rows"])
 

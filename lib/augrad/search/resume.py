@@ -1,8 +1,10 @@
 """Taking up a search from what was saved of it: only where everything that decides the search is the same."""
 
 import hashlib
+import inspect
+import pkgutil
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from augrad.errors import UserError
@@ -23,19 +25,41 @@ def choices_of(policy: Policy) -> tuple[Any, ...]:
     return (*choices, definitions) if definitions else choices
 
 
-def require_same(saved: Any, given: Any, start: str, may_change: Collection[str] = (), place: str = "") -> None:
+def require_same(
+    saved: Any,
+    given: Any,
+    start: str,
+    may_change: Collection[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+    place: str = "",
+) -> None:
     """Raises UserError where what a search was started with differs from what it is given now.
 
-    start: with which the message begins. may_change: keys at the top that are not compared.
+    What was saved before a setting existed lacks it: then the setting's default is what it was. start: with which the
+    message begins. may_change: keys at the top that are not compared. defaults: of the settings, by place; those of a
+    mapping with a `_target_` are known.
     """
     if isinstance(saved, dict) and isinstance(given, dict):
+        known = _defaults_of(given["_target_"]) if "_target_" in given else (defaults or {})
         for key in [*saved, *(key for key in given if key not in saved)]:
             if place or key not in may_change:
                 inner = f"{place}.{key}" if place else str(key)
-                require_same(saved.get(key), given.get(key), start, may_change, inner)
+                default = known.get(key)
+                was = saved.get(key, None if isinstance(default, dict) else default)
+                require_same(was, given.get(key), start, may_change, default if isinstance(default, dict) else {}, inner)
     elif saved != given:
         was, now = (value if isinstance(value, str) else reprlib.repr(value) for value in (saved, given))
         raise UserError(f"{start} was started with {place}={was}, got {now}; give it the same, or start a new one")
+
+
+def _defaults_of(target: str) -> dict[str, Any]:
+    """Of the parameters of what a configuration names, as plain values; none for what has no name or no signature."""
+    try:
+        parameters = inspect.signature(pkgutil.resolve_name(target)).parameters.values()
+    except (ImportError, AttributeError, ValueError, TypeError):
+        return {}
+    told = {one.name: one.default for one in parameters if one.default is not one.empty}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
 
 
 def take_up(state: SearchState, parts: SearchParts, saved: dict[str, Any], start: str, place: object) -> None:
