@@ -67,6 +67,7 @@ def parts(python: str, work: Path) -> tuple[Part, ...]:
 
     searches, search_page = script("gpu_search", "--profile")
     stages, stage_page = script("benchmark_gpu")
+    trainings, training_page = script("benchmark_training", "--stack", "32", "--runs", "3")
     compiled, compiled_page = script("benchmark_gpu", "--compile", "--sizes", "0")
     search = ("experiments/search.py", "search.steps=200", "compare.seeds=2", "train.epochs=5", f"{run}/search")
     train = ("experiments/train.py", f"policy.file={work}/search/policy.json", "train.epochs=5", f"{run}/train")
@@ -74,6 +75,7 @@ def parts(python: str, work: Path) -> tuple[Part, ...]:
         Part("searches: DADA's CIFAR-10 budget, agreement with a CPU", searches, 130, search_page),
         Part("tests on a GPU", (*pytest, "gpu and not slow"), 100),
         Part("policies on a batch", stages, 110, stage_page),
+        Part("training with a policy, and 32 networks as one", trainings, 80, training_page),
         Part("augrad search", (python, *search), 60, needs_gpu=False),
         Part("augrad train", (python, *train), 40, needs_gpu=False),
         Part("kernels against the operations' definitions", (*pytest, "not gpu"), 100, needs_gpu=False),

@@ -108,13 +108,15 @@ def test_the_cost_of_a_search_step_is_written_down(tmp_path: Path) -> None:
 def test_what_a_policy_costs_in_training_is_written_down(tmp_path: Path) -> None:
     """By a few steps: the figures are there, and are numbers."""
     path = tmp_path / "training.json"
-    out = run("scripts/benchmark_training.py", "--json", path, "--runs", 1, "--steps", 1, "--workers", 1)
+    out = run("scripts/benchmark_training.py", "--json", path, "--runs", 1, "--steps", 1, "--workers", 1, "--stack", 2)
     networks = json.loads(path.read_text())["networks"]
     assert set(networks) == {"WRN-16-2", "small_conv"}
     for figures in networks.values():
         assert figures["loader over policy"] > 0
         assert all(value > 0 for value in figures.values())
     assert "policy over no augmentation" in out
+    assert set(json.loads(path.read_text())["stack"]) == set(networks)
+    assert "as one, over one network" in out
 
 
 def test_the_strength_report_in_a_small_configuration(tmp_path: Path) -> None:

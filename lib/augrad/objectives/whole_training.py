@@ -52,8 +52,9 @@ class WholeTraining:
     all generations, of which one counts that much of the next (see `augrad.objectives.slopes`): a generation has fewer
     pairs than a policy has parameters. None: the mean over its own pairs, without bias. processes: how many trainings
     run at a time, each on one thread in a process of its own; None: as many as there are processors, and one on a GPU.
-    The result does not depend on it. A training that diverges leaves its pair out, and that of the policy itself ends
-    the search with NonFiniteError.
+    The result does not depend on it. stacked: how many networks are trained as one, on a GPU by default as many as it
+    takes to keep it busy, see `augrad.train.many.judged_trainings`; but for rounding nothing depends on it. A training
+    that diverges leaves its pair out, and that of the policy itself ends the search with NonFiniteError.
     """
 
     train: TrainSettings = field(default_factory=TrainSettings)
@@ -62,6 +63,7 @@ class WholeTraining:
     width: float = 0.7
     memory: float | None = 0.8
     processes: int | None = None
+    stacked: int | None = None
     two_levels: ClassVar[bool] = False
     judges_policy: ClassVar[bool] = True
     own_estimate: ClassVar[bool] = True
@@ -73,8 +75,9 @@ class WholeTraining:
             require_number(self.memory, "memory")
             if not 0 <= self.memory <= 1:
                 raise UserError(f"memory: expected a number from 0 to 1, or None, got {self.memory}")
-        if self.processes is not None:
-            require_count(self.processes, "processes")
+        for name in ("processes", "stacked"):
+            if getattr(self, name) is not None:
+                require_count(getattr(self, name), name)
 
     def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
         """The network of the training with the policy itself. Raises UserError for a finished module."""
@@ -97,7 +100,7 @@ class WholeTraining:
         policies = [moved(policy, sign * self.width * row) for row in delta for sign in (1, -1)]
         seeds = [_seed(step.seed, step.number * self.pairs + pair) for pair in range(self.pairs) for _ in range(2)]
         centre, *found = judged_trainings(
-            recipe, [policy, *policies], [step.seed, *seeds], self.processes, step.stopping
+            recipe, [policy, *policies], [step.seed, *seeds], self.processes, step.stopping, self.stacked
         )
         if not centre.state:
             raise NonFiniteError(

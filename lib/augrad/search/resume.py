@@ -46,7 +46,9 @@ def require_same(
                 inner = f"{place}.{key}" if place else str(key)
                 default = known.get(key)
                 was = saved.get(key, None if isinstance(default, dict) else default)
-                require_same(was, given.get(key), start, may_change, default if isinstance(default, dict) else {}, inner)
+                require_same(
+                    was, given.get(key), start, may_change, default if isinstance(default, dict) else {}, inner
+                )
     elif saved != given:
         was, now = (value if isinstance(value, str) else reprlib.repr(value) for value in (saved, given))
         raise UserError(f"{start} was started with {place}={was}, got {now}; give it the same, or start a new one")

@@ -133,8 +133,7 @@ def trained(recipe: Recipe, policy: Policy | None, seed: int, report: Report | N
     generator, beside = local_generator(seed, "train policy draws"), local_generator(seed, "train standard draws")
     per_epoch = batches.batches_per_epoch
     total = recipe.steps
-    tenth = max(total // 10, 1)
-    begins, tenths = (0, (total - tenth) // 2, total - tenth), ([], [], [])
+    tenths = Tenths(total)
     for epoch in range(math.ceil(total / per_epoch)):
         losses, end = [], min((epoch + 1) * per_epoch, total)
         for step in range(epoch * per_epoch, end):
@@ -157,9 +156,7 @@ def trained(recipe: Recipe, policy: Policy | None, seed: int, report: Report | N
             elif settings.ema is not None:
                 average = WeightAverage(classifier, settings.ema)
             losses.append(result)
-            for begin, kept in zip(begins, tenths, strict=True):
-                if begin <= step < begin + tenth:
-                    kept.append(result.loss)
+            tenths.see(step, result.loss)
         loss = float(torch.stack([result.loss for result in losses]).mean())
         if not loss < float("inf"):
             raise NonFiniteError(
@@ -181,8 +178,30 @@ def trained(recipe: Recipe, policy: Policy | None, seed: int, report: Report | N
             )
     if average is not None:
         average.put_in()
-    first, middle, last = (float(torch.stack(kept).mean()) for kept in tenths)
-    return Fit(classifier, last, (middle - last) / (first - last) if first > last else 0.0)
+    first, middle, last = map(float, tenths.means())
+    return Fit(classifier, last, late_share(first, middle, last))
+
+
+class Tenths:
+    """The mean of a value over the first, the middle and the last tenth of a training's steps."""
+
+    def __init__(self, total: int) -> None:
+        self._length = max(total // 10, 1)
+        self._begins = 0, (total - self._length) // 2, total - self._length
+        self._kept: tuple[list[Tensor], ...] = ([], [], [])
+
+    def see(self, step: int, value: Tensor) -> None:
+        for begin, kept in zip(self._begins, self._kept, strict=True):
+            if begin <= step < begin + self._length:
+                kept.append(value)
+
+    def means(self) -> tuple[Tensor, ...]:
+        return tuple(torch.stack(kept).mean(0) for kept in self._kept)
+
+
+def late_share(first: float, middle: float, last: float) -> float:
+    """Of the fall of a loss, the share that came after the middle (see `Fit`)."""
+    return (middle - last) / (first - last) if first > last else 0.0
 
 
 def check_recipe(recipe: Recipe) -> None:

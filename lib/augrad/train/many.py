@@ -4,13 +4,19 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from augrad.checks import require_count
 from augrad.errors import NonFiniteError
-from augrad.learning.step import evaluate
+from augrad.learning.step import build_classifier, evaluate
 from augrad.policy import Policy
 from augrad.train.loop import Recipe, trained
 from augrad.train.processes import processes_for, results_of
+from augrad.train.stacked import can_be_stacked, stacked_trainings
+
+WEIGHTS = 32_000_000
+"""Of all networks that are trained as one on a GPU by default."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ def judged_trainings(
     seeds: Sequence[int],
     processes: int | None = None,
     stopping: Callable[[], bool] = lambda: False,
+    stacked: int | None = None,
 ) -> Iterator[Judged]:
     """A training with each policy, by the seed beside it (see `augrad.train.loop.trained`), in their order.
 
@@ -43,9 +50,17 @@ def judged_trainings(
 
     Of the first one alone the network's state comes along. processes: how many trainings run at a time, each on one
     thread, in processes that stay for the next call; None: as many as there are processors, and one on a GPU. The
-    results do not depend on it. stopping: whether to give up; it is asked between two trainings, and more often where
-    several run at a time. Raises Stopped then, and UserError for fewer processes than 1.
+    results do not depend on it. stacked: how many networks are trained as one where that is the same but for rounding
+    (see `augrad.train.stacked`); 1: none are; None: 1 on a CPU, and on a GPU at most 32, or as many as have WEIGHTS
+    weights in all, as large networks keep it busy one by one. Where the memory is too small for so many, it is half as
+    many. stopping: whether to give up; it is
+    asked between two trainings, and more often where several run at a time. Raises Stopped then, and UserError for
+    fewer than 1 of either.
     """
+    stacked = _stack_size(recipe) if stacked is None else stacked
+    require_count(stacked, "stacked")
+    if stacked > 1 and len(policies) > 1 and can_be_stacked(recipe, policies):
+        return _in_stacks(recipe, policies, seeds, stacked, stopping)
     if processes is None:
         processes = processes_for(recipe.device)
     tasks = [
@@ -54,12 +69,49 @@ def judged_trainings(
     return results_of(_judged, tasks, processes, stopping)
 
 
+def _in_stacks(
+    recipe: Recipe,
+    policies: Sequence[Policy | None],
+    seeds: Sequence[int],
+    size: int,
+    stopping: Callable[[], bool],
+) -> Iterator[Judged]:
+    pairs = [(policy, seed) for policy, seed in zip(policies, seeds, strict=True) if policy is not None]
+    done = 0
+    while done < len(pairs):
+        together, with_seeds = zip(*pairs[done : done + size], strict=True)
+        try:
+            networks = stacked_trainings(recipe, together, with_seeds, stopping)
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            size //= 2
+            continue
+        for found in networks:
+            yield _DIVERGED if found is None else _judgement(recipe, *found, with_state=done == 0)
+            done += 1
+
+
+def _stack_size(recipe: Recipe) -> int:
+    if recipe.device.type == "cpu":
+        return 1
+    network = build_classifier(recipe.model, recipe.splits, 0, recipe.device)
+    return max(1, min(32, WEIGHTS // sum(weights.numel() for weights in network.parameters())))
+
+
 def _judged(recipe: Recipe, policy: Policy | None, seed: int, with_state: bool) -> Judged:
-    splits, autocast = recipe.splits, recipe.settings.autocast
     try:
         network, _, late = trained(recipe, policy, seed)
-        train, held_out = (evaluate(network, split, autocast) for split in (splits.train, splits.validation))
+        return _judgement(recipe, network, late, with_state)
     except NonFiniteError:
-        return Judged(math.inf, 0.0, math.inf, 0.0, 0.0, {})
+        return _DIVERGED
+
+
+def _judgement(recipe: Recipe, network: nn.Module, late: float, with_state: bool) -> Judged:
+    splits, autocast = recipe.splits, recipe.settings.autocast
+    train, held_out = (evaluate(network, split, autocast) for split in (splits.train, splits.validation))
     state = network.state_dict() if with_state else {}
     return Judged(float(train.loss), float(train.accuracy), float(held_out.loss), float(held_out.accuracy), late, state)
+
+
+_DIVERGED = Judged(math.inf, 0.0, math.inf, 0.0, 0.0, {})
