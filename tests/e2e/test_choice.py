@@ -152,6 +152,28 @@ def test_a_resumed_search_takes_the_trainings_that_are_there(
     assert main([f"resume={run}", f"hydra.run.dir={run}", "choose=null"]) == 0
 
 
+def test_a_policy_from_elsewhere_is_tried_and_left_where_it_is_the_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The search has nothing but inversion to offer, which no test digit has undergone."""
+    run = tmp_path / "run"
+    invert = ["~space.ops", "+space.ops={invert:{}}", "policy.probability=0.5", "choose.none=false"]
+    asked = [
+        "choose.also=[identity]",
+        "choose.reaches=[0,1]",
+        "choose.furthest=1",
+        "train.steps=200",
+        "train.batch_size=50",
+    ]
+    assert main([*SMALL, *invert, *asked, "compare=null", f"hydra.run.dir={run}"]) == 0
+    told = json.loads((run / "choice.json").read_text())
+    assert [one["name"] for one in told] == ["identity", "initial", "learned"]
+    assert "What is left is identity, a policy from elsewhere" in " ".join(capsys.readouterr().out.split())
+    images = torch.rand(8, 1, 8, 8)
+    assert torch.equal(augrad.load_policy(run / "policy.json")(images), images)
+    assert '"seed"' in (run / "policy.json").read_text()  # it says by what search it was left
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
@@ -159,6 +181,9 @@ def test_a_resumed_search_takes_the_trainings_that_are_there(
         ("choose.reaches=[-1.0]", "choose.reaches"),
         ("choose.seeds=0", "choose.seeds"),
         ("choose.furthest=-1", "choose.furthest"),
+        ("choose.also=[nowhere.json]", "nowhere.json"),
+        ("choose.also=[learned]", "choose.also"),
+        ("choose.also=[identity,identity]", "choose.also"),
         ("choose=5", "choose"),
         ("search.select=worst", "search.select"),
     ],

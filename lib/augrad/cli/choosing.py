@@ -13,10 +13,11 @@ from omegaconf import DictConfig
 
 from augrad.atomic import write_text
 from augrad.cli.judging import digest_on, processes_of, recipe_on
-from augrad.cli.parts import checked_settings, exported
+from augrad.cli.parts import allowed_modules, checked_settings, exported
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.policy import Policy
+from augrad.policy_file.convert import load_policy
 from augrad.search.choice import LEARNED, Chosen, Trial, candidates, choose, further
 from augrad.settings import ChoiceSettings
 from augrad.terminal.console import say
@@ -29,6 +30,7 @@ def asked_choice(config: DictConfig, device: torch.device) -> ChoiceSettings | N
     if config.choose is None:
         return None
     asked = checked_settings(ChoiceSettings, config.choose, "choose")
+    _others(asked, config)
     processes_of(asked.processes, "choose.processes", device)
     return asked
 
@@ -38,6 +40,7 @@ def choose_in(
 ) -> Chosen:
     """The choice among what `export` makes of the candidates. choice.json has every training as soon as it is done."""
     tried = {name: exported(policy, config) for name, policy in candidates(start, learned, asked).items()}
+    tried = _others(asked, config) | tried
     recipe, identity = recipe_on(data, config, False), digest_on(data, config, False)
     asked = replace(asked, processes=processes_of(asked.processes, "choose.processes", recipe.device))
     kept = _read(directory / CHOICE)
@@ -80,8 +83,23 @@ def words_of(chosen: Chosen) -> str:
         "none": "No augmentation is left",
         "initial": "The start is left",
         LEARNED: "It is left as it is",
-    }.get(chosen.name, f"What is left is {chosen.name}: that much further from the start in the same direction")
+    }.get(chosen.name)
+    if what is None and chosen.name.endswith(LEARNED):
+        what = f"What is left is {chosen.name}: that much further from the start in the same direction"
+    elif what is None:
+        what = f"What is left is {chosen.name}, a policy from elsewhere: what was learned is not better than it"
     return f"{what}, by {how}."
+
+
+def _others(asked: ChoiceSettings, config: DictConfig) -> dict[str, Policy]:
+    """The policies of `also`. Raises UserError for one that is not there, and for the name of another candidate."""
+    taken = [name for name in asked.also if name in ("none", "initial") or name.endswith(LEARNED)]
+    if taken or len(set(asked.also)) < len(asked.also):
+        raise UserError(
+            f"choose.also: expected different files and names of built-in policies, got {', '.join(asked.also)}; "
+            "none, initial and learned are tried anyway"
+        )
+    return {name: load_policy(name, allowed_modules(config)) for name in asked.also}
 
 
 def _text(trials: Sequence[Trial]) -> str:
