@@ -16,7 +16,7 @@ from augrad.comparison.differences import difference, interval_of
 from augrad.comparison.rows import TrainingRow, row_from
 from augrad.comparison.statistics import change, percent, points
 from experiments.results.results import judged, parser_of, write_page, write_rows
-from experiments.results.studies import Study
+from experiments.results.studies import FROM_THE_DEFAULT, Study
 from experiments.shared.pages import markdown
 
 _HERE = Path(__file__).parent
@@ -50,7 +50,7 @@ def _at_equal_time(budget: int) -> Mapping[str, tuple[str, ...]]:
         "cg_20": ("hypergradient=cg", "hypergradient.iterations=20", steps(9.1)),
         "trained_before": (f"search.warmup_steps={budget // 2}", "search.warmup_share=0.5", steps(1.0)),
         "rounds_5": ("search.rounds=5", steps(1.0)),
-        "population": ("experiment=population", "objective.pairs=4", "search.steps=3"),
+        "population": ("experiment=population", *FROM_THE_DEFAULT, "objective.pairs=4", "search.steps=3"),
     }
 
 

@@ -18,14 +18,14 @@ class Study:
     methods: Mapping[str, tuple[str, ...]]
 
 
-_FROM_RANDAUGMENT = ("space=randaugment", "policy.stages=2", "policy.probability=0.95", "policy.level=0.3")
-_FROM_THE_DEFAULT = ("space=gray", "policy.stages=1", "policy.probability=0.75", "policy.level=0.5")
+FROM_RANDAUGMENT = ("space=randaugment", "policy.stages=2", "policy.probability=0.95", "policy.level=0.3")
+FROM_THE_DEFAULT = ("space=gray", "policy.stages=1", "policy.probability=0.75", "policy.level=0.5")
 _METHODS = {
     "one_step": (),
-    "one_step_from_randaugment": _FROM_RANDAUGMENT,
+    "one_step_from_randaugment": FROM_RANDAUGMENT,
     "population_from_the_default": (
         "experiment=population",
-        *_FROM_THE_DEFAULT,
+        *FROM_THE_DEFAULT,
         "search.policy_optimizer.lr=0.6",
     ),
     "population": ("experiment=population",),
