@@ -26,7 +26,6 @@ _METHODS = {
     "population_from_the_default": (
         "experiment=population",
         *FROM_THE_DEFAULT,
-        "search.policy_optimizer.lr=0.6",
     ),
     "population": ("experiment=population",),
 }
