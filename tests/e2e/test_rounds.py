@@ -1,5 +1,6 @@
 """Rounds of a search: the classifier begins anew, the policy goes on."""
 
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ import torch
 
 import augrad
 from augrad.data.digits import load_digits
-from augrad.hypergradients import ConjugateGradients
+from augrad.data.standard import StandardAugmentation
+from augrad.hypergradients import ConjugateGradients, NoHypergradient
 from augrad.models.small_conv import SmallConvNet
 from augrad.objectives import Adversarial
+from augrad.search import run_search
+from augrad.search.begin import begin_search
 from augrad.settings import SearchSettings, round_of, warmup_of
 
 DATA = load_digits(train_size=120, validation_size=60, selection_size=60)
@@ -43,6 +47,47 @@ def test_each_round_has_the_whole_schedule_a_warm_up_and_a_classifier_that_knows
     moves = torch.tensor([row["regularizer_gradient_norm"] for row in rows]).view(3, 10) > 0
     assert not moves[:, :2].any()
     assert moves[:, 2:].all()
+
+
+def test_a_restart_forgets_the_network_and_its_optimiser_and_nothing_else() -> None:
+    given: dict[str, Any] = {"objective": Adversarial(), "hypergradient": NoHypergradient()}
+    state, parts = begin_search(
+        DATA,
+        MODEL,
+        policy=augrad.Policy.over(["identity", "rotate"]),
+        estimator=augrad.estimators.Reinforce(),
+        regularizers=(),
+        optimizer=partial(torch.optim.SGD, lr=0.1, momentum=0.9),
+        policy_optimizer=partial(torch.optim.Adam, lr=0.1),
+        standard=StandardAugmentation(),
+        settings=SearchSettings(steps=4, batch_size=32, validation_batch_size=32, warmup_steps=0),
+        seed=0,
+        device=torch.device("cpu"),
+        **given,
+    )
+
+    class Silent:
+        def rows(self, rows: Any) -> None: ...
+        def checkpoint(self, state: Any) -> None: ...
+        def interrupted(self) -> bool:
+            return False
+
+    assert run_search(state, parts, Silent())
+    before = deepcopy(state.state_dict())
+    assert state.companion is not None
+    assert len(state.optimizer.state) > 0
+    state.restart(parts)
+    assert len(state.optimizer.state) == 0
+    assert state.optimizer.param_groups[0]["lr"] == before["optimizer"]["param_groups"][0]["lr"]
+    for name, tensor in state.model.state_dict().items():
+        assert torch.equal(state.companion.state_dict()[name], tensor)  # a teacher begins as its classifier
+    old, new = before["model"], state.model.state_dict()
+    assert not any(torch.equal(old[name], new[name]) for name in old if name.endswith("weight") and old[name].dim() > 1)
+    after = state.state_dict()
+    for name in ("policy", "average", "best_params"):
+        assert all(torch.equal(before[name][key], after[name][key]) for key in before[name]), name
+    assert len(after["policy_optimizer"]["state"]) == len(before["policy_optimizer"]["state"]) > 0
+    assert torch.equal(before["generator"], after["generator"])
 
 
 def test_a_single_round_is_what_it_was_without_rounds() -> None:

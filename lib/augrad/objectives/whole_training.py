@@ -44,8 +44,9 @@ class WholeTraining:
     2 * pairs + 1 trainings a step, each of which costs what `augrad train` does.
 
     Of the settings of a search, those of a network that is trained along have nothing to do here: batch_size,
-    validation_batch_size, schedule, final_rate, clip_norm, warmup_steps, normalize, signal_floor, cuda_graphs and the
-    classifier's optimizer. A step is long: select_every, checkpoint_every and log_every are best 1, steps a few.
+    validation_batch_size, schedule, final_rate, clip_norm, rounds, warmup_steps, warmup_share, normalize, signal_floor,
+    cuda_graphs and the classifier's optimizer. A step is long: select_every, checkpoint_every and log_every are best 1,
+    steps a few.
 
     train, optimizer: the trainings' recipe, as that of `augrad train`. pairs: at least 1. width: above 0, in the
     policy's unbounded parameters (of logits 0.7 is a factor of two). memory: the gradient is what explains the pairs of
