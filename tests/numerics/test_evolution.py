@@ -16,7 +16,7 @@ from augrad.learning.step import evaluate
 from augrad.models.small_conv import SmallConvNet
 from augrad.objectives.evolution import as_params, directions, gradient, moved
 from augrad.objectives.slopes import gradient_of, no_slopes
-from augrad.objectives.whole_training import WholeTraining, _seed
+from augrad.objectives.whole_training import WholeTraining, seed_of_pair
 from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy
 from augrad.settings import TrainSettings
@@ -169,7 +169,7 @@ def measured(data: Splits, policy: Policy, rows: torch.Tensor, generation: int) 
     losses = []
     for pair, row in enumerate(rows):
         for sign in (1, -1):
-            seed, beside = _seed(5, 2 * generation + pair), moved(policy, sign * 0.7 * row)
+            seed, beside = seed_of_pair(5, 2 * generation + pair), moved(policy, sign * 0.7 * row)
             other = trained(Recipe(data, network, OPTIMIZER, SETTINGS), beside, seed).model
             losses.append(float(evaluate(other, data.validation).loss))
     return torch.tensor(losses, dtype=torch.float64).unflatten(0, (2, 2)).T

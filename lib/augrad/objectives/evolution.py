@@ -47,6 +47,24 @@ def gradient(
     return (differences(ahead, behind) / (2 * width)) @ directions / len(directions)
 
 
+def persistent(
+    past: Float[Tensor, "N n"],
+    directions: Float[Tensor, "N n"],
+    ahead: Float[Tensor, " N"],
+    behind: Float[Tensor, " N"],
+    width: float,
+) -> tuple[Float[Tensor, "N n"], Float[Tensor, " n"]]:
+    """The sum of the directions so far, and the estimate of the gradient from the losses after one more piece.
+
+    Of processes that go on from piece to piece, each with directions of its own for every piece: what a loss owes to
+    the pieces before, it owes to their directions, too. past: the sum of those; zeros at the beginning. Without bias
+    for the smoothed loss after this piece as a function of a policy that is the same in all pieces (Vicol et al. 2021,
+    Unbiased Gradient Estimation in Unrolled Computation Graphs with Persistent Evolution Strategies, eq. 7).
+    """
+    total = past + directions
+    return total, gradient(total, ahead, behind, width)
+
+
 def differences(ahead: Float[Tensor, " N"], behind: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
     """Of the losses of each pair. One of which a loss is not finite says nothing, and counts as equal."""
     found = ahead - behind

@@ -82,12 +82,7 @@ class WholeTraining:
 
     def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
         """The network of the training with the policy itself. Raises UserError for a finished module."""
-        if isinstance(model, nn.Module):
-            raise UserError(
-                "model: WholeTraining trains fresh networks, got a finished module; give what builds one when called "
-                "as model(in_channels=..., class_count=...)"
-            )
-        return build_normalized(model, splits, seed, device)
+        return fresh_network(model, splits, seed, device)
 
     def companion(self, model: nn.Module) -> None:
         """None."""
@@ -99,7 +94,9 @@ class WholeTraining:
         recipe = Recipe(step.data, step.builder, self.optimizer, self.train, step.standard)
         delta = directions(policy, self.pairs, step.generator)
         policies = [moved(policy, sign * self.width * row) for row in delta for sign in (1, -1)]
-        seeds = [_seed(step.seed, step.number * self.pairs + pair) for pair in range(self.pairs) for _ in range(2)]
+        seeds = [
+            seed_of_pair(step.seed, step.number * self.pairs + pair) for pair in range(self.pairs) for _ in range(2)
+        ]
         centre, *found = judged_trainings(
             recipe, [policy, *policies], [step.seed, *seeds], self.processes, step.stopping, self.stacked
         )
@@ -131,6 +128,21 @@ class WholeTraining:
         return Aim(Estimate(as_params(policy, along), value), 0, {}, on_device, memory=kept, trained=centre.state)
 
 
+def fresh_network(model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
+    """What a builder makes. Raises UserError for a finished module."""
+    if isinstance(model, nn.Module):
+        raise UserError(
+            "model: whole trainings begin with fresh networks, got a finished module; give what builds one when called "
+            "as model(in_channels=..., class_count=...)"
+        )
+    return build_normalized(model, splits, seed, device)
+
+
+def seed_of_pair(seed: int, number: int) -> int:
+    """Of the trainings of a pair, apart from those of other searches and of comparisons."""
+    return int(torch.randint(SEEDS, (), generator=local_generator(seed, "pair", number)))
+
+
 def _remembered(memory: Weights, free: int) -> Slopes:
     """What earlier generations left. Raises UserError for what is not of a policy with so many free parameters."""
     if not memory:
@@ -141,8 +153,3 @@ def _remembered(memory: Weights, free: int) -> Slopes:
         if slopes.directions.shape == (len(slopes.along), free) and slopes.along.shape == slopes.age.shape:
             return slopes
     raise UserError(f"checkpoint: expected the slopes of a policy with {free} free parameters, got {list(found)}")
-
-
-def _seed(seed: int, number: int) -> int:
-    """Of a pair, apart from those of other searches and of comparisons."""
-    return int(torch.randint(SEEDS, (), generator=local_generator(seed, "pair", number)))

@@ -6,18 +6,18 @@ candidates are one policy, as every image has a draw of its own anyway.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from augrad.data.batches import EpochBatches
 from augrad.data.pixels import to_float
 from augrad.data.seeding import local_generator
-from augrad.errors import Stopped
+from augrad.errors import Stopped, UserError
 from augrad.learning.classifier import losses_of
 from augrad.learning.cuda_graphs import can_be_captured
 from augrad.learning.step import bfloat16_autocast, build_classifier, build_optimizer, fitted, set_rates
@@ -59,67 +59,131 @@ def stacked_trainings(
     the others. The numbers are those of single trainings but for rounding. stopping: asked before each epoch; raises
     Stopped then. For trainings that `can_be_stacked`.
     """
-    splits, settings, device = recipe.splits, recipe.settings, recipe.device
-    models = [build_classifier(recipe.model, splits, seed, device) for seed in seeds]
-    values, buffers = stack_module_state(models)  # type: ignore[arg-type]
-    weights = {name: nn.Parameter(value.detach(), value.requires_grad) for name, value in values.items()}
-    shape = copy.deepcopy(models[0])
-    optimizer = build_optimizer(recipe.optimizer, weights.values(), "train.optimizer")
-    batches = [EpochBatches(len(splits.train), settings.batch_size, seed, device) for seed in seeds]
-    draws = _Draws(recipe, policies, seeds)
-
-    def losses_with(
-        weights: dict[str, Any], buffers: dict[str, Tensor], images: Tensor, labels: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        with bfloat16_autocast(settings.autocast, device):
-            logits = functional_call(shape, (weights, buffers), (images,))
-        minimised = losses_of(logits, labels, settings.label_smoothing).mean() if settings.label_smoothing else None
-        loss = losses_of(logits, labels).mean()
-        return loss if minimised is None else minimised, loss
-
-    side_by_side = torch.vmap(losses_with)
-    per_epoch, total = batches[0].batches_per_epoch, recipe.steps
-    tenths, finite = Tenths(total), torch.ones(len(models), dtype=torch.bool, device=device)
-    summed = torch.zeros(len(models), device=device)
-    for step in range(total):
-        if step % per_epoch == 0 and stopping():
-            raise Stopped
-        set_rates(
-            optimizer,
-            rate_at(step, total, settings.schedule, settings.final_rate, settings.warmup_epochs * per_epoch),
-        )
-        rows = torch.stack([one.indices(step) for one in batches])
-        images = draws.augmented(to_float(splits.train.images[rows.flatten()])).unflatten(0, rows.shape)
-        minimised, loss = side_by_side(weights, buffers, images, splits.train.labels[rows])
-        found = torch.autograd.grad(minimised.sum(), list(weights.values()), allow_unused=True)
-        if settings.clip_norm is not None:
-            found = _clipped(found, settings.clip_norm)
-        for weight, gradient in zip(weights.values(), found, strict=True):
-            weight.grad = gradient
-        optimizer.step()
-        summed = loss.detach() if step % per_epoch == 0 else summed + loss.detach()
-        tenths.see(step, loss.detach())
-        if (step + 1) % per_epoch == 0 or step + 1 == total:
-            finite &= summed.isfinite()
+    stack, tenths = Stack(recipe, seeds), Tenths(recipe.steps)
+    finite = stack.run(policies, 0, recipe.steps, stopping, tenths)
     courses = torch.stack(tenths.means(), 1).tolist()
-    for index, model in enumerate(models):
-        model.load_state_dict({name: tensor[index].detach() for name, tensor in (weights | buffers).items()})
-    ended = zip(models, courses, finite.tolist(), strict=True)
-    return [(model, late_share(*course)) if sound else None for model, course, sound in ended]
+    ended = zip(stack.networks(), courses, finite.tolist(), strict=True)
+    return [(network, late_share(*course)) if sound else None for network, course, sound in ended]
+
+
+class Stack:
+    """Networks that are trained as one, each by a seed of its own; a piece of the training at a time.
+
+    recipe: see `can_be_stacked`.
+    """
+
+    def __init__(self, recipe: Recipe, seeds: Sequence[int]) -> None:
+        splits, batch_size, device = recipe.splits, recipe.settings.batch_size, recipe.device
+        self.recipe, self.seeds = recipe, list(seeds)
+        self._networks = [build_classifier(recipe.model, splits, seed, device) for seed in seeds]
+        self._shape = copy.deepcopy(self._networks[0])
+        values, self._buffers = stack_module_state(self._networks)  # type: ignore[arg-type]
+        self._weights = {name: nn.Parameter(value.detach(), value.requires_grad) for name, value in values.items()}
+        self._optimizer = build_optimizer(recipe.optimizer, self._weights.values(), "train.optimizer")
+        self._batches = [EpochBatches(len(splits.train), batch_size, seed, device) for seed in seeds]
+        self._side_by_side = torch.vmap(self._losses)
+
+    def run(
+        self,
+        policies: Sequence[Policy],
+        begin: int,
+        end: int,
+        stopping: Callable[[], bool] = lambda: False,
+        tenths: Tenths | None = None,
+    ) -> Bool[Tensor, " P"]:
+        """The steps from `begin` up to `end` of the training, with these policies: whose losses stayed finite.
+
+        tenths: sees the losses. stopping: asked before each epoch; raises Stopped then.
+        """
+        settings, train, total = self.recipe.settings, self.recipe.splits.train, self.recipe.steps
+        draws, per_epoch = _Draws(self.recipe, policies, self.seeds, begin), self._batches[0].batches_per_epoch
+        sums: list[Tensor] = []
+        for step in range(begin, end):
+            if step % per_epoch == 0 and stopping():
+                raise Stopped
+            warmup = settings.warmup_epochs * per_epoch
+            set_rates(self._optimizer, rate_at(step, total, settings.schedule, settings.final_rate, warmup))
+            rows = torch.stack([one.indices(step) for one in self._batches])
+            images = draws.augmented(to_float(train.images[rows.flatten()])).unflatten(0, rows.shape)
+            minimised, loss = self._side_by_side(self._weights, self._buffers, images, train.labels[rows])
+            found = torch.autograd.grad(minimised.sum(), list(self._weights.values()), allow_unused=True)
+            if settings.clip_norm is not None:
+                found = _clipped(found, settings.clip_norm)
+            for weight, gradient in zip(self._weights.values(), found, strict=True):
+                weight.grad = gradient
+            self._optimizer.step()
+            loss = loss.detach()
+            if step % per_epoch == 0 or not sums:
+                sums.append(loss)
+            else:
+                sums[-1] = sums[-1] + loss
+            if tenths is not None:
+                tenths.see(step, loss)
+        return torch.stack(sums).isfinite().all(0)
+
+    def _losses(
+        self, weights: dict[str, Any], buffers: dict[str, Tensor], images: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Of one network: what it minimises, and its loss with the labels as they are."""
+        settings = self.recipe.settings
+        with bfloat16_autocast(settings.autocast, images.device):
+            logits = functional_call(self._shape, (weights, buffers), (images,))
+        loss = losses_of(logits, labels).mean()
+        smoothing = settings.label_smoothing
+        return losses_of(logits, labels, smoothing).mean() if smoothing else loss, loss
+
+    def networks(self) -> list[nn.Module]:
+        """Each by itself, as it is now."""
+        for index, network in enumerate(self._networks):
+            values = self._weights | self._buffers
+            network.load_state_dict({name: tensor[index].detach() for name, tensor in values.items()})
+        return self._networks
+
+    def state(self) -> dict[str, Tensor]:
+        """What `load` goes on from: copies of weights, buffers and what the optimiser remembers."""
+        networks = {f"network.{name}": tensor for name, tensor in (self._weights | self._buffers).items()}
+        remembered = {
+            f"optimizer.{index}.{key}": torch.as_tensor(value)
+            for index, own in self._optimizer.state_dict()["state"].items()
+            for key, value in own.items()
+            if value is not None
+        }
+        return {name: tensor.detach().clone() for name, tensor in (networks | remembered).items()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Raises UserError for the state of other networks."""
+        own = {f"network.{name}": tensor for name, tensor in (self._weights | self._buffers).items()}
+        kept = {name: tensor for name, tensor in state.items() if name.startswith("network.")}
+        if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in kept.items()}:
+            raise UserError("stack: expected the state of as many of the same networks; start anew")
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(kept[name])
+        remembered: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in state.items():
+            kind, _, place = name.partition(".")
+            if kind == "optimizer":
+                index, _, key = place.partition(".")
+                # A count of steps is on the CPU, wherever the weights are.
+                remembered.setdefault(int(index), {})[key] = tensor.to(
+                    "cpu" if key == "step" else tensor.device, copy=True
+                )
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": remembered})
 
 
 class _Draws:
     """The draws of all policies and of the standard augmentation, each by the generators of its own training.
 
     Policies draw on the CPU, where a draw costs no launches; one copy takes all of a step's draws to the device.
+    begin: the step of the training that they begin at; its first piece has the draws of `augrad.train.loop.trained`.
     """
 
-    def __init__(self, recipe: Recipe, policies: Sequence[Policy], seeds: Sequence[int]) -> None:
+    def __init__(self, recipe: Recipe, policies: Sequence[Policy], seeds: Sequence[int], begin: int) -> None:
         self._policies = [copy.deepcopy(policy).to("cpu") for policy in policies]
         self._apply = copy.deepcopy(policies[0]).to(recipe.device)
         self._standard = fitted(recipe.standard, recipe.splits.train)
-        self._generators = [local_generator(seed, "train policy draws") for seed in seeds]
-        self._beside = [local_generator(seed, "train standard draws") for seed in seeds]
+        self._generators = [local_generator(seed, "train policy draws", begin) for seed in seeds]
+        self._beside = [local_generator(seed, "train standard draws", begin) for seed in seeds]
 
     @torch.no_grad()
     def augmented(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
