@@ -26,6 +26,8 @@ ON_PURPOSE = {
     *("model/wrn_16_2.yaml depth", "model/wrn_28_10.yaml depth", "model/wrn_28_10.yaml widen_factor"),
     *(f"model/shake_shake_26_2x{width}d.yaml width" for width in (96, 112)),
     *(f"space/{n}.yaml interpolation" for n in ("autoaugment", "dada", "randaugment", "trivialaugment_wide")),
+    # Ten times as many steps, which are shorter.
+    "experiment/persistent.yaml search.policy_optimizer lr",
     # Terms that are there to be turned on.
     *(f"search.yaml search.regularizers.{name} weight" for name in ("strength_reward", "identity_prior")),
 }

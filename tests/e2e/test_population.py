@@ -30,9 +30,10 @@ def rows(directory: str | Path = "out") -> list[dict]:
     return [{key: value for key, value in row.items() if key != "step_seconds"} for row in kept]
 
 
-def test_the_trainings_have_all_settings_of_train() -> None:
+@pytest.mark.parametrize("name", ["population", "persistent"])
+def test_the_trainings_have_all_settings_of_train(name: str) -> None:
     with initialize_config_dir(config_directory(), version_base="1.3"):
-        config = compose("search", ["experiment=population", "train.steps=3", "train.optimizer.lr=0.2"])
+        config = compose("search", [f"experiment={name}", "train.steps=3", "train.optimizer.lr=0.2"])
     assert set(config.objective.train) == {"_target_", *(field.name for field in fields(TrainSettings))}
     assert all(config.objective.train[field.name] == config.train[field.name] for field in fields(TrainSettings))
     assert config.objective.optimizer == config.train.optimizer
@@ -65,6 +66,24 @@ def test_from_start_to_report_and_again_after_a_stop(augrad, monkeypatch) -> Non
     assert all(bool((a == b).all()) for a, b in zip(learned.parameters(), again.parameters(), strict=True))
 
 
+def test_persistent_trainings_from_start_to_report_and_again_after_a_stop(augrad, monkeypatch) -> None:
+    given = ["experiment=persistent", *POPULATION[1:-4], "objective.pairs=1", "objective.pieces=2", "train.steps=4"]
+    given = [*given, "search.steps=4", "search.checkpoint_every=1", "search.log_every=1", "compare=null"]
+    done = augrad("search", *given, "hydra.run.dir=out")
+    assert done.returncode == 0, done.stderr
+    whole = rows()
+    assert [row["piece"] for row in whole] == [1, 2, 1, 2]
+    assert Path("out/report.html").stat().st_size
+    with monkeypatch.context() as patch:
+        patch.setattr(SearchRun, "interrupted", lambda run: run.state.step >= 3)
+        patch.setattr(SearchRun, "stopped_by", signal.SIGINT)
+        done = augrad("search", *given, "hydra.run.dir=other")
+    assert done.returncode == 130
+    assert rows("other") == whole[:3]
+    assert augrad("search", "resume=other").returncode == 0
+    assert rows("other") == whole
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -72,6 +91,8 @@ def test_from_start_to_report_and_again_after_a_stop(augrad, monkeypatch) -> Non
         (["estimator=none"], ["Bilevel", "takes an estimator"]),
         (["experiment=population", "hypergradient=one_step"], ["WholeTraining", "hypergradient=none"]),
         (["experiment=population", "objective.pairs=0"], ["pairs", "at least 1"]),
+        (["experiment=persistent", "objective.pieces=0"], ["pieces", "at least 1"]),
+        (["experiment=persistent", "train.ema=0.9"], ["PersistentTraining", "ema"]),
         (["experiment=population", "objective.train.epochs=0"], ["epochs"]),
     ],
 )

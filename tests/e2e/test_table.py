@@ -28,8 +28,8 @@ ESTIMATORS, HYPERGRADIENTS, OBJECTIVES = (
     sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
     for group in ("estimator", "hypergradient", "objective")
 )
-OWN = "whole_training"  # with an estimate of its own: in tests/e2e/test_population.py
-OBJECTIVES.remove(OWN)
+OWN = {"whole_training", "persistent_training"}  # with an estimate of its own: in tests/e2e/test_population.py
+OBJECTIVES = [name for name in OBJECTIVES if name not in OWN]
 ESTIMATORS.remove("none")
 SMALL = (
     "search.batch_size=16",
