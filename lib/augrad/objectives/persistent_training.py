@@ -95,7 +95,8 @@ class PersistentTraining:
         centre, *others = stack.networks()
         held_out = [evaluate(network, step.data.validation, self.train.autocast) for network in (centre, *others)]
         losses = torch.stack([found.loss for found in held_out[1:]]).to("cpu", torch.float64).unflatten(0, (-1, 2))
-        past, along = persistent(past, delta, *losses.unbind(1), self.width)
+        ahead, behind = losses.unbind(1)
+        past, along = persistent(past, delta, ahead, behind, self.width)
         train = evaluate(centre, step.data.train, self.train.autocast)
         metrics = {
             "train_loss": train.loss,
@@ -103,7 +104,7 @@ class PersistentTraining:
             "val_loss": held_out[0].loss,
             "val_accuracy": held_out[0].accuracy,
             "population_loss": losses[losses.isfinite()].mean(),
-            "pair_difference": differences(*losses.unbind(1)).abs().mean(),
+            "pair_difference": differences(ahead, behind).abs().mean(),
             "diverged": (~losses.isfinite()).sum(),
             "piece": torch.tensor(piece + 1),
         }
