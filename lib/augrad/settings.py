@@ -115,7 +115,7 @@ class ChoiceSettings:
     """
 
     reaches: Annotated[tuple[Annotated[Number, Field(ge=0)], ...], Field(min_length=1)] = (0.0, 1.0, 2.0, 4.0)
-    furthest: Annotated[Number, Field(ge=0)] = 8.0
+    furthest: Annotated[Number, Field(ge=0)] = 64.0
     none: bool = True
     also: tuple[str, ...] = ()
     seeds: PositiveInt = 2

@@ -86,7 +86,7 @@ def test_it_is_the_stack_that_ran(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_that_diverges_does_not_touch_the_others() -> None:
-    """The second network's images are no numbers, by a policy with a magnitude that is none."""
+    """The weights of the second network's first layer overflow."""
     given = policies()
     case = recipe(steps=5)
     alone, _ = both(case, given, SEEDS)
