@@ -5,7 +5,8 @@
 Each contender trains a network for as many steps on the same images of 32 x 32 pixels: without augmentation and with a
 policy, both by the loop of `augrad train`; and the same steps on what a data loader brings whose workers apply
 torchvision's RandAugment to one image after the other. And: how much longer several networks, each with a policy of its
-own, take as one (`augrad.train.stacked`) than one of them, for the smaller network. Every figure is a median over paired runs in one process.
+own, take as one (`augrad.train.stacked`) than one of them, for the smaller network. Every figure is a median over
+paired runs in one process.
 """
 
 import argparse

@@ -15,7 +15,7 @@ from statistics import mean
 from augrad.comparison.differences import difference, interval_of
 from augrad.comparison.rows import TrainingRow, row_from
 from augrad.comparison.statistics import change, percent, points
-from experiments.results.results import judged, parser_of, write_page, write_rows
+from experiments.results.results import carry_out, parser_of
 from experiments.results.studies import FROM_THE_DEFAULT, Study
 from experiments.shared.pages import markdown
 
@@ -114,15 +114,5 @@ def _cells(rows: Sequence[TrainingRow], name: str, seconds: str) -> list[str]:
     ]
 
 
-def main() -> None:
-    """Search, judge, write."""
-    options = parser_of(__doc__, STUDIES, "runs/horizon").parse_args()
-    for name in options.studies:
-        write_rows(_HERE, name, judged(name, STUDIES[name], options))
-    if options.page:
-        lines = [line for name, study in STUDIES.items() for line in section(name, study)]
-        write_page(options.page, _INTRODUCTION, lines)
-
-
 if __name__ == "__main__":
-    main()
+    carry_out(parser_of(__doc__, STUDIES, "runs/horizon").parse_args(), STUDIES, _HERE, _INTRODUCTION, section)

@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,19 @@ from typing import Any
 import torch
 
 from augrad.atomic import write_text
-from augrad.comparison.rows import row_from
+from augrad.comparison.differences import difference
+from augrad.comparison.rows import TrainingRow, row_from
+from augrad.comparison.statistics import change, points, signed
 from augrad.comparison.summary import markdown_of
+from augrad.policy_file.convert import load_policy
 from experiments.results.studies import STUDIES, Study
-from experiments.shared.pages import BEGIN, END
+from experiments.shared.pages import BEGIN, END, markdown
 from experiments.shared.runs import compare_once, search_once
 
 _HERE = Path(__file__).parent
+_TOLD = "chosen", "policy_from_step"
+_CONTROLS = "randaugment", "trivialaugment_wide"
+_HEAD = ["method", *(f"minus {c}: {what}" for c in _CONTROLS for what in ("points", "loss")), "left"]
 _INTRODUCTION = """# Results on ordinary data
 
 Does a learned policy make a classifier better on data that nobody tuned for? Each study searches with several methods
@@ -63,8 +69,13 @@ def judged(name: str, study: Study, options: argparse.Namespace) -> dict[str, An
         "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {options.jobs} processes of one thread",
         "torch": torch.__version__,
         "searches": [
-            {"method": m, "seed": s, "processor_seconds": float((run / "processor_seconds").read_text())}
-            for (m, s), run in runs.items()
+            {
+                "method": method,
+                "seed": seed,
+                "processor_seconds": float((run / "processor_seconds").read_text()),
+                **{name: load_policy(run / "policy.json").provenance["metrics"][name] for name in _TOLD},
+            }
+            for (method, seed), run in runs.items()
         ],
         **found,
     }
@@ -85,6 +96,7 @@ def section(name: str, study: Study) -> list[str]:
     seconds = "; ".join(f"{method} {sum(values) / len(values):.0f}" for method, values in took.items())
     count = len(next(iter(took.values())))
     trainings = len({row.seed for row in rows})
+    methods = {method: _against_controls(rows, method, found["searches"]) for method in study.methods}
     return [
         f"## {name}",
         "",
@@ -99,8 +111,22 @@ def section(name: str, study: Study) -> list[str]:
         "```",
         "",
         *markdown_of(rows, last).splitlines(),
+        *markdown("Each method against two controls, and what its choice left, by division", _HEAD, methods),
         "",
     ]
+
+
+def _against_controls(rows: Sequence[TrainingRow], method: str, searches: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Differences in points and in loss, the latter by division, too; and the policies that were left."""
+    cells: list[str] = []
+    for control in _CONTROLS:
+        accuracy, loss = (difference(rows, method, control, metric) for metric in ("accuracy", "loss"))
+        assert accuracy is not None
+        assert loss is not None
+        each = ", ".join(signed(value, 3) for value in loss.values)
+        cells += [points(accuracy.interval), f"{change(loss.interval)}: {each}"]
+    left = [f"{one['chosen']}, of step {one['policy_from_step']}" for one in searches if one["method"] == method]
+    return [*cells, "; ".join(left)]
 
 
 def parser_of(description: str | None, studies: Mapping[str, Study], out: str) -> argparse.ArgumentParser:
@@ -116,27 +142,26 @@ def parser_of(description: str | None, studies: Mapping[str, Study], out: str) -
     return parser
 
 
-def write_rows(directory: Path, name: str, found: Mapping[str, Any]) -> None:
-    """Of a study, beside its script."""
-    write_text(directory / f"{name}.json", json.dumps(found, indent=1) + "\n")
+def carry_out(
+    options: argparse.Namespace,
+    studies: Mapping[str, Study],
+    directory: Path,
+    introduction: str,
+    section: Callable[[str, Study], list[str]],
+) -> None:
+    """Searches, judges, and writes: the rows of each study into `directory`, and the page.
 
-
-def write_page(page: Path, introduction: str, lines: Sequence[str]) -> None:
-    """The lines between the page's marks; a page that is not there begins with the introduction."""
-    text = page.read_text(encoding="utf-8") if page.exists() else f"{introduction}\n{BEGIN}{END}\n"
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    write_text(page, f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n{END}{after}")
-
-
-def main() -> None:
-    """Search, judge, write."""
-    options = parser_of(__doc__, STUDIES, "runs/results").parse_args()
+    options: those of `parser_of`. introduction: of a page that is not there yet. section: a study on the page.
+    """
     for name in options.studies:
-        write_rows(_HERE, name, judged(name, STUDIES[name], options))
+        write_text(directory / f"{name}.json", json.dumps(judged(name, studies[name], options), indent=1) + "\n")
     if options.page:
-        lines = [line for name, study in STUDIES.items() for line in section(name, study)]
-        write_page(options.page, _INTRODUCTION, lines)
+        page: Path = options.page
+        lines = [line for name, study in studies.items() for line in section(name, study)]
+        text = page.read_text(encoding="utf-8") if page.exists() else f"{introduction}\n{BEGIN}{END}\n"
+        before, after = text.split(BEGIN)[0], text.split(END)[1]
+        write_text(page, f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n{END}{after}")
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(parser_of(__doc__, STUDIES, "runs/results").parse_args(), STUDIES, _HERE, _INTRODUCTION, section)
