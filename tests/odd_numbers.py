@@ -67,7 +67,9 @@ def each_alone(images: Tensor, stages: Stages) -> Tensor:
     return torch.cat(found)
 
 
-def outcome(way: Callable[..., Tensor], case: Case, channels: int, dtype: torch.dtype = torch.float32) -> Outcome:
+def outcome(
+    way: Callable[..., Tensor], case: Case, channels: int, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> Outcome:
     """Image i goes through operation i of NAMES."""
     generator = torch.Generator().manual_seed(0)
     images, others = (
@@ -81,14 +83,16 @@ def outcome(way: Callable[..., Tensor], case: Case, channels: int, dtype: torch.
         (-1 if op.signed and place % 2 else 1) * (op.low + case.level * (op.high - op.low)) if op.has_magnitude else 0.0  # type: ignore[operator]
         for place, op in enumerate(OPS)
     ]
-    leaves = images.to(dtype).requires_grad_(), torch.tensor(magnitude, dtype=torch.float64, requires_grad=True)
-    settings = Settings(case.fill, case.interpolation, others.to(dtype))
-    draw = torch.full((len(OPS), 2), 0.45)
-    chosen = torch.arange(len(OPS))[:, None]
+    numbers = torch.tensor(magnitude, dtype=torch.float64, device=device)
+    leaves = images.to(device, dtype).requires_grad_(), numbers.requires_grad_()
+    settings = Settings(case.fill, case.interpolation, others.to(device, dtype))
+    draw = torch.full((len(OPS), 2), 0.45, device=device)
+    chosen = torch.arange(len(OPS), device=device)[:, None]
     output = way(leaves[0], Stages(plan_of(OPS), chosen, leaves[1][:, None], draw[:, None], settings))
     weights = torch.linspace(0, 40, output.numel(), dtype=torch.float64).sin().view_as(output) + 1.5
-    found = torch.autograd.grad((output.double() * weights).sum(), leaves, allow_unused=True, materialize_grads=True)
-    return Outcome(output.detach(), *found)
+    whole = (output.double() * weights.to(device)).sum()
+    found = torch.autograd.grad(whole, leaves, allow_unused=True, materialize_grads=True)
+    return Outcome(*(values.detach().cpu() for values in (output, *found)))
 
 
 def kinds(values: Tensor) -> Tensor:

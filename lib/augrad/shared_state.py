@@ -5,10 +5,13 @@ was before, without waiting, and that copy is put back in the end. The thread it
 work for it, draw from the borrowed ones: PyTorch hands what is stashed in its thread-local state on to those.
 """
 
+import ctypes
 import os
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import cache
 
 import torch
 from torch.autograd import forward_ad
@@ -38,14 +41,14 @@ def _lent() -> Iterator[None]:
     global _others
     with _LOOK:
         _others = others = torch.default_generator.clone_state()
-        torch._C._stash_obj_in_tls(_BORROWER, others)
+        _stash(_BORROWER, others)
     try:
         yield
     finally:
         with _LOOK:
             torch.default_generator.set_state(others.get_state())
             _others = None
-            torch._C._stash_obj_in_tls(_BORROWER, None)
+            _stash(_BORROWER, None)
 
 
 def base_seed() -> int:
@@ -62,12 +65,12 @@ def forward_mode() -> Iterator[None]:
     global _forward_mode
     with _TURN:
         before, _forward_mode = _forward_mode, object()
-        torch._C._stash_obj_in_tls(_DIFFERENTIATES, _forward_mode)
+        _stash(_DIFFERENTIATES, _forward_mode)
         try:
             yield
         finally:
             _forward_mode = before
-            torch._C._stash_obj_in_tls(_DIFFERENTIATES, before)
+            _stash(_DIFFERENTIATES, before)
 
 
 def differentiates_forward() -> bool:
@@ -75,6 +78,25 @@ def differentiates_forward() -> bool:
     if forward_ad._current_level < 0:
         return False
     return _forward_mode is None or _is_stashed(_DIFFERENTIATES, _forward_mode)
+
+
+def _stash(key: str, value: object) -> None:
+    """Puts `value` in the place of `key` in PyTorch's thread-local state."""
+    if _stash_borrows():
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
+    torch._C._stash_obj_in_tls(key, value)
+
+
+@cache
+def _stash_borrows() -> bool:
+    """Whether this PyTorch gives up a reference to what it stashes without having taken one: older ones do."""
+    value = object()
+    before = sys.getrefcount(value)
+    torch._C._stash_obj_in_tls("augrad probe", value)
+    borrows = sys.getrefcount(value) == before
+    if borrows:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
+    return borrows
 
 
 def _is_stashed(key: str, value: object) -> bool:

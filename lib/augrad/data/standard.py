@@ -1,6 +1,7 @@
 """The augmentations that papers use beside a policy: random crop, horizontal flip, cutout of one square."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +13,7 @@ from augrad.checks import checked
 from augrad.errors import UserError
 
 _RATIO = 4 / 3  # of a resized crop's sides, at most
+_DRAWN = ("box", "shift", "flip", "centre")
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,20 @@ class StandardDraw:
 
     def __getitem__(self, chosen: slice) -> "StandardDraw":
         """The draws of these images."""
-        names = ("box", "shift", "flip", "centre")
-        return replace(self, **{name: drawn[chosen] for name in names if (drawn := getattr(self, name)) is not None})
+        return self._map(lambda drawn: drawn[chosen])
+
+    def to(self, device: torch.device) -> "StandardDraw":
+        """The same draws on `device`."""
+        return self._map(lambda drawn: drawn.to(device, non_blocking=True))
+
+    @staticmethod
+    def concatenate(draws: Sequence["StandardDraw"]) -> "StandardDraw":
+        """Draws of one augmentation for several batches, one after another."""
+        names = [name for name in _DRAWN if getattr(draws[0], name) is not None]
+        return replace(draws[0], **{name: torch.cat([getattr(one, name) for one in draws]) for name in names})
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "StandardDraw":
+        return replace(self, **{name: function(drawn) for name in _DRAWN if (drawn := getattr(self, name)) is not None})
 
     def __call__(self, images: Shaped[Tensor, "B C H W"]) -> Shaped[Tensor, "B C H W"]:
         """Float in [0, 1] or uint8; the type stays."""

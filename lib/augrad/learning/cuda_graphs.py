@@ -72,11 +72,14 @@ class Graphs:
         # One pool for all: they run one after another. A graph may write where an earlier one has left its outputs,
         # so these are copied to memory of their own after each replay.
         self._pool = torch.cuda.graph_pool_handle() if self._pool is None else self._pool
+        draws = torch.cuda.default_generators[torch.cuda.current_device()]
+        before = draws.clone_state()
         try:
             with torch.cuda.graph(graph, pool=self._pool):
                 outputs = function(*own)
         except RuntimeError as error:
             self.enabled = False
+            draws.graphsafe_set_state(before)  # after a capture that fails it waits for the end of it for ever
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             warnings.warn(
                 f"{name} cannot be captured as a CUDA graph ({first}); it runs kernel by kernel, which takes longer",

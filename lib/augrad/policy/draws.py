@@ -98,14 +98,19 @@ def _weights(logits: Tensor, present: Tensor) -> Float[Tensor, "N L K"]:
     return (weights - weights.amax(-1, keepdim=True)).exp() * present
 
 
-def _choose(params: PolicyParams, tables: Tables, noise: HardNoise) -> tuple[Tensor, Tensor, Entries, float]:
+def _choose(
+    params: PolicyParams, tables: Tables, noise: HardNoise, policies: int = 1
+) -> tuple[Tensor, Tensor, Entries, float]:
     """subpolicy [B], slot [B, L], what the tables say of them, and NaN if one of the weights is that (where it can be
-    looked at), else a number."""
+    looked at), else a number. policies: see `hard_draw`."""
     batch, _ = noise.slot.shape
-    chances = torch.softmax(params.subpolicy_logits.detach(), 0)
     logits, present = params.op_logits.detach(), tables.present
-    if len(logits) > batch:  # of many sub-policies only those that were drawn
-        subpolicy = categorical(chances.expand(batch, -1), noise.subpolicy)
+    of_each = torch.softmax(params.subpolicy_logits.detach().view(policies, -1), 1)
+    chances = of_each.flatten()
+    if policies > 1 or len(logits) > batch:  # of many sub-policies only those that were drawn
+        own = categorical(of_each.repeat_interleave(batch // policies, 0), noise.subpolicy)
+        before = torch.arange(0, len(logits), len(logits) // policies, device=own.device)
+        subpolicy = own + before.repeat_interleave(batch // policies)
         weights = _weights(logits.index_select(0, subpolicy), present.index_select(0, subpolicy))
         slot = categorical(weights, noise.slot)
     else:
@@ -121,13 +126,18 @@ def _choose(params: PolicyParams, tables: Tables, noise: HardNoise) -> tuple[Ten
     return subpolicy, slot, _look_up(tables, subpolicy, slot, noise), total
 
 
-def hard_draw(params: PolicyParams, tables: Tables, noise: HardNoise, layout: str) -> PolicySample:
-    """The hard draw that `noise` determines. Raises UserError for parameters that are NaN, where they can be read."""
-    subpolicy, slot, entries, total = _choose(params, tables, noise)
+def hard_draw(params: PolicyParams, tables: Tables, noise: HardNoise, layout: str, policies: int = 1) -> PolicySample:
+    """The hard draw that `noise` determines. Raises UserError for parameters that are NaN, where they can be read.
+
+    policies: of so many, over the same candidates; the sub-policies of one after those of the other, in the parameters
+    as in the tables, and as many images of each in the noise.
+    """
+    subpolicy, slot, entries, total = _choose(params, tables, noise, policies)
     probability = torch.sigmoid(at(params.gate_logits.detach(), entries.row)).view(slot.shape)
     if may_look(probability) and math.isnan(total + float(probability.sum())):
         raise _no_numbers(params)
-    return _hard_draw_of(params, subpolicy, slot, noise.gate < probability, entries, noise, layout)
+    own = subpolicy if policies == 1 else subpolicy % (len(tables.present) // policies)
+    return _hard_draw_of(params, own, slot, noise.gate < probability, entries, noise, layout)
 
 
 def _no_numbers(params: PolicyParams) -> UserError:

@@ -17,14 +17,17 @@ from torch.func import functional_call, stack_module_state
 from augrad.data.batches import EpochBatches
 from augrad.data.pixels import to_float
 from augrad.data.seeding import local_generator
+from augrad.data.standard import StandardDraw
 from augrad.errors import Stopped, UserError
 from augrad.learning.classifier import losses_of
 from augrad.learning.cuda_graphs import can_be_captured
 from augrad.learning.step import bfloat16_autocast, build_classifier, build_optimizer, fitted, set_rates
 from augrad.policy import Policy
+from augrad.policy.distributions import HardNoise
+from augrad.policy.draws import hard_draw
 from augrad.settings import rate_at
 from augrad.train.loop import Recipe, Tenths, late_share
-from augrad.types import PolicySample
+from augrad.types import PolicyParams, TensorFields
 
 _ELEMENTWISE = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 """Optimisers whose step of a weight depends on that weight's own numbers alone, so that they do not see the stack."""
@@ -174,12 +177,15 @@ class Stack:
 class _Draws:
     """The draws of all policies and of the standard augmentation, each by the generators of its own training.
 
-    Policies draw on the CPU, where a draw costs no launches; one copy takes all of a step's draws to the device.
+    They are drawn on the CPU, where a draw costs no launches, and of all policies as of one with the sub-policies of
+    all; one copy takes a step's draws to the device.
     begin: the step of the training that they begin at; its first piece has the draws of `augrad.train.loop.trained`.
     """
 
     def __init__(self, recipe: Recipe, policies: Sequence[Policy], seeds: Sequence[int], begin: int) -> None:
-        self._policies = [copy.deepcopy(policy).to("cpu") for policy in policies]
+        self._count, self._policy = len(policies), copy.deepcopy(policies[0]).to("cpu")
+        self._params = PolicyParams(*map(torch.cat, zip(*[_values(one.params) for one in policies], strict=True)))
+        self._tables = self._policy.tables.map(lambda table: table.repeat(self._count, *[1] * (table.dim() - 1)))
         self._apply = copy.deepcopy(policies[0]).to(recipe.device)
         self._standard = fitted(recipe.standard, recipe.splits.train)
         self._generators = [local_generator(seed, "train policy draws", begin) for seed in seeds]
@@ -188,13 +194,17 @@ class _Draws:
     @torch.no_grad()
     def augmented(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
         """images: those of the first network, then those of the second, and so on."""
-        count = len(images) // len(self._policies)
-        samples = [
-            policy.sample(count, generator) for policy, generator in zip(self._policies, self._generators, strict=True)
-        ]
-        images = self._apply(images, PolicySample.concatenate(samples))
-        parts = zip(images.split(count), self._beside, strict=True)
-        return torch.cat([self._standard.draw(part, generator)(part) for part, generator in parts])
+        size = len(images) // self._count
+        noise = [_values(self._policy.draw_noise(size, generator)) for generator in self._generators]
+        joined = HardNoise(*map(torch.cat, zip(*noise, strict=True)))
+        images = self._apply(images, hard_draw(self._params, self._tables, joined, self._policy.layout, self._count))
+        like = torch.empty(()).expand(size, *images.shape[1:])
+        beside = StandardDraw.concatenate([self._standard.draw(like, generator) for generator in self._beside])
+        return beside.to(images.device)(images)
+
+
+def _values(fields: TensorFields) -> tuple[Tensor, ...]:
+    return tuple(tensor.detach().to("cpu") for tensor in vars(fields).values())
 
 
 def _clipped(gradients: Sequence[Tensor | None], limit: float) -> tuple[Tensor | None, ...]:
