@@ -72,12 +72,12 @@ def parts(python: str, work: Path) -> tuple[Part, ...]:
     search = ("experiments/search.py", "search.steps=200", "compare.seeds=2", "train.epochs=5", f"{run}/search")
     train = ("experiments/train.py", f"policy.file={work}/search/policy.json", "train.epochs=5", f"{run}/train")
     return (
-        Part("searches: DADA's CIFAR-10 budget, agreement with a CPU", searches, 130, search_page),
-        Part("tests on a GPU", (*pytest, "gpu and not slow"), 100),
+        Part("training with a policy, and 32 networks as one", trainings, 60, training_page),
+        Part("searches: DADA's CIFAR-10 budget, agreement with a CPU", searches, 150, search_page),
+        Part("tests on a GPU", (*pytest, "gpu and not slow"), 110),
+        Part("augrad search", (python, *search), 45, needs_gpu=False),
+        Part("augrad train", (python, *train), 30, needs_gpu=False),
         Part("policies on a batch", stages, 110, stage_page),
-        Part("training with a policy, and 32 networks as one", trainings, 80, training_page),
-        Part("augrad search", (python, *search), 60, needs_gpu=False),
-        Part("augrad train", (python, *train), 40, needs_gpu=False),
         Part("kernels against the operations' definitions", (*pytest, "not gpu"), 100, needs_gpu=False),
         Part("policies on a batch, by torch.compile", compiled, 90, compiled_page),
     )

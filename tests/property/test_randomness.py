@@ -24,7 +24,7 @@ from augrad.estimators.rebar import Rebar
 from augrad.ops.space import make_space
 from augrad.policy.distributions import draw_branch_noise
 from augrad.policy.initial import initial_policy
-from augrad.shared_state import differentiates_forward, forward_mode
+from augrad.shared_state import _stash, differentiates_forward, forward_mode
 
 IMAGES = torch.rand(6, 3, 9, 11, generator=torch.Generator().manual_seed(0))
 
@@ -394,6 +394,17 @@ def test_forward_mode_of_one_thread_is_none_of_another_and_they_take_turns() -> 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_what_is_stashed_is_held_until_something_else_is() -> None:
+    """Older versions of PyTorch hold nothing, and let go in the end what is not theirs."""
+    value = object()
+    before = sys.getrefcount(value)
+    for _ in range(3):
+        _stash("augrad test", value)
+        assert sys.getrefcount(value) == before + 1
+    _stash("augrad test", None)
+    assert sys.getrefcount(value) == before
+
+
 def test_a_process_forked_beside_a_borrower_draws_and_borrows(policy: Policy) -> None:
     def in_a_child() -> int:
         child = os.fork()

@@ -215,7 +215,7 @@ def test_the_number_of_launches_does_not_depend_on_the_draw(name: str) -> None:
     assert counts["mixed"] > 0
     assert len(set(counts.values())) == 1, counts
     if name == "triton":
-        assert counts["mixed"] < 120, counts
+        assert counts["mixed"] < 140, counts
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.uint8])
