@@ -174,11 +174,11 @@ def scarce(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Memory for two networks at a time."""
     sizes: list[int] = []
 
-    def limited(recipe: Recipe, given: Any, seeds: Any, stopping: Any) -> Any:
+    def limited(recipe: Recipe, given: Any, seeds: Any, *others: Any) -> Any:
         sizes.append(len(given))
         if len(given) > 2:
             raise torch.OutOfMemoryError
-        return stacked_trainings(recipe, given, seeds, stopping)
+        return stacked_trainings(recipe, given, seeds, *others)
 
     monkeypatch.setattr(many, "stacked_trainings", limited)
     return sizes

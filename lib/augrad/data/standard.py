@@ -22,7 +22,8 @@ class StandardDraw:
 
     box [B, 4]: top, left, height and width of a resized crop, as shares of the image's. shift [B, 2]: of a crop, down
     and right in pixels. flip [B]: whether the image is mirrored. centre [B, 2]: row and column of the cutout, whose
-    side is `side` pixels. None: that part is not done. fill [C]: the cutout's colour in [0, 1]; None: black.
+    side is `side` pixels. None: that part is not done. fill: the cutout's colour in [0, 1], [C] or, for each image,
+    [B, C]; None: black.
     Nothing is drawn in the call: the same images give the same result, bit for bit, with gradients to the images.
     """
 
@@ -31,21 +32,26 @@ class StandardDraw:
     flip: Bool[Tensor, " B"] | None = None
     centre: Int64[Tensor, "B 2"] | None = None
     side: int = 0
-    fill: Float[Tensor, " C"] | None = None
+    fill: Float[Tensor, "*B C"] | None = None
 
     def __getitem__(self, chosen: slice) -> "StandardDraw":
         """The draws of these images."""
-        return self._map(lambda drawn: drawn[chosen])
+        own = self._map(lambda drawn: drawn[chosen])
+        return own if self.fill is None or self.fill.ndim == 1 else replace(own, fill=self.fill[chosen])
 
     def to(self, device: torch.device) -> "StandardDraw":
         """The same draws on `device`."""
-        return self._map(lambda drawn: drawn.to(device, non_blocking=True))
+        moved = self._map(lambda drawn: drawn.to(device, non_blocking=True))
+        return moved if self.fill is None else replace(moved, fill=self.fill.to(device))
 
     @staticmethod
     def concatenate(draws: Sequence["StandardDraw"]) -> "StandardDraw":
-        """Draws of one augmentation for several batches, one after another."""
+        """Draws for several batches, one after another, of one augmentation but for its fill."""
         names = [name for name in _DRAWN if getattr(draws[0], name) is not None]
-        return replace(draws[0], **{name: torch.cat([getattr(one, name) for one in draws]) for name in names})
+        joined = {name: torch.cat([getattr(one, name) for one in draws]) for name in names}
+        if draws[0].centre is not None and draws[0].fill is not None:
+            joined["fill"] = torch.cat([one.fill.expand(len(one.centre), -1) for one in draws])  # type: ignore[union-attr, arg-type]
+        return replace(draws[0], **joined)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> "StandardDraw":
         return replace(self, **{name: function(drawn) for name in _DRAWN if (drawn := getattr(self, name)) is not None})
@@ -168,7 +174,7 @@ def _moved(
 
 
 def _cut(
-    images: Shaped[Tensor, "B C H W"], centre: Int64[Tensor, "B 2"], side: int, fill: Float[Tensor, " C"] | None
+    images: Shaped[Tensor, "B C H W"], centre: Int64[Tensor, "B 2"], side: int, fill: Float[Tensor, "*B C"] | None
 ) -> Shaped[Tensor, "B C H W"]:
     """`side` rows and columns filled, from side // 2 before the centre on."""
     height, width = images.shape[2:]
@@ -181,4 +187,4 @@ def _cut(
     square = within(start[:, 0], height)[:, None, :, None] & within(start[:, 1], width)[:, None, None, :]
     colour = torch.zeros(images.shape[1], device=images.device) if fill is None else fill
     colour = colour if images.is_floating_point() else (colour * 255).round()
-    return torch.where(square, colour.to(images.dtype)[:, None, None], images)
+    return torch.where(square, colour.to(images.dtype)[..., None, None], images)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from augrad.checks import checked, require_count, require_number
+from augrad.data.folds import in_turn
 from augrad.data.seeding import SEEDS, local_generator
 from augrad.data.types import Splits
 from augrad.errors import NonFiniteError, UserError
@@ -40,6 +41,11 @@ class WholeTraining:
     evaluates on the selection split: so that the policy is chosen by what a fresh training with it is worth. The last
     one has the same seed in all generations.
 
+    folds: into so many parts train and validation images together are divided anew (`augrad.data.folds`). Pairs
+    validate on one of them and train on the others, on the parts in turn: all these images have a say, and trainings
+    have nearly as many images as those with the policy in the end. None: they train and validate on the two splits.
+    What is best for 500 images is not for 1,500.
+
     A short horizon rewards what disturbs the next step least (Wu et al. 2018); this one has none. It takes
     2 * pairs + 1 trainings a step, each of which costs what `augrad train` does.
 
@@ -63,6 +69,7 @@ class WholeTraining:
     pairs: int = 8
     width: float = 0.7
     memory: float | None = 0.8
+    folds: int | None = None
     processes: int | None = None
     stacked: int | None = None
     two_levels: ClassVar[bool] = False
@@ -76,7 +83,7 @@ class WholeTraining:
             require_number(self.memory, "memory")
             if not 0 <= self.memory <= 1:
                 raise UserError(f"memory: expected a number from 0 to 1, or None, got {self.memory}")
-        for name in ("processes", "stacked"):
+        for name in ("folds", "processes", "stacked"):
             if getattr(self, name) is not None:
                 require_count(getattr(self, name), name)
 
@@ -97,8 +104,16 @@ class WholeTraining:
         seeds = [
             seed_of_pair(step.seed, step.number * self.pairs + pair) for pair in range(self.pairs) for _ in range(2)
         ]
+        first = step.number * self.pairs
+        turns = [0, *(first + pair for pair in range(self.pairs) for _ in range(2))]
         centre, *found = judged_trainings(
-            recipe, [policy, *policies], [step.seed, *seeds], self.processes, step.stopping, self.stacked
+            recipe,
+            [policy, *policies],
+            [step.seed, *seeds],
+            self.processes,
+            step.stopping,
+            self.stacked,
+            in_turn(step.data, self.folds, turns, step.seed),
         )
         if not centre.state:
             raise NonFiniteError(

@@ -14,6 +14,7 @@ import torch
 
 from augrad.comparison.trainings import digest, policy_digest
 from augrad.comparison.verdict import above_chance, has_converged
+from augrad.data.folds import in_turn
 from augrad.data.seeding import SEEDS, local_generator
 from augrad.data.types import Split, Splits
 from augrad.errors import NonFiniteError
@@ -112,17 +113,25 @@ def choose(
     order. identity: of the recipe, a part of the trials' keys. then: one at a time, names and policies that are tried
     too, as long as the last one tried is the best (see `further`). Raises NonFiniteError where every training diverges.
     """
-    recipe = replace(recipe, splits=deciding(recipe.splits))
+    given = recipe.splits
     seeds = [int(torch.randint(SEEDS, (), generator=local_generator(seed, "choice", n))) for n in range(choice.seeds)]
+    if choice.folds is not None:
+        identity = digest(identity, f"{choice.folds} folds")
+    data = [deciding(one) for one in in_turn(given, choice.folds, range(choice.seeds), seed)]
+    recipe = replace(recipe, splits=data[0])
     had = {trial.key: trial for trial in known}
     trials: list[Trial] = []
 
     def run(policies: Mapping[str, Policy]) -> None:
-        plan = [(name, policy, one, _key(identity, policy, one)) for one in seeds for name, policy in policies.items()]
-        left = {key: (policy, one) for _, policy, one, key in plan if key not in had}
-        pairs = [p for p, _ in left.values()], [s for _, s in left.values()]
-        results = judged_trainings(recipe, *pairs, choice.processes)
-        for name, _, one, key in plan:
+        plan = [
+            (name, policy, one, _key(identity, policy, one), own)
+            for one, own in zip(seeds, data, strict=True)
+            for name, policy in policies.items()
+        ]
+        left = {key: (policy, one, own) for _, policy, one, key, own in plan if key not in had}
+        each, with_seeds, splits = ([task[place] for task in left.values()] for place in range(3))
+        results = judged_trainings(recipe, each, with_seeds, choice.processes, splits=splits)
+        for name, _, one, key, _ in plan:
             if key not in had:
                 judged = next(results)
                 had[key] = Trial(name, one, judged.loss, judged.accuracy, judged.train_loss, judged.late, key)

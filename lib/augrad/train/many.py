@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from augrad.checks import require_count
+from augrad.data.types import Splits
 from augrad.errors import NonFiniteError
 from augrad.learning.step import build_classifier, evaluate
 from augrad.policy import Policy
@@ -43,6 +44,7 @@ def judged_trainings(
     processes: int | None = None,
     stopping: Callable[[], bool] = lambda: False,
     stacked: int | None = None,
+    splits: Sequence[Splits] | None = None,
 ) -> Iterator[Judged]:
     """A training with each policy, by the seed beside it (see `augrad.train.loop.trained`), in their order.
 
@@ -53,18 +55,20 @@ def judged_trainings(
     results do not depend on it. stacked: how many networks are trained as one where that is the same but for rounding
     (see `augrad.train.stacked`); 1: none are; None: 1 on a CPU, and on a GPU at most 32, or as many as have WEIGHTS
     weights in all, as large networks keep it busy one by one. Where the memory is too small for so many, it is half as
-    many. stopping: whether to give up; it is
-    asked between two trainings, and more often where several run at a time. Raises Stopped then, and UserError for
-    fewer than 1 of either.
+    many. stopping: whether to give up; it is asked between two trainings, and more often where several run at a time.
+    splits: the data of each training, with as many training images each, in the place of the recipe's. Raises Stopped,
+    and UserError for fewer than 1 of either.
     """
+    splits = [recipe.splits] * len(seeds) if splits is None else splits
     stacked = _stack_size(recipe) if stacked is None else stacked
     require_count(stacked, "stacked")
     if stacked > 1 and len(policies) > 1 and can_be_stacked(recipe, policies):
-        return _in_stacks(recipe, policies, seeds, stacked, stopping)
+        return _in_stacks(recipe, policies, seeds, splits, stacked, stopping)
     if processes is None:
         processes = processes_for(recipe.device)
     tasks = [
-        (recipe, policy, seed, index == 0) for index, (policy, seed) in enumerate(zip(policies, seeds, strict=True))
+        (replace(recipe, splits=own), policy, seed, index == 0)
+        for index, (policy, seed, own) in enumerate(zip(policies, seeds, splits, strict=True))
     ]
     return results_of(_judged, tasks, processes, stopping)
 
@@ -73,22 +77,23 @@ def _in_stacks(
     recipe: Recipe,
     policies: Sequence[Policy | None],
     seeds: Sequence[int],
+    splits: Sequence[Splits],
     size: int,
     stopping: Callable[[], bool],
 ) -> Iterator[Judged]:
-    pairs = [(policy, seed) for policy, seed in zip(policies, seeds, strict=True) if policy is not None]
+    tasks = [task for task in zip(policies, seeds, splits, strict=True) if task[0] is not None]
     done = 0
-    while done < len(pairs):
-        together, with_seeds = zip(*pairs[done : done + size], strict=True)
+    while done < len(tasks):
+        together, with_seeds, data = zip(*tasks[done : done + size], strict=True)
         try:
-            networks = stacked_trainings(recipe, together, with_seeds, stopping)
+            networks = stacked_trainings(recipe, together, with_seeds, stopping, data)
         except torch.OutOfMemoryError:
             if size == 1:
                 raise
             size //= 2
             continue
-        for found in networks:
-            yield _DIVERGED if found is None else _judgement(recipe, *found, with_state=done == 0)
+        for found, own in zip(networks, data, strict=True):
+            yield _DIVERGED if found is None else _judgement(replace(recipe, splits=own), *found, with_state=done == 0)
             done += 1
 
 

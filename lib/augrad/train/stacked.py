@@ -7,6 +7,7 @@ candidates are one policy, as every image has a draw of its own anyway.
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from augrad.data.batches import EpochBatches
 from augrad.data.pixels import to_float
 from augrad.data.seeding import local_generator
 from augrad.data.standard import StandardDraw
+from augrad.data.types import Splits
 from augrad.errors import Stopped, UserError
 from augrad.learning.classifier import losses_of
 from augrad.learning.cuda_graphs import can_be_captured
@@ -54,16 +56,21 @@ def can_be_stacked(recipe: Recipe, policies: Sequence[Policy | None]) -> bool:
 
 
 def stacked_trainings(
-    recipe: Recipe, policies: Sequence[Policy], seeds: Sequence[int], stopping: Callable[[], bool] = lambda: False
+    recipe: Recipe,
+    policies: Sequence[Policy],
+    seeds: Sequence[int],
+    stopping: Callable[[], bool] = lambda: False,
+    splits: Sequence[Splits] | None = None,
 ) -> list[tuple[nn.Module, float] | None]:
     """A training with each policy, by the seed beside it, as `augrad.train.loop.trained` does it, all at once.
 
     The network and its `late` (see `augrad.train.loop.Fit`); None for a training that diverged, which does not touch
     the others. The numbers are those of single trainings but for rounding. stopping: asked before each epoch; raises
-    Stopped then. For trainings that `can_be_stacked`.
+    Stopped then. splits: see `Stack`. For trainings that `can_be_stacked`.
     """
-    stack, tenths = Stack(recipe, seeds), Tenths(recipe.steps)
-    finite = stack.run(policies, 0, recipe.steps, stopping, tenths)
+    stack = Stack(recipe, seeds, splits)
+    tenths = Tenths(stack.steps)
+    finite = stack.run(policies, 0, stack.steps, stopping, tenths)
     courses = torch.stack(tenths.means(), 1).tolist()
     ended = zip(stack.networks(), courses, finite.tolist(), strict=True)
     return [(network, late_share(*course)) if sound else None for network, course, sound in ended]
@@ -72,18 +79,22 @@ def stacked_trainings(
 class Stack:
     """Networks that are trained as one, each by a seed of its own; a piece of the training at a time.
 
-    recipe: see `can_be_stacked`.
+    recipe: see `can_be_stacked`. splits: the data of each network, with as many training images each, in the place of
+    the recipe's.
     """
 
-    def __init__(self, recipe: Recipe, seeds: Sequence[int]) -> None:
-        splits, batch_size, device = recipe.splits, recipe.settings.batch_size, recipe.device
-        self.recipe, self.seeds = recipe, list(seeds)
-        self._networks = [build_classifier(recipe.model, splits, seed, device) for seed in seeds]
+    def __init__(self, recipe: Recipe, seeds: Sequence[int], splits: Sequence[Splits] | None = None) -> None:
+        splits = [recipe.splits] * len(seeds) if splits is None else list(splits)
+        self.recipe, self.seeds, self._splits = replace(recipe, splits=splits[0]), list(seeds), splits
+        self.steps, batch_size, device = self.recipe.steps, recipe.settings.batch_size, recipe.device
+        self._networks = [
+            build_classifier(recipe.model, own, seed, device) for own, seed in zip(splits, seeds, strict=True)
+        ]
         self._shape = copy.deepcopy(self._networks[0])
         values, self._buffers = stack_module_state(self._networks)  # type: ignore[arg-type]
         self._weights = {name: nn.Parameter(value.detach(), value.requires_grad) for name, value in values.items()}
         self._optimizer = build_optimizer(recipe.optimizer, self._weights.values(), "train.optimizer")
-        self._batches = [EpochBatches(len(splits.train), batch_size, seed, device) for seed in seeds]
+        self._batches = [EpochBatches(len(splits[0].train), batch_size, seed, device) for seed in seeds]
         self._side_by_side = torch.vmap(self._losses)
 
     def run(
@@ -98,17 +109,20 @@ class Stack:
 
         tenths: sees the losses. stopping: asked before each epoch; raises Stopped then.
         """
-        settings, train, total = self.recipe.settings, self.recipe.splits.train, self.recipe.steps
-        draws, per_epoch = _Draws(self.recipe, policies, self.seeds, begin), self._batches[0].batches_per_epoch
+        settings, total, per_epoch = self.recipe.settings, self.steps, self._batches[0].batches_per_epoch
+        draws = _Draws(self.recipe, policies, self.seeds, begin, self._splits)
         sums: list[Tensor] = []
         for step in range(begin, end):
             if step % per_epoch == 0 and stopping():
                 raise Stopped
             warmup = settings.warmup_epochs * per_epoch
             set_rates(self._optimizer, rate_at(step, total, settings.schedule, settings.final_rate, warmup))
-            rows = torch.stack([one.indices(step) for one in self._batches])
-            images = draws.augmented(to_float(train.images[rows.flatten()])).unflatten(0, rows.shape)
-            minimised, loss = self._side_by_side(self._weights, self._buffers, images, train.labels[rows])
+            batches = [own.train[order.indices(step)] for own, order in zip(self._splits, self._batches, strict=True)]
+            labels = torch.stack([batch.labels for batch in batches])
+            images = draws.augmented(to_float(torch.cat([batch.images for batch in batches])))
+            minimised, loss = self._side_by_side(
+                self._weights, self._buffers, images.unflatten(0, labels.shape), labels
+            )
             found = torch.autograd.grad(minimised.sum(), list(self._weights.values()), allow_unused=True)
             if settings.clip_norm is not None:
                 found = _clipped(found, settings.clip_norm)
@@ -182,12 +196,19 @@ class _Draws:
     begin: the step of the training that they begin at; its first piece has the draws of `augrad.train.loop.trained`.
     """
 
-    def __init__(self, recipe: Recipe, policies: Sequence[Policy], seeds: Sequence[int], begin: int) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        policies: Sequence[Policy],
+        seeds: Sequence[int],
+        begin: int,
+        splits: Sequence[Splits],
+    ) -> None:
         self._count, self._policy = len(policies), copy.deepcopy(policies[0]).to("cpu")
         self._params = PolicyParams(*map(torch.cat, zip(*[_values(one.params) for one in policies], strict=True)))
         self._tables = self._policy.tables.map(lambda table: table.repeat(self._count, *[1] * (table.dim() - 1)))
         self._apply = copy.deepcopy(policies[0]).to(recipe.device)
-        self._standard = fitted(recipe.standard, recipe.splits.train)
+        self._standard = [fitted(recipe.standard, own.train) for own in splits]
         self._generators = [local_generator(seed, "train policy draws", begin) for seed in seeds]
         self._beside = [local_generator(seed, "train standard draws", begin) for seed in seeds]
 
@@ -199,7 +220,9 @@ class _Draws:
         joined = HardNoise(*map(torch.cat, zip(*noise, strict=True)))
         images = self._apply(images, hard_draw(self._params, self._tables, joined, self._policy.layout, self._count))
         like = torch.empty(()).expand(size, *images.shape[1:])
-        beside = StandardDraw.concatenate([self._standard.draw(like, generator) for generator in self._beside])
+        beside = StandardDraw.concatenate(
+            [one.draw(like, generator) for one, generator in zip(self._standard, self._beside, strict=True)]
+        )
         return beside.to(images.device)(images)
 
 
