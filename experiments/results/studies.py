@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from experiments.shared.starts import FROM_WIDE
+
 
 @dataclass(frozen=True)
 class Study:
@@ -18,15 +20,10 @@ class Study:
     methods: Mapping[str, tuple[str, ...]]
 
 
-FROM_RANDAUGMENT = ("space=randaugment", "policy.stages=2", "policy.probability=0.95", "policy.level=0.3")
-FROM_THE_DEFAULT = ("space=gray", "policy.stages=1", "policy.probability=0.75", "policy.level=0.5")
 _METHODS = {
+    "one_step_from_wide": FROM_WIDE,
     "one_step": (),
-    "one_step_from_randaugment": FROM_RANDAUGMENT,
-    "population_from_the_default": (
-        "experiment=population",
-        *FROM_THE_DEFAULT,
-    ),
+    "population_from_wide": ("experiment=population", *FROM_WIDE),
     "population": ("experiment=population",),
 }
 """The last one is what is advised."""

@@ -12,6 +12,7 @@ from augrad.data.seeding import local_generator
 from augrad.data.stratify import stratified_split
 from augrad.data.types import Split, Splits
 from experiments.recovery.recovery import PLANTED
+from experiments.shared.starts import FROM_WIDE
 from experiments.stability.stability import PLANTS, planted_override
 from experiments.trials.measures import (
     NONE,
@@ -156,7 +157,7 @@ def _gap(source: str, plant: str) -> Trial:
         f"{data}; validation, selection and test images have undergone the {plant} of recovery. Classifiers are "
         "trained on the training images alone, for 250 steps.",
         (closes_the_gap(plant, 0.9),),
-        (planted_override(plant), *(("data.train_size=300",) if of_digits else ())),
+        (planted_override(plant), *FROM_WIDE, *(("data.train_size=300",) if of_digits else ())),
         recipe=("train.steps=250", "with_validation=false"),
         against=(NONE, plant),
         images=None if of_digits else few_of_mnist,
@@ -180,10 +181,10 @@ TRIALS = (
     Trial(
         "two_plants",
         "Digits; validation, selection and test images are turned by up to 45 degrees and then have half the "
-        "brightness. Two stages.",
+        "brightness. Two stages, over the operations of the plants.",
         (finds("rotate", "brightness"),),
         (
-            "policy.stages=2",
+            *(*FROM_WIDE, "policy.stages=2"),
             "data.planted=["
             + ",".join(planted_override(plant).partition("=")[2] for plant in ("rotation", "brightness"))
             + "]",

@@ -61,7 +61,7 @@ def is_there(word: str, config: DictConfig) -> bool:
 
 def test_advised_overrides_are_taken() -> None:
     words = advised()
-    assert {"++search.policy_rates.op_logits=2.0", "space.ops.rotate.high=45", "~space.ops.invert"} <= words
+    assert {"++search.policy_rates.op_logits=2.0", "space.ops.rotate.high=45", "~space.ops.solarize"} <= words
     assert {"data.path=mine.npz", "tracker.mode=offline", "policy.allow=[mypackage.ops]"} <= words
     with initialize_config_dir(config_directory(), version_base="1.3"):
         with pytest.raises(HydraException, match="To append to your config"):

@@ -69,8 +69,8 @@ def test_every_experiment_composes_for_train_and_compare(option: str) -> None:
 
 
 def test_one_word_changes_a_range_or_removes_an_operation() -> None:
-    config = composed("search", "space.ops.rotate.high=45", "~space.ops.invert")
+    config = composed("search", "space.ops.rotate.high=45", "~space.ops.solarize")
     policy = starting_policy(config, 0)
     names = [op.name for op in policy.ops]
-    assert "invert" not in names
+    assert "solarize" not in names
     assert float(policy.tables.high[0, 0, names.index("rotate")]) == 45.0

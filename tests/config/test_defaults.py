@@ -26,6 +26,8 @@ ON_PURPOSE = {
     *("model/wrn_16_2.yaml depth", "model/wrn_28_10.yaml depth", "model/wrn_28_10.yaml widen_factor"),
     *(f"model/shake_shake_26_2x{width}d.yaml width" for width in (96, 112)),
     *(f"space/{n}.yaml interpolation" for n in ("autoaugment", "dada", "randaugment", "trivialaugment_wide")),
+    # Where a search begins. A policy in Python begins in the middle.
+    *(f"policy/default.yaml {name}" for name in ("stages", "probability", "level")),
     # Ten times as many steps, which are shorter.
     "experiment/persistent.yaml search.policy_optimizer lr",
     # Terms that are there to be turned on.
@@ -109,7 +111,7 @@ def test_learn_has_the_defaults_of_the_command() -> None:
         assert (default[name].func, found) == (kind, values)
     terms = [built_by(term) for term in search["regularizers"].values()]
     assert list(default["regularizers"]) == [kind(**values) for kind, values in terms if values["weight"]]
-    assert (default["policy"], chosen["policy"], chosen["space"]) == (None, "default", "gray")
+    assert (default["policy"], chosen["policy"], chosen["space"]) == (None, "default", "randaugment")
 
 
 def test_a_policy_over_a_space_has_the_defaults_of_a_searchs_start() -> None:

@@ -145,7 +145,7 @@ def _is_value(option: object) -> bool:
 
 
 def published_space(name: str) -> Space:
-    """The space of the configuration file `configs/space/<name>.yaml`, e.g. "default" or "randaugment".
+    """The space of the configuration file `configs/space/<name>.yaml`, e.g. "wide" or "randaugment".
 
     Raises UserError for a name that is none of them.
     """
