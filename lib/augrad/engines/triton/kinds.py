@@ -1,5 +1,7 @@
 """Which operations have a kernel, and the number by which a kernel knows them."""
 
+from functools import lru_cache
+
 from augrad.ops import is_own, shape_of
 from augrad.ops.spec import Op, Warp
 
@@ -52,6 +54,13 @@ def is_warp(op: Op | None) -> bool:
     return op is not None and isinstance(shape_of(op), Warp) and op.name not in KINDS
 
 
+@lru_cache
+def warps_of(ops: tuple[Op | None, ...]) -> tuple[Op, ...]:
+    """Those that go by their matrix."""
+    return tuple(op for op in ops if op is not None and is_warp(op))
+
+
+@lru_cache  # a stage that waits for Python to look at sixteen operations leaves the GPU idle
 def kinds_of(ops: tuple[Op | None, ...], channels: int, shortest: int) -> tuple[int, ...]:
     """For each operation, and last for none: its kind, 0 where the image stays as it is (NO_EFFECT keeps NaN).
 

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from augrad.engines.grouped.members import of_members
-from augrad.engines.triton.kinds import is_warp
+from augrad.engines.triton.kinds import warps_of
 from augrad.ops.spec import STEP, Op
 
 
@@ -15,7 +15,7 @@ def matrices_in_pixels(
     """[B, 12]: for each image (a, b, s, c, d, t) and its derivative by the magnitude: a pixel at (x, y) reads at
     (a x + b y + s, c x + d y + t), in pixels from the centre. Without meaning for the images of other operations; where
     there is no such operation, the magnitudes [B, 1], of which nothing is read."""
-    mine = tuple(op for op in ops if op is not None and is_warp(op))
+    mine = warps_of(ops)
     if not mine:
         return magnitude[:, None]
     member = sum(torch.where(chosen == ops.index(op), place, 0) for place, op in enumerate(mine))
