@@ -452,7 +452,8 @@ def test_types_that_cannot_hold_what_may_come_are_refused(
 
 
 @pytest.mark.parametrize(
-    "dtype", [torch.int8, torch.int16, torch.int32, torch.bfloat16, torch.float32, torch.uint16, torch.uint32]
+    "dtype",
+    [torch.int8, torch.int16, torch.int32, torch.bfloat16, torch.float32, torch.uint16, torch.uint32, torch.uint64],
 )
 def test_masks_of_any_type(dtype: torch.dtype) -> None:
     policy = policy_of(*GEOMETRIC, stages=2)

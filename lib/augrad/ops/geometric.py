@@ -97,8 +97,14 @@ def position_grid(matrices: Matrices, height: int, width: int) -> Float[Tensor, 
     return across[:, None] + down[:, :, None]
 
 
+_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+"""What has the same bits, of types that older versions of PyTorch cannot gather."""
+
+
 def read_nearest(images: Shaped[Tensor, "B *C H W"], matrices: Matrices, fill: float) -> Shaped[Tensor, "B *C H W"]:
     """For every output pixel the nearest one to its matrix's position, `fill` where that lies outside; any type."""
+    if signed := _SIGNED.get(images.dtype):
+        return read_nearest(images.view(signed), matrices, fill).view(images.dtype)
     height, width = images.shape[-2:]
     grid = position_grid(matrices.detach().to(torch.float64), height, width)
     # From the image's left and upper edge: whole numbers lie halfway between two pixels.
