@@ -1,6 +1,7 @@
 """What a search leaves: the mean of the last policies, and the choice along the way from its start."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,15 +11,18 @@ import torch
 import augrad
 from augrad.cli.search import main
 from augrad.data.digits import load_digits
+from augrad.data.folds import fold_of
 from augrad.errors import NonFiniteError, UserError
+from augrad.learning.step import evaluate
 from augrad.models.small_conv import SmallConvNet
 from augrad.policy import Policy
 from augrad.policy.along import along, never_applied
 from augrad.policy.learnable import learnable
 from augrad.search.average import POWER, averaged
-from augrad.search.choice import Chosen, Trial, candidates, choose, further
+from augrad.search.choice import Chosen, Trial, candidates, choose, deciding, further
 from augrad.settings import ChoiceSettings, TrainSettings
 from augrad.train import Recipe
+from augrad.train.loop import trained
 from small_runs import SMALL
 
 OPS = ["identity", "rotate", "invert"]
@@ -91,6 +95,19 @@ def test_the_lowest_loss_of_fresh_trainings_decides_and_each_is_done_once() -> N
     assert chosen.loss == min(loss for loss, _ in chosen.means.values())
     again = choose(recipe(rate=1e9), tried, 0, ONCE, told)  # a rate that would diverge: nothing is trained
     assert (again.name, again.trials) == (chosen.name, chosen.trials)
+
+
+def test_with_folds_each_seed_holds_out_another_part() -> None:
+    asked, given = ChoiceSettings(seeds=3, folds=2, processes=1), recipe(steps=20)
+    told: list[Trial] = []
+    chosen = choose(given, {"learned": policy()}, 4, asked, done=told.append)
+    assert chosen.images == 80 + 60  # a half of train and validation, and the selection split
+    for number, trial in enumerate(told):
+        own = replace(given, splits=deciding(fold_of(given.splits, 2, number % 2, 4)))
+        again = evaluate(trained(own, policy(), trial.seed).model, own.splits.validation)
+        assert (float(again.loss), float(again.accuracy)) == (trial.loss, trial.accuracy)
+    others = choose(given, {"learned": policy()}, 4, replace(asked, folds=None)).trials
+    assert not {one.key for one in told} & {one.key for one in others}
 
 
 def test_while_the_furthest_is_the_best_twice_as_far_is_tried() -> None:

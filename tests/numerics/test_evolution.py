@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from augrad import Policy, SearchSettings, Splits, UserError, learn
+from augrad.data.folds import fold_of
 from augrad.data.seeding import local_generator
 from augrad.data.standard import NO_STANDARD
 from augrad.errors import AugradWarning, Stopped
@@ -164,31 +165,37 @@ def whole(pairs: int = 2, **others: object) -> WholeTraining:
     return WholeTraining(SETTINGS, OPTIMIZER, pairs, 0.7, **others)  # type: ignore[arg-type]
 
 
-def measured(data: Splits, policy: Policy, rows: torch.Tensor, generation: int) -> torch.Tensor:
+def measured(
+    data: Splits, policy: Policy, rows: torch.Tensor, generation: int, folds: int | None = None
+) -> torch.Tensor:
     """The losses ahead and behind in these directions, training by training."""
     losses = []
     for pair, row in enumerate(rows):
+        number = 2 * generation + pair
+        own = data if folds is None else fold_of(data, folds, number % folds, 5)
         for sign in (1, -1):
-            seed, beside = seed_of_pair(5, 2 * generation + pair), moved(policy, sign * 0.7 * row)
-            other = trained(Recipe(data, network, OPTIMIZER, SETTINGS), beside, seed).model
-            losses.append(float(evaluate(other, data.validation).loss))
+            seed, beside = seed_of_pair(5, number), moved(policy, sign * 0.7 * row)
+            other = trained(Recipe(own, network, OPTIMIZER, SETTINGS), beside, seed).model
+            losses.append(float(evaluate(other, own.validation).loss))
     return torch.tensor(losses, dtype=torch.float64).unflatten(0, (2, 2)).T
 
 
-def test_a_step_is_the_estimate_of_its_trainings() -> None:
+@pytest.mark.parametrize("folds", [None, 2, 3])
+def test_a_step_is_the_estimate_of_its_trainings(folds: int | None) -> None:
     """A step of plain gradient descent with a rate of 1 shows the gradient: recomputed training by training."""
     data, policy = digits(), Policy.over({"brightness": None, "invert": None})
     result = learn(
-        data, network, policy=policy, objective=whole(processes=1, memory=None), regularizers=(), steps=1,
+        data, network, policy=policy, objective=whole(processes=1, memory=None, folds=folds), regularizers=(), steps=1,
         policy_optimizer=partial(torch.optim.SGD, lr=1.0), select_every=1, seed=5, device="cpu",
     )  # fmt: skip
     rows = directions(policy, 2, local_generator(5, "search draws"))
-    expected = as_params(policy, gradient(rows, *measured(data, policy, rows, 0), 0.7))
+    expected = as_params(policy, gradient(rows, *measured(data, policy, rows, 0, folds), 0.7))
     step = flat(policy.params) - flat(result.final_policy.params)
     assert torch.allclose(step, flat(expected), atol=1e-12)
     assert step.abs().max() > 1e-6
 
-    centre = trained(Recipe(data, network, OPTIMIZER, SETTINGS), policy, 5).model
+    own = data if folds is None else fold_of(data, folds, 0, 5)
+    centre = trained(Recipe(own, network, OPTIMIZER, SETTINGS), policy, 5).model
     assert all(torch.equal(a, b) for a, b in zip(centre.parameters(), result.model.parameters(), strict=True))
     assert result.best_loss == float(evaluate(centre, data.selection).loss)
     assert torch.equal(flat(result.policy.params), flat(policy.params))  # the one that was trained with, not the next
@@ -234,7 +241,7 @@ def test_the_number_of_processes_decides_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"pairs": 0}, {"width": 0.0}, {"width": math.inf}, {"processes": 0}, {"memory": 1.5}]
+    "wrong", [{"pairs": 0}, {"width": 0.0}, {"width": math.inf}, {"processes": 0}, {"memory": 1.5}, {"folds": 1}]
 )
 def test_what_cannot_be_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):

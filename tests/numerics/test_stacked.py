@@ -10,6 +10,7 @@ from torch import nn
 
 import augrad.train.many as many
 from augrad.data.digits import load_digits
+from augrad.data.folds import in_turn
 from augrad.data.standard import StandardAugmentation
 from augrad.errors import Stopped, UserError
 from augrad.learning.classifier import gradients_of_weights, with_zeros
@@ -78,6 +79,18 @@ def test_the_stack_is_the_single_trainings(case: Recipe, size: int) -> None:
     assert len({one.loss for one in together}) == 4
     for one, other in zip(alone, together, strict=True):
         close(one, other, 2e-2 if case.settings.autocast else 2e-5)
+
+
+def test_each_network_may_have_data_of_its_own() -> None:
+    """Its standardisation, batches and the colour of its cutouts, too."""
+    case = recipe(standard=StandardAugmentation(crop_padding=1, cutout=4))
+    splits = in_turn(DATA, 3, range(4), 0)
+    alone, together = (
+        list(judged_trainings(case, policies(), SEEDS, 1, stacked=stacked, splits=splits)) for stacked in (1, 4)
+    )
+    for one, other in zip(alone, together, strict=True):
+        close(one, other)
+    assert alone[0].loss != both(case, policies(), SEEDS)[0][0].loss
 
 
 def test_it_is_the_stack_that_ran(monkeypatch: pytest.MonkeyPatch) -> None:

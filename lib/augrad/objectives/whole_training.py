@@ -86,6 +86,8 @@ class WholeTraining:
         for name in ("folds", "processes", "stacked"):
             if getattr(self, name) is not None:
                 require_count(getattr(self, name), name)
+        if self.folds == 1:
+            raise UserError("folds: expected at least 2 parts, of which one validates, or None, got 1")
 
     def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
         """The network of the training with the policy itself. Raises UserError for a finished module."""
