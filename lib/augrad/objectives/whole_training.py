@@ -44,7 +44,8 @@ class WholeTraining:
     folds: into so many parts train and validation images together are divided anew (`augrad.data.folds`). Pairs
     validate on one of them and train on the others, on the parts in turn: all these images have a say, and trainings
     have nearly as many images as those with the policy in the end. None: they train and validate on the two splits.
-    What is best for 500 images is not for 1,500.
+    What is best for 500 images is not for 1,500. Where validation images are to stand for another source than the
+    training images, leave it None.
 
     A short horizon rewards what disturbs the next step least (Wu et al. 2018); this one has none. It takes
     2 * pairs + 1 trainings a step, each of which costs what `augrad train` does.
