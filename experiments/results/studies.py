@@ -20,11 +20,15 @@ class Study:
     methods: Mapping[str, tuple[str, ...]]
 
 
+_SHORT = (
+    "experiment=population",
+    *("objective.pairs=8", "search.steps=7", "search.policy_schedule=constant", "search.select=best"),
+)
 _METHODS = {
     "one_step_from_wide": FROM_WIDE,
     "one_step": (),
-    "population_from_wide": ("experiment=population", *FROM_WIDE),
-    "population": ("experiment=population",),
+    "population_from_wide": (*_SHORT, *FROM_WIDE),
+    "population": _SHORT,
 }
 """The last one is what is advised."""
 

@@ -27,6 +27,7 @@ BESIDE = [
             "space=trivialaugment_wide",
             "policy=file",
             "objective=adversarial",
+            "objective=whole_training",
             "estimator=enumerate",
             "tracker=wandb",
         )

@@ -67,7 +67,7 @@ class WholeTraining:
 
     train: TrainSettings = field(default_factory=TrainSettings)
     optimizer: OptimizerBuilder = _SGD
-    pairs: int = 8
+    pairs: int = 10
     width: float = 0.7
     memory: float | None = 0.8
     folds: int | None = None
