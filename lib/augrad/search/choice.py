@@ -113,11 +113,10 @@ def choose(
     order. identity: of the recipe, a part of the trials' keys. then: one at a time, names and policies that are tried
     too, as long as the last one tried is the best (see `further`). Raises NonFiniteError where every training diverges.
     """
-    given = recipe.splits
     seeds = [int(torch.randint(SEEDS, (), generator=local_generator(seed, "choice", n))) for n in range(choice.seeds)]
     if choice.folds is not None:
         identity = digest(identity, f"{choice.folds} folds")
-    data = [deciding(one) for one in in_turn(given, choice.folds, range(choice.seeds), seed)]
+    data = [deciding(one) for one in in_turn(recipe.splits, choice.folds, range(choice.seeds), seed)]
     recipe = replace(recipe, splits=data[0])
     had = {trial.key: trial for trial in known}
     trials: list[Trial] = []
@@ -129,8 +128,13 @@ def choose(
             for name, policy in policies.items()
         ]
         left = {key: (policy, one, own) for _, policy, one, key, own in plan if key not in had}
-        each, with_seeds, splits = ([task[place] for task in left.values()] for place in range(3))
-        results = judged_trainings(recipe, each, with_seeds, choice.processes, splits=splits)
+        results = judged_trainings(
+            recipe,
+            [policy for policy, _, _ in left.values()],
+            [one for _, one, _ in left.values()],
+            choice.processes,
+            splits=[own for _, _, own in left.values()],
+        )
         for name, _, one, key, _ in plan:
             if key not in had:
                 judged = next(results)
