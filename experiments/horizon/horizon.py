@@ -43,7 +43,7 @@ def _at_equal_time(budget: int) -> Mapping[str, tuple[str, ...]]:
         f"unrolled_{ahead}": ("hypergradient=unrolled", f"hypergradient.steps={ahead}", steps(cost))
         for ahead, cost in ((3, 3.4), (10, 10.0), (30, 34.7))
     }
-    return {
+    methods = {
         "one_step": (steps(1.0),),
         "draws_4": ("objective.draws=4", steps(1.7)),
         **unrolled,
@@ -51,8 +51,12 @@ def _at_equal_time(budget: int) -> Mapping[str, tuple[str, ...]]:
         "cg_20": ("hypergradient=cg", "hypergradient.iterations=20", steps(9.1)),
         "trained_before": (f"search.warmup_steps={budget // 2}", "search.warmup_share=0.5", steps(1.0)),
         "rounds_5": ("search.rounds=5", steps(1.0)),
-        "population": ("experiment=population", "objective.pairs=4", "search.steps=3"),
+        "population": (
+            *("experiment=population", "search.policy_schedule=constant", "search.select=best"),
+            *("objective.pairs=4", "search.steps=3"),
+        ),
     }
+    return {name: (*own, *FROM_WIDE) for name, own in methods.items()}
 
 
 STUDIES: Mapping[str, Study] = {
@@ -63,7 +67,6 @@ STUDIES: Mapping[str, Study] = {
         (
             *("data.train_size=200", "data.validation_size=400", "data.selection_size=200"),
             *("train.steps=400", "train.batch_size=100"),
-            *FROM_WIDE,
         ),
         (),
         _at_equal_time(2500),

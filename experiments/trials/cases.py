@@ -157,7 +157,8 @@ def _gap(source: str, plant: str) -> Trial:
         f"{data}; validation, selection and test images have undergone the {plant} of recovery. Classifiers are "
         "trained on the training images alone, for 250 steps.",
         (closes_the_gap(plant, 0.9),),
-        (planted_override(plant), *FROM_WIDE, *(("data.train_size=300",) if of_digits else ())),
+        (planted_override(plant), *(("data.train_size=300",) if of_digits else ())),
+        search=FROM_WIDE,
         recipe=("train.steps=250", "with_validation=false"),
         against=(NONE, plant),
         images=None if of_digits else few_of_mnist,

@@ -14,17 +14,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import augrad as library
 from augrad import Splits, UserError
+from augrad.cli.configs import config_directory
+from augrad.cli.parts import starting_policy
 from augrad.data.digits import load_digits
 from augrad.data.standard import StandardAugmentation
 from augrad.errors import AugradWarning
 from augrad.models.small_conv import SmallConvNet
 from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
+from augrad.search.learn_policy import default_start
 from problems import shapes_unchecked
 
 STEPS = {"steps": 6, "batch_size": 32, "validation_batch_size": 32, "select_every": 2, "warmup_steps": 0}
@@ -198,10 +202,13 @@ def test_only_the_head_learns_where_the_rest_is_frozen(digits: Splits) -> None:
     assert not same_tensors(result.model[4].state_dict(), model[4].state_dict())
 
 
-def test_the_policy_is_over_what_acts_on_such_images_where_none_is_given(digits: Splits) -> None:
-    grey = learned(digits, steps=2).policy
-    coloured = Splits.from_arrays(torch.randint(0, 256, (60, 3, 16, 16), dtype=torch.uint8), torch.arange(60) % 3)
-    assert {op.name for op in learned(coloured, steps=2).policy.ops} - {op.name for op in grey.ops} == {"color"}
+def test_the_search_begins_where_the_command_does_where_no_policy_is_given(digits: Splits) -> None:
+    with initialize_config_dir(config_directory(), version_base="1.3"):
+        start = starting_policy(compose("search"), 3)
+    own = default_start(3)
+    assert (own.layout, own.fill, own.interpolation) == (start.layout, start.fill, start.interpolation)
+    assert all(map(torch.equal, own.params.tensors(), start.params.tensors()))
+    assert learned(digits, steps=2).policy.layout == start.layout
 
 
 def test_control_c_returns_what_was_learned(digits: Splits) -> None:

@@ -242,6 +242,7 @@ def test_a_sweeper_gets_the_loss_of_the_policy_that_is_exported(
     monkeypatch.setattr(augrad_search, "_search_in", lambda *given: returned.append(search(*given)) or returned[-1])
     # Learning falls apart, so that the last look is not the lowest.
     settings = [f"search.select={select}", "search.steps=8", "search.optimizer.lr=1.0", "search.schedule=constant"]
+    settings += ["space=gray", "policy.stages=1", "policy.probability=0.75", "policy.level=0.5"]
     done = augrad("search", *small, *settings, "compare=null", "choose=null", "hydra.run.dir=out")
     assert done.returncode == 0, done.stderr
     losses = [row["selection_loss"] for row in rows(tmp_path / "out") if row.get("selection_loss") is not None]

@@ -77,6 +77,11 @@ class SearchResult:
     test_accuracy: float
 
 
+def default_start(seed: int) -> Policy:
+    """Where a search begins that is given no policy: near RandAugment."""
+    return Policy.over(published_space("randaugment"), stages=2, probability=0.95, level=0.3, seed=seed)
+
+
 def learn(
     data: Splits,
     model: nn.Module | ModelBuilder = SmallConvNet,
@@ -108,8 +113,7 @@ def learn(
     as it is, from its present weights on; parameters with `requires_grad` False stay, lazy layers get weights by the
     seed, and hooks on gradients are refused. Or what builds one when called as
     `model(in_channels=..., class_count=...)`: that network sees standardised images, and the seed decides its weights.
-    policy: where the search starts. None: two of RandAugment's operations on nearly
-    every image, of moderate strength.
+    policy: where the search starts. None: two of RandAugment's operations on nearly every image, of moderate strength.
     objective, estimator, hypergradient, regularizers: see `augrad.objectives`, `augrad.estimators`,
     `augrad.hypergradients` and `augrad.regularizers`. estimator None: `Gumbel`, or none for an objective that
     estimates its gradient itself. hypergradient None: `OneStep`, or none for an objective that does not look through
@@ -156,7 +160,7 @@ def learn(
     if callback is not None and not callable(callback):
         raise UserError(f"callback: expected a function, which is called with each row, got {callback!r:.200}")
     if policy is None:
-        policy = Policy.over(published_space("randaugment"), stages=2, probability=0.95, level=0.3, seed=seed)
+        policy = default_start(seed)
     told = {
         "objective": objective,
         "estimator": estimator,
