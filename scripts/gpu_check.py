@@ -58,7 +58,8 @@ class Outcome:
 def parts(python: str, work: Path) -> tuple[Part, ...]:
     """What is checked, the most telling first."""
     plugins = ("-p", "no:cacheprovider", "-p", "no:benchmark")  # the latter's warning beside xdist would be an error
-    pytest = (python, "-m", "pytest", "-q", *plugins, "--durations=3", "-n", "6", "tests/triton", "-m")
+    # Verbose: of a part that is stopped the report still says which tests had failed.
+    pytest = (python, "-m", "pytest", "-v", *plugins, "--durations=3", "-n", "6", "tests/triton", "-m")
     run = f"hydra.run.dir={work}"
 
     def script(name: str, *options: str) -> tuple[tuple[str, ...], Path]:
@@ -145,7 +146,8 @@ def report(outcomes: Sequence[Outcome]) -> str:
             lines += ["", page.read_text().rstrip()]
     for outcome in outcomes:
         if not outcome.well:
-            end = "\n".join(outcome.output.splitlines()[-25:])
+            said = outcome.output.splitlines()
+            end = "\n".join([*(line for line in said[:-25] if "FAILED" in line), *said[-25:]])
             lines += ["", f"## What was said last: {outcome.part.name}", "", "```", end, "```"]
     return "\n".join(lines) + "\n"
 

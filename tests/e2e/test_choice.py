@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import augrad
+from augrad.cli.choosing import words_of
 from augrad.cli.search import main
 from augrad.data.digits import load_digits
 from augrad.data.folds import fold_of
@@ -102,6 +103,7 @@ def test_with_folds_each_seed_holds_out_another_part() -> None:
     told: list[Trial] = []
     chosen = choose(given, {"learned": policy()}, 4, asked, done=told.append)
     assert chosen.images == 80 + 60  # a half of train and validation, and the selection split
+    assert "on 140 images of a fold and selection (3 trainings" in words_of(chosen)
     for number, trial in enumerate(told):
         own = replace(given, splits=deciding(fold_of(given.splits, 2, number % 2, 4)))
         again = evaluate(trained(own, policy(), trial.seed).model, own.splits.validation)

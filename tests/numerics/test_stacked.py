@@ -1,6 +1,7 @@
 """Networks trained as one are those that are trained by themselves, whatever stands beside them."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ import augrad.train.many as many
 from augrad.data.digits import load_digits
 from augrad.data.folds import in_turn
 from augrad.data.standard import StandardAugmentation
+from augrad.data.types import Split
 from augrad.errors import Stopped, UserError
 from augrad.learning.classifier import gradients_of_weights, with_zeros
 from augrad.learning.pure_optimizer import clip_factor
@@ -84,7 +86,8 @@ def test_the_stack_is_the_single_trainings(case: Recipe, size: int) -> None:
 def test_each_network_may_have_data_of_its_own() -> None:
     """Its standardisation, batches and the colour of its cutouts, too."""
     case = recipe(standard=StandardAugmentation(crop_padding=1, cutout=4))
-    splits = in_turn(DATA, 3, range(4), 0)
+    negative = replace(DATA, train=Split(DATA.train.images.max() - DATA.train.images, DATA.train.labels))
+    splits = [*in_turn(DATA, 3, range(2), 0), *in_turn(negative, 3, range(2), 0)]
     alone, together = (
         list(judged_trainings(case, policies(), SEEDS, 1, stacked=stacked, splits=splits)) for stacked in (1, 4)
     )

@@ -250,3 +250,9 @@ def test_a_policy_on_a_gpu_does_what_it_does_on_the_cpu() -> None:
     first = moved.sample(50, generator=there)
     assert first.op.device.type == "cuda"
     assert_same(first, moved.sample(50, generator=there.manual_seed(4)))
+
+
+def test_configurations_of_older_runs_find_where_a_search_starts() -> None:
+    from augrad.initial import initial_policy as former
+
+    assert former is initial_policy

@@ -50,7 +50,7 @@ def choose_in(
     say(f"choice: {len(tried)} policies x {asked.seeds} seeds x {recipe.steps} steps", stderr=True)
 
     def keep(trial: Trial) -> None:
-        words = f"{100 * trial.accuracy:.1f}%, loss {trial.loss:.3f} on images of validation and selection"
+        words = f"{100 * trial.accuracy:.1f}%, loss {trial.loss:.3f} on held-out images"
         words = words if math.isfinite(trial.loss) else "diverged"
         again = " (done before)" if trial.key in before else ""
         number = next(count)
@@ -70,8 +70,9 @@ def words_of(chosen: Chosen) -> str:
         f"{name} {loss:.3f}" if math.isfinite(loss) else f"{name} diverged" for name, loss in means.items()
     )
     count = len(chosen.trials) // len(means)
+    of = "validation and selection" if chosen.folds is None else "a fold and selection"
     how = (
-        f"the loss of fresh classifiers on {chosen.images} images of validation and selection "
+        f"the loss of fresh classifiers on {chosen.images} images of {of} "
         f"({count} training{'s' if count > 1 else ''} with each): {told}"
     )
     if not chosen.decided:

@@ -41,11 +41,10 @@ class WholeTraining:
     evaluates on the selection split: so that the policy is chosen by what a fresh training with it is worth. The last
     one has the same seed in all generations.
 
-    folds: into so many parts train and validation images together are divided anew (`augrad.data.folds`). Pairs
-    validate on one of them and train on the others, on the parts in turn: all these images have a say, and trainings
-    have nearly as many images as those with the policy in the end. None: they train and validate on the two splits.
-    What is best for 500 images is not for 1,500. Where validation images are to stand for another source than the
-    training images, leave it None.
+    folds: train and validation images together are divided anew into so many parts (`augrad.data.folds`), at least 2.
+    A pair validates on one part and trains on the others, the next pair validates on the next part: all these images
+    have a say, and trainings have nearly as many images as one on both splits. None: pairs train on the train split and
+    validate on the validation split, as they must where the two are of different sources.
 
     A short horizon rewards what disturbs the next step least (Wu et al. 2018); this one has none. It takes
     2 * pairs + 1 trainings a step, each of which costs what `augrad train` does.

@@ -129,8 +129,8 @@ def _choose(
 def hard_draw(params: PolicyParams, tables: Tables, noise: HardNoise, layout: str, policies: int = 1) -> PolicySample:
     """The hard draw that `noise` determines. Raises UserError for parameters that are NaN, where they can be read.
 
-    policies: of so many, over the same candidates; the sub-policies of one after those of the other, in the parameters
-    as in the tables, and as many images of each in the noise.
+    policies: how many `params` and `tables` hold, all over the same candidates, with their sub-policies one after
+    another. `noise` has as many images for each of them, in that order; `subpolicy` counts within each.
     """
     subpolicy, slot, entries, total = _choose(params, tables, noise, policies)
     probability = torch.sigmoid(at(params.gate_logits.detach(), entries.row)).view(slot.shape)

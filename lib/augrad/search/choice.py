@@ -50,7 +50,8 @@ class Chosen:
 
     decided: whether it can: classifiers are better than chance, and the trainings with it and with the learned policy
     have converged (see `augrad.comparison.verdict.has_converged`). After a few steps policies rank otherwise than at
-    the end: what changes the images least is ahead. trials: all of them. images: how many decided.
+    the end: what changes the images least is ahead. trials: all of them. images: how many decided, for each seed.
+    folds: see `augrad.settings.ChoiceSettings`.
     """
 
     policy: Policy
@@ -59,6 +60,7 @@ class Chosen:
     decided: bool
     trials: tuple[Trial, ...]
     images: int
+    folds: int | None = None
 
     @property
     def means(self) -> dict[str, tuple[float, float]]:
@@ -161,7 +163,8 @@ def choose(
     decided = above_chance(_mean(trials, name, "accuracy"), chance, len(labels))
     decided = decided and all(_converged(trials, one) for one in {name, LEARNED} if one in tried)
     name = name if decided or LEARNED not in tried else LEARNED
-    return Chosen(tried[name], name, _mean(trials, name, "loss"), decided, tuple(trials), len(recipe.splits.validation))
+    loss, images = _mean(trials, name, "loss"), len(recipe.splits.validation)
+    return Chosen(tried[name], name, loss, decided, tuple(trials), images, choice.folds)
 
 
 def _best(trials: Sequence[Trial], names: Iterable[str]) -> str:
