@@ -24,16 +24,20 @@ _SHORT = (
     "experiment=population",
     *("objective.pairs=8", "search.steps=7", "search.policy_schedule=constant", "search.select=best"),
 )
-_METHODS = {
+_STARTS = {
     "one_step_from_wide": FROM_WIDE,
     "one_step": (),
     "population_from_wide": (*_SHORT, *FROM_WIDE),
     "population": _SHORT,
 }
-"""The last one is judged against the others. Its rows are of the recipe before it took longer searches."""
+"""Where a search should begin. The population's rows are of the recipe before it took longer searches."""
+_FOLDS = ("experiment=population", "objective.folds=3", "choose.folds=3", "choose.seeds=3")
+_METHODS = {"one_step": (), "population_in_folds": _FOLDS}
 
 
-def _fashion_mnist(train: int, validation: int, epochs: int, judged: int) -> Study:
+def _fashion_mnist(
+    train: int, validation: int, epochs: int, judged: int, methods: Mapping[str, tuple[str, ...]]
+) -> Study:
     return Study(
         f"FashionMNIST: searches on {train:,} training and {validation:,} validation images ({epochs} epochs of a "
         f"whole training); the classifiers judged train on both, {judged} epochs, and are tested on the 10,000 test "
@@ -46,10 +50,11 @@ def _fashion_mnist(train: int, validation: int, epochs: int, judged: int) -> Stu
             "train.batch_size=100",
         ),
         (f"train.epochs={judged}",),
-        _METHODS,
+        methods,
     )
 
 
 STUDIES: Mapping[str, Study] = {
-    "fashion_mnist_500": _fashion_mnist(500, 1000, 100, 60),
+    "fashion_mnist_500": _fashion_mnist(500, 1000, 60, 60, _METHODS),
+    "fashion_mnist_500_starts": _fashion_mnist(500, 1000, 100, 60, _STARTS),
 }
