@@ -12,7 +12,7 @@ from augrad.policy_file.convert import builtin_policies, load_policy, save_polic
 from augrad.types import PolicyParams, PolicySample, RelaxedSample
 
 if TYPE_CHECKING:
-    from augrad import estimators, hypergradients, objectives, regularizers
+    from augrad import estimators, hypergradients, interop, objectives, regularizers
     from augrad.data.types import Splits
     from augrad.search import SearchResult, learn
     from augrad.settings import SearchSettings, TrainSettings
@@ -38,6 +38,7 @@ __all__ = [
     "engine",
     "estimators",
     "hypergradients",
+    "interop",
     "learn",
     "load_policy",
     "objectives",
@@ -53,6 +54,7 @@ _LATER = {
     "TrainSettings": "augrad.settings",
     "estimators": "",
     "hypergradients": "",
+    "interop": "",
     "learn": "augrad.search",
     "objectives": "",
     "regularizers": "",

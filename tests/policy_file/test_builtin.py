@@ -12,8 +12,8 @@ from torchvision.transforms import InterpolationMode, RandAugment, TrivialAugmen
 from torchvision.transforms.autoaugment import _apply_op
 
 import augrad
+from augrad.interop.builtin_documents import builtin_documents
 from augrad.policy_file import Entry, Uniform, Value, format_policy
-from augrad.policy_file.builtin_documents import builtin_documents
 from augrad.policy_file.convert import read_document
 from pictures import every_kind, in_levels
 from torchvision_names import NAMES
@@ -47,7 +47,14 @@ def stages_of(name: str) -> tuple[tuple[Entry, ...], ...]:
 
 
 def test_their_names_are_listed() -> None:
-    assert augrad.builtin_policies() == ("identity", "randaugment", "trivialaugment_wide")
+    assert augrad.builtin_policies() == (
+        *(f"autoaugment_{images}" for images in ("cifar10", "imagenet", "svhn")),
+        *(f"dada_{images}" for images in ("cifar10", "cifar100", "imagenet", "svhn")),
+        *(f"fast_autoaugment_{images}" for images in ("cifar10", "imagenet", "svhn")),
+        "identity",
+        "randaugment",
+        "trivialaugment_wide",
+    )
     assert set(augrad.builtin_policies()) == set(builtin_documents())
 
 
@@ -55,12 +62,12 @@ def test_their_names_are_listed() -> None:
 def test_the_files_are_what_the_documents_say(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["augrad.policy_file", name])
-    runpy.run_module("augrad.policy_file", run_name="__main__")
+    monkeypatch.setattr(sys, "argv", ["augrad.interop", name])
+    runpy.run_module("augrad.interop", run_name="__main__")
     file = files("augrad.policy_file").joinpath("builtin", f"{name}.json").read_text(encoding="utf-8")
     assert file == capsys.readouterr().out, (
         "the file of the built-in policy is out of date; write it anew with: "
-        f"PYTHONPATH=lib python -m augrad.policy_file {name} > lib/augrad/policy_file/builtin/{name}.json"
+        f"PYTHONPATH=lib python -m augrad.interop {name} > lib/augrad/policy_file/builtin/{name}.json"
     )
 
 

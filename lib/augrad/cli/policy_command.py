@@ -1,51 +1,198 @@
-"""augrad policy: look at policy files and check them."""
+"""augrad policy: look at policy files, check them, change them, and translate them."""
 
 import argparse
+import json
+from collections.abc import Callable, Sequence
 from difflib import unified_diff
+from pathlib import Path
+from typing import Any
 
+from augrad.atomic import write_text
 from augrad.cli.status import exit_status, require_printed
-from augrad.policy_file import PolicyDocument, format_policy
-from augrad.policy_file.convert import load_policy, read_document
+from augrad.interop.losses import Converted, Loss
+from augrad.policy import Policy
+from augrad.policy_file import PolicyDocument, format_policy, write_policy
+from augrad.policy_file.convert import (
+    builtin_policies,
+    document_of,
+    load_policy,
+    policy_from_document,
+    read_document,
+)
+from augrad.policy_file.edit import merged, pruned
 from augrad.show.table import policy_table
 from augrad.terminal.console import say
+
+_TOLD = "paper", "source", "searched on"
+_SOURCE = "a policy file, or the name of a built-in policy"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status of `augrad policy`: for diff 1 when the policies differ."""
-    parser = argparse.ArgumentParser("augrad policy", description="Look at policy files and check them.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, text, count in (
-        ("show", "the policy in words and absolute units", 1),
-        ("validate", "whether a file can be loaded: silent and status 0, or the first problem and status 2", "+"),
-        ("diff", "what two policies do differently; provenance is left out", 2),
-    ):
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("policy", nargs=count, help="a policy file, or the name of a built-in policy")
-        if name == "validate":
-            text = "a module, or a package with its modules, that the file may take operations from; can be repeated"
-            command.add_argument("--allow", metavar="MODULE", action="append", default=[], help=text)
-    options = parser.parse_args(arguments)
-    different = False
+    options = _parser().parse_args(arguments)
+    status = 0
 
     def run() -> None:
-        nonlocal different
-        if options.command == "validate":
-            for source in options.policy:
-                load_policy(source, options.allow)
-            return
-        documents = [read_document(source) for source in options.policy]  # what they name is not imported
-        if options.command == "show":
-            say(policy_table(documents[0]))
-        else:
-            first, second = options.policy
-            before, after = map(_lines, documents)
-            lines = list(unified_diff(before, after, first, second, lineterm="", n=1))
-            different = bool(lines)
-            say("\n".join(lines) if lines else "the policies do the same")
+        nonlocal status
+        status = options.run(options) or 0
         require_printed()
 
-    return exit_status(run, f"augrad policy {options.command}") or int(different)
+    return exit_status(run, f"augrad policy {options.command}") or status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("augrad policy", description="Look at policy files, check and translate them.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    command("list", _list, "the built-in policies: what each is, and where it comes from")
+    command("show", _show, "the policy in words and absolute units").add_argument("policy", help=_SOURCE)
+
+    text = "whether a file can be loaded: silent and status 0, or the first problem and status 2"
+    validate = command("validate", _validate, text)
+    validate.add_argument("policy", nargs="+", help=_SOURCE)
+    text = "a module, or a package with its modules, that the file may take operations from; can be repeated"
+    validate.add_argument("--allow", metavar="MODULE", action="append", default=[], help=text)
+
+    text = "a policy for another library, or one of another library for augrad"
+    convert = command("convert", _convert, text)
+    text = f"{_SOURCE}; with --from a file of lists (genotype), or a configuration (timm)"
+    convert.add_argument("policy", help=text)
+    convert.add_argument("--from", dest="source", choices=_READERS, help="what it is, if it is not augrad's")
+    convert.add_argument("--to", choices=_WRITERS, default="augrad", help="for what (default: %(default)s)")
+    convert.add_argument("--side", type=int, help="of the images in pixels, where translations are in pixels")
+    convert.add_argument(
+        "--strict", action="store_true", help="refuse to lose anything, instead of saying what is lost"
+    )
+    _add_output(convert)
+
+    command("diff", _diff, "what two policies do differently; provenance is left out").add_argument(
+        "policy", nargs=2, help=_SOURCE
+    )
+    merge = command("merge", _merge, "several policies as one, which chooses among them for each image")
+    merge.add_argument("policy", nargs="+", help=_SOURCE)
+    merge.add_argument("--weights", type=float, nargs="+", help="of the policies (default: all alike)")
+    _add_output(merge)
+    prune = command("prune", _prune, "a policy without what it does to less than a share of the images")
+    prune.add_argument("policy", help=_SOURCE)
+    prune.add_argument("--below", type=float, default=0.01, help="the share (default: %(default)s)")
+    _add_output(prune)
+    return parser
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", metavar="FILE", help="where to write it (default: standard output)")
+
+
+def _list(options: argparse.Namespace) -> None:
+    for name in builtin_policies():
+        provenance = read_document(name).provenance
+        say("\n    ".join([name, *(f"{key}: {provenance[key]}" for key in _TOLD if key in provenance)]))
+
+
+def _show(options: argparse.Namespace) -> None:
+    say(policy_table(read_document(options.policy)))  # what it names is not imported
+
+
+def _validate(options: argparse.Namespace) -> None:
+    for source in options.policy:
+        load_policy(source, options.allow)
+
+
+def _diff(options: argparse.Namespace) -> int:
+    first, second = options.policy
+    before, after = (_lines(read_document(source)) for source in options.policy)
+    lines = list(unified_diff(before, after, first, second, lineterm="", n=1))
+    say("\n".join(lines) if lines else "the policies do the same")
+    return int(bool(lines))
 
 
 def _lines(document: PolicyDocument) -> list[str]:
     return format_policy(document.model_copy(update={"provenance": {}})).splitlines()
+
+
+def _merge(options: argparse.Namespace) -> None:
+    _put_document(merged([read_document(source) for source in options.policy], options.weights), options.output)
+
+
+def _prune(options: argparse.Namespace) -> None:
+    _put_document(pruned(read_document(options.policy), options.below), options.output)
+
+
+def _convert(options: argparse.Namespace) -> None:
+    if options.source is None:
+        read = Converted(policy_from_document(read_document(options.policy)), ())
+    else:
+        read = _READERS[options.source](options)
+    # Only now: what is refused leaves no file.
+    text, losses = _WRITERS[options.to](read.result, options)
+    for line in _in_words((*read.losses, *losses)):
+        say(line, stderr=True)
+    if options.output is None:
+        say(text.rstrip("\n"))
+    else:
+        write_text(options.output, text)
+
+
+def _in_words(losses: Sequence[Loss]) -> list[str]:
+    """A line for each kind of loss."""
+    places: dict[str, list[str]] = {}
+    for place, what in losses:
+        places.setdefault(what, []).append(place)
+    return [
+        f"lost: {found[0]}{f' and {len(found) - 1} more places' if len(found) > 1 else ''}: {what}"
+        for what, found in places.items()
+    ]
+
+
+def _from_genotype(options: argparse.Namespace) -> Converted[Policy]:
+    from augrad.interop.genotype import from_genotype, read_genotype
+
+    return from_genotype(read_genotype(options.policy), options.strict)
+
+
+def _from_timm(options: argparse.Namespace) -> Converted[Policy]:
+    from augrad.interop.timm import from_timm
+
+    return from_timm(options.policy, options.side, options.strict)
+
+
+def _to_augrad(policy: Policy, options: argparse.Namespace) -> tuple[str, Any]:
+    return format_policy(document_of(policy)), ()
+
+
+def _to_genotype(policy: Policy, options: argparse.Namespace) -> tuple[str, Any]:
+    from augrad.interop.genotype import to_genotype
+
+    found = to_genotype(policy, strict=options.strict)
+    return "[\n" + ",\n".join(json.dumps(one) for one in found.result) + "\n]\n", found.losses
+
+
+def _to_albumentations(policy: Policy, options: argparse.Namespace) -> tuple[str, Any]:
+    from augrad.interop.albumentations import serialized, to_albumentations
+
+    found = to_albumentations(policy, strict=options.strict)
+    as_yaml = options.output is not None and Path(options.output).suffix.lower() in (".yaml", ".yml")
+    return serialized(found.result, "yaml" if as_yaml else "json"), found.losses
+
+
+_READERS: dict[str, Callable[[argparse.Namespace], Converted[Policy]]] = {
+    "genotype": _from_genotype,
+    "timm": _from_timm,
+}
+_WRITERS: dict[str, Callable[[Policy, argparse.Namespace], tuple[str, Any]]] = {
+    "augrad": _to_augrad,
+    "genotype": _to_genotype,
+    "albumentations": _to_albumentations,
+}
+
+
+def _put_document(document: PolicyDocument, output: str | None) -> None:
+    if output is None:
+        say(format_policy(document).rstrip("\n"))
+    else:
+        write_policy(document, output)

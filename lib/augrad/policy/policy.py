@@ -1,7 +1,7 @@
 """The policy: the module that has the parameters. It draws, applies its draws, and gives their log-probabilities."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.utils.data
@@ -44,6 +44,9 @@ from augrad.policy.replay import require_replayable
 from augrad.policy.slots import Learnable, Magnitude, Slots, checked_slots, grid_of, slots_layout
 from augrad.policy.tables import Tables, tables_of
 from augrad.types import Drawn, PolicyParams, PolicySample, RelaxedSample
+
+if TYPE_CHECKING:
+    from augrad.policy.transform import PolicyTransform
 
 _WORKED_OUT = ("_application", "_slot_table", "_plan", "_limits", "_arrangement")
 """What a policy works out of its operations: not pickled. (Older versions pickled it, by all but the first name.)"""
@@ -356,6 +359,22 @@ class Policy(nn.Module):
             self._application, given, sample, self.fill, self.interpolation, replayed=params is not None
         )
         return (output, sample) if return_params else output
+
+    def to_torchvision(self) -> "PolicyTransform":
+        """A copy of the policy as a `torchvision.transforms.v2.Transform`, for data sets and data loaders.
+
+        It takes what torchvision's transforms take, one sample at a time: a PIL image of 8 bits, a tensor
+        [..., C, H, W] (uint8, or floating point in [0, 1]), or any structure of `tv_tensors` with masks, boxes and key
+        points, which move with their image. Each call is one draw for all that belongs to the sample, frames of a video
+        too; it comes from PyTorch's global generator, so that workers of a data loader differ and `torch.manual_seed`
+        repeats. Transparency moves with its picture; pictures that are neither grey nor RGB become RGB. Normalise after
+        it. Later changes of this policy do not reach it.
+        Raises UserError for a policy with operations that need other images of the batch; when it is called, for
+        pictures of more than 8 bits, and as `forward` does.
+        """
+        from augrad.policy.transform import PolicyTransform
+
+        return PolicyTransform(self)
 
     def selection_entropy(self) -> Float[Tensor, ""]:
         """Entropy, in nats, of what is selected for an image.

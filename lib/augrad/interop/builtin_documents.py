@@ -1,8 +1,13 @@
-"""The documents of the built-in policies. Their files, in the folder `builtin`, are written from these."""
+"""The documents of the built-in policies. Their files, in `augrad/policy_file/builtin`, are written from these."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from torchvision.transforms import AutoAugmentPolicy, v2
+
+from augrad.interop.genotype import document_of_genotype, published
+from augrad.interop.losses import Loss
+from augrad.interop.torchvision import document_of_transform
 from augrad.ops.space import Candidate, Space, make_space, published_space
 from augrad.ops.spec import Op
 from augrad.policy_file.magnitude import Magnitude, Uniform, Value
@@ -10,7 +15,7 @@ from augrad.policy_file.model import Entry, PolicyDocument, SubPolicy
 
 
 def builtin_documents() -> dict[str, PolicyDocument]:
-    """The documents of all built-in policies, by name. `python -m augrad.policy_file NAME` prints the file of one.
+    """The documents of all built-in policies, by name. `python -m augrad.interop NAME` prints the file of one.
 
     randaugment and trivialaugment_wide are torchvision's transforms of these names with their default arguments, over
     the published spaces of these names. What differs is in their provenance.
@@ -49,7 +54,50 @@ def builtin_documents() -> dict[str, PolicyDocument]:
                 ],
             },
         ),
+        **_auto_augment(),
+        **_published("dada", "Li et al. 2020, DADA: Differentiable Automatic Data Augmentation", _DADA),
+        **_published("fast_autoaugment", "Lim et al. 2019, Fast AutoAugment", _FAST_AUTOAUGMENT),
     }
+
+
+_DADA = {name: name for name in ("cifar10", "cifar100", "svhn", "imagenet")}
+_FAST_AUTOAUGMENT = {
+    "cifar10": "fa_reduced_cifar10",
+    "svhn": "fa_reduced_svhn",
+    "imagenet": "fa_resnet50_rimagenet",
+}
+_IMAGES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN", "imagenet": "ImageNet"}
+
+
+def _auto_augment() -> dict[str, PolicyDocument]:
+    """AutoAugment's three policies, as torchvision has them."""
+    found = {}
+    for policy in AutoAugmentPolicy:
+        document, losses = document_of_transform(v2.AutoAugment(policy))
+        found[f"autoaugment_{policy.value}"] = _told(
+            document,
+            f"torchvision.transforms.AutoAugment(AutoAugmentPolicy.{policy.name})",
+            "Cubuk et al. 2019, AutoAugment: Learning Augmentation Strategies from Data",
+            policy.value,
+            losses,
+        )
+    return found
+
+
+def _published(name: str, paper: str, lists: Mapping[str, str]) -> dict[str, PolicyDocument]:
+    """The policies that came with a paper, as its own lists have them."""
+    source, policies = published(name)
+    found = {}
+    for images, key in lists.items():
+        document, losses = document_of_genotype(policies[key])
+        found[f"{name}_{images}"] = _told(document, f"{source['source']}: {key}", paper, images, losses)
+    return found
+
+
+def _told(document: PolicyDocument, source: str, paper: str, images: str, losses: Sequence[Loss]) -> PolicyDocument:
+    differences = sorted({loss.what for loss in losses})
+    provenance = {"source": source, "paper": paper, "searched on": _IMAGES[images], "differences": differences}
+    return document.model_copy(update={"provenance": provenance})
 
 
 def _even(

@@ -1,0 +1,206 @@
+"""The lists in which Fast AutoAugment (Lim et al. 2019) and DADA (Li et al. 2020) publish policies.
+
+A sub-policy is a list of `[operation, probability, level]`, and each image undergoes one of them, all equally likely. A
+level from 0 to 1 is lowest + level * (highest - lowest) of the operation's range there; shear, translate and rotate
+then go either way at random. Geometry reads the nearest pixel, and what it uncovers is black.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from augrad.errors import UserError
+from augrad.interop.listing import listed_choices
+from augrad.interop.losses import Converted, Loss, converted
+from augrad.interop.magnitudes import range_in_words, values_of
+from augrad.ops import get
+from augrad.policy import Policy
+from augrad.policy_file import Entry, PolicyDocument, SubPolicy, Value
+from augrad.policy_file.convert import document_of, policy_from_document
+
+Genotype = Sequence[Sequence[Sequence[Any]]]
+
+
+@dataclass(frozen=True)
+class _Range:
+    """op: ours. low, high: the magnitude in our unit at level 0 and level 1, before the sign; None without one.
+    mirrored: goes either way at random. whole: rounded down."""
+
+    op: str
+    low: float | None = None
+    high: float | None = None
+    mirrored: bool = False
+    whole: bool = False
+
+
+RANGES: Mapping[str, _Range] = {
+    "ShearX": _Range("shear_x", -0.3, 0.3, mirrored=True),
+    "ShearY": _Range("shear_y", -0.3, 0.3, mirrored=True),
+    "TranslateX": _Range("translate_x", -0.45, 0.45, mirrored=True),
+    "TranslateY": _Range("translate_y", -0.45, 0.45, mirrored=True),
+    "Rotate": _Range("rotate", -30.0, 30.0, mirrored=True),
+    "AutoContrast": _Range("auto_contrast"),
+    "Invert": _Range("invert"),
+    "Equalize": _Range("equalize"),
+    "Flip": _Range("horizontal_flip"),
+    "Solarize": _Range("solarize", 0.0, 256 / 255),
+    "Posterize": _Range("posterize", 4.0, 8.0, whole=True),
+    "Contrast": _Range("contrast", -0.9, 0.9),
+    "Color": _Range("color", -0.9, 0.9),
+    "Brightness": _Range("brightness", -0.9, 0.9),
+    "Sharpness": _Range("sharpness", -0.9, 0.9),
+    "Cutout": _Range("cutout", 0.0, 0.2),
+    "SamplePairing": _Range("sample_pairing", 0.0, 0.4),
+}
+"""The operations by their names there."""
+
+_NAMES = {known.op: name for name, known in RANGES.items()}
+_NOTHING = ["AutoContrast", 0.0, 0.0]
+"""Stands for an operation that leaves images as they are, which the lists do not have."""
+_CUTOUT = "the square is grey (125, 123, 114) in the list's own code, and of the policy's fill here"
+
+
+def from_genotype(genotype: Genotype, strict: bool = False) -> Converted[Policy]:
+    """The policy that such a list describes, and what of it is done otherwise here.
+
+    Raises UserError for a list of another form, ConversionError for a loss if `strict`.
+    """
+    document, losses = document_of_genotype(genotype)
+    return converted("from_genotype", policy_from_document(document), losses, strict)
+
+
+def document_of_genotype(
+    genotype: Genotype, provenance: Mapping[str, Any] | None = None
+) -> tuple[PolicyDocument, list[Loss]]:
+    """The document of the policy that such a list describes, and what of it is done otherwise here."""
+    if isinstance(genotype, str) or not isinstance(genotype, Sequence) or not genotype:
+        raise UserError(f"genotype: expected a list of sub-policies, got {_short(genotype)}")
+    losses: list[Loss] = []
+    subpolicies = []
+    for s, subpolicy in enumerate(genotype):
+        if isinstance(subpolicy, str) or not isinstance(subpolicy, Sequence) or not subpolicy:
+            raise UserError(
+                f"genotype[{s}]: expected a list of [operation, probability, level], got {_short(subpolicy)}"
+            )
+        entries = [_entry(step, f"genotype[{s}][{place}]") for place, step in enumerate(subpolicy)]
+        subpolicies.append(
+            SubPolicy(weight=1 / len(genotype), stages=tuple((entry,) for entry in entries))  # one operation a stage
+        )
+        losses += [
+            Loss(f"subpolicies[{s}].stages[{place}][0]", _CUTOUT)
+            for place, entry in enumerate(entries)
+            if entry.op == "cutout"
+        ]
+    document = PolicyDocument(
+        interpolation="nearest", fill=0.0, subpolicies=tuple(subpolicies), provenance=dict(provenance or {})
+    )
+    return document, losses
+
+
+def _entry(step: Sequence[Any], place: str) -> Entry:
+    name, probability, level = step if isinstance(step, Sequence) and len(step) == 3 else (None, None, None)
+    if not isinstance(name, str) or name not in RANGES:
+        raise UserError(
+            f"{place}: expected [operation, probability, level] with one of {', '.join(RANGES)}, got {_short(step)}"
+        )
+    for what, number in (("probability", probability), ("level", level)):
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
+            raise UserError(f"{place}: expected a {what} from 0 to 1, got {_short(number)}")
+    known, op = RANGES[name], get(RANGES[name].op)
+    if known.low is None or known.high is None:
+        return Entry(op=op.name, probability=float(probability))
+    value = known.low + float(level) * (known.high - known.low)
+    value = math.floor(value + 1e-9) if known.whole else value
+    value = abs(value) if known.mirrored else min(value, 1.0) if op.unit == "threshold" else value
+    magnitude = Value(value=round(float(value), 9))
+    return Entry(op=op.name, unit=op.unit, magnitude=magnitude, signed=known.mirrored, probability=float(probability))
+
+
+def to_genotype(policy: Policy, entries: int | None = None, strict: bool = False) -> Converted[list[list[list[Any]]]]:
+    """The list that describes `policy`, and what of it the list does otherwise.
+
+    A list has no weights: what a policy chooses with unequal weights stands in it several times, in `entries`
+    sub-policies (None: see `augrad.interop.listing.listed_choices`) as nearly in proportion as they can be. Magnitudes
+    that are drawn from a range become their mean, and such as are beyond the operation's range its end.
+    Raises UserError for a policy of too many different choices to be listed, ConversionError for a loss if `strict`.
+    """
+    document = document_of(policy)
+    losses = _resampling_losses(document)
+    listed = listed_choices(document, _steps, entries, losses, "to_genotype")
+    return converted("to_genotype", listed, losses, strict)
+
+
+def _resampling_losses(document: PolicyDocument) -> list[Loss]:
+    lost = []
+    if any(get(e.op).kind == "geometric" for e in _entries(document) if "." not in e.op and e.op in _NAMES):
+        if document.interpolation != "nearest":
+            lost.append(Loss("interpolation", f"{document.interpolation} becomes nearest"))
+        if document.fill != 0:
+            lost.append(Loss("fill", f"{document.fill:g} becomes 0"))
+    return lost
+
+
+def _entries(document: PolicyDocument) -> Iterable[Entry]:
+    return (entry for sub in document.subpolicies for stage in sub.stages for entry in stage)
+
+
+def _steps(entry: Entry, place: str, losses: list[Loss]) -> list[tuple[list[Any], float]]:
+    """Steps of the list that do what `entry` does, each with its share of the entry's weight."""
+    if entry.op == "identity":
+        return [(_NOTHING, 1.0)]
+    if entry.op not in _NAMES:
+        losses.append(Loss(place, f"{entry.op} is not known there, and is left out"))
+        return [(_NOTHING, 1.0)]
+    name = _NAMES[entry.op]
+    known = RANGES[name]
+    if known.low is None or known.high is None or entry.magnitude is None:
+        return [([name, entry.probability, 0.0], 1.0)]
+    if entry.op == "cutout":
+        losses.append(Loss(place, _CUTOUT))
+    (value,) = values_of(entry.magnitude, 1)
+    if spread := range_in_words(entry.magnitude):
+        losses.append(Loss(f"{place}.magnitude", f"drawn from {spread}; always {value:.4g} {entry.unit} there"))
+    if known.mirrored and not entry.signed and value != 0:
+        losses.append(Loss(place, f"{entry.op} goes one way, and at random either way there"))
+    ways = [(value, 0.5), (-value, 0.5)] if entry.signed and not known.mirrored else [(value, 1.0)]
+    return [([name, entry.probability, _level(way, known, entry, place, losses)], share) for way, share in ways]
+
+
+def _level(value: float, known: _Range, entry: Entry, place: str, losses: list[Loss]) -> float:
+    assert known.low is not None
+    assert known.high is not None
+    level = (value - known.low) / (known.high - known.low)
+    if known.op == "solarize" and value == 1.0:
+        level = 1.0
+    kept = min(max(level, 0.0), 1.0)
+    if abs(level - kept) > 1e-9:
+        end = known.low + kept * (known.high - known.low)
+        losses.append(Loss(f"{place}.magnitude", f"{value:.4g} {entry.unit} is narrowed to {end:.4g}"))
+    if known.whole and abs(value - round(value)) > 1e-6:
+        losses.append(Loss(f"{place}.magnitude", f"{value:.4g} {entry.unit} becomes {math.floor(value)}"))
+    return round(kept, 9)
+
+
+def published(name: str) -> tuple[dict[str, Any], dict[str, Genotype]]:
+    """What was published by "dada" or "fast_autoaugment": where it comes from, and the lists by their names."""
+    text = files("augrad.interop").joinpath("published", f"{name}.json").read_text(encoding="utf-8")
+    content = json.loads(text)
+    return {"source": content["source"]}, content["policies"]
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def read_genotype(path: str | os.PathLike[str]) -> Genotype:
+    """The list in a JSON file. Raises UserError for what is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)  # type: ignore[no-any-return]
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{os.fspath(path)}: expected a JSON list of sub-policies, got none: {error}") from None

@@ -1,0 +1,278 @@
+"""Policies from and for timm 1: `timm.data.auto_augment`."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, fmean, pstdev
+from typing import Any
+
+from augrad.errors import UserError
+from augrad.interop.listing import Step, listed_choices
+from augrad.interop.losses import Converted, Loss, converted
+from augrad.interop.magnitudes import range_in_words, values_of
+from augrad.ops import get
+from augrad.policy import Policy
+from augrad.policy_file import Entry, LogitNormal, Magnitude, PolicyDocument, SubPolicy, Uniform, Value
+from augrad.policy_file.convert import document_of, policy_from_document
+
+_TOP = 10.0  # the strongest level
+_FACTOR = 1.8 / _TOP
+
+
+@dataclass(frozen=True)
+class _Known:
+    """op: ours. value: our magnitude, without its sign, of what timm's level becomes there. level: the other way round.
+    signed: either way at random."""
+
+    op: str
+    value: Callable[[float], float] = lambda argument: argument
+    level: Callable[[float], float] | None = None
+    signed: bool = False
+    loss: str = ""
+
+
+def _share(argument: float) -> float:
+    # Rounded down: the level of the threshold itself is inverted.
+    return min(math.floor(argument / 255 * 1e6) / 1e6, 1.0)
+
+
+def _cut_off(number: int, most: int) -> float:
+    """The level that timm makes this whole number of, of the numbers up to `most`, by cutting off what is beyond."""
+    return _TOP * (number + 0.5 if number < most else number) / most
+
+
+def _size(argument: float) -> float:
+    return abs(argument)
+
+
+def _enhanced(op: str) -> dict[str, _Known]:
+    name = op.capitalize()
+    return {
+        name: _Known(op, lambda factor: factor - 1, lambda s: (s + 0.9) / _FACTOR),
+        f"{name}Increasing": _Known(op, lambda factor: abs(factor - 1), lambda s: s / 0.09, signed=True),
+    }
+
+
+KNOWN: Mapping[str, _Known] = {
+    "AutoContrast": _Known("auto_contrast"),
+    "Equalize": _Known("equalize"),
+    "Invert": _Known("invert"),
+    "Rotate": _Known("rotate", _size, lambda degrees: degrees / 3, signed=True),
+    "ShearX": _Known("shear_x", _size, lambda factor: factor / 0.03, signed=True),
+    "ShearY": _Known("shear_y", _size, lambda factor: factor / 0.03, signed=True),
+    "TranslateXRel": _Known("translate_x", _size, lambda share: share / 0.045, signed=True),
+    "TranslateYRel": _Known("translate_y", _size, lambda share: share / 0.045, signed=True),
+    "PosterizeOriginal": _Known("posterize", level=lambda bits: _cut_off(round(bits) - 4, 4)),
+    "Posterize": _Known("posterize", level=lambda bits: _cut_off(round(bits), 4)),
+    "PosterizeIncreasing": _Known("posterize"),
+    "Solarize": _Known(
+        "solarize", _share, lambda value: _cut_off(math.ceil(value * 255 - 1e-3) if value < 1 else 256, 256)
+    ),
+    "SolarizeIncreasing": _Known("solarize", _share),
+    "SolarizeAdd": _Known("solarize_add", lambda added: added / 255, lambda added: _cut_off(round(added * 255), 110)),
+    **_enhanced("color"),
+    **_enhanced("contrast"),
+    **_enhanced("brightness"),
+    **_enhanced("sharpness"),
+    "Desaturate": _Known("color", lambda share: -share),
+    "GaussianBlur": _Known("gaussian_blur", level=lambda sigma: (sigma - 0.1) / 0.19, loss="Pillow blurs by boxes"),
+}
+"""timm's operations by their names."""
+
+_ABSOLUTE = {"TranslateX": "TranslateXRel", "TranslateY": "TranslateYRel"}
+_NOTHING: Step = ["AutoContrast", 0.0, 0.0]
+
+
+def from_timm(transform: Any, side: int | None = None, strict: bool = False) -> Converted[Policy]:
+    """The policy of a timm transform: a configuration as "rand-m9-mstd0.5-inc1", "original" or "3a", or an object, an
+    `AutoAugment` or a `RandAugment`.
+
+    side: of the images, in pixels, which translations in pixels ("TranslateX") need.
+    Raises UserError for anything else, and for a configuration where timm is not installed; ConversionError for a loss
+    if `strict`.
+    """
+    losses: list[Loss] = []
+    document = _document(_object(transform), side, losses)
+    return converted("from_timm", policy_from_document(document), losses, strict)
+
+
+def _object(transform: Any) -> Any:
+    library = _library("from_timm")
+    if isinstance(transform, str):
+        make = library.rand_augment_transform if transform.startswith("rand") else library.auto_augment_transform
+        try:
+            return make(transform, {})
+        except (AssertionError, ValueError, KeyError, IndexError, AttributeError) as error:
+            raise UserError(
+                f"from_timm: expected a configuration of timm, as 'rand-m9-mstd0.5-inc1', 'original' or '3a', got "
+                f"{transform!r}: {error}"
+            ) from None
+    if not isinstance(transform, library.AutoAugment | library.RandAugment):
+        raise UserError(
+            f"from_timm: expected a configuration, or timm's AutoAugment or RandAugment, got {type(transform).__name__}"
+        )
+    return transform
+
+
+def _document(transform: Any, side: int | None, losses: list[Loss]) -> PolicyDocument:
+    if hasattr(transform, "policy"):
+        rows = [[[(op, 1.0)] for op in steps] for steps in transform.policy]
+        ops = [op for steps in transform.policy for op in steps]
+    else:
+        count = len(transform.ops)
+        weights = [1 / count] * count if transform.choice_weights is None else list(transform.choice_weights)
+        if transform.choice_weights is not None and transform.num_layers > 1:
+            losses.append(Loss("subpolicies[0]", "no operation comes twice in timm with weights; here it can"))
+        ops = transform.ops
+        rows = [[list(zip(ops, weights, strict=True))] * transform.num_layers]
+    subpolicies = [
+        SubPolicy(
+            weight=1 / len(rows),
+            stages=tuple(
+                tuple(
+                    _entry(op, float(weight), f"subpolicies[{s}].stages[{place}][{k}]", side, losses)
+                    for k, (op, weight) in enumerate(stage)
+                )
+                for place, stage in enumerate(steps)
+            ),
+        )
+        for s, steps in enumerate(rows)
+    ]
+    interpolation, fill = _resampling(ops[0].kwargs, losses)
+    return PolicyDocument(interpolation=interpolation, fill=fill, subpolicies=tuple(subpolicies))
+
+
+def _resampling(options: Mapping[str, Any], losses: list[Loss]) -> tuple[Any, float]:
+    modes = options["resample"]
+    names = [str(mode.name).lower() for mode in (modes if isinstance(modes, list | tuple) else [modes])]
+    kept = "nearest" if names == ["nearest"] else "bilinear"
+    if names != [kept]:
+        losses.append(Loss("interpolation", f"{' or '.join(names)} becomes {kept}"))
+    fill = options["fillcolor"]
+    values = list(fill) if isinstance(fill, list | tuple) else [fill]
+    mean = sum(values) / len(values)
+    if min(values) != max(values):
+        losses.append(Loss("fill", f"{tuple(values)} becomes {mean:.4g} in every channel"))
+    return kept, round(mean / 255, 6)
+
+
+def _entry(op: Any, weight: float, place: str, side: int | None, losses: list[Loss]) -> Entry:
+    name = op.name
+    if name in _ABSOLUTE and side is None:
+        raise UserError(f"from_timm: expected side, of the images in pixels, because {name} moves by pixels, got None")
+    known = KNOWN.get(_ABSOLUTE.get(name, name))
+    if known is None:
+        losses.append(Loss(place, f"{name} is not known here, and is left out"))
+        return Entry(op="identity", weight=weight)
+    if known.loss:
+        losses.append(Loss(place, f"{name}: {known.loss}"))
+    own, by = get(known.op), side if name in _ABSOLUTE and side else 1
+    if op.level_fn is None or own.unit is None:
+        return Entry(op=own.name, probability=op.prob, weight=weight)
+
+    def value(level: float) -> float:
+        found = known.value(float(op.level_fn(level, op.hparams)[0])) / by
+        least, most = own.meaning.within(1e6, known.signed)
+        kept = max(least, min(found, most))
+        if kept != found:
+            losses.append(Loss(f"{place}.magnitude", f"{found:.4g} {own.unit} is narrowed to {kept:.4g}"))
+        return round(kept, 6)
+
+    return Entry(
+        op=own.name,
+        unit=own.unit,
+        magnitude=_magnitude(op, value, place, losses),
+        signed=known.signed,
+        probability=op.prob,
+        weight=weight,
+    )
+
+
+def _magnitude(op: Any, value: Callable[[float], float], place: str, losses: list[Loss]) -> Magnitude:
+    """Of a level that is fixed, uniform from 0 to it, or normal around it and cut at both ends."""
+    top = float(op.magnitude_max or _TOP)
+    level, deviation = min(float(op.magnitude), top), float(op.magnitude_std)
+    if deviation == 0 or (deviation < math.inf and value(0.0) == value(top)):
+        return Value(value=value(level))
+    if deviation == math.inf:
+        return Uniform(low=value(0.0), high=value(level))
+    losses.append(
+        Loss(f"{place}.magnitude", f"normal around level {level:g} with deviation {deviation:g}; logit-normal here")
+    )
+    location, scale = _logit_normal([min(max(level + deviation * q, 0.0), top) / top for q in _QUANTILES])
+    return LogitNormal(low=value(0.0), high=value(top), location=round(location, 6), scale=round(scale, 6))
+
+
+_QUANTILES = [NormalDist().inv_cdf((index + 0.5) / 200) for index in range(200)]
+
+
+def _logit_normal(shares: Sequence[float]) -> tuple[float, float]:
+    """Location and scale of the logit-normal distribution that has the mean and the deviation of `shares`."""
+    mean, deviation = fmean(shares), pstdev(shares)
+    slope = mean * (1 - mean)
+    location, scale = math.log(mean / (1 - mean)), deviation / slope
+    for _ in range(50):
+        found = [1 / (1 + math.exp(-location - scale * q)) for q in _QUANTILES]
+        location += (mean - fmean(found)) / slope / 2
+        scale *= (deviation / pstdev(found)) ** 0.5
+    return location, scale
+
+
+def to_timm(policy: Policy, entries: int | None = None, strict: bool = False) -> Converted[Any]:
+    """`policy` as timm's `AutoAugment`, for the transforms of timm's data loaders, and what it does otherwise.
+
+    entries: of its list of sub-policies, see `augrad.interop.listing.listed_choices`. A magnitude that is drawn from a
+    range becomes its mean.
+    Raises UserError where timm is not installed, ConversionError for a loss if `strict`.
+    """
+    library, losses, document = _library("to_timm"), [], document_of(policy)
+    fill = round(255 * document.fill)
+    from PIL.Image import Resampling
+
+    resample = Resampling.NEAREST if document.interpolation == "nearest" else Resampling.BILINEAR
+    options = {"translate_pct": 0.45, "translate_const": 250, "img_mean": (fill,) * 3, "interpolation": resample}
+    listed = listed_choices(document, _steps, entries, losses, "to_timm")
+    steps = [
+        [library.AugmentOp(name, prob=chance, magnitude=level, hparams=options) for name, chance, level in one]
+        for one in listed
+    ]
+    return converted("to_timm", library.AutoAugment(steps), losses, strict)
+
+
+def _steps(entry: Entry, place: str, losses: list[Loss]) -> list[tuple[Step, float]]:
+    if entry.op == "identity":
+        return [(_NOTHING, 1.0)]
+    names = [name for name, one in KNOWN.items() if one.op == entry.op and (one.level or get(one.op).unit is None)]
+    if not names:
+        losses.append(Loss(place, f"{entry.op} is not known there, and is left out"))
+        return [(_NOTHING, 1.0)]
+    (value,) = (0.0,) if entry.magnitude is None else values_of(entry.magnitude, 1)
+    name = min(names, key=lambda name: (KNOWN[name].signed != entry.signed, _beyond(KNOWN[name], value)))
+    known = KNOWN[name]
+    if known.loss:
+        losses.append(Loss(place, f"{name}: {known.loss}"))
+    if entry.magnitude is None or known.level is None:
+        return [([name, entry.probability, 0.0], 1.0)]
+    if known.signed and not entry.signed:
+        losses.append(Loss(place, f"{entry.op} goes one way, and at random either way there"))
+    if spread := range_in_words(entry.magnitude):
+        losses.append(Loss(f"{place}.magnitude", f"drawn from {spread}; always {value:.4g} {entry.unit} there"))
+    level = known.level(abs(value) if known.signed else value)
+    kept = min(max(level, 0.0), _TOP)
+    if abs(kept - level) > 1e-6:
+        losses.append(Loss(f"{place}.magnitude", f"{value:.4g} {entry.unit} is narrowed to level {kept:g} of {_TOP:g}"))
+    return [([name, entry.probability, round(kept, 9)], 1.0)]
+
+
+def _beyond(known: _Known, value: float) -> float:
+    """How far the level is from those that there are."""
+    level = known.level(abs(value) if known.signed else value) if known.level else 0.0
+    return max(0.0, -level, level - _TOP)
+
+
+def _library(taker: str) -> Any:
+    try:
+        from timm.data import auto_augment
+    except ImportError:
+        raise UserError(f"{taker}: expected timm, which is not installed; pip install timm") from None
+    return auto_augment

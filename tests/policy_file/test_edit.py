@@ -1,0 +1,56 @@
+"""Several policies as one, and a policy without what it hardly ever does."""
+
+import pytest
+
+from augrad import UserError
+from augrad.policy_file import Entry, PolicyDocument, SubPolicy
+from augrad.policy_file.convert import read_document
+from augrad.policy_file.edit import merged, pruned
+
+
+def document_of(*weights: float, fill: float = 0.0) -> PolicyDocument:
+    """One sub-policy of one stage: rotate-less operations with these weights."""
+    names = ("invert", "equalize", "auto_contrast", "grayscale")
+    stage = tuple(Entry(op=name, weight=weight) for name, weight in zip(names, weights, strict=False))
+    return PolicyDocument(
+        interpolation="bilinear", fill=fill, subpolicies=(SubPolicy(weight=1.0, stages=(stage,)),), provenance={"a": 1}
+    )
+
+
+def test_a_merged_policy_is_one_of_its_policies_for_each_image() -> None:
+    first, second = read_document("autoaugment_svhn"), read_document("dada_svhn")
+    document = merged([first, second], [3.0, 1.0])
+    assert len(document.subpolicies) == 50
+    assert sum(sub.weight for sub in document.subpolicies[:25]) == pytest.approx(0.75)
+    assert document.subpolicies[25].stages == second.subpolicies[0].stages
+    assert document.provenance["merged"] == [first.provenance, second.provenance]
+    assert sum(sub.weight for sub in merged([first, second]).subpolicies[:25]) == pytest.approx(0.5)
+
+
+def test_policies_that_cannot_be_one_are_refused() -> None:
+    with pytest.raises(UserError, match=r"expected policies with one fill, got 0\.0 and 0\.5"):
+        merged([document_of(1.0), document_of(1.0, fill=0.5)])
+    with pytest.raises(UserError, match="expected policies with one interpolation, got bilinear and nearest"):
+        merged([document_of(1.0), read_document("randaugment")])
+    with pytest.raises(UserError, match="expected at least one policy, got none"):
+        merged([])
+    for weights in ([1.0], [0.0, 0.0], [-1.0, 2.0], [float("nan"), 1.0]):
+        with pytest.raises(UserError, match="expected 2 weights of at least 0 and not all 0"):
+            merged([document_of(1.0), document_of(1.0)], weights)
+
+
+def test_a_pruned_policy_keeps_the_proportions_of_what_is_left() -> None:
+    left = pruned(document_of(0.6, 0.2, 0.15, 0.05), 0.18)
+    (stage,) = left.subpolicies[0].stages
+    assert {entry.op: entry.weight for entry in stage} == pytest.approx({"invert": 0.75, "equalize": 0.25})
+    assert left.provenance == {"a": 1, "pruned below": 0.18}
+    assert pruned(document_of(0.6, 0.4), 0.0).subpolicies == document_of(0.6, 0.4).subpolicies
+
+
+def test_what_has_no_operation_left_leaves_images_as_they_are() -> None:
+    left = pruned(document_of(0.5, 0.5), 0.7)
+    assert [[entry.op for entry in stage] for stage in left.subpolicies[0].stages] == [["identity"]]
+    with pytest.raises(UserError, match=r"expected a share of at most 0\.04, the heaviest sub-policy's, got 0\.5"):
+        pruned(read_document("dada_svhn"), 0.5)
+    with pytest.raises(UserError, match="expected a share from 0 to 1, got 2"):
+        pruned(document_of(1.0), 2.0)
