@@ -1,9 +1,9 @@
 """Policies for and from other libraries: one module for each, named as the library is.
 
-`torchvision`, `albumentations`, `timm`, and `genotype`, the lists of Fast AutoAugment and DADA. Each has `to_...`,
-`from_...`, or both; they go through absolute units and return `Converted`: what was asked for, and the list of what
-could not be carried over. With `strict=True` any loss is refused (`ConversionError`). A library is imported when it is
-needed.
+`torchvision`, `kornia`, `albumentations`, `timm`, and `genotype`, the lists of Fast AutoAugment and DADA. Each has
+`to_...`, `from_...`, or both; they go through absolute units and return `Converted`: what was asked for, and the list
+of what could not be carried over. With `strict=True` any loss is refused (`ConversionError`). A library is imported
+when it is needed.
 """
 
 from importlib import import_module
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from augrad.interop.losses import ConversionError, Converted, Loss
 
 if TYPE_CHECKING:
-    from augrad.interop import albumentations, genotype, timm, torchvision
+    from augrad.interop import albumentations, genotype, kornia, timm, torchvision
 
-_LIBRARIES = ("albumentations", "genotype", "timm", "torchvision")
+_LIBRARIES = ("albumentations", "genotype", "kornia", "timm", "torchvision")
 
-__all__ = ["ConversionError", "Converted", "Loss", "albumentations", "genotype", "timm", "torchvision"]
+__all__ = ["ConversionError", "Converted", "Loss", "albumentations", "genotype", "kornia", "timm", "torchvision"]
 
 
 def __getattr__(name: str) -> Any:

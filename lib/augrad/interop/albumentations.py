@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from augrad.errors import UserError
+from augrad.interop.leaves import drawn_magnitudes, require_values
 from augrad.interop.losses import Converted, Loss, converted
-from augrad.interop.magnitudes import range_in_words, signed_values
-from augrad.ops import get
 from augrad.policy import Policy
-from augrad.policy_file import Entry, PolicyDocument, Value
+from augrad.policy_file import PolicyDocument
 from augrad.policy_file.convert import document_of
 
 _NEAREST, _BILINEAR = 0, 1  # of OpenCV
@@ -22,7 +21,7 @@ _SHARPEN = 13  # times the blend of Sharpen is the strength, with lightness 1
 
 
 @dataclass(frozen=True)
-class _Known:
+class Transformed:
     """name: of the class there. options: of the magnitude with its sign. loss: what is different however it is drawn;
     "" nothing beyond one level of 255. least: the weakest magnitude it can do."""
 
@@ -32,12 +31,12 @@ class _Known:
     least: float = -math.inf
 
 
-def _affine(loss: str = "", **options: Callable[[float], Any]) -> _Known:
-    return _Known("Affine", lambda value: {name: of(value) for name, of in options.items()}, loss)
+def _affine(loss: str = "", **options: Callable[[float], Any]) -> Transformed:
+    return Transformed("Affine", lambda value: {name: of(value) for name, of in options.items()}, loss)
 
 
-def _jitter(name: str, shift: float = 1.0, loss: str = "") -> _Known:
-    return _Known("ColorJitter", lambda value: {**_JITTER, name: (shift + value, shift + value)}, loss)
+def _jitter(name: str, shift: float = 1.0, loss: str = "") -> Transformed:
+    return Transformed("ColorJitter", lambda value: {**_JITTER, name: (shift + value, shift + value)}, loss)
 
 
 def _along(axis: str, by: float = 1.0) -> Callable[[float], dict[str, tuple[float, float]]]:
@@ -52,42 +51,42 @@ def _sheared(axis: str) -> Callable[[float], dict[str, tuple[float, float]]]:
 _WHOLE_PIXELS = "translations are cut to whole pixels there: less than one pixel"
 _CORNER = "goes about the centre, then back by whole pixels: less than one pixel on square images, more on others"
 
-KNOWN: Mapping[str, _Known] = {
-    "identity": _Known("NoOp", lambda _: {}),
+KNOWN: Mapping[str, Transformed] = {
+    "identity": Transformed("NoOp", lambda _: {}),
     "shear_x": _affine(_CORNER, shear=_sheared("x"), translate_percent=_along("x", -0.5)),
     "shear_y": _affine(_CORNER, shear=_sheared("y"), translate_percent=_along("y", -0.5)),
     "translate_x": _affine(_WHOLE_PIXELS, translate_percent=_along("x")),
     "translate_y": _affine(_WHOLE_PIXELS, translate_percent=_along("y")),
     "rotate": _affine(rotate=lambda value: (value, value)),
     "zoom": _affine(scale=lambda value: (math.exp(value), math.exp(value))),
-    "horizontal_flip": _Known("HorizontalFlip", lambda _: {}),
-    "vertical_flip": _Known("VerticalFlip", lambda _: {}),
+    "horizontal_flip": Transformed("HorizontalFlip", lambda _: {}),
+    "vertical_flip": Transformed("VerticalFlip", lambda _: {}),
     "brightness": _jitter("brightness"),
     "contrast": _jitter("contrast"),
     "color": _jitter("saturation"),
     "hue": _jitter("hue", 0.0, "OpenCV's hue has steps of 2 degrees: up to some 12 levels of 255"),
-    "sharpness": _Known(
+    "sharpness": Transformed(
         "Sharpen",
         lambda value: {"alpha": (value / _SHARPEN, value / _SHARPEN), "lightness": _SAME, "method": "kernel"},
         "the outermost pixels are sharpened, too",
         least=0.0,
     ),
-    "grayscale": _Known("ToGray", lambda _: {}),
-    "invert": _Known("InvertImg", lambda _: {}),
-    "auto_contrast": _Known("AutoContrast", lambda _: {"method": "pil"}, "up to some 5 levels of 255"),
-    "equalize": _Known(
+    "grayscale": Transformed("ToGray", lambda _: {}),
+    "invert": Transformed("InvertImg", lambda _: {}),
+    "auto_contrast": Transformed("AutoContrast", lambda _: {"method": "pil"}, "up to some 5 levels of 255"),
+    "equalize": Transformed(
         "Equalize",
         lambda _: {"mode": "pil"},
         "some levels of 255 on photographs, and far more where an image has few values",
     ),
-    "solarize": _Known("Solarize", lambda value: {"threshold_range": (value, value)}),
-    "posterize": _Known("Posterize", lambda value: {"num_bits": round(value)}),
-    "gaussian_blur": _Known("GaussianBlur", lambda value: {"sigma_limit": (value, value), "blur_limit": 0}),
-    "gamma": _Known("RandomGamma", lambda value: {"gamma_limit": (100 * math.exp(value), 100 * math.exp(value))}),
-    "gaussian_noise": _Known(
+    "solarize": Transformed("Solarize", lambda value: {"threshold_range": (value, value)}),
+    "posterize": Transformed("Posterize", lambda value: {"num_bits": round(value)}),
+    "gaussian_blur": Transformed("GaussianBlur", lambda value: {"sigma_limit": (value, value), "blur_limit": 0}),
+    "gamma": Transformed("RandomGamma", lambda value: {"gamma_limit": (100 * math.exp(value), 100 * math.exp(value))}),
+    "gaussian_noise": Transformed(
         "GaussNoise", lambda value: {"std_range": (value, value)}, "noise beyond black and white is cut there"
     ),
-    "cutout": _Known(
+    "cutout": Transformed(
         "CoarseDropout",
         lambda value: {
             "num_holes_range": (1, 1),
@@ -109,8 +108,7 @@ def to_albumentations(policy: Policy, values: int = 9, strict: bool = False) -> 
     of theirs is even in our units.
     Raises UserError where Albumentations is not installed, ConversionError for a loss if `strict`.
     """
-    if isinstance(values, bool) or not isinstance(values, int) or values < 1:
-        raise UserError(f"to_albumentations: expected values as a whole number of at least 1, got {values!r}")
+    require_values(values, "to_albumentations")
     library = _library()
     document = document_of(policy)
     losses: list[Loss] = []
@@ -119,11 +117,11 @@ def to_albumentations(policy: Policy, values: int = 9, strict: bool = False) -> 
         stages = []
         for place, stage in enumerate(sub.stages):
             choices = [
-                (transform, entry.weight * share, entry.probability)
+                (_made(library, entry.op, value, document), entry.weight * share, entry.probability)
                 for k, entry in enumerate(stage)
                 if entry.weight > 0
-                for transform, share in _transforms(
-                    library, document, entry, f"subpolicies[{s}].stages[{place}][{k}]", values, losses
+                for value, share in drawn_magnitudes(
+                    entry, KNOWN, f"subpolicies[{s}].stages[{place}][{k}]", values, losses
                 )
             ]
             stages.append(
@@ -153,36 +151,10 @@ def _with(transform: Any, probability: float) -> Any:
     return transform
 
 
-def _transforms(
-    library: Any, document: PolicyDocument, entry: Entry, place: str, values: int, losses: list[Loss]
-) -> list[tuple[Any, float]]:
-    """Transforms that do what `entry` does, each with its share of the entry's weight."""
-    if entry.op not in KNOWN:
-        losses.append(Loss(place, f"{entry.op} is not known there, and is left out"))
-        return [(library.NoOp(p=1.0), 1.0)]
-    known = KNOWN[entry.op]
-    if known.loss:
-        losses.append(Loss(place, f"{entry.op}: {known.loss}"))
-    if entry.magnitude is None:
-        return [(_made(library, known, 0.0, document), 1.0)]
-    drawn = signed_values(entry, values)
-    if spread := range_in_words(entry.magnitude):
-        losses.append(Loss(f"{place}.magnitude", f"drawn from {spread}; one of {values} values there"))
-    if entry.op == "posterize" and isinstance(entry.magnitude, Value) and entry.magnitude.value % 1:
-        losses.append(Loss(f"{place}.magnitude", f"{entry.magnitude.value:.4g} bits become {drawn[0][0]:.0f}"))
-    found = []
-    for value, share in drawn:
-        if value == get(entry.op).low:  # nothing here, and not always there
-            found.append((library.NoOp(p=1.0), share))
-        elif value < known.least:
-            losses.append(Loss(f"{place}.magnitude", f"{entry.op} of {value:.3g} is not known there, and is left out"))
-            found.append((library.NoOp(p=1.0), share))
-        else:
-            found.append((_made(library, known, value, document), share))
-    return found
-
-
-def _made(library: Any, known: _Known, value: float, document: PolicyDocument) -> Any:
+def _made(library: Any, op: str, value: float, document: PolicyDocument) -> Any:
+    if math.isnan(value):
+        return library.NoOp(p=1.0)
+    known = KNOWN[op]
     options = known.options(value)
     if known.name == "Affine":
         options["interpolation"] = _NEAREST if document.interpolation == "nearest" else _BILINEAR

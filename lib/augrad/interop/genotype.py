@@ -102,11 +102,12 @@ def document_of_genotype(
 
 
 def _entry(step: Sequence[Any], place: str) -> Entry:
-    name, probability, level = step if isinstance(step, Sequence) and len(step) == 3 else (None, None, None)
-    if not isinstance(name, str) or name not in RANGES:
+    fits = isinstance(step, list | tuple) and len(step) == 3
+    if not fits or not isinstance(step[0], str) or step[0] not in RANGES:
         raise UserError(
             f"{place}: expected [operation, probability, level] with one of {', '.join(RANGES)}, got {_short(step)}"
         )
+    name, probability, level = step
     for what, number in (("probability", probability), ("level", level)):
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
             raise UserError(f"{place}: expected a {what} from 0 to 1, got {_short(number)}")

@@ -157,7 +157,7 @@ def _resampling(options: Mapping[str, Any], losses: list[Loss]) -> tuple[Any, fl
 
 
 def _entry(op: Any, weight: float, place: str, side: int | None, losses: list[Loss]) -> Entry:
-    name = op.name
+    name: str = op.name
     if name in _ABSOLUTE and side is None:
         raise UserError(f"from_timm: expected side, of the images in pixels, because {name} moves by pixels, got None")
     known = KNOWN.get(_ABSOLUTE.get(name, name))

@@ -49,14 +49,16 @@ class PolicyTransform(v2.Transform):
             case Image.Image():
                 return self._picture(inpt, sample)
             case tv_tensors.Mask():
-                found = self._moved(inpt, sample, tuple(inpt.shape[-2:]), "masks")
+                found = self._moved(inpt, sample, (inpt.shape[-2], inpt.shape[-1]), "masks")
             case tv_tensors.BoundingBoxes():
                 found = self._boxes(inpt, sample)
             case tv_tensors.KeyPoints():
                 found = self._moved(inpt, sample, inpt.canvas_size, "keypoints")
             case _:
                 found = self._pixels(inpt.as_subclass(Tensor), sample)
-        return tv_tensors.wrap(found, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else found
+        if not isinstance(inpt, tv_tensors.TVTensor):
+            return found
+        return tv_tensors.wrap(found, like=inpt)  # pyright: ignore[reportCallIssue]
 
     def _pixels(self, images: Tensor, sample: PolicySample, **targets: Tensor) -> Any:
         """images: [..., C, H, W], all by the same draw."""

@@ -1,0 +1,68 @@
+"""Operations as a library of fixed transforms knows them: one for each magnitude that is drawn."""
+
+import math
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from augrad.errors import UserError
+from augrad.interop.losses import Loss
+from augrad.interop.magnitudes import range_in_words, signed_values
+from augrad.ops import get
+from augrad.policy_file import Entry, Value
+
+NOTHING = math.nan
+"""In the place of a magnitude: images stay as they are."""
+
+
+@runtime_checkable
+class Known(Protocol):
+    """What is known of an operation in a library.
+
+    loss: what is different there however it is drawn; "" nothing beyond one level of 255. least: the weakest magnitude
+    that the library can do.
+    """
+
+    @property
+    def loss(self) -> str: ...
+
+    @property
+    def least(self) -> float: ...
+
+
+def drawn_magnitudes(
+    entry: Entry, known: Mapping[str, Known], place: str, values: int, losses: list[Loss]
+) -> list[tuple[float, float]]:
+    """The magnitudes, with their signs, of transforms that together do what `entry` does, and the share of each.
+
+    values: how many equally likely ones stand for a range. 0 for an operation without a magnitude; `NOTHING` where the
+    library has no such operation or magnitude, and where it is the weak end, which is not always nothing there. What is
+    lost is added to `losses`.
+    """
+    if entry.op not in known:
+        losses.append(Loss(place, f"{entry.op} is not known there, and is left out"))
+        return [(NOTHING, 1.0)]
+    one = known[entry.op]
+    if one.loss:
+        losses.append(Loss(place, f"{entry.op}: {one.loss}"))
+    if entry.magnitude is None:
+        return [(0.0, 1.0)]
+    drawn = signed_values(entry, values)
+    if spread := range_in_words(entry.magnitude):
+        losses.append(Loss(f"{place}.magnitude", f"drawn from {spread}; one of {values} values there"))
+    if entry.unit == "bits":
+        if isinstance(entry.magnitude, Value) and entry.magnitude.value % 1:
+            losses.append(Loss(f"{place}.magnitude", f"{entry.magnitude.value:.4g} bits become {drawn[0][0]:.0f}"))
+        drawn = [(float(round(value)), share) for value, share in drawn]
+    found = []
+    for value, share in drawn:
+        if value < one.least:
+            losses.append(Loss(f"{place}.magnitude", f"{entry.op} of {value:.3g} is not known there, and is left out"))
+        found.append((NOTHING if value < one.least or value == get(entry.op).low else value, share))
+    return found
+
+
+def require_values(values: object, taker: str) -> int:
+    """Raise UserError unless `values`, how many stand for a range, is a whole number of at least 1."""
+    if isinstance(values, bool) or not isinstance(values, int) or values < 1:
+        raise UserError(f"{taker}: expected values as a whole number of at least 1, got {values!r}")
+    return values
