@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from augrad.engines.contract import Engine, Plan, Stages
@@ -78,6 +80,15 @@ def run(images: Tensor, stages: Stages) -> Tensor:
         one = stages.one(stage)
         images = GROUPED.apply(chosen.apply(images, one), replace(one, plan=rest))
     return images
+
+
+def alone(plan: Plan, image: Tensor) -> np.ndarray | None:
+    """What `augrad.engines.numba.engine.apply_alone` calls the operations, and last none; None where that is not for
+    this image, [C, H, W], or not what was asked for."""
+    takes = image.dtype == torch.uint8 and type(image) is Tensor and image.numel() > 0
+    if not takes or _asked.get() != "auto" or plan.rest[NUMBA.name] is not None or NUMBA.refusal(image) is not None:
+        return None
+    return plan.prepared[NUMBA.name]  # type: ignore[no-any-return]
 
 
 def require_own_functions() -> None:

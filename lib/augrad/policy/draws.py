@@ -151,6 +151,42 @@ def _no_numbers(params: PolicyParams) -> UserError:
     )
 
 
+class Fixed(NamedTuple):
+    """What draws of one image need of parameters that do not change, as NumPy arrays."""
+
+    chances: np.ndarray
+    weights: np.ndarray
+    packed: np.ndarray
+    gate: np.ndarray
+    location: np.ndarray
+    scale: np.ndarray
+
+
+def fixed(params: PolicyParams, tables: Tables) -> Fixed:
+    """Of these parameters and tables, which are on the CPU."""
+    of_each = params.gate_logits.sigmoid(), params.magnitude_locations, params.magnitude_log_scales.exp()
+    chances, weights = torch.softmax(params.subpolicy_logits, 0), _weights(params.op_logits, tables.present)
+    gate, location, scale = (values.detach().flatten().numpy() for values in of_each)
+    return Fixed(*_numbers(chances.detach(), weights.detach(), tables.packed), gate, location, scale)
+
+
+def draw_alone(known: Fixed, noise: HardNoise) -> tuple[np.ndarray, np.ndarray] | None:
+    """The operations [L, 1], -1 where none acts, and their magnitudes with signs, of `hard_draw` for one image.
+
+    None where the compiled functions are not at hand.
+    """
+    uniform = noise.subpolicy, noise.slot, noise.level, noise.sign
+    kernels = at_hand(float32=uniform)
+    if kernels is None:
+        return None
+    _, _, found, _ = kernels.choose(known.chances, known.weights, known.packed, *_numbers(*uniform))
+    row, op, there, low, high, reach, sign = found
+    latent = known.location[row] + known.scale[row] * noise.normal.numpy()[0]
+    magnitude = _magnitude(*map(torch.from_numpy, (latent[None], low, high, reach))).numpy() * sign
+    acts = (noise.gate.numpy()[0] < known.gate[row]) & there[0]
+    return np.where(acts, op[0], -1)[:, None], magnitude.T.copy()
+
+
 def hard_draw_with(
     params: PolicyParams, tables: Tables, subpolicy: Tensor, slot: Tensor, gate: Tensor, noise: HardNoise, layout: str
 ) -> PolicySample:

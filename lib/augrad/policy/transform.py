@@ -1,7 +1,8 @@
 """A policy as a torchvision transform: for data sets and data loaders, one sample after another."""
 
 import copy
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,14 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from augrad.engines.choice import alone
+from augrad.engines.numba.engine import apply_alone
 from augrad.errors import UserError
+from augrad.ops.numeric import check_images
 from augrad.ops.targets import Augmented, check_targets, move_targets
 from augrad.policy.application import apply_draw, checked_call
+from augrad.policy.distributions import HardNoise
+from augrad.policy.draws import Fixed, draw_alone, fixed
 from augrad.policy.policy import Policy
 from augrad.types import PolicySample
 
@@ -37,57 +43,77 @@ class PolicyTransform(v2.Transform):
                 f"to_torchvision: expected operations on one image, got {', '.join(mixing)}, which takes another one "
                 "of the batch; apply this policy to batches, in the training loop"
             )
+        self._fixed: Fixed | None = None
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """One draw for all that belongs to the sample."""
-        return {"sample": self.policy.sample(1)}
+        return {"draw": _Draw(self.policy, self.policy.draw_noise(1))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """`inpt`, an image, a video, masks, boxes or key points, as the draw changes it."""
-        sample: PolicySample = params["sample"]
+        draw: _Draw = params["draw"]
+        if type(inpt) is Image.Image and inpt.mode in ("L", "RGB"):  # as most are: nothing in between
+            return _to_picture(self._pixels(_to_tensor(inpt), draw)[None])
         match inpt:
             case Image.Image():
-                return self._picture(inpt, sample)
+                return self._picture(inpt, draw)
             case tv_tensors.Mask():
-                found = self._moved(inpt, sample, (inpt.shape[-2], inpt.shape[-1]), "masks")
+                found = self._moved(inpt, draw.sample, (inpt.shape[-2], inpt.shape[-1]), "masks")
             case tv_tensors.BoundingBoxes():
-                found = self._boxes(inpt, sample)
+                found = self._boxes(inpt, draw.sample)
             case tv_tensors.KeyPoints():
-                found = self._moved(inpt, sample, inpt.canvas_size, "keypoints")
+                found = self._moved(inpt, draw.sample, inpt.canvas_size, "keypoints")
             case _:
-                found = self._pixels(inpt.as_subclass(Tensor), sample)
+                found = self._pixels(inpt.as_subclass(Tensor), draw)
         if not isinstance(inpt, tv_tensors.TVTensor):
             return found
         return tv_tensors.wrap(found, like=inpt)  # pyright: ignore[reportCallIssue]
 
-    def _pixels(self, images: Tensor, sample: PolicySample, **targets: Tensor) -> Any:
+    def _pixels(self, images: Tensor, draw: "_Draw", **targets: Tensor) -> Any:
         """images: [..., C, H, W], all by the same draw."""
+        policy = self.policy
+        if images.dim() == 3 and not targets and (codes := alone(policy._application.plan, images)) is not None:
+            check_images(images[None])
+            if (drawn := draw.alone(self._known())) is not None:
+                nearest, (chosen, magnitude) = policy.interpolation == "nearest", drawn
+                found = apply_alone(
+                    images[None].contiguous().numpy(), codes[chosen], magnitude, draw.noise.draw, policy.fill, nearest
+                )
+                return torch.from_numpy(found[0])
         if images.dim() < 3:
             raise UserError(f"to_torchvision: expected images [..., C, H, W], got shape {tuple(images.shape)}")
         batch = images.flatten(0, -4) if images.dim() > 3 else images[None]
-        given = checked_call(Augmented(batch, **targets), None, self.policy.ops, False, False)
-        sample = sample.expand(len(batch)) if len(batch) != 1 else sample
-        policy = self.policy
+        given = checked_call(Augmented(batch, **targets), None, policy.ops, False, False)
+        sample = draw.sample.expand(len(batch)) if len(batch) != 1 else draw.sample
         found, _ = apply_draw(policy._application, given, sample, policy.fill, policy.interpolation, replayed=False)
         return found if targets else found.view(images.shape)
 
-    def _picture(self, picture: Image.Image, sample: PolicySample) -> Image.Image:
+    def _known(self) -> Fixed:
+        if self._fixed is None:
+            self._fixed = fixed(self.policy.params, self.policy.tables)
+        return self._fixed
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "PolicyTransform":
+        self._fixed = None  # of parameters that may be elsewhere now
+        return super()._apply(fn, recurse)
+
+    def _picture(self, picture: Image.Image, draw: "_Draw") -> Image.Image:
         if picture.mode in _MORE_THAN_8_BITS:
             raise UserError(
                 f"to_torchvision: expected a picture of 8 bits, got mode {picture.mode!r}; bring its values to 0..255 "
                 "first, or give a tensor of floating point in [0, 1]"
             )
         if picture.mode in ("L", "RGB"):
-            return _to_picture(self._pixels(_to_tensor(picture), sample)[None])
+            return _to_picture(self._pixels(_to_tensor(picture), draw)[None])
         if picture.mode in _ALPHA or "transparency" in picture.info:
             mode = _ALPHA.get(picture.mode, "RGB")
             with_alpha = picture.convert("LA" if mode == "L" else "RGBA")
             alpha = _to_tensor(with_alpha.getchannel("A"))
-            found = self._pixels(_to_tensor(with_alpha.convert(mode)), sample, masks=alpha)
+            found = self._pixels(_to_tensor(with_alpha.convert(mode)), draw, masks=alpha)
             result = _to_picture(found.images)
             result.putalpha(_to_picture(found.masks[None]))
             return result
-        return self._picture(picture.convert("L" if picture.mode == "1" else "RGB"), sample)
+        return self._picture(picture.convert("L" if picture.mode == "1" else "RGB"), draw)
 
     def _boxes(self, boxes: tv_tensors.BoundingBoxes, sample: PolicySample) -> Tensor:
         if boxes.format.name not in _UPRIGHT:
@@ -110,11 +136,26 @@ class PolicyTransform(v2.Transform):
         return getattr(moved, name).reshape(plain.shape)
 
 
+@dataclass
+class _Draw:
+    """One draw of the policy, worked out as far as it is asked for."""
+
+    policy: Policy
+    noise: HardNoise
+
+    @cached_property
+    def sample(self) -> PolicySample:
+        return self.policy.sample_from(self.noise)
+
+    def alone(self, known: Fixed) -> tuple[np.ndarray, np.ndarray] | None:
+        return draw_alone(known, self.noise)
+
+
 def _to_tensor(picture: Image.Image) -> Tensor:
-    pixels = np.array(picture)
-    return torch.from_numpy(pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    pixels = torch.from_numpy(np.array(picture))
+    return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1).contiguous()
 
 
 def _to_picture(images: Tensor) -> Image.Image:
-    pixels = images[0].numpy()
-    return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    pixels = images[0]
+    return Image.fromarray((pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0).contiguous()).numpy())
