@@ -83,9 +83,7 @@ KNOWN: Mapping[str, Transformed] = {
     "posterize": Transformed("Posterize", lambda value: {"num_bits": round(value)}),
     "gaussian_blur": Transformed("GaussianBlur", lambda value: {"sigma_limit": (value, value), "blur_limit": 0}),
     "gamma": Transformed("RandomGamma", lambda value: {"gamma_limit": (100 * math.exp(value), 100 * math.exp(value))}),
-    "gaussian_noise": Transformed(
-        "GaussNoise", lambda value: {"std_range": (value, value)}, "noise beyond black and white is cut there"
-    ),
+    "gaussian_noise": Transformed("GaussNoise", lambda value: {"std_range": (value, value)}),
     "cutout": Transformed(
         "CoarseDropout",
         lambda value: {
