@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import augrad
 from augrad import Policy, UserError
 from augrad.interop import ConversionError
 from augrad.interop.albumentations import KNOWN, serialized, to_albumentations
+from fixed_policies import as_array, fixed, strengths
 from pictures import every_kind, in_levels
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -24,35 +24,16 @@ WHOLE_PIXELS = ("shear_x", "shear_y", "translate_x", "translate_y")
 RANDOM = ("gaussian_noise", "cutout")
 
 
-def fixed(name: str, value: float, interpolation: str = "bilinear") -> Policy:
-    """The operation on every image with this magnitude, which has the sign that it says."""
-    op = augrad.ops.get(name)
-    options = {"low": value, "high": value, "signed": False} if op.has_magnitude else None
-    return Policy.over({name: options}, probability=1.0, magnitude="point", interpolation=interpolation)  # type: ignore[arg-type]
-
-
-def strengths(name: str) -> list[float]:
-    op = augrad.ops.get(name)
-    if op.low is None or op.high is None:
-        return [0.0]
-    shares = (0.0, 1 / 3, 2 / 3, 1.0)
-    values = [op.low + share * (op.high - op.low) for share in shares]
-    if name in WHOLE_PIXELS:  # what moves by whole pixels, half of it for shear
-        by = 2 if name.startswith("shear") else 1
-        values = [round(value * SIDE / by) * by / SIDE for value in values]
-    return values + [-value for value in values[1:] if op.signed]
-
-
-def numpy(image: torch.Tensor) -> np.ndarray:
-    return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+def strengths_of(name: str) -> list[float]:
+    """Those that move by whole pixels; shear moves by half of what it says."""
+    return strengths(name, (2 if name.startswith("shear") else 1) / SIDE if name in WHOLE_PIXELS else 0.0)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
 @pytest.mark.parametrize("name", [name for name in KNOWN if name not in RANDOM])
 def test_pixels_are_ours_over_the_whole_range_and_both_signs(name: str, interpolation: str) -> None:
     images = in_levels(every_kind(3, SIDE, SIDE))
-    for value in strengths(name):
-        value = float(round(value)) if name == "posterize" else value
+    for value in strengths_of(name):
         policy = fixed(name, value, interpolation)
         pipeline, losses = to_albumentations(policy)
         if any("left out" in loss.what for loss in losses):
@@ -61,8 +42,8 @@ def test_pixels_are_ours_over_the_whole_range_and_both_signs(name: str, interpol
         ties = 0.1 if interpolation == "nearest" and name.startswith("shear") else 0.01  # between two pixels
         kinds = images[:2] if name == "equalize" else images  # on images of few values it is declared to be another
         for image, ours in zip(kinds, policy(kinds), strict=True):
-            theirs = pipeline(image=numpy(image))["image"].astype(int)
-            off = np.abs(theirs - numpy(ours).astype(int))
+            theirs = pipeline(image=as_array(image))["image"].astype(int)
+            off = np.abs(theirs - as_array(ours).astype(int))
             off = off[1:-1, 1:-1] if name == "sharpness" else off  # the outermost pixels are declared
             assert off.max() <= OFF.get(name, 1) or (off > 1).mean() < ties, (value, off.max(), (off > 1).mean())
 
@@ -102,7 +83,7 @@ def test_the_document_is_loaded_by_albumentations(form: str, tmp_path: Path) -> 
     path = tmp_path / f"policy.{form}"
     path.write_text(serialized(pipeline, form))  # type: ignore[arg-type]
     loaded = A.load(path, data_format=form)
-    image = numpy(in_levels(every_kind(3, SIDE, SIDE))[2])
+    image = as_array(in_levels(every_kind(3, SIDE, SIDE))[2])
     for one in (pipeline, loaded):
         one.set_random_seed(3)
     assert np.array_equal(pipeline(image=image)["image"], loaded(image=image)["image"])

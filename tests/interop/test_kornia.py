@@ -9,32 +9,11 @@ import augrad
 from augrad import Policy, UserError
 from augrad.interop import ConversionError
 from augrad.interop.kornia import KNOWN, to_kornia
+from fixed_policies import fixed, strengths
 from pictures import every_kind
 
 SIDE = 40
 RANDOM = ("gaussian_noise", "cutout")
-
-
-def fixed(name: str, value: float, interpolation: str = "bilinear", fill: float = 0.0) -> Policy:
-    """The operation on every image with this magnitude, which has the sign that it says."""
-    op = augrad.ops.get(name)
-    options = {"low": value, "high": value, "signed": False} if op.has_magnitude else None
-    return Policy.over(
-        {name: options},
-        probability=1.0,
-        magnitude="point",
-        interpolation=interpolation,  # type: ignore[arg-type]
-        fill=fill,
-    )
-
-
-def strengths(name: str) -> list[float]:
-    op = augrad.ops.get(name)
-    if op.low is None or op.high is None:
-        return [0.0]
-    values = [op.low + share * (op.high - op.low) for share in (0.0, 0.3, 0.7, 1.0)]
-    values = [float(round(value)) for value in values] if name == "posterize" else values
-    return values + [-value for value in values[1:] if op.signed]
 
 
 @torch.no_grad()

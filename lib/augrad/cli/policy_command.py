@@ -60,11 +60,11 @@ def _parser() -> argparse.ArgumentParser:
 
     text = "a policy for another library, or one of another library for augrad"
     convert = command("convert", _convert, text)
-    text = f"{_SOURCE}; with --from a file of lists (genotype), or a configuration (timm)"
+    text = f"{_SOURCE}; with --from that library's file, or a configuration of timm"
     convert.add_argument("policy", help=text)
     convert.add_argument("--from", dest="source", choices=_READERS, help="what it is, if it is not augrad's")
     convert.add_argument("--to", choices=_WRITERS, default="augrad", help="for what (default: %(default)s)")
-    convert.add_argument("--side", type=int, help="of the images in pixels, where translations are in pixels")
+    convert.add_argument("--side", type=int, help="of the images in pixels, where the source counts in pixels")
     convert.add_argument(
         "--strict", action="store_true", help="refuse to lose anything, instead of saying what is lost"
     )
@@ -155,6 +155,12 @@ def _from_genotype(options: argparse.Namespace) -> Converted[Policy]:
     return from_genotype(read_genotype(options.policy), options.strict)
 
 
+def _from_albumentations(options: argparse.Namespace) -> Converted[Policy]:
+    from augrad.interop.albumentations import from_albumentations
+
+    return from_albumentations(options.policy, options.side, options.strict)
+
+
 def _from_timm(options: argparse.Namespace) -> Converted[Policy]:
     from augrad.interop.timm import from_timm
 
@@ -181,6 +187,7 @@ def _to_albumentations(policy: Policy, options: argparse.Namespace) -> tuple[str
 
 
 _READERS: dict[str, Callable[[argparse.Namespace], Converted[Policy]]] = {
+    "albumentations": _from_albumentations,
     "genotype": _from_genotype,
     "timm": _from_timm,
 }

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from augrad.errors import UserError
+from augrad.interop.albumentations_reading import from_albumentations
 from augrad.interop.leaves import drawn_magnitudes, require_values
 from augrad.interop.losses import Converted, Loss, converted
 from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument
 from augrad.policy_file.convert import document_of
+
+__all__ = ["KNOWN", "Transformed", "from_albumentations", "serialized", "to_albumentations"]
 
 _NEAREST, _BILINEAR = 0, 1  # of OpenCV
 _SAME = (1.0, 1.0)

@@ -1,0 +1,198 @@
+"""Documents of Albumentations and AutoAlbument as policies."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import augrad
+from augrad import Policy, UserError
+from augrad.interop import ConversionError
+from augrad.interop.albumentations import KNOWN, from_albumentations, serialized, to_albumentations
+from augrad.policy_file.convert import document_of
+from fixed_policies import as_array, fixed, strengths
+from pictures import every_kind, in_levels
+
+SQUARE = {"min_height": 8, "max_height": 8, "min_width": 8, "max_width": 8}
+OLD = "albumentations.augmentations.transforms."
+"""Where Albumentations 0.5 had its transforms."""
+
+
+def old(name: str, p: float = 0.5, **options: Any) -> dict[str, Any]:
+    """A transform as AutoAlbument writes it."""
+    return {"__class_fullname__": f"{OLD}{name}", "always_apply": False, "p": p, **options}
+
+
+def moved(p: float = 0.5, **options: Any) -> dict[str, Any]:
+    parts = {name: [0.0, 0.0] for name in ("shift_limit_x", "shift_limit_y", "scale_limit", "rotate_limit")}
+    return old("ShiftScaleRotate", p, **{**parts, **options}, interpolation=1, border_mode=4, value=None)
+
+
+def autoalbument(*stages: list[dict[str, Any]]) -> dict[str, Any]:
+    """A document of one sub-policy, with what AutoAlbument puts after it."""
+
+    def among(name: str, transforms: list[dict[str, Any]], p: float = 1.0) -> dict[str, Any]:
+        return {"__class_fullname__": f"albumentations.core.composition.{name}", "p": p, "transforms": transforms}
+
+    sequence = among("Sequential", [among("OneOf", stage) for stage in stages], 0.1)
+    choice = among("OneOf", [sequence])
+    return {"__version__": "0.5.2", "transform": among("Compose", [choice, old("Normalize", 1.0)])}
+
+
+def only(document: dict[str, Any], side: int | None = None) -> tuple[Any, list[str]]:
+    """The only entry of the policy, and what was lost besides the normalisation."""
+    policy, losses = from_albumentations(document, side)
+    (entry,) = document_of(policy).subpolicies[0].stages[0]
+    return entry, [loss.what for loss in losses if not loss.what.startswith("Normalize")]
+
+
+@pytest.mark.parametrize(
+    ("transform", "op", "value"),
+    [
+        (moved(rotate_limit=[-49.5, -49.5]), "rotate", -49.5),
+        (moved(shift_limit_x=[0.25, 0.25]), "translate_x", 0.25),
+        (moved(shift_limit_y=[-0.5, -0.5]), "translate_y", -0.5),
+        (moved(scale_limit=[2.0, 2.0]), "zoom", math.log(2)),
+        (old("RandomBrightnessContrast", brightness_limit=[0, 0], contrast_limit=[1.8, 1.8]), "brightness", 0.8),
+        (old("Solarize", threshold=[102, 102]), "solarize", 0.4),
+        (old("CoarseDropout", min_holes=1, max_holes=1, **SQUARE), "cutout", 0.25),
+    ],
+)  # fmt: skip
+def test_what_autoalbument_searched_is_read(transform: dict[str, Any], op: str, value: float) -> None:
+    entry, lost = only(autoalbument([transform]), side=32)
+    assert entry.op == op
+    assert entry.magnitude.value == pytest.approx(value, abs=1e-5)
+    assert (entry.signed, entry.probability, entry.weight) == (False, 1.0, 1.0)
+    expected = {"cutout": "lies wholly inside", "solarize": "", "brightness": ""}.get(op, "goes on beyond its border")
+    assert [expected in what for what in lost] == ([True] if expected else [])
+
+
+def test_its_chances_are_those_of_what_is_applied() -> None:
+    document = autoalbument(
+        [old("HorizontalFlip", 0.2), old("VerticalFlip", 0.3), old("RGBShift", 0.1), old("NoOp", 0.4)],
+        [old("NoOp", 1.0)],
+    )
+    policy, losses = from_albumentations(document)
+    stage, nothing = document_of(policy).subpolicies[0].stages
+    assert {e.op: (pytest.approx(e.weight), e.probability) for e in stage} == {
+        "horizontal_flip": (0.2, 1.0),
+        "vertical_flip": (0.3, 1.0),
+        "identity": (0.5, 1.0),
+    }
+    assert [entry.op for entry in nothing] == ["identity"]
+    assert ("subpolicies[0].stages[0][2]", "RGBShift is not known here, and is left out") in losses
+    assert ("document", "Normalize is left out") in losses
+    with pytest.raises(ConversionError, match="from_albumentations: expected that nothing is lost"):
+        from_albumentations(document, strict=True)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        moved(rotate_limit=[5, 5], shift_limit_x=[0.1, 0.1]),
+        old("RandomBrightnessContrast", brightness_limit=[0.2, 0.2], contrast_limit=[0, 0]),
+        old("CoarseDropout", min_holes=16, max_holes=16, **SQUARE),
+        old("ColorJitter", brightness=[1.5, 1.5], contrast=[1.5, 1.5], saturation=[1, 1], hue=[0, 0]),
+        old("Solarize"),
+        old("Solarize", threshold="many"),
+        old("RandomGamma", gamma_limit=[-5, -5]),
+        moved(rotate_limit=[math.nan, math.nan]),
+    ],
+)
+def test_what_is_not_known_is_left_out_and_said(transform: dict[str, Any]) -> None:
+    entry, lost = only(autoalbument([transform]))
+    assert entry.op == "identity"
+    assert ["is not known here, and is left out" in what for what in lost] == [True]
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize("name", list(KNOWN))
+def test_what_goes_there_comes_back(name: str, interpolation: str) -> None:
+    for value in strengths(name):
+        policy = fixed(name, value, interpolation)
+        there = to_albumentations(policy)
+        (entry,) = document_of(policy).subpolicies[0].stages[0]
+        (found,) = document_of(from_albumentations(there.result).result).subpolicies[0].stages[0]
+        if value == augrad.ops.get(name).low or value < KNOWN[name].least:
+            assert found.op == "identity"
+            continue
+        assert (found.op, found.probability, found.signed) == (entry.op, entry.probability, False)
+        if entry.magnitude is not None:
+            assert found.magnitude.value == pytest.approx(entry.magnitude.value, abs=2e-6)  # type: ignore[union-attr]
+
+
+def test_a_policy_that_lost_nothing_is_equal_when_it_comes_back(tmp_path: Path) -> None:
+    policy = Policy.over(
+        {"rotate": {"low": 12.0, "high": 12.0}, "invert": None, "brightness": {"low": 0.5, "high": 0.5}},
+        stages=2,
+        probability=0.6,
+        magnitude="point",
+        fill=0.2,
+    )
+    there, losses = to_albumentations(policy, strict=True)
+    assert losses == ()
+    for form in ("json", "yaml"):
+        path = tmp_path / f"policy.{form}"
+        path.write_text(serialized(there, form))  # type: ignore[arg-type]
+        back = from_albumentations(path, strict=True).result
+        ours, theirs = document_of(policy), document_of(back)
+        assert (theirs.interpolation, theirs.fill) == ("bilinear", pytest.approx(0.2, abs=1e-5))
+        for stage, same in zip(ours.subpolicies[0].stages, theirs.subpolicies[0].stages, strict=True):
+            keyed = {entry.op: entry for entry in same}
+            for entry in stage:
+                found = keyed[entry.op]
+                assert (found.magnitude, found.signed, found.probability) == (
+                    entry.magnitude, entry.signed, entry.probability,
+                )  # fmt: skip
+                assert found.weight == pytest.approx(entry.weight)
+
+
+def test_pixels_of_a_document_are_those_of_its_pipeline() -> None:
+    """By one that users write: a range of angles, which is uniform."""
+    import albumentations as A
+
+    angle = A.Affine(rotate=(20, 20), fill=30, p=1.0)
+    pipeline = A.Compose([A.OneOf([A.Sequential([A.OneOf([angle], p=1.0)], p=1.0)], p=1.0)])
+    policy = from_albumentations(pipeline).result
+    for image in in_levels(every_kind(3, 32, 32)):
+        theirs, ours = pipeline(image=as_array(image))["image"].astype(int), as_array(policy(image[None])[0])
+        assert (np.abs(theirs - ours.astype(int)) > 1).mean() < 0.01
+    ranged = A.Compose([A.OneOf([A.Sequential([A.OneOf([A.Affine(rotate=(-5, 25), p=1.0)])], p=1.0)])])
+    drawn = from_albumentations(ranged).result.sample(4000, torch.Generator().manual_seed(0)).magnitude.detach()
+    assert (float(drawn.min()), float(drawn.max())) == (pytest.approx(-5, abs=0.1), pytest.approx(25, abs=0.1))
+    assert float(drawn.mean()) == pytest.approx(10, abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ({}, "expected a document with a transform, got dict"),
+        ({"transform": {"p": 1}}, "expected transforms with their class"),
+        ({"transform": old("Rotate")}, "got Rotate where Compose is expected"),
+        ({"transform": {"__class_fullname__": "Compose", "transforms": [old("Rotate")]}}, "got 0 choices"),
+        (3, "expected a document with a transform, got int"),
+        (autoalbument([old("NoOp", 0.0)]), "expected a choice with a chance above 0, got none"),
+        (autoalbument([old("NoOp", 1.5)]), r"expected p from 0 to 1, got 1\.5"),
+        (autoalbument([]), "got OneOf where OneOf is expected"),
+    ],
+)
+def test_other_documents_are_refused(source: object, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        from_albumentations(source)
+
+
+def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
+    for name, text in (("a.json", "{"), ("b.json", "[" * 100_000), ("c.yaml", "a: [b"), ("d.json", "[]")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(UserError, match="expected a document"):
+            from_albumentations(tmp_path / name)
+    with pytest.raises(UserError, match="expected a document of Albumentations, got none"):
+        from_albumentations(tmp_path / "nowhere.json")
+    (tmp_path / "e.json").write_text(json.dumps(autoalbument([old("CoarseDropout", min_holes=1, max_holes=1)])))
+    policy, losses = from_albumentations(str(tmp_path / "e.json"), side=8)
+    assert policy.ops[0].name == "identity"
+    assert len(losses) == 2
