@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from augrad.errors import UserError
-from augrad.interop.albumentations_reading import from_albumentations
+from augrad.interop.albumentations_reading import from_albumentations, mixed_border
 from augrad.interop.leaves import drawn_magnitudes, require_values
 from augrad.interop.losses import Converted, Loss, converted
 from augrad.policy import Policy
@@ -112,7 +112,8 @@ def to_albumentations(policy: Policy, values: int = 9, strict: bool = False) -> 
     require_values(values, "to_albumentations")
     library = _library()
     document = document_of(policy)
-    losses: list[Loss] = []
+    moves = any(KNOWN[e.op].name == "Affine" for e in document.entries() if e.op in KNOWN)
+    losses: list[Loss] = mixed_border(document.interpolation, document.fill) if moves else []
     subpolicies = []
     for s, sub in enumerate(document.subpolicies):
         stages = []

@@ -127,11 +127,18 @@ def _document(pipeline: Mapping[str, Any], side: int | None, losses: list[Loss])
     interpolation, fill = next(iter(reads), ("bilinear", 0.0))
     for other, value in list(reads)[1:]:
         losses.append(Loss("document", f"{other} and a fill of {value:g} become {interpolation} and {fill:g}"))
+    losses += mixed_border(interpolation, fill)
     return PolicyDocument(
         interpolation=interpolation,  # type: ignore[arg-type]
         fill=fill,
         subpolicies=tuple(subpolicies),
     )
+
+
+def mixed_border(interpolation: str, fill: float) -> list[Loss]:
+    """OpenCV mixes the fill into pixels that lie half outside of the image; torchvision, as augrad, dims them first."""
+    mixed = interpolation == "bilinear" and fill > 0
+    return [Loss("fill", "a row of pixels beside filled ones is mixed otherwise")] if mixed else []
 
 
 def _stage(

@@ -8,7 +8,7 @@ then go either way at random. Geometry reads the nearest pixel, and what it unco
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -137,16 +137,12 @@ def to_genotype(policy: Policy, entries: int | None = None, strict: bool = False
 
 def _resampling_losses(document: PolicyDocument) -> list[Loss]:
     lost = []
-    if any(get(e.op).kind == "geometric" for e in _entries(document) if "." not in e.op and e.op in _NAMES):
+    if any(get(e.op).kind == "geometric" for e in document.entries() if "." not in e.op and e.op in _NAMES):
         if document.interpolation != "nearest":
             lost.append(Loss("interpolation", f"{document.interpolation} becomes nearest"))
         if document.fill != 0:
             lost.append(Loss("fill", f"{document.fill:g} becomes 0"))
     return lost
-
-
-def _entries(document: PolicyDocument) -> Iterable[Entry]:
-    return (entry for sub in document.subpolicies for stage in sub.stages for entry in stage)
 
 
 def _steps(entry: Entry, place: str, losses: list[Loss]) -> list[tuple[list[Any], float]]:

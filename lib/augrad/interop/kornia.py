@@ -159,7 +159,7 @@ def to_kornia(policy: Policy, values: int = 9, strict: bool = False) -> Converte
     """
     require_values(values, "to_kornia")
     library, losses, document = _library(), [], document_of(policy)
-    if document.fill and any(KNOWN[name].geometric for name in _names(document) if name in KNOWN):
+    if document.fill and any(KNOWN[e.op].geometric for e in document.entries() if e.op in KNOWN):
         losses.append(Loss("fill", f"{document.fill:g} becomes 0"))
     stages, weights, chances = [], [], []
     for s, sub in enumerate(document.subpolicies):
@@ -179,10 +179,6 @@ def to_kornia(policy: Policy, values: int = 9, strict: bool = False) -> Converte
         chances.append([[chance for _, _, chance in stage] for stage in found])
     module = KorniaPolicy(stages, weights, chances, [sub.weight for sub in document.subpolicies])
     return converted("to_kornia", module, losses, strict)
-
-
-def _names(document: PolicyDocument) -> set[str]:
-    return {entry.op for sub in document.subpolicies for stage in sub.stages for entry in stage}
 
 
 def _made(library: Any, op: str, value: float, document: PolicyDocument) -> nn.Module:

@@ -164,10 +164,15 @@ class Fixed(NamedTuple):
 
 def fixed(params: PolicyParams, tables: Tables) -> Fixed:
     """Of these parameters and tables, which are on the CPU."""
-    of_each = params.gate_logits.sigmoid(), params.magnitude_locations, params.magnitude_log_scales.exp()
-    chances, weights = torch.softmax(params.subpolicy_logits, 0), _weights(params.op_logits, tables.present)
-    gate, location, scale = (values.detach().flatten().numpy() for values in of_each)
-    return Fixed(*_numbers(chances.detach(), weights.detach(), tables.packed), gate, location, scale)
+    of_each = (
+        torch.softmax(params.subpolicy_logits, 0),
+        _weights(params.op_logits, tables.present),
+        tables.packed,
+        params.gate_logits.sigmoid().flatten(),
+        params.magnitude_locations.flatten(),
+        params.magnitude_log_scales.exp().flatten(),
+    )
+    return Fixed(*(values.detach().numpy() for values in of_each))  # pyright: ignore[reportCallIssue]
 
 
 def draw_alone(known: Fixed, noise: HardNoise) -> tuple[np.ndarray, np.ndarray] | None:

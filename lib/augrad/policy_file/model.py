@@ -4,6 +4,7 @@ Building one from Python with something invalid raises `pydantic.ValidationError
 """
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -221,6 +222,10 @@ class PolicyDocument(Record):
         _at_most(MOST_SUBPOLICIES, EXPECTED["subpolicies"]),
     ]
     provenance: dict[str, Any] = Field(default_factory=dict)
+
+    def entries(self) -> Iterator[Entry]:
+        """All operations, stage by stage."""
+        return (entry for subpolicy in self.subpolicies for stage in subpolicy.stages for entry in stage)
 
     @field_validator("provenance", mode="before")
     @classmethod
