@@ -170,11 +170,17 @@ def require_number(value: object, name: str, above: float = -math.inf) -> None:
         raise UserError(f"expected {name}, a finite number{bound}, got {value!r}")
 
 
+_MOST = 2**31 - 1
+"""What is counted goes into memory."""
+
+
 def require_count(value: object, name: str) -> None:
     """Raise UserError unless `value` is a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer | torch.SymInt) or value < 1:
         got = f"a {type(value).__name__}" if isinstance(value, torch.Tensor) else repr(value)
         raise UserError(f"expected {name}, a whole number of at least 1, got {got}")
+    if not isinstance(value, torch.SymInt) and value > _MOST:
+        raise UserError(f"expected {name}, a whole number of at most {_MOST}, got {value}")
 
 
 def require_flag(value: object, name: str) -> None:

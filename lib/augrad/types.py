@@ -133,7 +133,7 @@ class Drawn(TensorFields):
         Raises UserError without samples, for samples of another class, of policies with different numbers of stages or
         extra draws (of relaxed ones, also of sub-policies or candidates), or over different operations.
         """
-        if isinstance(samples, Drawn) or not isinstance(samples, Iterable):
+        if isinstance(samples, Drawn | Tensor) or not isinstance(samples, Iterable):
             raise UserError(f"concatenate: expected a list of samples, got {type(samples).__name__}; put it in []")
         samples = list(samples)
         if not samples:

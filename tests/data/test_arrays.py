@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from augrad.data import npz
 from augrad.data.arrays import load_arrays
 from augrad.data.planted import Planted
 from augrad.errors import UserError
@@ -332,6 +333,16 @@ def test_refuses_what_is_no_archive(tmp_path):
     for name in ("single.npy", "text.npz", "empty.npz"):
         with pytest.raises(UserError, match=f"{name}: expected an .npz archive, got other content; write"):
             load_arrays(tmp_path / name)
+
+
+def test_an_archive_that_says_more_than_fits_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    np.savez_compressed(
+        tmp_path / "zeros.npz", train_images=np.zeros((4000, 64, 64), np.uint8), train_labels=labels(4000)
+    )
+    assert (tmp_path / "zeros.npz").stat().st_size < 100_000
+    monkeypatch.setattr(npz, "free_memory", lambda: 2**23)
+    with pytest.raises(UserError, match=r"zeros\.npz: its arrays need 0\.0 GiB of memory, and 0\.0 GiB are free"):
+        load_arrays(tmp_path / "zeros.npz")
 
 
 def test_refuses_an_archive_of_other_files(tmp_path):

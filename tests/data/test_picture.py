@@ -80,6 +80,14 @@ def test_greys_whose_white_is_not_known_are_named(tmp_path: Path, levels: np.nda
     assert word in why_not(tmp_path / "x.tif")
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int16])
+def test_signed_greys_are_named(tmp_path: Path, kind: type) -> None:
+    levels = np.linspace(np.iinfo(kind).min, np.iinfo(kind).max, SIDE * SIDE).astype(kind).reshape(SIDE, SIDE)
+    unsigned = np.uint8 if kind == np.int8 else np.uint16
+    Image.fromarray(levels.view(unsigned)).save(tmp_path / "x.tif", tiffinfo={339: 2})
+    assert "signed" in why_not(tmp_path / "x.tif")
+
+
 TURNED = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],

@@ -238,6 +238,15 @@ def test_it_goes_on_from_its_checkpoint_bit_for_bit(digits: Splits, tmp_path: Pa
     assert (again.steps, again.finished, again.metrics) == (6, True, result.metrics)
 
 
+def _with_other_activation(**sizes: int) -> nn.Module:
+    network = SmallConvNet(**sizes)
+    for module in network.modules():
+        for name, child in module.named_children():
+            if isinstance(child, nn.ReLU):
+                setattr(module, name, nn.SiLU())
+    return network
+
+
 def test_a_checkpoint_of_another_search_is_refused_and_kept(digits: Splits, tmp_path: Path) -> None:
     file = tmp_path / "search.pt"
     learned(digits, policy=few_ops(), steps=2, checkpoint=file)
@@ -247,12 +256,14 @@ def test_a_checkpoint_of_another_search_is_refused_and_kept(digits: Splits, tmp_
         ({"steps": 2, "seed": 1}, "seed=0, got 1"),
         ({"steps": 2, "estimator": library.estimators.Gumbel(temperature=2.0)}, "estimator.temperature=1.0, got 2.0"),
         ({"steps": 2, "policy": library.Policy.over(["rotate"], stages=2)}, "content of its policy"),
-        ({"steps": 2, "model": partial(SmallConvNet, width=8)}, "does not fit"),
+        ({"steps": 2, "model": partial(SmallConvNet, width=8)}, "another network"),
+        ({"steps": 2, "data": load_digits(seed=1)}, "another division of its data"),
+        ({"steps": 2, "model": partial(_with_other_activation)}, "another network"),
         ({"steps": 2, "optimizer": partial(torch.optim.SGD, lr=0.2)}, "optimizer"),
     ]
     for changed, words in others:
         with pytest.raises(UserError, match=words):
-            learned(digits, **{"policy": few_ops(), "checkpoint": file, **changed})
+            learned(changed.pop("data", digits), **{"policy": few_ops(), "checkpoint": file, **changed})
         assert file.read_bytes() == kept
     file.write_text("my notes")
     with pytest.raises(UserError, match="no checkpoint"):

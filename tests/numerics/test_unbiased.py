@@ -255,6 +255,27 @@ def test_the_density_up_to_a_drawn_range_integrates_to_one_and_fits_the_draws() 
     assert kstest(expected.numpy(), "uniform").pvalue > 1e-3
 
 
+@pytest.mark.parametrize("scale", [1e-8, 1e-3, 1.0])
+@pytest.mark.parametrize("location", [-1000.0, -100.0, -60.0, -36.0, -30.0])
+@pytest.mark.parametrize("low", [0.0, 5.0])
+def test_the_score_of_a_range_that_is_almost_nothing_is_that_of_a_uniform_draw_up_to_it(
+    low: float, location: float, scale: float
+) -> None:
+    """Far below 0, sigmoid is exp: the density up to the range is exp(-location) times a function of fraction / range,
+    so the mean score by the location is 0, and where the range is all but certain it is -1 below it."""
+    space = make_space({"rotate": {"low": low, "high": 30.0}})
+    policy = initial_policy(space, magnitude="uniform", scale=scale, learn=["magnitudes", "magnitude_scales"])
+    with torch.no_grad():
+        policy.magnitude_locations.fill_(location)
+    sample = policy.sample(4000, torch.Generator().manual_seed(0))
+    score = policy.score_terms(sample).magnitude[sample.gate[:, 0]]
+    by_location, by_scale = torch.autograd.grad(score.mean(), [policy.magnitude_locations, policy.magnitude_log_scales])
+    assert torch.isfinite(by_location).all()
+    assert torch.isfinite(by_scale).all()
+    if scale <= 1e-3:
+        assert float(by_location) == pytest.approx(-1, abs=0.02)
+
+
 def test_reinforce_learns_the_range_without_bias_and_with_less_variance_than_through_the_range_drawn(
     record_property: Report,
 ) -> None:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from augrad.cli.quoting import command_line, hydra_quoted, lists_of_others, notes, override, understood
+from augrad.cli.quoting import command_line, hydra_quoted, no_names, notes, override, understood
 from augrad.cli.resume import resolve_resume
 from augrad.cli.search_run import Interrupted
 from augrad.errors import UserError
@@ -171,7 +171,12 @@ def test_a_run_is_found_again(name: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("given", ["model=[1,2]", "space=[a,null]", "+data=[[a]]", "hydra/launcher=[true]"])
 def test_a_list_of_anything_but_names_is_found(given: str):
-    assert lists_of_others(["seed=3", given, "experiment=[a,b]", "~model", "policies=[]"]) == [given]
+    assert no_names(["seed=3", given, "experiment=[a,b]", "~model", "policies=[]"], ["model"]) == [given]
+
+
+@pytest.mark.parametrize("given", ["model=3", "model=null", "model=true", "model=1.5", "model={a:1}"])
+def test_a_group_with_anything_but_a_name_is_found(given: str):
+    assert no_names(["seed=3", given, "space=3", "model=wrn", "model=[a,b]"], ["model"]) == [given]
 
 
 def test_commas_of_a_sweep_are_no_mistake():

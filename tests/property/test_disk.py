@@ -139,3 +139,19 @@ def test_two_processes_at_once_and_a_disk_that_takes_little(tmp_path: Path) -> N
         assert found.returncode == 0, found.stderr
         assert found.stderr.count("cannot be kept on disk") == 1
         assert not files(tmp_path / "little")
+
+
+def test_where_nothing_is_compiled_policies_take_another_engine() -> None:
+    """Numba's own switch, for debuggers and coverage."""
+    code = """import augrad, torch
+policy = augrad.Policy.over(["color", "cutout", "hue"], stages=2, probability=1.0)
+print(policy(torch.rand(4, 3, 8, 8)).numel(), policy.to_torchvision()(torch.zeros(3, 8, 8, dtype=torch.uint8)).numel())
+"""
+    switched_off = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT.parent)}
+    found = subprocess.run([sys.executable, "-c", code], env=switched_off, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["768", "192"]
+    refused = code.replace("print(", "with augrad.engine('numba'): print(")
+    found = subprocess.run(
+        [sys.executable, "-c", refused], env=switched_off, capture_output=True, text=True, check=False
+    )
+    assert "NUMBA_DISABLE_JIT switches off; take auto, or grouped" in found.stderr

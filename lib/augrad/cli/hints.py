@@ -27,11 +27,18 @@ def hints_added(overrides: list[str], multirun: bool) -> Iterator[None]:
         for note in quoting.notes(overrides, multirun):
             told.add_note(note)
         raise told from error.__cause__
-    except TypeError as error:
-        wrong = quoting.lists_of_others(overrides)
-        if not wrong or not raised_in(error, ("hydra._internal.defaults_list",)):
-            raise
-        raise UserError(f"{wrong[0]}: expected the name of an option, or a list of names") from error
+    except (TypeError, ValueError) as error:
+        if raised_in(error, ("hydra._internal.defaults_list",)):
+            _require_names(error, overrides)
+        raise
+
+
+def _require_names(error: Exception, overrides: list[str]) -> None:
+    """Raises UserError for an override of a group with anything but names, if that is what `error` is about."""
+    if isinstance(error, TypeError) or "Config group override must be a string or a list" in str(error):
+        groups = [folder.name for folder in Path(config_directory()).iterdir() if folder.is_dir()]
+        for wrong in quoting.no_names(overrides, groups)[:1]:
+            raise UserError(f"{wrong}: expected the name of an option, or a list of names") from error
 
 
 def _setting_of_another_option(message: str, overrides: list[str]) -> str | None:

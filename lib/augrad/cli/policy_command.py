@@ -22,6 +22,7 @@ from augrad.policy_file.convert import (
 from augrad.policy_file.edit import merged, pruned
 from augrad.show.table import policy_table
 from augrad.terminal.console import say
+from augrad.terminal.output import visible
 
 _TOLD = "paper", "source", "searched on"
 _SOURCE = "a policy file, or the name of a built-in policy"
@@ -106,7 +107,8 @@ def _validate(options: argparse.Namespace) -> None:
 def _diff(options: argparse.Namespace) -> int:
     first, second = options.policy
     before, after = (_lines(read_document(source)) for source in options.policy)
-    lines = list(unified_diff(before, after, first, second, lineterm="", n=1))
+    names = (visible(name).replace("\n", "\\n") for name in (first, second))
+    lines = list(unified_diff(before, after, *names, lineterm="", n=1))
     say("\n".join(lines) if lines else "the policies do the same")
     return int(bool(lines))
 

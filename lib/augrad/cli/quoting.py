@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString, ValueType
@@ -115,14 +115,19 @@ def text_of(given: str) -> str | None:
         return value
 
 
-def lists_of_others(overrides: Iterable[str]) -> list[str]:
-    """The overrides with a list of anything but texts."""
+def no_names(overrides: Iterable[str], groups: Collection[str]) -> list[str]:
+    """The overrides of one of `groups` with anything but a text, and all with a list of anything but texts."""
     read = {given: _read(given) for given in overrides}
-    lists = {given: one.value() for given, one in read.items() if isinstance(one, Override) and not one.is_delete()}
+    values = {
+        given: (one.key_or_group, one.value())
+        for given, one in read.items()
+        if isinstance(one, Override) and not one.is_delete()
+    }
     return [
         given
-        for given, value in lists.items()
-        if isinstance(value, list) and not all(isinstance(v, str) for v in value)
+        for given, (key, value) in values.items()
+        if (isinstance(value, list) and not all(isinstance(v, str) for v in value))
+        or (key in groups and not isinstance(value, list | str))
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from augrad.checks import check_value
 from augrad.cli.arms import search_entrants
 from augrad.cli.building import keys_added
 from augrad.cli.choosing import asked_choice, choose_in, words_of
@@ -67,6 +68,7 @@ def _search(config: DictConfig) -> float:
 
 
 def _search_in(config: DictConfig, directory: Path) -> float:
+    check_value(config.get("final_training", True), bool, "final_training")  # for those who take up this run
     asked = asked_comparison(config)
     arguments = search_arguments(config)
     data, device = data_and_device(config)

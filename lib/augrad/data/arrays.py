@@ -19,6 +19,7 @@ from augrad.data.labelled import Given, labelled_sets
 from augrad.data.left_out import LeftOut, few, telling
 from augrad.data.npz import read_archive
 from augrad.data.planted import Plants, plant
+from augrad.data.seeding import checked_seed
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
 from augrad.terminal.output import writable
@@ -63,6 +64,9 @@ def splits_from_arrays(
 ) -> Splits:
     """See `augrad.Splits.from_arrays`. fractions: of validation, selection and test."""
     require_fractions(fractions)
+    seed = checked_seed(seed)
+    if not isinstance(name, str):
+        raise UserError(f"name: expected a text, got {name!r}")
     given = {"train": (images, labels), "val": validation, "test": test}
     before = {"train": "", "val": "validation ", "test": "test "}
     sets = {}
@@ -86,6 +90,8 @@ def splits_from_datasets(
 ) -> Splits:
     """See `augrad.Splits.from_datasets`. fractions: of validation, selection and test."""
     given = {"train": train, "validation": validation, "test": test}
+    if train is None:
+        raise UserError("train: expected a data set with a length and items, got None")
     read = {key: _read(dataset, key) for key, dataset in given.items() if dataset is not None}
     return splits_from_arrays(*read["train"], read.get("validation"), read.get("test"), fractions, seed, name)
 
@@ -173,7 +179,8 @@ def _array(values: Any, name: str) -> np.ndarray:
 
 def _read(dataset: Any, argument: str) -> tuple[np.ndarray, np.ndarray]:
     """All images and labels of a data set whose items are (image, label)."""
-    if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+    has_items = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+    if not has_items or isinstance(dataset, Mapping) or (isinstance(dataset, Tensor) and not dataset.ndim):
         raise UserError(f"{argument}: expected a data set with a length and items, got {type(dataset).__name__}")
     images, labels = [], []
     for index in range(len(dataset)):

@@ -1,6 +1,7 @@
 """Four splits from a training set and, where there are, a validation and a test set."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import torch
 from jaxtyping import Int64
@@ -13,8 +14,8 @@ from augrad.errors import UserError
 def require_fractions(fractions: Mapping[str, float]) -> None:
     """Raises UserError for what is no number in (0, 1)."""
     for name, fraction in fractions.items():
-        if not 0 < fraction < 1:
-            raise UserError(f"{name}_fraction: expected a number between 0 and 1, got {fraction}; choose, say, 0.2")
+        if isinstance(fraction, bool) or not isinstance(fraction, Real) or not 0 < fraction < 1:
+            raise UserError(f"{name}_fraction: expected a number between 0 and 1, got {fraction!r}; choose, say, 0.2")
 
 
 def divided(

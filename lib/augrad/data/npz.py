@@ -4,11 +4,13 @@ import hashlib
 import os
 import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from augrad.data.decode import free_memory
 from augrad.data.labelled import Given, as_numbers, labelled_sets
 from augrad.data.left_out import one_line
 from augrad.data.types import Split
@@ -62,6 +64,7 @@ def _read_arrays(file: Path) -> tuple[dict[str, np.ndarray], str]:
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as archive:
                 keys = _wanted_keys(archive.files, file)
+                _require_memory(archive, keys, file)
                 return {key: _read_array(archive, key, file) for key in keys}, digest
     except UserError:
         raise
@@ -96,6 +99,17 @@ def _sets_named(key: str) -> set[str]:
         for part, names in _SETS.items()
         if any(re.fullmatch(f"{_KINDS}({names}){_KINDS}", word) for word in spoken if word)
     }
+
+
+def _require_memory(archive: np.lib.npyio.NpzFile, keys: Sequence[str], file: Path) -> None:
+    """By what the archive says of its arrays, before they are read: a small file may hold many zeros."""
+    sizes = {one.filename: one.file_size for one in archive.zip.infolist()} if archive.zip is not None else {}
+    needed, free = sum(sizes.get(f"{key}.npy", 0) for key in keys), free_memory()
+    if free is not None and needed > free:
+        raise UserError(
+            f"{file}: its arrays need {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free on this "
+            "machine; take fewer images, or write a folder of pictures"
+        )
 
 
 def _read_array(archive: np.lib.npyio.NpzFile, key: str, file: Path) -> np.ndarray:

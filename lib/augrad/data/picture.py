@@ -24,7 +24,8 @@ Mode = Literal["RGB", "L"]
 
 _SIXTEEN_BITS = ("PNG", "PPM")  # formats whose mode "I" is 16 bits, in one version of Pillow or another
 _LONGEST = 16  # sides: beyond, only the middle of a picture is looked at
-_ORIENTATION, _BITS, _PHOTOMETRIC = 274, 258, 262  # tags of EXIF and TIFF
+_ORIENTATION, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 274, 258, 262, 339  # tags of EXIF and TIFF
+_SIGNED = 2  # of the sample format
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -111,7 +112,8 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
         if not (low >= 0 and high <= 1):  # not a number, too
             raise ValueError(f"floating point from {low:g} to {high:g}, expected 0 to 1")
         return Image.fromarray(np.rint(levels * 255).astype(np.uint8))
-    if mode == "I" and picture.format not in _SIXTEEN_BITS:
+    signed = _SIGNED in tuple(tags.get(_SAMPLE_FORMAT, ()))  # of 8 bits, too, which Pillow reads as if it were not
+    if signed or (mode == "I" and picture.format not in _SIXTEEN_BITS):
         raise ValueError("32-bit or signed integers, whose white is not known; convert it to 8 or 16 bits")
     if mode != "I" and not mode.startswith("I;16"):
         return picture

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from augrad.data.seeding import local_generator
+from augrad.data.seeding import checked_seed, local_generator
 from augrad.errors import UserError
 
 
@@ -26,7 +26,7 @@ def stratified_split(
     error; numbers are used where there are none.
     Raises UserError when a class has fewer images than there are parts, or a part fewer than there are classes.
     """
-    everyone = labels.numpy(force=True)
+    seed, everyone = checked_seed(seed), labels.numpy(force=True)
     classes, counts = np.unique(everyone, return_counts=True)
     left = len(everyone) - sum(sizes.values())
     parts = f"{', '.join(sizes)} and {rest}"

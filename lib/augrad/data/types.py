@@ -1,6 +1,8 @@
 """What every loader returns: a data set in four disjoint splits."""
 
+import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -93,6 +95,16 @@ class Splits:
 
         fractions = {"validation": validation_fraction, "selection": selection_fraction, "test": test_fraction}
         return splits_from_datasets(train, validation, test, fractions, seed, name)
+
+    @cached_property
+    def division(self) -> str:
+        """The sha256 of the four splits: which image is where."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.validation, self.selection, self.test):
+            for tensor in (split.images, split.labels):
+                digest.update(f"{tuple(tensor.shape)}".encode())
+                digest.update(tensor.detach().cpu().contiguous().numpy().data)
+        return digest.hexdigest()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

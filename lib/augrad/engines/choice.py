@@ -37,7 +37,7 @@ def engine(name: str) -> Iterator[None]:
     blend of the operations' own functions: "reference" or "auto".
     Raises UserError for another name.
     """
-    if name != "auto" and name not in ENGINES:
+    if not isinstance(name, str) or (name != "auto" and name not in ENGINES):
         raise UserError(f"expected one of the engines auto, {', '.join(ENGINES)}, got {name!r}")
     token = _asked.set(name)
     try:

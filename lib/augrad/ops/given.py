@@ -118,5 +118,5 @@ def checked_fill(fill: Any) -> float:
 
 def check_interpolation(interpolation: object) -> None:
     """Raise UserError for an interpolation other than bilinear or nearest."""
-    if interpolation not in ("bilinear", "nearest"):
+    if not isinstance(interpolation, str) or interpolation not in ("bilinear", "nearest"):
         raise UserError(f"expected interpolation bilinear or nearest, got {interpolation!r}")

@@ -303,7 +303,11 @@ def uniform_up_to_log_probability(fraction: Tensor, location: Tensor, log_scale:
     location, log_scale = (torch.where(where, tensor, 0.0) for tensor in (location, log_scale))
     fraction = torch.where(where, fraction, 0.5)
     scale = log_scale.exp()
-    reach = (location - torch.logit(fraction.to(torch.float64), eps=1e-15)) / scale
+    fraction = fraction.to(torch.float64)
+    # So near to 0 that no number holds it: whatever the range, the fraction is in it.
+    inside = fraction < 1e-300
+    latent = torch.logit(torch.where(inside, 0.5, fraction).clamp(max=1 - 1e-15))
+    reach = torch.where(inside, 40.0, (location - latent) / scale)
     above = torch.special.log_ndtr(reach)
     below = 0.5 * scale.square() - location + torch.special.log_ndtr(reach - scale)
     return torch.where(where, torch.logaddexp(above, below), 0.0)

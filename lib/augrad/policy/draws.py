@@ -249,7 +249,10 @@ def score_terms(params: PolicyParams, tables: Tables, sample: PolicySample) -> S
     location, log_scale = chosen(params.magnitude_locations), chosen(params.magnitude_log_scales)
     scored, uniform = sample.gate & chosen(tables.scored_magnitude), chosen(tables.uniform)
     low, high = chosen(tables.low), chosen(tables.high)
-    fraction = (sample.magnitude.detach() - low) / torch.where(scored, high - low, 1.0)
+    above = sample.magnitude.detach() - low
+    # Of a range that does not begin at 0, what rounding leaves of a smaller magnitude is none.
+    above = torch.where(above.abs() <= 1e-15 * low.abs(), 0.0, above)
+    fraction = above / torch.where(scored, high - low, 1.0)
     magnitude = normal_log_probability(sample.latent.detach(), location, log_scale, scored & ~uniform)
     magnitude = magnitude + uniform_up_to_log_probability(fraction, location, log_scale, scored & uniform)
     return ScoreTerms(

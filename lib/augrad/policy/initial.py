@@ -58,6 +58,8 @@ def initial_policy(
     logits, which tells sub-policies apart (unused when there is one). seed: of the jitter.
     Raises UserError for values outside these ranges.
     """
+    if not 0 <= jitter <= _STRONGEST_JITTER:
+        raise UserError(f"policy: expected jitter from 0 to {_STRONGEST_JITTER:g}, got {jitter}")
     stage = _slots_of(space, magnitude)
     slots = ((stage,) * stages,) * subpolicies
     return _started(space, slots, probability, magnitude, level, scale, learn, jitter if subpolicies > 1 else 0.0, seed)
@@ -159,6 +161,10 @@ def _slots_of(space: Space, magnitude: Magnitude) -> tuple[Slot, ...]:
         )
         for index, candidate in enumerate(space.candidates)
     )
+
+
+_STRONGEST_JITTER = 1000.0
+"""Of logits: beyond, one operation is certain, and nothing is learned of the others."""
 
 
 @made_on_cpu

@@ -243,10 +243,12 @@ class Policy(nn.Module):
 
     def draw_noise(self, batch_size: int, generator: torch.Generator | None = None) -> HardNoise:
         """Base draws for `sample_from`."""
+        require_count(batch_size, "a batch size")
         return draw_hard_noise(batch_size, self.shape[1], self.extra_draws, generator, self.device)
 
     def draw_relaxed_noise(self, batch_size: int, generator: torch.Generator | None = None) -> RelaxedNoise:
         """Base draws for `rsample_from`."""
+        require_count(batch_size, "a batch size")
         return draw_relaxed_noise(batch_size, self.shape, self.extra_draws, generator, self.device)
 
     def sample(
@@ -257,6 +259,7 @@ class Policy(nn.Module):
         Magnitudes carry gradients to locations and scales; everything else is discrete.
         """
         require_count(batch_size, "a batch size")
+        require_flag(same_on_batch, "same_on_batch")
         noise = self.draw_noise(1 if same_on_batch else batch_size, generator)
         sample = self.sample_from(noise)
         return sample.expand(batch_size) if same_on_batch else sample
@@ -280,7 +283,7 @@ class Policy(nn.Module):
         require_number(temperature, "a temperature", above=0.0)
         require_flag(hard, "hard")
         require_count(batch_size, "a batch size")
-        return self.rsample_from(self.draw_relaxed_noise(batch_size, generator), temperature, hard)
+        return self.rsample_from(self.draw_relaxed_noise(batch_size, generator), float(temperature), hard)
 
     def rsample_from(self, noise: RelaxedNoise, temperature: float, hard: bool = False) -> RelaxedSample:
         """The relaxed draw that `noise` determines."""

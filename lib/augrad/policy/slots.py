@@ -94,7 +94,7 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 def checked_slots(ops: Sequence[Op], slots: Slots) -> Slots:
     """The slots, as tuples. Raises UserError for slots that are not [S][L][K] of `Slot`s, with at least one candidate,
     each with an operation of `ops` and a range that this operation can have."""
-    if not ops or not all(isinstance(op, Op) for op in ops):
+    if not isinstance(ops, Sequence) or not ops or not all(isinstance(op, Op) for op in ops):
         raise UserError(f'policy: expected ops as operations, such as augrad.ops.get("rotate"), got {f"{ops!r:.80}"}')
     try:
         nested = tuple(tuple(tuple(stage) for stage in stages) for stages in slots)

@@ -65,6 +65,10 @@ def read_document(source: str | os.PathLike[str]) -> PolicyDocument:
 
     Raises PolicyFileError, with the place of the first problem, for a file that cannot be accepted.
     """
+    if not isinstance(source, str | os.PathLike):
+        raise PolicyFileError(
+            f"expected the path of a policy file, or the name of a built-in policy, got {type(source).__name__}"
+        )
     is_builtin = source in builtin_policies()
     path = expanded(source) if source else None
     if path is not None and not (_is_missing(path) or (is_builtin and path.is_dir())):

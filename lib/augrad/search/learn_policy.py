@@ -15,7 +15,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from augrad.checks import plain, refused
+from augrad.checks import plain, refused, require_flag
 from augrad.data.seeding import checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
@@ -183,6 +183,8 @@ def learn(
     run = _Run(state, parts, {"seed": seed, "settings": asdict(settings), **_described(told)}, callback, checkpoint)
     with ExitStack() as stack:
         run.stop = stack.enter_context(StopRequest())
+        if progress is not None:
+            require_flag(progress, "progress")
         shown = terminal(stderr=True).is_interactive if progress is None else progress
         run.progress = stack.enter_context(SearchProgress(settings.steps, state.step, disable=not shown))
         try:

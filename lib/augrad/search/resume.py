@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import pkgutil
+import re
 import reprlib
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -14,8 +15,22 @@ from augrad.search.state import SearchParts, SearchState
 
 
 def origin_of(state: SearchState, parts: SearchParts) -> dict[str, str]:
-    """Digests of what a search is about: its data, and what its policy chooses from."""
-    return {"data": parts.data.sha256, "policy": hashlib.sha256(repr(choices_of(state.policy)).encode()).hexdigest()}
+    """Digests of what a search is about: its data and their division, what its policy chooses from, its network."""
+    network = re.sub(r" at 0x[0-9a-f]+", "", repr(state.model))  # of functions in it, which are elsewhere each time
+    return {
+        "data": parts.data.sha256,
+        "division": parts.data.division,
+        "policy": hashlib.sha256(repr(choices_of(state.policy)).encode()).hexdigest(),
+        "network": hashlib.sha256(network.encode("utf-8", "backslashreplace")).hexdigest(),
+    }
+
+
+_OTHER = {
+    "data": "other content of its data, under the same name; put back what was there",
+    "division": "another division of its data into train, validation, selection and test; divide them as before",
+    "policy": "other content of its policy, under the same name; put back what was there",
+    "network": "another network; put back what was there",
+}
 
 
 def choices_of(policy: Policy) -> tuple[Any, ...]:
@@ -71,13 +86,10 @@ def take_up(state: SearchState, parts: SearchParts, saved: dict[str, Any], start
     as it is, where that is the state of another search.
     """
     own = origin_of(state, parts)
-    origin = saved.get("origin") or own  # older checkpoints have none
+    origin = saved.get("origin") or own  # older checkpoints have none, or not all of it
     for what, value in own.items():
-        if not isinstance(origin, dict) or origin.get(what) != value:
-            raise UserError(
-                f"{start} was started with other content of its {what}, under the same name; put back what was there, "
-                "or start a new one"
-            )
+        if not isinstance(origin, dict) or origin.get(what, value) != value:
+            raise UserError(f"{start} was started with {_OTHER[what]}, or start a new one")
     step = saved["state"].get("step")
     if isinstance(step, int) and step > parts.settings.steps:
         raise UserError(f"{place}: is of step {step}, and the run has {parts.settings.steps}; start a new run")

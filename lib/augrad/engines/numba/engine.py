@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple
 
@@ -48,6 +48,14 @@ def _kernels() -> Kernels:
         for name, kernel in found._asdict().items():
             kernel._cache = OnDisk(name)
     return found
+
+
+@cache
+def _is_switched_off() -> bool:
+    """Whether Numba leaves functions as they are (NUMBA_DISABLE_JIT), and not compiled."""
+    from numba.core import config
+
+    return bool(getattr(config, "DISABLE_JIT", False))
 
 
 def at_hand(**numbers: Sequence[Tensor]) -> Kernels | None:
@@ -237,6 +245,8 @@ class Numba:
     def refusal(self, images: Tensor) -> str | None:
         if find_spec("numba") is None:
             return "needs the package numba, which is not installed; take auto, or grouped"
+        if _is_switched_off():
+            return "needs Numba's compiler, which NUMBA_DISABLE_JIT switches off; take auto, or grouped"
         if images.device.type != "cpu":
             return f"needs images on the CPU, got {images.device}; take auto, triton or grouped"
         if transformed():
