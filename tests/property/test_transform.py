@@ -151,6 +151,21 @@ def test_it_is_a_copy_without_gradients_that_keeps_no_other_image() -> None:
         Policy.over(["rotate", "sample_pairing"]).to_torchvision()
 
 
+def test_parameters_that_are_loaded_or_changed_count_at_once() -> None:
+    image = in_levels(every_kind(3, SIDE, SIDE))[2]
+    transform = Policy.over(["invert"], probability=1.0).to_torchvision()
+    never = Policy.over(["invert"], probability=0.0).to_torchvision()
+    for _ in range(2):  # the second time by the kernels alone
+        assert torch.equal(transform(image), 255 - image)
+    copy = pickle.loads(pickle.dumps(transform))
+    transform.load_state_dict(never.state_dict())
+    assert torch.equal(transform(image), image)
+    assert torch.equal(copy(image), 255 - image)
+    with torch.no_grad():
+        transform.policy.gate_logits.fill_(1e150)
+    assert torch.equal(transform(image), 255 - image)
+
+
 def test_two_transforms_in_a_pipeline_draw_apart_and_a_seed_repeats() -> None:
     policy = Policy.over(["invert"], probability=0.5)
     both = v2.Compose([policy.to_torchvision(), pickle.loads(pickle.dumps(policy.to_torchvision()))])

@@ -43,7 +43,7 @@ class PolicyTransform(v2.Transform):
                 f"to_torchvision: expected operations on one image, got {', '.join(mixing)}, which takes another one "
                 "of the batch; apply this policy to batches, in the training loop"
             )
-        self._fixed: Fixed | None = None
+        self._fixed: tuple[list[tuple[int, int]], Fixed] | None = None
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """One draw for all that belongs to the sample."""
@@ -88,14 +88,18 @@ class PolicyTransform(v2.Transform):
         found, _ = apply_draw(policy._application, given, sample, policy.fill, policy.interpolation, replayed=False)
         return found if targets else found.view(images.shape)
 
-    def _known(self) -> Fixed:
-        if self._fixed is None:
-            self._fixed = fixed(self.policy.params, self.policy.tables)
-        return self._fixed
+    def _known(self) -> Fixed | None:
+        """What draws need of the parameters, worked out again where they are others; None on a GPU."""
+        tensors = self.policy.params.tensors()
+        if not tensors[0].is_cpu:
+            return None
+        versions = [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+        if self._fixed is None or self._fixed[0] != versions:
+            self._fixed = versions, fixed(self.policy.params, self.policy.tables)
+        return self._fixed[1]
 
-    def _apply(self, fn: Any, recurse: bool = True) -> "PolicyTransform":
-        self._fixed = None  # of parameters that may be elsewhere now
-        return super()._apply(fn, recurse)
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_fixed": None}
 
     def _picture(self, picture: Image.Image, draw: "_Draw") -> Image.Image:
         if picture.mode in _MORE_THAN_8_BITS:
@@ -147,8 +151,8 @@ class _Draw:
     def sample(self) -> PolicySample:
         return self.policy.sample_from(self.noise)
 
-    def alone(self, known: Fixed) -> tuple[np.ndarray, np.ndarray] | None:
-        return draw_alone(known, self.noise)
+    def alone(self, known: Fixed | None) -> tuple[np.ndarray, np.ndarray] | None:
+        return None if known is None else draw_alone(known, self.noise)
 
 
 def _to_tensor(picture: Image.Image) -> Tensor:
