@@ -164,7 +164,7 @@ def test_pixels_of_a_document_are_those_of_its_pipeline() -> None:
         assert (np.abs(theirs - ours.astype(int)) > 1).mean() < 0.01
     smooth = A.Compose([A.OneOf([A.Sequential([A.OneOf([A.Affine(rotate=(5, 5), fill=30, p=1.0)])], p=1.0)])])
     assert [loss.place for loss in from_albumentations(smooth).losses] == ["fill"]
-    ranged = A.Compose([A.OneOf([A.Sequential([A.OneOf([A.Affine(rotate=(-5, 25), p=1.0)])], p=1.0)])])
+    ranged = A.Compose([A.OneOf([A.Sequential([A.OneOf([A.Affine(rotate=(-5, 25), p=1.0)], p=1.0)], p=1.0)], p=1.0)])
     drawn = from_albumentations(ranged).result.sample(4000, torch.Generator().manual_seed(0)).magnitude.detach()
     assert (float(drawn.min()), float(drawn.max())) == (pytest.approx(-5, abs=0.1), pytest.approx(25, abs=0.1))
     assert float(drawn.mean()) == pytest.approx(10, abs=0.6)
@@ -199,3 +199,98 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     policy, losses = from_albumentations(str(tmp_path / "e.json"), side=8)
     assert policy.ops[0].name == "identity"
     assert len(losses) == 2
+
+
+def among(*leaves: Any, stage: float = 1.0, choice: float = 1.0, whole: float = 1.0) -> Any:
+    """A pipeline of today's Albumentations: one sub-policy of one stage, with these p of its three choosers."""
+    import albumentations as A
+
+    return A.Compose([A.OneOf([A.Sequential([A.OneOf(list(leaves), p=stage)], p=1.0)], p=choice)], p=whole)
+
+
+@pytest.mark.parametrize("chances", [{"stage": 0.5}, {"choice": 0.5}, {"whole": 0.5}, {"stage": 0.8, "choice": 0.625}])
+def test_a_chooser_that_is_not_always_applied_leaves_images_alone_as_often(chances: dict[str, float]) -> None:
+    import albumentations as A
+
+    policy = from_albumentations(among(A.InvertImg(p=1.0), **chances), strict=True).result
+    sample = policy.sample(8000, torch.Generator().manual_seed(0))
+    acts = (sample.op == [op.name for op in policy.ops].index("invert"))[:, 0] & sample.gate[:, 0]
+    assert acts.double().mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_todays_objects_mean_what_they_do() -> None:
+    import albumentations as A
+
+    brighter = A.RandomBrightnessContrast(brightness_limit=(0, 0), contrast_limit=(0.2, 0.2), p=1.0)
+    with pytest.warns(UserWarning, match="special case of Affine"):
+        larger = A.ShiftScaleRotate(shift_limit=0, scale_limit=(0.5, 0.5), rotate_limit=0, border_mode=0, p=1.0)
+    grey = np.full((8, 8, 3), 100, np.uint8)
+    policy = from_albumentations(among(brighter)).result
+    assert abs(int(policy(torch.full((1, 3, 8, 8), 100, dtype=torch.uint8))[0, 0, 0, 0]) - 120) <= 1
+    assert abs(int(among(brighter)(image=grey)["image"][0, 0, 0]) - 120) <= 1
+    (entry,) = document_of(from_albumentations(among(larger)).result).subpolicies[0].stages[0]
+    assert entry.magnitude.value == pytest.approx(math.log(1.5))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("Affine", {"translate_px": (5, 5)}, "a translation in pixels"),
+        ("Affine", {"rotate": (9, 9), "interpolation": 2}, "interpolation 2"),
+        ("Affine", {"rotate": (9, 9), "fit_output": True}, "fit_output=True there is False here"),
+        ("Affine", {"scale": (0.5, 2.0)}, "drawn evenly in another unit there"),
+        ("CoarseDropout", {"num_holes_range": (1, 1), "fill": "random"}, "fill random"),
+        ("ToGray", {"method": "max"}, "method=max there is weighted_average here"),
+        ("AutoContrast", {"method": "cdf", "cutoff": 20}, "method=cdf there is pil here"),
+        ("Equalize", {"mode": "cv", "by_channels": False}, "mode=cv there is pil here"),
+        ("GaussianBlur", {"blur_limit": (3, 3), "sigma_limit": (3, 3)}, r"blur_limit=\[3, 3\] there"),
+        ("GaussNoise", {"std_range": (0.1, 0.1), "mean_range": (0.5, 0.5)}, "mean_range="),
+        ("Posterize", {"num_bits": (3, 7)}, "whole bits, all as likely"),
+        ("RandomGamma", {"gamma_limit": (50, 200)}, "drawn evenly in another unit there"),
+    ],
+)
+def test_options_that_change_the_result_are_said(name: str, options: dict[str, Any], said: str) -> None:
+    import albumentations as A
+
+    pipeline = among(getattr(A, name)(**options, p=1.0))
+    with pytest.raises(ConversionError, match=said):
+        from_albumentations(pipeline, strict=True)
+
+
+def test_squares_in_pixels_need_the_side() -> None:
+    import albumentations as A
+
+    holes = {"num_holes_range": (1, 1), "hole_height_range": (8, 8), "hole_width_range": (8, 8)}
+    pipeline = among(A.CoarseDropout(**holes, fill=51, p=1.0))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="expected side, of the images in pixels, because squares are in pixels, got"):
+        from_albumentations(pipeline)
+    policy = from_albumentations(pipeline, side=32).result
+    (entry,) = document_of(policy).subpolicies[0].stages[0]
+    assert (entry.op, entry.magnitude.value, policy.fill) == ("cutout", 0.25, pytest.approx(0.2))  # type: ignore[union-attr]
+    for side in (0, True, -3):
+        with pytest.raises(UserError, match="expected side, of the images in pixels"):
+            from_albumentations(pipeline, side=side)
+
+
+def test_a_policy_that_only_erases_keeps_its_fill() -> None:
+    back = from_albumentations(to_albumentations(fixed("cutout", 0.2, fill=0.5)).result).result
+    assert back.fill == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("level", [3, 9, 50, 128, 204])
+def test_a_level_that_is_the_threshold_is_inverted_there_too(level: int) -> None:
+    image = np.full((2, 2, 3), level, np.uint8)
+    pipeline = to_albumentations(fixed("solarize", level / 255)).result
+    assert (pipeline(image=image)["image"] == 255 - level).all()
+    assert pipeline(image=image - 1)["image"].max() == level - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("hue", 0.8), ("sharpness", 14.0), ("gaussian_noise", 2.0), ("gamma", -6.0)]
+)
+def test_magnitudes_that_albumentations_refuses_are_left_out_and_said(name: str, value: float) -> None:
+    pipeline, losses = to_albumentations(fixed(name, value))
+    assert any("is refused there, and is left out" in loss.what for loss in losses)
+    image = np.full((8, 8, 3), 100, np.uint8)
+    assert np.array_equal(pipeline(image=image)["image"], image)
+    assert any("farther than 6 pixels" in loss.what for loss in to_albumentations(fixed("gaussian_blur", 3.0)).losses)

@@ -1,5 +1,7 @@
 """Policies from torchvision's transforms."""
 
+from typing import Any
+
 import pytest
 import torch
 from torchvision import transforms as v1
@@ -119,3 +121,12 @@ def test_other_transforms_are_refused() -> None:
 
 def test_to_torchvision_is_the_policys_own() -> None:
     assert isinstance(to_torchvision(augrad.load_policy("randaugment")), v2.Transform)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"num_ops": 0}, {"num_ops": 200}, {"magnitude": 31}, {"magnitude": -1}, {"fill": 300}, {"fill": -1}, {"fill": []}],
+)
+def test_transforms_that_no_policy_describes_are_refused_in_words(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError):
+        from_torchvision(v2.RandAugment(**options))

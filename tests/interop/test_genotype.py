@@ -12,7 +12,8 @@ import augrad
 from augrad import Policy, UserError
 from augrad.interop import ConversionError, Loss
 from augrad.interop.genotype import RANGES, from_genotype, published, read_genotype, to_genotype
-from augrad.policy_file.convert import document_of
+from augrad.policy_file import Entry, PolicyDocument, SubPolicy
+from augrad.policy_file.convert import document_of, policy_from_document
 from pictures import every_kind, in_levels
 
 SIDE = 32
@@ -182,3 +183,37 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
             read_genotype(path)
     path.write_text(json.dumps([[["Rotate", 0.5, 0.25]]]))
     assert read_genotype(path) == [[["Rotate", 0.5, 0.25]]]
+
+
+def test_a_chance_that_is_almost_nothing_is_said_where_it_vanishes() -> None:
+    stages = lambda op: ((Entry(op=op),),)  # noqa: E731
+    weights = {"invert": 1 - 5e-7, "equalize": 5e-7}
+    document = PolicyDocument(
+        interpolation="nearest",
+        fill=0.0,
+        subpolicies=tuple(SubPolicy(weight=weight, stages=stages(op)) for op, weight in weights.items()),
+    )
+    losses = to_genotype(policy_from_document(document)).losses
+    assert any(loss.what.startswith("Equalize: chance 5e-07 becomes 0") for loss in losses)
+
+
+def test_what_never_happens_is_no_loss() -> None:
+    document = PolicyDocument(
+        interpolation="nearest",
+        fill=0.0,
+        subpolicies=(
+            SubPolicy(weight=0.0, stages=((Entry(op="grayscale"),),)),
+            SubPolicy(weight=1.0, stages=((Entry(op="invert"),),)),
+        ),
+    )
+    assert to_genotype(policy_from_document(document), strict=True).result == [[["Invert", 1.0, 0.0]]]
+
+
+def test_lists_that_no_policy_describes_are_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="subpolicies"):
+        from_genotype([[["Invert", 1.0, 0.0]]] * 20_000)
+    with pytest.raises(UserError, match="stages"):
+        from_genotype([[["Invert", 1.0, 0.0]] * 20])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "list.json").write_text('[[["Invert", 1, 0]]]')
+    assert read_genotype("~/list.json") == [[["Invert", 1, 0]]]

@@ -54,3 +54,27 @@ def test_what_has_no_operation_left_leaves_images_as_they_are() -> None:
         pruned(read_document("dada_svhn"), 0.5)
     with pytest.raises(UserError, match="expected a share from 0 to 1, got 2"):
         pruned(document_of(1.0), 2.0)
+
+
+def test_policies_with_other_operations_under_one_name_are_refused() -> None:
+    def of(neutral: float) -> PolicyDocument:
+        name = "kornia.augmentation.RandomGamma"
+        given = {"parameter": "gamma", "low": 1.0, "high": 2.0, "unit": "factor", "neutral": neutral}
+        entry = {"op": name, "unit": "factor", "magnitude": {"value": 1.5}}
+        return PolicyDocument.model_validate(
+            {
+                "interpolation": "bilinear",
+                "fill": 0.0,
+                "definitions": {name: given},
+                "subpolicies": [{"weight": 1.0, "stages": [[entry]]}],
+            }
+        )
+
+    assert len(merged([of(1.0), of(1.0)]).subpolicies) == 2
+    with pytest.raises(UserError, match=r"expected one definition of kornia\.augmentation\.RandomGamma, got two"):
+        merged([of(1.0), of(2.0)])
+
+
+def test_more_than_a_document_holds_is_refused_in_words() -> None:
+    with pytest.raises(UserError, match="subpolicies"):
+        merged([read_document("fast_autoaugment_svhn")] * 30)

@@ -1,5 +1,6 @@
 """A policy as a torchvision transform."""
 
+import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -164,6 +165,24 @@ def test_parameters_that_are_loaded_or_changed_count_at_once() -> None:
     with torch.no_grad():
         transform.policy.gate_logits.fill_(1e150)
     assert torch.equal(transform(image), 255 - image)
+
+
+@pytest.mark.parametrize("name", augrad.PolicyParams.names())
+def test_a_policy_that_diverged_is_refused_by_the_kernels_alone_too(name: str) -> None:
+    policy, image = policy_of(), in_levels(every_kind(3, SIDE, SIDE))[2]
+    transform = policy.to_torchvision()
+    transform(image)
+    with torch.no_grad():
+        getattr(transform.policy, name).fill_(math.nan)
+    with pytest.raises(UserError, match="NaN"):
+        _ = [transform(image) for _ in range(20)]  # a closed gate hides a magnitude
+
+
+def test_boxes_of_whole_numbers_stay_where_nothing_moves() -> None:
+    identity = augrad.load_policy("identity").to_torchvision()
+    for kind, box in {"XYXY": [6, 7, 11, 10], "XYWH": [6, 7, 5, 4], "CXCYWH": [6, 7, 5, 4]}.items():
+        boxes = tv_tensors.BoundingBoxes([box], format=kind, canvas_size=(SIDE, SIDE))
+        assert torch.equal(identity(boxes), boxes)
 
 
 def test_two_transforms_in_a_pipeline_draw_apart_and_a_seed_repeats() -> None:

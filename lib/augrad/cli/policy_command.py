@@ -16,7 +16,6 @@ from augrad.policy_file.convert import (
     builtin_policies,
     document_of,
     load_policy,
-    policy_from_document,
     read_document,
 )
 from augrad.policy_file.edit import merged, pruned
@@ -25,6 +24,7 @@ from augrad.terminal.console import say
 from augrad.terminal.output import visible
 
 _TOLD = "paper", "source", "searched on"
+_ALLOW = "a module, or a package with its modules, that the file may take operations from; can be repeated"
 _SOURCE = "a policy file, or the name of a built-in policy"
 
 
@@ -56,8 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     text = "whether a file can be loaded: silent and status 0, or the first problem and status 2"
     validate = command("validate", _validate, text)
     validate.add_argument("policy", nargs="+", help=_SOURCE)
-    text = "a module, or a package with its modules, that the file may take operations from; can be repeated"
-    validate.add_argument("--allow", metavar="MODULE", action="append", default=[], help=text)
+    validate.add_argument("--allow", metavar="MODULE", action="append", default=[], help=_ALLOW)
 
     text = "a policy for another library, or one of another library for augrad"
     convert = command("convert", _convert, text)
@@ -65,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("policy", help=text)
     convert.add_argument("--from", dest="source", choices=_READERS, help="what it is, if it is not augrad's")
     convert.add_argument("--to", choices=_WRITERS, default="augrad", help="for what (default: %(default)s)")
+    convert.add_argument("--allow", metavar="MODULE", action="append", default=[], help=_ALLOW)
     convert.add_argument("--side", type=int, help="of the images in pixels, where the source counts in pixels")
     convert.add_argument(
         "--strict", action="store_true", help="refuse to lose anything, instead of saying what is lost"
@@ -127,7 +127,7 @@ def _prune(options: argparse.Namespace) -> None:
 
 def _convert(options: argparse.Namespace) -> None:
     if options.source is None:
-        read = Converted(policy_from_document(read_document(options.policy)), ())
+        read = Converted(load_policy(options.policy, options.allow), ())
     else:
         read = _READERS[options.source](options)
     # Only now: what is refused leaves no file.

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from augrad.errors import UserError
 from augrad.interop.albumentations_reading import from_albumentations, mixed_border
-from augrad.interop.leaves import drawn_magnitudes, require_values
+from augrad.interop.leaves import drawn_magnitudes, refused, require_values
 from augrad.interop.losses import Converted, Loss, converted
 from augrad.policy import Policy
+from augrad.policy.policy import require_policy
 from augrad.policy_file import PolicyDocument
 from augrad.policy_file.convert import document_of
 
@@ -32,6 +33,8 @@ class Transformed:
     options: Callable[[float], dict[str, Any]]
     loss: str = ""
     least: float = -math.inf
+    most: float = math.inf
+    beyond: str = ""
 
 
 def _affine(loss: str = "", **options: Callable[[float], Any]) -> Transformed:
@@ -82,9 +85,15 @@ KNOWN: Mapping[str, Transformed] = {
         lambda _: {"mode": "pil"},
         "some levels of 255 on photographs, and far more where an image has few values",
     ),
-    "solarize": Transformed("Solarize", lambda value: {"threshold_range": (value, value)}),
+    # A little less: a level that is the threshold is inverted, whatever rounding makes of it.
+    "solarize": Transformed("Solarize", lambda value: {"threshold_range": (max(value - 1e-9, 0.0),) * 2}),
     "posterize": Transformed("Posterize", lambda value: {"num_bits": round(value)}),
-    "gaussian_blur": Transformed("GaussianBlur", lambda value: {"sigma_limit": (value, value), "blur_limit": 0}),
+    "gaussian_blur": Transformed(
+        "GaussianBlur",
+        lambda value: {"sigma_limit": (value, value), "blur_limit": 0},
+        most=2.0,
+        beyond="reaches farther than 6 pixels there",
+    ),
     "gamma": Transformed("RandomGamma", lambda value: {"gamma_limit": (100 * math.exp(value), 100 * math.exp(value))}),
     "gaussian_noise": Transformed("GaussNoise", lambda value: {"std_range": (value, value)}),
     "cutout": Transformed(
@@ -109,6 +118,7 @@ def to_albumentations(policy: Policy, values: int = 9, strict: bool = False) -> 
     of theirs is even in our units.
     Raises UserError where Albumentations is not installed, ConversionError for a loss if `strict`.
     """
+    require_policy(policy, "to_albumentations")
     require_values(values, "to_albumentations")
     library = _library()
     document = document_of(policy)
@@ -116,10 +126,12 @@ def to_albumentations(policy: Policy, values: int = 9, strict: bool = False) -> 
     losses: list[Loss] = mixed_border(document.interpolation, document.fill) if moves else []
     subpolicies = []
     for s, sub in enumerate(document.subpolicies):
+        if sub.weight == 0:
+            continue
         stages = []
         for place, stage in enumerate(sub.stages):
             choices = [
-                (_made(library, entry.op, value, document), entry.weight * share, entry.probability)
+                (_made(library, entry.op, value, document, losses), entry.weight * share, entry.probability)
                 for k, entry in enumerate(stage)
                 if entry.weight > 0
                 for value, share in drawn_magnitudes(
@@ -132,14 +144,15 @@ def to_albumentations(policy: Policy, values: int = 9, strict: bool = False) -> 
                     p=1.0,
                 )
             )
-        if sub.weight > 0:
-            subpolicies.append(library.Sequential(stages, p=sub.weight))
+        subpolicies.append(library.Sequential(stages, p=sub.weight))
     pipeline = library.Compose([library.OneOf(subpolicies, p=1.0)])
     return converted("to_albumentations", pipeline, losses, strict)
 
 
 def serialized(pipeline: Any, form: Literal["json", "yaml"] = "json") -> str:
     """The document of a pipeline, as `albumentations.load` reads it."""
+    if form not in ("json", "yaml"):
+        raise UserError(f"serialized: expected json or yaml, got {form!r}")
     document = _library().to_dict(pipeline)
     if form == "yaml":
         import yaml
@@ -153,7 +166,7 @@ def _with(transform: Any, probability: float) -> Any:
     return transform
 
 
-def _made(library: Any, op: str, value: float, document: PolicyDocument) -> Any:
+def _made(library: Any, op: str, value: float, document: PolicyDocument, losses: list[Loss]) -> Any:
     if math.isnan(value):
         return library.NoOp(p=1.0)
     known = KNOWN[op]
@@ -163,7 +176,11 @@ def _made(library: Any, op: str, value: float, document: PolicyDocument) -> Any:
         options["mask_interpolation"] = _NEAREST
     if known.name in ("Affine", "CoarseDropout"):
         options["fill"] = 255 * document.fill
-    return getattr(library, known.name)(**options, p=1.0)  # type: ignore[no-any-return]
+    try:
+        return getattr(library, known.name)(**options, p=1.0)
+    except ValueError:
+        losses.append(refused(op, value))
+        return library.NoOp(p=1.0)
 
 
 def _library() -> Any:

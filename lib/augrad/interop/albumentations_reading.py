@@ -9,15 +9,18 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from augrad.errors import UserError
+from augrad.interop.leaves import require_side
 from augrad.interop.losses import Converted, Loss, converted
 from augrad.ops import get
 from augrad.paths import expanded
 from augrad.policy import Policy
 from augrad.policy_file import Entry, Magnitude, PolicyDocument, SubPolicy, Uniform, Value
 from augrad.policy_file.convert import policy_from_document
+from augrad.policy_file.refusals import told_in_words
 
 _LARGEST = 64 * 2**20
 """Bytes of a document: far more than any."""
@@ -29,13 +32,25 @@ class _Lost(Exception):
 
 
 class _Leaf(NamedTuple):
-    """An operation with the ends of the range that its magnitude is drawn from; None without one. reads: how it
-    interpolates and fills, where it does."""
+    """An operation with the ends of the range that its magnitude is drawn from; None without one. reads, fill: how it
+    interpolates, and the value of what it uncovers, where it does. loss: what is done otherwise here."""
 
     op: str
     ends: tuple[float, float] | None = None
-    reads: tuple[str, float] | None = None
+    reads: str | None = None
+    fill: float | None = None
     loss: str = ""
+
+
+@dataclass
+class _Context:
+    """What a document says once, and what is found on the way. old: it is AutoAlbument's."""
+
+    side: int | None
+    old: bool
+    losses: list[Loss]
+    reads: dict[str, None] = field(default_factory=dict)
+    fills: dict[float, None] = field(default_factory=dict)
 
 
 def from_albumentations(source: Any, side: int | None = None, strict: bool = False) -> Converted[Policy]:
@@ -46,12 +61,17 @@ def from_albumentations(source: Any, side: int | None = None, strict: bool = Fal
     it is not what it exported: scale 2 is twice as large, contrast 2 twice as bright.
     Raises UserError for what is no such document, ConversionError for a loss if `strict`.
     """
-    losses: list[Loss] = []
-    document = _document(_read(source), side, losses)
-    return converted("from_albumentations", policy_from_document(document), losses, strict)
+    if side is not None:
+        require_side(side, "from_albumentations", "squares are in pixels")
+    content = _read(source)
+    context = _Context(side, str(content.get("__version__", "")).startswith("0."), [])
+    with told_in_words():
+        document = _document(content["transform"], context)
+    return converted("from_albumentations", policy_from_document(document), context.losses, strict)
 
 
 def _read(source: Any) -> Mapping[str, Any]:
+    """The document: its transform, and its version."""
     if hasattr(source, "to_dict") and not isinstance(source, Mapping):
         source = source.to_dict()
     if isinstance(source, str | os.PathLike):
@@ -75,7 +95,7 @@ def _read(source: Any) -> Mapping[str, Any]:
             raise UserError(f"{os.fspath(source)}: expected a document of Albumentations, got none: {error}") from None
     if not isinstance(source, Mapping) or not isinstance(source.get("transform"), Mapping):
         raise UserError(f"from_albumentations: expected a document with a transform, got {type(source).__name__}")
-    return source["transform"]  # type: ignore[no-any-return]
+    return source
 
 
 def _kind(node: object) -> str:
@@ -106,28 +126,30 @@ def _shares(nodes: Sequence[Mapping[str, Any]]) -> list[float]:
     return [chance / sum(chances) for chance in chances]
 
 
-def _document(pipeline: Mapping[str, Any], side: int | None, losses: list[Loss]) -> PolicyDocument:
-    nodes = _inner(pipeline, "Compose")
+def _document(pipeline: Mapping[str, Any], context: _Context) -> PolicyDocument:
+    nodes, losses = _inner(pipeline, "Compose"), context.losses
     choices = [node for node in nodes if _kind(node) == "OneOf"]
     if len(choices) != 1:
         raise UserError(f"from_albumentations: expected {_EXPECTED}; got {len(choices)} choices")
     losses += [Loss("document", f"{_kind(node)} is left out") for node in nodes if node is not choices[0]]
-    reads: dict[tuple[str, float], None] = {}
     sequences = _inner(choices[0], "OneOf")
+    applied = _chance({"p": 1.0, **pipeline}) * _chance(choices[0])
     subpolicies = [
         SubPolicy(
-            weight=share,
+            weight=share * applied,
             stages=tuple(
-                _stage(stage, f"subpolicies[{s}].stages[{place}]", side, losses, reads)
+                _stage(stage, f"subpolicies[{s}].stages[{place}]", context)
                 for place, stage in enumerate(_inner(sequence, "Sequential"))
             ),
         )
         for s, (sequence, share) in enumerate(zip(sequences, _shares(sequences), strict=True))
     ]
-    interpolation, fill = next(iter(reads), ("bilinear", 0.0))
-    for other, value in list(reads)[1:]:
-        losses.append(Loss("document", f"{other} and a fill of {value:g} become {interpolation} and {fill:g}"))
-    losses += mixed_border(interpolation, fill)
+    if applied < 1:
+        subpolicies.append(SubPolicy(weight=1 - applied, stages=((Entry(op="identity"),),)))
+    interpolation, fill = next(iter(context.reads), "bilinear"), next(iter(context.fills), 0.0)
+    losses += [Loss("interpolation", f"{other} becomes {interpolation}") for other in list(context.reads)[1:]]
+    losses += [Loss("fill", f"{other:.4g} becomes {fill:.4g}") for other in list(context.fills)[1:]]
+    losses += mixed_border(interpolation, fill) if context.reads else []
     return PolicyDocument(
         interpolation=interpolation,  # type: ignore[arg-type]
         fill=fill,
@@ -141,37 +163,58 @@ def mixed_border(interpolation: str, fill: float) -> list[Loss]:
     return [Loss("fill", "a row of pixels beside filled ones is mixed otherwise")] if mixed else []
 
 
-def _stage(
-    node: Mapping[str, Any], place: str, side: int | None, losses: list[Loss], reads: dict[tuple[str, float], None]
-) -> tuple[Entry, ...]:
-    nodes = _inner(node, "OneOf")
-    entries = []
+def _stage(node: Mapping[str, Any], place: str, context: _Context) -> tuple[Entry, ...]:
+    nodes, applied = _inner(node, "OneOf"), _chance(node)
+    entries = [] if applied == 1 else [Entry(op="identity", weight=1 - applied)]
     for k, (one, share) in enumerate(zip(nodes, _shares(nodes), strict=True)):
         probability = 1.0  # what a choice has chosen is applied, whatever its own p
         if _kind(one) == "Sequential":
             (one,) = inner if len(inner := _inner(one, "Sequential")) == 1 else ({"__class_fullname__": "Sequential"},)
             probability = _chance(one)
-        if share == 0:
+        if share * applied == 0:
             continue
         try:
-            leaf = _leaf(_kind(one), one, side)
-        except (_Lost, KeyError, TypeError, ValueError, IndexError) as error:
+            leaf = _leaf(_kind(one), one, context)
+            entry = _entry(leaf, share * applied, probability)
+        except UserError:
+            raise
+        except (_Lost, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             why = f": {error}" if isinstance(error, _Lost) and str(error) else ""
-            losses.append(Loss(f"{place}[{k}]", f"{_kind(one)} is not known here, and is left out{why}"))
+            context.losses.append(Loss(f"{place}[{k}]", f"{_kind(one)} is not known here, and is left out{why}"))
             leaf = _Leaf("identity")
-        if leaf.loss:
-            losses.append(Loss(f"{place}[{k}]", f"{leaf.op}: {leaf.loss}"))
+            entry = _entry(leaf, share * applied, probability)
+        told = filter(None, [leaf.loss, *_other_options(_kind(one), one)])
+        context.losses += [Loss(f"{place}[{k}]", f"{leaf.op}: {what}") for what in told if leaf.op != "identity"]
         if leaf.reads is not None:
-            reads[leaf.reads] = None
-        entries.append(_entry(leaf, share, probability))
+            context.reads[leaf.reads] = None
+        if leaf.fill is not None:
+            context.fills[round(leaf.fill, 9)] = None
+        entries.append(entry)
     return _with_signs(entries)
+
+
+_USUAL: Mapping[str, Mapping[str, Any]] = {
+    "ToGray": {"method": "weighted_average"},
+    "AutoContrast": {"method": "pil", "cutoff": 0.0, "ignore": None},
+    "Equalize": {"mode": "pil", "by_channels": True, "mask": None},
+    "GaussianBlur": {"blur_limit": [0, 0]},
+    "GaussNoise": {"mean_range": [0.0, 0.0], "per_channel": True, "noise_scale_factor": 1.0},
+    "Affine": {"fit_output": False, "keep_ratio": False},
+}
+"""Options of today's transforms that decide what is done here; others than these are done otherwise."""
+
+
+def _other_options(kind: str, options: Mapping[str, Any]) -> list[str]:
+    usual = {key: value for key, value in _USUAL.get(kind, {}).items() if key in options}
+    given = {key: list(options[key]) if isinstance(options[key], tuple) else options[key] for key in usual}
+    return [f"{key}={given[key]} there is {value} here" for key, value in usual.items() if given[key] != value]
 
 
 def _entry(leaf: _Leaf, weight: float, probability: float) -> Entry:
     op = get(leaf.op)
     if op.unit is None or leaf.ends is None:
         return Entry(op=op.name, weight=weight, probability=1.0 if op.kind == "identity" else probability)
-    low, high = (round(end, 6) for end in leaf.ends)
+    low, high = (round(end, 9) + 0.0 for end in leaf.ends)
     magnitude: Magnitude = Value(value=low) if low == high else Uniform(low=low, high=high)
     return Entry(op=op.name, unit=op.unit, magnitude=magnitude, weight=weight, probability=probability)
 
@@ -203,7 +246,7 @@ def _are_opposite(one: Entry, other: Entry) -> bool:
     return one.magnitude.value == -other.magnitude.value != 0 and abs(one.weight - other.weight) < 1e-9
 
 
-def _leaf(kind: str, options: Mapping[str, Any], side: int | None) -> _Leaf:
+def _leaf(kind: str, options: Mapping[str, Any], context: _Context) -> _Leaf:
     """What a transform is here. Raises _Lost for what is not known, and KeyError and the like for strange options."""
     match kind:
         case "NoOp":
@@ -220,12 +263,13 @@ def _leaf(kind: str, options: Mapping[str, Any], side: int | None) -> _Leaf:
             return _Leaf("equalize")
         case "Solarize":
             if "threshold_range" in options:
-                return _Leaf("solarize", _ends(options["threshold_range"]))
+                return _Leaf("solarize", _of(_ends(options["threshold_range"]), lambda value: round(value, 8)))
             return _Leaf(
                 "solarize", _of(_ends(options["threshold"]), lambda value: math.floor(value / 255 * 1e6) / 1e6)
             )
         case "Posterize":
-            return _Leaf("posterize", _ends(options["num_bits"]))
+            ends = _ends(options["num_bits"])
+            return _Leaf("posterize", ends, loss="" if ends[0] == ends[1] else "whole bits, all as likely, there")
         case "Sharpen":
             if options.get("method", "kernel") != "kernel" or _ends(options["lightness"]) != (1.0, 1.0):
                 raise _Lost("other than blending with the smoothed image")
@@ -233,21 +277,23 @@ def _leaf(kind: str, options: Mapping[str, Any], side: int | None) -> _Leaf:
         case "GaussianBlur":
             return _Leaf("gaussian_blur", _ends(options["sigma_limit"]))
         case "RandomGamma":
-            return _Leaf("gamma", _of(_ends(options["gamma_limit"]), lambda value: math.log(value / 100)))
+            return _uneven("gamma", _ends(options["gamma_limit"]), lambda value: math.log(value / 100))
         case "GaussNoise":
             return _Leaf("gaussian_noise", _ends(options["std_range"]))
         case "CoarseDropout":
-            return _square(options, side)
+            return _square(options, context)
         case "ColorJitter":
             return _jitter(options)
         case "RandomBrightnessContrast":
             if _ends(options["brightness_limit"]) != (0.0, 0.0):
                 raise _Lost("a brightness that is added")
-            return _Leaf("brightness", _of(_ends(options["contrast_limit"]), lambda value: value - 1))
+            # AutoAlbument searched a factor, and exported it as an addend to 1.
+            neutral = 1.0 if context.old else 0.0
+            return _Leaf("brightness", _of(_ends(options["contrast_limit"]), lambda value: value - neutral))
         case "Affine":
             return _affine(options)
         case "ShiftScaleRotate":
-            return _shift_scale_rotate(options)
+            return _shift_scale_rotate(options, context)
     raise _Lost
 
 
@@ -260,6 +306,26 @@ def _ends(value: Any) -> tuple[float, float]:
 
 def _of(ends: tuple[float, float], function: Any) -> tuple[float, float]:
     return function(ends[0]), function(ends[1])
+
+
+def _uneven(op: str, ends: tuple[float, float], function: Any, **more: Any) -> _Leaf:
+    """Of a range that is even before `function`, and after it is not."""
+    loss = "" if ends[0] == ends[1] else "the range is drawn evenly in another unit there"
+    return _Leaf(op, _of(ends, function), loss=loss, **more)
+
+
+def _reads(value: Any) -> str:
+    if value not in (0, 1):
+        raise _Lost(f"interpolation {value}")
+    return "nearest" if value == 0 else "bilinear"
+
+
+def _fill(value: Any) -> float:
+    """In 0..1; of several numbers, which are one."""
+    values = set(value) if isinstance(value, list | tuple) else {0.0 if value is None else value}
+    if len(values) != 1 or not isinstance(one := values.pop(), int | float):
+        raise _Lost(f"fill {value}")
+    return float(one) / 255
 
 
 def _jitter(options: Mapping[str, Any]) -> _Leaf:
@@ -280,11 +346,9 @@ def _jitter(options: Mapping[str, Any]) -> _Leaf:
 
 
 def _affine(options: Mapping[str, Any]) -> _Leaf:
-    reads = (
-        "nearest" if options["interpolation"] == 0 else "bilinear",
-        round(float(options.get("fill") or 0.0) / 255, 6),
-    )
-    loss = _other_border(options)
+    pixels = options.get("translate_px") or {}
+    if any(_ends(value) != (0.0, 0.0) for value in pixels.values()):
+        raise _Lost("a translation in pixels")
     shift = options.get("translate_percent") or {"x": (0.0, 0.0), "y": (0.0, 0.0)}
     found: list[_Leaf] = []
     if (ends := _ends(options["rotate"])) != (0.0, 0.0):
@@ -293,12 +357,13 @@ def _affine(options: Mapping[str, Any]) -> _Leaf:
     if any(ends != (1.0, 1.0) for ends in scale.values()):
         if scale["x"] != scale["y"]:
             raise _Lost("another scale in each direction")
-        found.append(_Leaf("zoom", _of(scale["x"], math.log)))
+        found.append(_uneven("zoom", scale["x"], math.log))
     for axis in "xy":
         by, moved = _ends(options["shear"][axis]), _ends(shift[axis])
-        factors = _of(by, lambda value: math.tan(math.radians(value)))
+        leaf = _uneven(f"shear_{axis}", by, lambda value: math.tan(math.radians(value)))
         if by != (0.0, 0.0):
-            found.append(_Leaf(f"shear_{axis}", factors))
+            found.append(leaf)
+            factors = leaf.ends or by
             back = tuple(moved[end] + factors[end] / 2 for end in (0, 1))
             if max(map(abs, back)) > 1e-6:
                 raise _Lost("a shear that is not about the corner")
@@ -307,15 +372,15 @@ def _affine(options: Mapping[str, Any]) -> _Leaf:
     if len(found) > 1:
         raise _Lost("several movements at once")
     leaf = found[0] if found else _Leaf("rotate", (0.0, 0.0))
-    return leaf._replace(reads=reads, loss=loss)
+    told = "; ".join(filter(None, [leaf.loss, _other_border(options)]))
+    return leaf._replace(reads=_reads(options["interpolation"]), fill=_fill(options.get("fill")), loss=told)
 
 
 def _other_border(options: Mapping[str, Any]) -> str:
     return "the image goes on beyond its border there, and is filled here" if options.get("border_mode", 0) != 0 else ""
 
 
-def _shift_scale_rotate(options: Mapping[str, Any]) -> _Leaf:
-    reads = "nearest" if options.get("interpolation", 1) == 0 else "bilinear", 0.0
+def _shift_scale_rotate(options: Mapping[str, Any], context: _Context) -> _Leaf:
     parts = {
         "translate_x": _ends(options["shift_limit_x"]),
         "translate_y": _ends(options["shift_limit_y"]),
@@ -326,25 +391,30 @@ def _shift_scale_rotate(options: Mapping[str, Any]) -> _Leaf:
     if len(found) > 1:
         raise _Lost("several movements at once")
     op, ends = found[0] if found else ("rotate", (0.0, 0.0))
-    if op == "zoom":  # of a scale: AutoAlbument searched a factor, and exported it as an addend to 1
-        ends = _of(ends, math.log)
-    return _Leaf(op, ends, reads, _other_border(options))
+    leaf = _Leaf(op, ends)
+    if op == "zoom":  # AutoAlbument searched a factor, and exported it as an addend to 1
+        leaf = _uneven("zoom", ends, lambda value: math.log(value if context.old else 1 + value))
+    border = _other_border(options)
+    fill = None if border else _fill(options.get("fill", options.get("value")))
+    return leaf._replace(
+        reads=_reads(options.get("interpolation", 1)), fill=fill, loss="; ".join(filter(None, [leaf.loss, border]))
+    )
 
 
-def _square(options: Mapping[str, Any], side: int | None) -> _Leaf:
+def _square(options: Mapping[str, Any], context: _Context) -> _Leaf:
     if "num_holes_range" in options:
         if _ends(options["num_holes_range"]) != (1.0, 1.0):
             raise _Lost("several squares")
-        height, width = _ends(options["hole_height_range"]), _ends(options["hole_width_range"])
+        given = [list(options[f"hole_{name}_range"]) for name in ("height", "width")]
     else:
         if (options["min_holes"], options["max_holes"]) != (1, 1):
             raise _Lost("several squares")
-        height, width = ((options[f"min_{name}"], options[f"max_{name}"]) for name in ("height", "width"))
-        if side is None:
-            raise UserError(
-                "from_albumentations: expected side, of the images in pixels, because squares are in pixels"
-            )
-        height, width = _of(_ends(height), lambda value: value / side), _of(_ends(width), lambda value: value / side)
+        given = [[options[f"min_{name}"], options[f"max_{name}"]] for name in ("height", "width")]
+    if any(isinstance(value, int) for pair in given for value in pair):
+        side = require_side(context.side, "from_albumentations", "squares are in pixels")
+        given = [[value / side for value in pair] for pair in given]
+    height, width = map(_ends, given)
     if height != width:
         raise _Lost("a rectangle")
-    return _Leaf("cutout", height, loss="the square lies wholly inside the image there")
+    fill = _fill(options.get("fill", options.get("fill_value")))
+    return _Leaf("cutout", height, fill=fill, loss="the square lies wholly inside the image there")

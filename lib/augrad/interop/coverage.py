@@ -18,7 +18,8 @@ def _of_table(
         known = table[op.name]
         weakest = op.low if op.low is not None and not op.signed else -(op.high or 0)
         stronger = f"only from {known.least:g} {op.unit} on" if known.least > min(weakest, op.low or 0.0) else ""
-        return "; ".join(filter(None, [known.loss, stronger])) or _YES
+        weaker = f"above {known.most:g} {op.unit} {known.beyond}" if known.beyond else ""
+        return "; ".join(filter(None, [known.loss, stronger, weaker])) or _YES
 
     return cell
 
@@ -38,6 +39,9 @@ def _timm(op: Op) -> str:
         return _YES if op.kind == "identity" else _NO
     signs = {one.signed for one in known}
     way = "either way only" if signs == {True} else ""
+    way += (
+        ", and where it is bilinear a row of pixels at the border is mixed otherwise" if op.kind == "geometric" else ""
+    )
     return "; ".join(filter(None, [known[0].loss, way])) or _YES
 
 

@@ -18,9 +18,12 @@ from augrad.interop.listing import listed_choices
 from augrad.interop.losses import Converted, Loss, converted
 from augrad.interop.magnitudes import range_in_words, values_of
 from augrad.ops import get
+from augrad.paths import expanded
 from augrad.policy import Policy
+from augrad.policy.policy import require_policy
 from augrad.policy_file import Entry, PolicyDocument, SubPolicy, Value
 from augrad.policy_file.convert import document_of, policy_from_document
+from augrad.policy_file.refusals import told_in_words
 
 Genotype = Sequence[Sequence[Sequence[Any]]]
 
@@ -69,7 +72,8 @@ def from_genotype(genotype: Genotype, strict: bool = False) -> Converted[Policy]
 
     Raises UserError for a list of another form, ConversionError for a loss if `strict`.
     """
-    document, losses = document_of_genotype(genotype)
+    with told_in_words():
+        document, losses = document_of_genotype(genotype)
     return converted("from_genotype", policy_from_document(document), losses, strict)
 
 
@@ -129,6 +133,7 @@ def to_genotype(policy: Policy, entries: int | None = None, strict: bool = False
     that are drawn from a range become their mean, and such as are beyond the operation's range its end.
     Raises UserError for a policy of too many different choices to be listed, ConversionError for a loss if `strict`.
     """
+    require_policy(policy, "to_genotype")
     document = document_of(policy)
     losses = _resampling_losses(document)
     listed = listed_choices(document, _steps, entries, losses, "to_genotype")
@@ -179,7 +184,7 @@ def _level(value: float, known: _Range, entry: Entry, place: str, losses: list[L
         losses.append(Loss(f"{place}.magnitude", f"{value:.4g} {entry.unit} is narrowed to {end:.4g}"))
     if known.whole and abs(value - round(value)) > 1e-6:
         losses.append(Loss(f"{place}.magnitude", f"{value:.4g} {entry.unit} becomes {math.floor(value)}"))
-    return round(kept, 9)
+    return round(kept, 12)
 
 
 def published(name: str) -> tuple[dict[str, Any], dict[str, Genotype]]:
@@ -197,7 +202,7 @@ def _short(value: object) -> str:
 def read_genotype(path: str | os.PathLike[str]) -> Genotype:
     """The list in a JSON file. Raises UserError for what is none."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(expanded(path), encoding="utf-8") as file:
             return json.load(file)  # type: ignore[no-any-return]
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{os.fspath(path)}: expected a JSON list of sub-policies, got none: {error}") from None

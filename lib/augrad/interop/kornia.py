@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from augrad.errors import UserError
-from augrad.interop.leaves import drawn_magnitudes, require_values
+from augrad.interop.leaves import drawn_magnitudes, refused, require_values
 from augrad.interop.losses import Converted, Loss, converted
 from augrad.policy import Policy
+from augrad.policy.policy import require_policy
 from augrad.policy_file import PolicyDocument
 from augrad.policy_file.convert import document_of
 
@@ -27,6 +28,8 @@ class Augmentation:
     loss: str = ""
     least: float = -math.inf
     geometric: bool = False
+    most: float = math.inf
+    beyond: str = ""
 
 
 def _plain(name: str, **options: Callable[[float], Any]) -> Augmentation:
@@ -63,6 +66,8 @@ def _erased(K: Any, value: float, resample: str) -> nn.Module:
     return K.RandomErasing(scale=_pair(min(value * value, 1.0)), ratio=_pair(1.0), p=1.0)  # type: ignore[no-any-return]
 
 
+_LEVELS = "the same on images of 255 levels; values between are rounded otherwise there"
+
 KNOWN: Mapping[str, Augmentation] = {
     "identity": Augmentation(lambda K, value, _: nn.Identity()),
     "shear_x": _sheared("x"),
@@ -89,9 +94,9 @@ KNOWN: Mapping[str, Augmentation] = {
     "auto_contrast": Augmentation(
         lambda K, value, _: K.RandomAutoContrast(p=1.0), "a channel of one value becomes black there"
     ),
-    "equalize": _plain("RandomEqualize"),
+    "equalize": Augmentation(lambda K, value, _: K.RandomEqualize(p=1.0), _LEVELS),
     "solarize": _plain("RandomSolarize", thresholds=_pair, additions=lambda value: _pair(0.0)),
-    "posterize": _plain("RandomPosterize", bits=_pair),
+    "posterize": Augmentation(lambda K, value, _: K.RandomPosterize(bits=_pair(value), p=1.0), _LEVELS),
     "gamma": _plain("RandomGamma", gamma=lambda value: _pair(math.exp(value))),
     "gaussian_blur": _plain(
         "RandomGaussianBlur",
@@ -132,6 +137,8 @@ class KorniaPolicy(nn.Module):
             raise UserError(
                 f"expected images [B, 3, H, W], floating point in [0, 1], got {images.dtype} {tuple(images.shape)}"
             )
+        if not len(images):
+            return images.clone()
         images, subpolicy = images.clone(), _drawn(self.subpolicies, len(images))
         for s, stages in enumerate(self.stages):
             of_subpolicy = (subpolicy == s).nonzero()[:, 0]
@@ -157,15 +164,17 @@ def to_kornia(policy: Policy, values: int = 9, strict: bool = False) -> Converte
     the range.
     Raises UserError where Kornia is not installed, ConversionError for a loss if `strict`.
     """
+    require_policy(policy, "to_kornia")
     require_values(values, "to_kornia")
     library, losses, document = _library(), [], document_of(policy)
     if document.fill and any(KNOWN[e.op].geometric for e in document.entries() if e.op in KNOWN):
         losses.append(Loss("fill", f"{document.fill:g} becomes 0"))
     stages, weights, chances = [], [], []
-    for s, sub in enumerate(document.subpolicies):
+    used = [(s, sub) for s, sub in enumerate(document.subpolicies) if sub.weight > 0]
+    for s, sub in used:
         found: list[list[tuple[nn.Module, float, float]]] = [
             [
-                (_made(library, entry.op, value, document), entry.weight * share, entry.probability)
+                (_made(library, entry.op, value, document, losses), entry.weight * share, entry.probability)
                 for k, entry in enumerate(stage)
                 if entry.weight > 0
                 for value, share in drawn_magnitudes(
@@ -177,12 +186,18 @@ def to_kornia(policy: Policy, values: int = 9, strict: bool = False) -> Converte
         stages.append([[module for module, _, _ in stage] for stage in found])
         weights.append([[weight for _, weight, _ in stage] for stage in found])
         chances.append([[chance for _, _, chance in stage] for stage in found])
-    module = KorniaPolicy(stages, weights, chances, [sub.weight for sub in document.subpolicies])
+    module = KorniaPolicy(stages, weights, chances, [sub.weight for _, sub in used])
     return converted("to_kornia", module, losses, strict)
 
 
-def _made(library: Any, op: str, value: float, document: PolicyDocument) -> nn.Module:
-    return nn.Identity() if math.isnan(value) else KNOWN[op].make(library, value, document.interpolation)
+def _made(library: Any, op: str, value: float, document: PolicyDocument, losses: list[Loss]) -> nn.Module:
+    if math.isnan(value):
+        return nn.Identity()
+    try:
+        return KNOWN[op].make(library, value, document.interpolation)
+    except (ValueError, TypeError, RuntimeError, AssertionError):
+        losses.append(refused(op, value))
+        return nn.Identity()
 
 
 def _library() -> Any:

@@ -19,7 +19,7 @@ class Known(Protocol):
     """What is known of an operation in a library.
 
     loss: what is different there however it is drawn; "" nothing beyond one level of 255. least: the weakest magnitude
-    that the library can do.
+    that the library can do. beyond: what is different of magnitudes above `most`.
     """
 
     @property
@@ -27,6 +27,12 @@ class Known(Protocol):
 
     @property
     def least(self) -> float: ...
+
+    @property
+    def most(self) -> float: ...
+
+    @property
+    def beyond(self) -> str: ...
 
 
 def drawn_magnitudes(
@@ -57,8 +63,22 @@ def drawn_magnitudes(
     for value, share in drawn:
         if value < one.least:
             losses.append(Loss(f"{place}.magnitude", f"{entry.op} of {value:.3g} is not known there, and is left out"))
+        if value > one.most:
+            losses.append(Loss(f"{place}.magnitude", f"{entry.op} of {value:.3g} {one.beyond}"))
         found.append((NOTHING if value < one.least or value == get(entry.op).low else value, share))
     return found
+
+
+def refused(op: str, value: float) -> Loss:
+    """For a magnitude that the library itself does not take."""
+    return Loss("document", f"{op} of {value:.4g} is refused there, and is left out")
+
+
+def require_side(side: object, taker: str, why: str) -> int:
+    """Raise UserError unless `side`, of the images in pixels, is a whole number of at least 1. why: it is needed."""
+    if isinstance(side, bool) or not isinstance(side, int) or side < 1:
+        raise UserError(f"{taker}: expected side, of the images in pixels, because {why}, got {side!r}")
+    return side
 
 
 def require_values(values: object, taker: str) -> int:

@@ -32,6 +32,8 @@ def listed_choices(
         raise UserError(f"{taker}: expected entries as a whole number of at least 1, got {entries!r}")
     choices: list[tuple[list[Step], float]] = []
     for s, sub in enumerate(document.subpolicies):
+        if sub.weight == 0:
+            continue
         stages = [
             [
                 (step, entry.weight * share)
@@ -55,7 +57,7 @@ def listed_choices(
     shares = [share for _, share in known]
     counts = _counts(shares, entries or _enough(shares))
     for (listed, share), count in zip(known, counts, strict=True):
-        if abs(share - count / sum(counts)) > 1e-6:
+        if count == 0 or abs(share - count / sum(counts)) > 1e-6:
             names = " then ".join(str(step[0]) for step in listed)
             losses.append(Loss("subpolicies", f"{names}: chance {share:.4g} becomes {count / sum(counts):.4g}"))
     return [listed for (listed, _), count in zip(known, counts, strict=True) for _ in range(count)]
@@ -72,7 +74,7 @@ def _joined(choices: Sequence[tuple[list[Step], float]]) -> list[tuple[list[Step
 
 def _enough(shares: Sequence[float]) -> int:
     for count in range(len(shares), _LONGEST + 1):
-        if all(abs(share * count - round(share * count)) < 1e-6 * count for share in shares):
+        if all(abs(share * count - max(round(share * count), 1)) < 1e-6 * count for share in shares):
             return count
     return max(_USUAL, len(shares)) if len(shares) <= _LONGEST else _USUAL
 

@@ -1,19 +1,23 @@
 """Policies from and for timm 1: `timm.data.auto_augment`."""
 
 import math
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, pstdev
 from typing import Any
 
 from augrad.errors import UserError
+from augrad.interop.leaves import require_side
 from augrad.interop.listing import Step, listed_choices
 from augrad.interop.losses import Converted, Loss, converted
 from augrad.interop.magnitudes import range_in_words, values_of
 from augrad.ops import get
 from augrad.policy import Policy
+from augrad.policy.policy import require_policy
 from augrad.policy_file import Entry, LogitNormal, Magnitude, PolicyDocument, SubPolicy, Uniform, Value
 from augrad.policy_file.convert import document_of, policy_from_document
+from augrad.policy_file.refusals import told_in_words
 
 _TOP = 10.0  # the strongest level
 _FACTOR = 1.8 / _TOP
@@ -92,7 +96,8 @@ def from_timm(transform: Any, side: int | None = None, strict: bool = False) -> 
     if `strict`.
     """
     losses: list[Loss] = []
-    document = _document(_object(transform), side, losses)
+    with told_in_words():
+        document = _document(_object(transform), side, losses)
     return converted("from_timm", policy_from_document(document), losses, strict)
 
 
@@ -118,12 +123,16 @@ def _document(transform: Any, side: int | None, losses: list[Loss]) -> PolicyDoc
     if hasattr(transform, "policy"):
         rows = [[[(op, 1.0)] for op in steps] for steps in transform.policy]
         ops = [op for steps in transform.policy for op in steps]
+        if not ops:
+            raise UserError("from_timm: expected at least one operation, got none")
     else:
         count = len(transform.ops)
         weights = [1 / count] * count if transform.choice_weights is None else list(transform.choice_weights)
         if transform.choice_weights is not None and transform.num_layers > 1:
             losses.append(Loss("subpolicies[0]", "no operation comes twice in timm with weights; here it can"))
         ops = transform.ops
+        if transform.num_layers < 1 or not ops:
+            raise UserError("from_timm: expected at least one layer of operations, got none")
         rows = [[list(zip(ops, weights, strict=True))] * transform.num_layers]
     subpolicies = [
         SubPolicy(
@@ -138,40 +147,66 @@ def _document(transform: Any, side: int | None, losses: list[Loss]) -> PolicyDoc
         )
         for s, steps in enumerate(rows)
     ]
-    interpolation, fill = _resampling(ops[0].kwargs, losses)
+    interpolation, fill = _resampling(ops, losses)
     return PolicyDocument(interpolation=interpolation, fill=fill, subpolicies=tuple(subpolicies))
 
 
-def _resampling(options: Mapping[str, Any], losses: list[Loss]) -> tuple[Any, float]:
-    modes = options["resample"]
-    names = [str(mode.name).lower() for mode in (modes if isinstance(modes, list | tuple) else [modes])]
-    kept = "nearest" if names == ["nearest"] else "bilinear"
-    if names != [kept]:
+def _resampling(ops: Sequence[Any], losses: list[Loss]) -> tuple[Any, float]:
+    """How the operations that resample do so; the others do not count."""
+    moving = [op for op in ops if (known := _known(op.name)) is not None and get(known.op).kind == "geometric"]
+    found = {(_names_of(op.kwargs["resample"]), _fill_of(op.kwargs["fillcolor"])): None for op in moving}
+    if not found:
+        return "bilinear", 0.0
+    (names, values), *others = found
+    kept = "nearest" if names == ("nearest",) else "bilinear"
+    if names != (kept,):
         losses.append(Loss("interpolation", f"{' or '.join(names)} becomes {kept}"))
-    fill = options["fillcolor"]
-    values = list(fill) if isinstance(fill, list | tuple) else [fill]
     mean = sum(values) / len(values)
     if min(values) != max(values):
-        losses.append(Loss("fill", f"{tuple(values)} becomes {mean:.4g} in every channel"))
-    return kept, round(mean / 255, 6)
+        losses.append(Loss("fill", f"{values} becomes {mean:.4g} in every channel"))
+    for other, fill in others:
+        losses.append(Loss("interpolation", f"{' or '.join(other)} with fill {fill} becomes {kept} with {mean:.4g}"))
+    losses += _mixed_border(kept)
+    return kept, round(mean / 255, 9)
+
+
+def _mixed_border(interpolation: str) -> list[Loss]:
+    """Pillow reads the pixel beside where torchvision, as augrad, mixes it with what is uncovered."""
+    mixed = interpolation == "bilinear"
+    return [Loss("interpolation", "a row of pixels beside uncovered ones is mixed otherwise")] if mixed else []
+
+
+def _names_of(modes: Any) -> tuple[str, ...]:
+    from PIL.Image import Resampling
+
+    return tuple(Resampling(mode).name.lower() for mode in (modes if isinstance(modes, list | tuple) else [modes]))
+
+
+def _fill_of(fill: Any) -> tuple[float, ...]:
+    return tuple(map(float, fill if isinstance(fill, list | tuple) else [fill]))
+
+
+def _known(name: str) -> "_Known | None":
+    return KNOWN.get(_ABSOLUTE.get(name, name))
 
 
 def _entry(op: Any, weight: float, place: str, side: int | None, losses: list[Loss]) -> Entry:
     name: str = op.name
-    if name in _ABSOLUTE and side is None:
-        raise UserError(f"from_timm: expected side, of the images in pixels, because {name} moves by pixels, got None")
-    known = KNOWN.get(_ABSOLUTE.get(name, name))
+    by = require_side(side, "from_timm", f"{name} moves by pixels") if name in _ABSOLUTE else 1
+    known = _known(name)
     if known is None:
         losses.append(Loss(place, f"{name} is not known here, and is left out"))
         return Entry(op="identity", weight=weight)
     if known.loss:
         losses.append(Loss(place, f"{name}: {known.loss}"))
-    own, by = get(known.op), side if name in _ABSOLUTE and side else 1
+    own = get(known.op)
     if op.level_fn is None or own.unit is None:
         return Entry(op=own.name, probability=op.prob, weight=weight)
 
     def value(level: float) -> float:
-        found = known.value(float(op.level_fn(level, op.hparams)[0])) / by
+        found, other = (known.value(argument) / by for argument in _both_ways(op, level))
+        if abs(found - other) > 1e-9:
+            losses.append(Loss(f"{place}.magnitude", f"{found:.4g} {own.unit} one way, and {other:.4g} the other"))
         least, most = own.meaning.within(1e6, known.signed)
         kept = max(least, min(found, most))
         if kept != found:
@@ -188,12 +223,23 @@ def _entry(op: Any, weight: float, place: str, side: int | None, losses: list[Lo
     )
 
 
+def _both_ways(op: Any, level: float) -> tuple[float, float]:
+    """What timm makes of a level, which it negates at random: the two ends of what comes of many calls."""
+    before = random.getstate()
+    random.seed(0)
+    found = [float(op.level_fn(level, op.hparams)[0]) for _ in range(40)]
+    random.setstate(before)
+    return max(found), min(found)
+
+
 def _magnitude(op: Any, value: Callable[[float], float], place: str, losses: list[Loss]) -> Magnitude:
     """Of a level that is fixed, uniform from 0 to it, or normal around it and cut at both ends."""
     top = float(op.magnitude_max or _TOP)
     level, deviation = min(float(op.magnitude), top), float(op.magnitude_std)
     if deviation == 0 or (deviation < math.inf and value(0.0) == value(top)):
         return Value(value=value(level))
+    if op.name.startswith("Posterize"):
+        losses.append(Loss(f"{place}.magnitude", "bits are cut off to whole ones there, and rounded here"))
     if deviation == math.inf:
         return Uniform(low=value(0.0), high=value(level))
     losses.append(
@@ -225,8 +271,14 @@ def to_timm(policy: Policy, entries: int | None = None, strict: bool = False) ->
     range becomes its mean.
     Raises UserError where timm is not installed, ConversionError for a loss if `strict`.
     """
-    library, losses, document = _library("to_timm"), [], document_of(policy)
+    require_policy(policy, "to_timm")
+    library, document = _library("to_timm"), document_of(policy)
+    losses: list[Loss] = []
     fill = round(255 * document.fill)
+    if any(get(entry.op).kind == "geometric" for entry in document.entries() if "." not in entry.op):
+        if abs(fill / 255 - document.fill) > 1e-6:
+            losses.append(Loss("fill", f"{document.fill:.4g} becomes {fill / 255:.4g}"))
+        losses += _mixed_border(document.interpolation)
     from PIL.Image import Resampling
 
     resample = Resampling.NEAREST if document.interpolation == "nearest" else Resampling.BILINEAR

@@ -6,12 +6,14 @@ from typing import Any
 from torchvision.transforms import v2
 
 from augrad.errors import UserError
+from augrad.interop.leaves import require_side
 from augrad.interop.losses import Converted, Loss, converted
 from augrad.ops import get
 from augrad.policy import Policy
 from augrad.policy.transform import PolicyTransform
 from augrad.policy_file import Entry, Magnitude, PolicyDocument, SubPolicy, Uniform, Value
 from augrad.policy_file.convert import policy_from_document
+from augrad.policy_file.refusals import told_in_words
 
 NAMES = {
     "Identity": "identity",
@@ -39,7 +41,8 @@ def from_torchvision(transform: Any, side: int | None = None, strict: bool = Fal
     side: of the images, in pixels. TrivialAugmentWide needs it, whose translations are in pixels.
     Raises UserError for another transform, ConversionError for a loss if `strict`.
     """
-    document, losses = document_of_transform(transform, side)
+    with told_in_words():
+        document, losses = document_of_transform(transform, side)
     return converted("from_torchvision", policy_from_document(document), losses, strict)
 
 
@@ -50,13 +53,15 @@ def document_of_transform(
     name = type(transform).__name__
     if name not in _PRESETS or not type(transform).__module__.startswith("torchvision.transforms"):
         raise UserError(f"from_torchvision: expected {', '.join(_PRESETS)} of torchvision, got {name}")
-    if name == "TrivialAugmentWide" and (isinstance(side, bool) or not isinstance(side, int) or side < 1):
-        raise UserError(
-            "from_torchvision: expected side, of the images in pixels, because the translations of TrivialAugmentWide "
-            f"are in pixels, got {side!r}"
-        )
+    if name == "TrivialAugmentWide":
+        require_side(side, "from_torchvision", "the translations of TrivialAugmentWide are in pixels")
     space, losses, pixels = getattr(v2, name)._AUGMENTATION_SPACE, [], side or 1
     bins = getattr(transform, "num_magnitude_bins", _BINS_OF_AUTO_AUGMENT)
+    if name == "RandAugment" and not (0 <= transform.magnitude < bins and transform.num_ops >= 1):
+        raise UserError(
+            f"from_torchvision: expected a magnitude from 0 to {bins - 1} and at least one operation, got magnitude "
+            f"{transform.magnitude} and num_ops {transform.num_ops}"
+        )
 
     def entry(known: str, bin_: int | None, probability: float, weight: float, place: str) -> Entry:
         """bin_: which of the magnitudes; None: any."""
@@ -113,8 +118,10 @@ def _resampling(transform: Any, losses: list[Loss]) -> tuple[Any, float]:
         interpolation = "bilinear"
     given = transform.fill
     values = list(given) if isinstance(given, list | tuple) else [0 if given is None else given]
-    if isinstance(given, dict) or not all(isinstance(value, int | float) for value in values):
-        raise UserError(f"from_torchvision: expected fill as a number, or one for each channel, got {given!r}")
+    if isinstance(given, dict) or not values or not all(isinstance(v, int | float) and 0 <= v <= 255 for v in values):
+        raise UserError(
+            f"from_torchvision: expected fill as a number from 0 to 255, or one for each channel, got {given!r}"
+        )
     fill = sum(values) / len(values) / 255
     if max(values) != min(values):
         losses.append(Loss("fill", f"{values} becomes {fill * 255:g} in every channel"))

@@ -178,16 +178,18 @@ def fixed(params: PolicyParams, tables: Tables) -> Fixed:
 def draw_alone(known: Fixed, noise: HardNoise) -> tuple[np.ndarray, np.ndarray] | None:
     """The operations [L, 1], -1 where none acts, and their magnitudes with signs, of `hard_draw` for one image.
 
-    None where the compiled functions are not at hand.
+    None where the compiled functions are not at hand, and where something is NaN, which `hard_draw` refuses in words.
     """
     uniform = noise.subpolicy, noise.slot, noise.level, noise.sign
     kernels = at_hand(float32=uniform)
     if kernels is None:
         return None
-    _, _, found, _ = kernels.choose(known.chances, known.weights, known.packed, *_numbers(*uniform))
+    _, _, found, total = kernels.choose(known.chances, known.weights, known.packed, *_numbers(*uniform))
     row, op, there, low, high, reach, sign = found
     latent = known.location[row] + known.scale[row] * noise.normal.numpy()[0]
     magnitude = _magnitude(*map(torch.from_numpy, (latent[None], low, high, reach))).numpy() * sign
+    if math.isnan(total + float(known.gate[row].sum()) + float(magnitude.sum())):
+        return None
     acts = (noise.gate.numpy()[0] < known.gate[row]) & there[0]
     return np.where(acts, op[0], -1)[:, None], magnitude.T.copy()
 

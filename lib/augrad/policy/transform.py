@@ -128,7 +128,10 @@ class PolicyTransform(v2.Transform):
         convert = v2.functional.convert_bounding_box_format
         between = partial(convert, old_format=boxes.format, new_format=tv_tensors.BoundingBoxFormat.XYXY)
         back = partial(convert, old_format=tv_tensors.BoundingBoxFormat.XYXY, new_format=boxes.format)
-        return back(self._moved(between(boxes.as_subclass(Tensor)), sample, boxes.canvas_size, "boxes"))
+        plain = boxes.as_subclass(Tensor)
+        exact = plain if plain.is_floating_point() else plain.double()  # half of a whole side is none
+        moved = back(self._moved(between(exact), sample, boxes.canvas_size, "boxes"))
+        return moved if plain.is_floating_point() else moved.round().to(plain.dtype)
 
     def _moved(self, target: Tensor, sample: PolicySample, size: tuple[int, int], name: str) -> Tensor:
         plain = target.as_subclass(Tensor)

@@ -179,7 +179,8 @@ def _require_allowed(definitions: Mapping[str, Definition], allow: Sequence[str]
         raise PolicyFileError(
             f"{format_place(('definitions', operation))}: expected operations of allowed modules only "
             f"({', '.join(allow) or 'none'}), got {describe(name)}; if you trust their code, "
-            f"allow={json.dumps(modules)}, or policy.allow=[{','.join(modules)}] on the command line"
+            f"allow={json.dumps(modules)}, or policy.allow=[{','.join(modules)}] on the command line "
+            "(--allow of augrad policy)"
         )
 
 

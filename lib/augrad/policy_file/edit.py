@@ -6,6 +6,7 @@ from typing import Any
 from augrad.checks import require_number
 from augrad.errors import UserError
 from augrad.policy_file.model import Entry, PolicyDocument, SubPolicy
+from augrad.policy_file.refusals import told_in_words
 
 
 def merged(documents: Sequence[PolicyDocument], weights: Sequence[float] | None = None) -> PolicyDocument:
@@ -26,18 +27,24 @@ def merged(documents: Sequence[PolicyDocument], weights: Sequence[float] | None 
         for name in ("interpolation", "fill"):
             if (came := getattr(document, name)) != (known := getattr(first, name)):
                 raise UserError(f"merge: expected policies with one {name}, got {known} and {came}")
+    definitions: dict[str, Any] = {}
+    for document in documents:
+        for name, one in document.definitions.items():
+            if definitions.setdefault(name, one) != one:
+                raise UserError(f"merge: expected one definition of {name}, got two; give one a new name")
     subpolicies = [
         sub.model_copy(update={"weight": sub.weight * weight / sum(given)})
         for document, weight in zip(documents, given, strict=True)
         for sub in document.subpolicies
     ]
-    return PolicyDocument(
-        interpolation=first.interpolation,
-        fill=first.fill,
-        definitions={name: one for document in documents for name, one in document.definitions.items()},
-        subpolicies=tuple(subpolicies),
-        provenance={"merged": [document.provenance for document in documents], "weights": given},
-    )
+    with told_in_words():
+        return PolicyDocument(
+            interpolation=first.interpolation,
+            fill=first.fill,
+            definitions=definitions,
+            subpolicies=tuple(subpolicies),
+            provenance={"merged": [document.provenance for document in documents], "weights": given},
+        )
 
 
 def pruned(document: PolicyDocument, below: float) -> PolicyDocument:

@@ -3,7 +3,8 @@
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -155,3 +156,12 @@ def _expected(place: Place) -> str:
         return EXPECTED[last]
     indices = next(count for count, step in enumerate(reversed(place)) if isinstance(step, str))
     return _EXPECTED_ITEM[str(place[-1 - indices]), indices]
+
+
+@contextmanager
+def told_in_words() -> Iterator[None]:
+    """Inside, a part of a document made with something invalid raises PolicyFileError, which names the place."""
+    try:
+        yield
+    except ValidationError as error:
+        raise first_refusal(error) from None
