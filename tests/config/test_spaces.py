@@ -7,9 +7,9 @@ from hydra.utils import instantiate
 from torchvision.transforms import v2
 
 from augrad.cli.configs import config_directory
+from augrad.interop.torchvision import NAMES
 from augrad.ops.space import Space
 from augrad.policy.initial import initial_policy
-from torchvision_names import NAMES
 
 SIZES = {"autoaugment": 16, "randaugment": 14, "trivialaugment_wide": 14, "dada": 15, "faster_autoaugment": 15}
 TORCHVISION = {

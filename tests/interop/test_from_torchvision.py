@@ -10,10 +10,9 @@ from torchvision.transforms import AutoAugmentPolicy, InterpolationMode, v2
 import augrad
 from augrad import UserError
 from augrad.interop import ConversionError
-from augrad.interop.torchvision import from_torchvision, to_torchvision
+from augrad.interop.torchvision import NAMES, from_torchvision, to_torchvision
 from augrad.policy_file.convert import document_of, read_document
 from pictures import every_kind, in_levels
-from torchvision_names import NAMES
 
 SIDE = 32
 BINS = 10  # of AutoAugment's magnitudes

@@ -13,10 +13,10 @@ from torchvision.transforms.autoaugment import _apply_op
 
 import augrad
 from augrad.interop.builtin_documents import builtin_documents
+from augrad.interop.torchvision import NAMES
 from augrad.policy_file import Entry, Uniform, Value, format_policy
 from augrad.policy_file.convert import read_document
 from pictures import every_kind, in_levels
-from torchvision_names import NAMES
 
 SIDE = 32
 """Of the images for which translations are torchvision's."""
