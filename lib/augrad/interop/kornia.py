@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 from augrad.errors import UserError
 from augrad.interop.leaves import drawn_magnitudes, refused, require_values
 from augrad.interop.losses import Converted, Loss, converted
+from augrad.ops import get
 from augrad.policy import Policy
 from augrad.policy.policy import require_policy
-from augrad.policy_file import PolicyDocument
-from augrad.policy_file.convert import document_of
+from augrad.policy_file import Entry, PolicyDocument, SubPolicy, Uniform, Value
+from augrad.policy_file.convert import document_of, policy_from_document
+from augrad.policy_file.refusals import told_in_words
 
 _RADIUS = 6  # pixels to each side: three standard deviations of the strongest blur
 
@@ -200,9 +203,113 @@ def _made(library: Any, op: str, value: float, document: PolicyDocument, losses:
         return nn.Identity()
 
 
+_BINS = 10
+_ABOUT_THE_CENTRE = "goes about the centre there, and about the corner here"
+_PRESETS = ("imagenet", "cifar10", "svhn")
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """An operation of Kornia's lists. low, high: at both ends of the bins, in its own unit. value: ours of that one."""
+
+    op: str
+    low: float = 0.0
+    high: float = 0.0
+    value: Callable[[float], float] = lambda given: given
+    loss: str = ""
+
+
+def _turned(given: float) -> float:
+    return math.tan(math.radians(180 * given))
+
+
+_LISTED: Mapping[str, _Listed] = {
+    "shear_x": _Listed("shear_x", -0.3, 0.3, _turned, _ABOUT_THE_CENTRE),
+    "shear_y": _Listed("shear_y", -0.3, 0.3, _turned, _ABOUT_THE_CENTRE),
+    "translate_x": _Listed("translate_x", -0.5, 0.5),
+    "translate_y": _Listed("translate_y", -0.5, 0.5),
+    "rotate": _Listed("rotate", -30.0, 30.0),
+    "auto_contrast": _Listed("auto_contrast", loss="a channel of one value becomes black there"),
+    "invert": _Listed("invert"),
+    "equalize": _Listed("equalize", loss=_LEVELS),
+    "solarize": _Listed("solarize", 0.0, 1.0),
+    "posterize": _Listed("posterize", 4.0, 8.0, math.floor),
+    # Kornia's contrast of a preset multiplies all values, without their mean: brightness here.
+    "contrast": _Listed("brightness", 0.1, 1.9, lambda factor: factor - 1),
+    "sharpness": _Listed("sharpness", 0.1, 1.9, lambda factor: factor - 1),
+    "color": _Listed("color", 0.1, 1.9, lambda factor: factor - 1, "is the saturation of HSV there"),
+}
+"""By their names in `kornia.augmentation.auto.AutoAugment`."""
+
+
+def from_kornia(policy: Any, strict: bool = False) -> Converted[Policy]:
+    """The policy of Kornia's `AutoAugment`: "imagenet", "cifar10" or "svhn", or a list of sub-policies of
+    `(operation, probability, bin)`.
+
+    A bin, from 0 to 9, is a tenth of the operation's range, from which the magnitude is drawn evenly, its sign in it.
+    Raises UserError for anything else, and for a name where Kornia is not installed; ConversionError for a loss if
+    `strict`.
+    """
+    if isinstance(policy, str):
+        if policy not in _PRESETS:
+            raise UserError(f"from_kornia: expected a list, or one of {', '.join(_PRESETS)}, got {policy!r}")
+        _library()
+        presets = import_module("kornia.augmentation.auto.autoaugment.autoaugment")
+        policy = getattr(presets, f"{policy}_policy")
+    if not isinstance(policy, list | tuple) or not policy or not all(isinstance(s, list | tuple) and s for s in policy):
+        raise UserError(f"from_kornia: expected a list of sub-policies, got {str(policy)[:80]}")
+    losses = [Loss("subpolicies", "one for the whole batch there, and for each image here")]
+    with told_in_words():
+        document = PolicyDocument(
+            interpolation="bilinear",
+            fill=0.0,
+            subpolicies=tuple(
+                SubPolicy(
+                    weight=1 / len(policy),
+                    stages=tuple(
+                        (_listed(step, f"subpolicies[{s}].stages[{place}][0]", losses),)
+                        for place, step in enumerate(steps)
+                    ),
+                )
+                for s, steps in enumerate(policy)
+            ),
+        )
+    return converted("from_kornia", policy_from_document(document), losses, strict)
+
+
+def _listed(step: Any, place: str, losses: list[Loss]) -> Entry:
+    fits = isinstance(step, list | tuple) and len(step) == 3 and isinstance(step[0], str)
+    if not fits or isinstance(step[1], bool) or not isinstance(step[1], int | float) or not 0 <= step[1] <= 1:
+        raise UserError(f"from_kornia: {place}: expected (operation, probability, bin), got {str(step)[:80]}")
+    name, probability, bin_ = step
+    if name == "brightness":
+        losses.append(Loss(place, "brightness adds to all values there: it is not known here, and is left out"))
+        return Entry(op="identity")
+    if name not in _LISTED:
+        raise UserError(f"from_kornia: {place}: expected one of brightness, {', '.join(_LISTED)}, got {name!r}")
+    known, op = _LISTED[name], get(_LISTED[name].op)
+    if known.loss:
+        losses.append(Loss(place, f"{op.name}: {known.loss}"))
+    if op.unit is None:
+        return Entry(op=op.name, probability=float(probability))
+    if isinstance(bin_, bool) or not isinstance(bin_, int) or not 0 <= bin_ < _BINS:
+        raise UserError(f"from_kornia: {place}: expected a bin from 0 to {_BINS - 1}, got {bin_!r}")
+    width = (known.high - known.low) / _BINS
+    ends = known.low + width * bin_, known.low + width * (bin_ + 1)
+    low, high = (round(float(known.value(end)), 9) + 0.0 for end in ends)
+    if op.name == "posterize":  # whole bits, the last of them only by chance
+        high = low if math.floor(ends[1] - 1e-9) == math.floor(ends[0] + 1e-9) else high
+        if low != high:
+            losses.append(Loss(f"{place}.magnitude", "bits are cut off to whole ones there, and rounded here"))
+    if known.value is _turned:
+        losses.append(Loss(f"{place}.magnitude", "the range is drawn evenly in degrees there"))
+    magnitude = Value(value=low) if low == high else Uniform(low=low, high=high)
+    return Entry(op=op.name, unit=op.unit, magnitude=magnitude, probability=float(probability))
+
+
 def _library() -> Any:
     try:
         import kornia.augmentation
     except ImportError:
-        raise UserError("to_kornia: expected Kornia, which is not installed; pip install kornia") from None
+        raise UserError("expected Kornia, which is not installed; pip install kornia") from None
     return kornia.augmentation
