@@ -149,7 +149,7 @@ def test_a_current_directory_that_is_gone(augrad, tmp_path: Path) -> None:
         (["policy=file", "policy.file=[a]"], ["expected one path", "quote"]),
         (["--config-dir=~/nowhere"], ["HOME/nowhere"]),
         (["--config-dir", "~/nowhere"], ["HOME/nowhere"]),
-        (["tracker=null"], ["group", "must be a string"]),
+        (["tracker=null"], ["tracker=null: expected the name of an option"]),
         (["tracker._target_=builtins.dict", "~tracker.x"], ["tracker"]),
     ],
 )

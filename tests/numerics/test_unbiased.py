@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import kstest
@@ -261,19 +262,21 @@ def test_the_density_up_to_a_drawn_range_integrates_to_one_and_fits_the_draws() 
 def test_the_score_of_a_range_that_is_almost_nothing_is_that_of_a_uniform_draw_up_to_it(
     low: float, location: float, scale: float
 ) -> None:
-    """Far below 0, sigmoid is exp: the density up to the range is exp(-location) times a function of fraction / range,
-    so the mean score by the location is 0, and where the range is all but certain it is -1 below it."""
+    """Far below 0, sigmoid is exp: the density up to the range is exp(-location), so the score by the location is -1 of
+    every magnitude that is not at the range's end."""
     space = make_space({"rotate": {"low": low, "high": 30.0}})
     policy = initial_policy(space, magnitude="uniform", scale=scale, learn=["magnitudes", "magnitude_scales"])
     with torch.no_grad():
         policy.magnitude_locations.fill_(location)
-    sample = policy.sample(4000, torch.Generator().manual_seed(0))
-    score = policy.score_terms(sample).magnitude[sample.gate[:, 0]]
-    by_location, by_scale = torch.autograd.grad(score.mean(), [policy.magnitude_locations, policy.magnitude_log_scales])
-    assert torch.isfinite(by_location).all()
-    assert torch.isfinite(by_scale).all()
+    sample = policy.sample(400, torch.Generator().manual_seed(0))
+    by_location = []
+    for index in sample.gate[:, 0].nonzero()[:, 0].tolist():
+        score = policy.score_terms(sample[index : index + 1]).magnitude.sum()
+        found = torch.autograd.grad(score, [policy.magnitude_locations, policy.magnitude_log_scales])
+        assert all(torch.isfinite(one).all() for one in found)
+        by_location.append(float(found[0]))
     if scale <= 1e-3:
-        assert float(by_location) == pytest.approx(-1, abs=0.02)
+        assert np.mean(np.abs(np.array(by_location) + 1) < 1e-6) > 0.95
 
 
 def test_reinforce_learns_the_range_without_bias_and_with_less_variance_than_through_the_range_drawn(

@@ -241,6 +241,9 @@ def hardened(tables: Tables, relaxed: RelaxedSample, layout: str) -> PolicySampl
     return PolicySample(subpolicy, slot, op.clamp(min=0), gate, latent, magnitude, sign, relaxed.draw, layout)
 
 
+_ROUNDING = 2 * torch.finfo(torch.float64).eps
+
+
 def score_terms(params: PolicyParams, tables: Tables, sample: PolicySample) -> ScoreTerms:
     """log p of a hard draw, see `augrad.Policy.score_terms`."""
     present = tables.present[sample.subpolicy].any(-1)
@@ -251,10 +254,10 @@ def score_terms(params: PolicyParams, tables: Tables, sample: PolicySample) -> S
     location, log_scale = chosen(params.magnitude_locations), chosen(params.magnitude_log_scales)
     scored, uniform = sample.gate & chosen(tables.scored_magnitude), chosen(tables.uniform)
     low, high = chosen(tables.low), chosen(tables.high)
-    above = sample.magnitude.detach() - low
-    # Of a range that does not begin at 0, what rounding leaves of a smaller magnitude is none.
-    above = torch.where(above.abs() <= 1e-15 * low.abs(), 0.0, above)
-    fraction = above / torch.where(scored, high - low, 1.0)
+    span = torch.where(scored, high - low, 1.0)
+    # Of a range that does not begin at 0, what rounding may have added to the magnitude is not counted.
+    rounding = _ROUNDING * (low / span).abs()
+    fraction = ((sample.magnitude.detach() - low) / span - rounding).clamp(min=0.0)
     magnitude = normal_log_probability(sample.latent.detach(), location, log_scale, scored & ~uniform)
     magnitude = magnitude + uniform_up_to_log_probability(fraction, location, log_scale, scored & uniform)
     return ScoreTerms(
