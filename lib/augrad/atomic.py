@@ -17,7 +17,10 @@ def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     `UserError` naming the path when the folder cannot be written to or the disk is full; what was at `path` before is
     then untouched.
     """
-    target = Path(os.path.realpath(expanded(path)))
+    try:
+        target = Path(os.path.realpath(expanded(path)))
+    except ValueError as error:  # a null byte
+        raise UserError(f"{os.fspath(path)!r}: expected the path of a file, got another text: {error}") from error
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")  # of its own length: a name may be as long as it can
     try:
         with contextlib.suppress(FileExistsError):  # not a folder: opening says so better

@@ -394,6 +394,8 @@ MISTAKES: dict[str, tuple[Callable[[Splits], Any], str]] = {
     ),
     "seed": (lambda data: learned(data, seed=-1), "seed: expected a whole number"),
     "device": (lambda data: library.learn(data, device="tpu"), "device: expected auto, cpu or cuda"),
+    "a name with a null byte": (lambda data: learned(data, checkpoint="a\0b"), "expected the path of a file, got"),
+    "a name that is too long": (lambda data: learned(data, checkpoint="a" * 300), "checkpoint|aaa"),
     "a folder that is not there": (lambda data: learned(data, checkpoint="/dev/null/search.pt"), "/dev/null"),
     "standard": (lambda data: learned(data, standard=None), "standard: expected a StandardAugmentation"),
     "a crop larger than the image": (

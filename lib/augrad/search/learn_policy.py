@@ -213,7 +213,9 @@ class _Run:
         self.kept: list[Row] = []
         self.enough = False
         self.file = None if checkpoint is None else expanded(checkpoint)
-        if self.file is not None and self.file.exists():
+        if self.file is not None and os.path.exists(
+            self.file
+        ):  # unlike the method of Path, also for what cannot be a name
             self._take_up(self.file)
         elif self.file is not None:
             self.checkpoint(state.state_dict())  # what cannot be written is found out now
