@@ -364,16 +364,10 @@ class Policy(nn.Module):
         return (output, sample) if return_params else output
 
     def to_torchvision(self) -> "PolicyTransform":
-        """A copy of the policy as a `torchvision.transforms.v2.Transform`, for data sets and data loaders.
+        """A copy of the policy as a `torchvision.transforms.v2.Transform`, for data sets and data loaders: see
+        `augrad.policy.transform.PolicyTransform`. Normalise after it.
 
-        It takes what torchvision's transforms take, one sample at a time: a PIL image of 8 bits, a tensor
-        [..., C, H, W] (uint8, or floating point in [0, 1]), or any structure of `tv_tensors` with masks, boxes and key
-        points, which move with their image. Each call is one draw for all that belongs to the sample, frames of a video
-        too; it comes from PyTorch's global generator, so that workers of a data loader differ and `torch.manual_seed`
-        repeats. Transparency moves with its picture; pictures that are neither grey nor RGB become RGB. Normalise after
-        it. Later changes of this policy do not reach it.
-        Raises UserError for a policy with operations that need other images of the batch; when it is called, for
-        pictures of more than 8 bits, and as `forward` does.
+        Raises UserError for a policy with operations that need other images of the batch.
         """
         from augrad.policy.transform import PolicyTransform
 

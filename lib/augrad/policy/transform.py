@@ -30,9 +30,15 @@ _UPRIGHT = ("XYXY", "XYWH", "CXCYWH")
 
 
 class PolicyTransform(v2.Transform):
-    """`policy` as a `torchvision.transforms.v2.Transform`, see `augrad.Policy.to_torchvision`.
+    """A policy as a `torchvision.transforms.v2.Transform`; `augrad.Policy.to_torchvision` makes it.
 
-    policy: the copy that it applies.
+    It takes what torchvision's transforms take, one sample at a time: a PIL image of 8 bits, a tensor [..., C, H, W]
+    (uint8, or floating point in [0, 1]), or any structure of `tv_tensors` with masks, boxes and key points, which move
+    with their image. Each call is one draw for all that belongs to the sample, frames of a video too; it comes from
+    PyTorch's global generator, so that workers of a data loader differ and `torch.manual_seed` repeats. Transparency
+    moves with its picture; pictures that are neither grey nor RGB become RGB.
+    policy: the copy that it applies; changes of the policy that it was made from do not reach it.
+    A call raises UserError for pictures of more than 8 bits and boxes that are turned, and as `Policy.forward` does.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -52,8 +58,6 @@ class PolicyTransform(v2.Transform):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """`inpt`, an image, a video, masks, boxes or key points, as the draw changes it."""
         draw: _Draw = params["draw"]
-        if type(inpt) is Image.Image and inpt.mode in ("L", "RGB"):  # as most are: nothing in between
-            return _to_picture(self._pixels(_to_tensor(inpt), draw)[None])
         match inpt:
             case Image.Image():
                 return self._picture(inpt, draw)

@@ -1,0 +1,216 @@
+"""What the transforms of Albumentations are among our operations: of today's version, and of AutoAlbument's 0.5."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from augrad.interop.leaves import require_side
+
+
+class Lost(Exception):
+    """What a transform does cannot be carried over; the message says why."""
+
+
+class Leaf(NamedTuple):
+    """An operation with the ends of the range that its magnitude is drawn from; None without one. reads, fill: how it
+    interpolates, and the value of what it uncovers, where it does. loss: what is done otherwise here."""
+
+    op: str
+    ends: tuple[float, float] | None = None
+    reads: str | None = None
+    fill: float | None = None
+    loss: str = ""
+
+
+def leaf_of(kind: str, options: Mapping[str, Any], side: int | None, old: bool) -> Leaf:
+    """What a transform of this class, with these options, is here. side: of the images in pixels. old: AutoAlbument's.
+
+    Raises Lost for what is not known, KeyError and the like for options that are strange, and UserError where `side` is
+    needed.
+    """
+    match kind:
+        case "NoOp":
+            return Leaf("identity")
+        case "HorizontalFlip" | "VerticalFlip":
+            return Leaf("horizontal_flip" if kind == "HorizontalFlip" else "vertical_flip")
+        case "ToGray":
+            return Leaf("grayscale")
+        case "InvertImg":
+            return Leaf("invert")
+        case "AutoContrast":
+            return Leaf("auto_contrast")
+        case "Equalize":
+            return Leaf("equalize")
+        case "Solarize":
+            if "threshold_range" in options:
+                return Leaf("solarize", _of(_ends(options["threshold_range"]), lambda value: round(value, 8)))
+            return Leaf("solarize", _of(_ends(options["threshold"]), lambda value: math.floor(value / 255 * 1e6) / 1e6))
+        case "Posterize":
+            ends = _ends(options["num_bits"])
+            return Leaf("posterize", ends, loss="" if ends[0] == ends[1] else "whole bits, all as likely, there")
+        case "Sharpen":
+            if options.get("method", "kernel") != "kernel" or _ends(options["lightness"]) != (1.0, 1.0):
+                raise Lost("other than blending with the smoothed image")
+            return Leaf("sharpness", _of(_ends(options["alpha"]), lambda value: 13 * value))
+        case "GaussianBlur":
+            return Leaf("gaussian_blur", _ends(options["sigma_limit"]))
+        case "RandomGamma":
+            return _uneven("gamma", _ends(options["gamma_limit"]), lambda value: math.log(value / 100))
+        case "GaussNoise":
+            return Leaf("gaussian_noise", _ends(options["std_range"]))
+        case "CoarseDropout":
+            return _square(options, side)
+        case "ColorJitter":
+            return _jitter(options)
+        case "RandomBrightnessContrast":
+            if _ends(options["brightness_limit"]) != (0.0, 0.0):
+                raise Lost("a brightness that is added")
+            # AutoAlbument searched a factor, and exported it as an addend to 1.
+            neutral = 1.0 if old else 0.0
+            return Leaf("brightness", _of(_ends(options["contrast_limit"]), lambda value: value - neutral))
+        case "Affine":
+            return _affine(options)
+        case "ShiftScaleRotate":
+            return _shift_scale_rotate(options, old)
+    raise Lost
+
+
+def _ends(value: Any) -> tuple[float, float]:
+    low, high = value if isinstance(value, list | tuple) else (value, value)
+    if not math.isfinite(float(low)) or not math.isfinite(float(high)):
+        raise ValueError(value)
+    return float(low), float(high)
+
+
+def _of(ends: tuple[float, float], function: Any) -> tuple[float, float]:
+    return function(ends[0]), function(ends[1])
+
+
+def _uneven(op: str, ends: tuple[float, float], function: Any, **more: Any) -> Leaf:
+    """Of a range that is even before `function`, and after it is not."""
+    loss = "" if ends[0] == ends[1] else "the range is drawn evenly in another unit there"
+    return Leaf(op, _of(ends, function), loss=loss, **more)
+
+
+def _reads(value: Any) -> str:
+    if value not in (0, 1):
+        raise Lost(f"interpolation {value}")
+    return "nearest" if value == 0 else "bilinear"
+
+
+def _fill(value: Any) -> float:
+    """In 0..1; of several numbers, which are one."""
+    values = set(value) if isinstance(value, list | tuple) else {0.0 if value is None else value}
+    if len(values) != 1 or not isinstance(one := values.pop(), int | float):
+        raise Lost(f"fill {value}")
+    return float(one) / 255
+
+
+def _jitter(options: Mapping[str, Any]) -> Leaf:
+    known = {
+        "brightness": ("brightness", 1.0),
+        "contrast": ("contrast", 1.0),
+        "saturation": ("color", 1.0),
+        "hue": ("hue", 0.0),
+    }
+    found = {
+        name: _ends(options[name]) for name, (_, neutral) in known.items() if _ends(options[name]) != (neutral,) * 2
+    }
+    if len(found) > 1:
+        raise Lost("several changes at once, in a random order")
+    name, ends = next(iter(found.items()), ("hue", (0.0, 0.0)))
+    op, neutral = known[name]
+    return Leaf(op, _of(ends, lambda value: value - neutral))
+
+
+def _affine(options: Mapping[str, Any]) -> Leaf:
+    pixels = options.get("translate_px") or {}
+    if any(_ends(value) != (0.0, 0.0) for value in pixels.values()):
+        raise Lost("a translation in pixels")
+    shift = options.get("translate_percent") or {"x": (0.0, 0.0), "y": (0.0, 0.0)}
+    found: list[Leaf] = []
+    if (ends := _ends(options["rotate"])) != (0.0, 0.0):
+        found.append(Leaf("rotate", ends))
+    scale = {axis: _ends(options["scale"][axis]) for axis in "xy"}
+    if any(ends != (1.0, 1.0) for ends in scale.values()):
+        if scale["x"] != scale["y"]:
+            raise Lost("another scale in each direction")
+        found.append(_uneven("zoom", scale["x"], math.log))
+    for axis in "xy":
+        by, moved = _ends(options["shear"][axis]), _ends(shift[axis])
+        leaf = _uneven(f"shear_{axis}", by, lambda value: math.tan(math.radians(value)))
+        if by != (0.0, 0.0):
+            found.append(leaf)
+            factors = leaf.ends or by
+            back = tuple(moved[end] + factors[end] / 2 for end in (0, 1))
+            if max(map(abs, back)) > 1e-6:
+                raise Lost("a shear that is not about the corner")
+        elif moved != (0.0, 0.0):
+            found.append(Leaf(f"translate_{axis}", moved))
+    if len(found) > 1:
+        raise Lost("several movements at once")
+    leaf = found[0] if found else Leaf("rotate", (0.0, 0.0))
+    told = "; ".join(filter(None, [leaf.loss, _other_border(options)]))
+    return leaf._replace(reads=_reads(options["interpolation"]), fill=_fill(options.get("fill")), loss=told)
+
+
+def _other_border(options: Mapping[str, Any]) -> str:
+    return "the image goes on beyond its border there, and is filled here" if options.get("border_mode", 0) != 0 else ""
+
+
+def _shift_scale_rotate(options: Mapping[str, Any], old: bool) -> Leaf:
+    parts = {
+        "translate_x": _ends(options["shift_limit_x"]),
+        "translate_y": _ends(options["shift_limit_y"]),
+        "zoom": _ends(options["scale_limit"]),
+        "rotate": _ends(options["rotate_limit"]),
+    }
+    found = [(op, ends) for op, ends in parts.items() if ends != (0.0, 0.0)]
+    if len(found) > 1:
+        raise Lost("several movements at once")
+    op, ends = found[0] if found else ("rotate", (0.0, 0.0))
+    leaf = Leaf(op, ends)
+    if op == "zoom":  # AutoAlbument searched a factor, and exported it as an addend to 1
+        leaf = _uneven("zoom", ends, lambda value: math.log(value if old else 1 + value))
+    border = _other_border(options)
+    fill = None if border else _fill(options.get("fill", options.get("value")))
+    return leaf._replace(
+        reads=_reads(options.get("interpolation", 1)), fill=fill, loss="; ".join(filter(None, [leaf.loss, border]))
+    )
+
+
+def _square(options: Mapping[str, Any], side: int | None) -> Leaf:
+    if "num_holes_range" in options:
+        if _ends(options["num_holes_range"]) != (1.0, 1.0):
+            raise Lost("several squares")
+        given = [list(options[f"hole_{name}_range"]) for name in ("height", "width")]
+    else:
+        if (options["min_holes"], options["max_holes"]) != (1, 1):
+            raise Lost("several squares")
+        given = [[options[f"min_{name}"], options[f"max_{name}"]] for name in ("height", "width")]
+    if any(isinstance(value, int) for pair in given for value in pair):
+        side = require_side(side, "from_albumentations", "squares are in pixels")
+        given = [[value / side for value in pair] for pair in given]
+    height, width = map(_ends, given)
+    if height != width:
+        raise Lost("a rectangle")
+    fill = _fill(options.get("fill", options.get("fill_value")))
+    return Leaf("cutout", height, fill=fill, loss="the square lies wholly inside the image there")
+
+
+_USUAL: Mapping[str, Mapping[str, Any]] = {
+    "ToGray": {"method": "weighted_average"},
+    "AutoContrast": {"method": "pil", "cutoff": 0.0, "ignore": None},
+    "Equalize": {"mode": "pil", "by_channels": True, "mask": None},
+    "GaussianBlur": {"blur_limit": [0, 0]},
+    "GaussNoise": {"mean_range": [0.0, 0.0], "per_channel": True, "noise_scale_factor": 1.0},
+    "Affine": {"fit_output": False, "keep_ratio": False},
+}
+"""Options of today's transforms that decide what is done here; others than these are done otherwise."""
+
+
+def other_options(kind: str, options: Mapping[str, Any]) -> list[str]:
+    """In words, the options that decide what the transform does and are done otherwise here."""
+    usual = {key: value for key, value in _USUAL.get(kind, {}).items() if key in options}
+    given = {key: list(options[key]) if isinstance(options[key], tuple) else options[key] for key in usual}
+    return [f"{key}={given[key]} there is {value} here" for key, value in usual.items() if given[key] != value]
