@@ -3,20 +3,19 @@
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from augrad.errors import UserError
 from augrad.interop.albumentations_reading import from_albumentations, mixed_border
-from augrad.interop.leaves import drawn_magnitudes, refused, require_values
+from augrad.interop.leaves import Known, Leaf, require_values, subpolicies_of
 from augrad.interop.losses import Converted, Loss, converted
 from augrad.policy import Policy
 from augrad.policy.policy import require_policy
 from augrad.policy_file import PolicyDocument
 from augrad.policy_file.convert import document_of
 
-__all__ = ["KNOWN", "Transformed", "from_albumentations", "serialized", "to_albumentations"]
+__all__ = ["KNOWN", "from_albumentations", "serialized", "to_albumentations"]
 
 _NEAREST, _BILINEAR = 0, 1  # of OpenCV
 _SAME = (1.0, 1.0)
@@ -24,25 +23,31 @@ _JITTER: Mapping[str, Any] = {"brightness": _SAME, "contrast": _SAME, "saturatio
 _SHARPEN = 13  # times the blend of Sharpen is the strength, with lightness 1
 
 
-@dataclass(frozen=True)
-class Transformed:
-    """name: of the class there. options: of the magnitude with its sign. loss: what is different however it is drawn;
-    "" nothing beyond one level of 255. least: the weakest magnitude it can do."""
-
-    name: str
-    options: Callable[[float], dict[str, Any]]
-    loss: str = ""
-    least: float = -math.inf
-    most: float = math.inf
-    beyond: str = ""
+def _known(name: str, options: Callable[[float], dict[str, Any]], loss: str = "", **more: Any) -> Known:
+    """name: of the class there. options: of the magnitude with its sign."""
+    return Known(lambda A, value, _: getattr(A, name)(**options(value), p=1.0), loss, **more)
 
 
-def _affine(loss: str = "", **options: Callable[[float], Any]) -> Transformed:
-    return Transformed("Affine", lambda value: {name: of(value) for name, of in options.items()}, loss)
+def _affine(loss: str = "", **options: Callable[[float], Any]) -> Known:
+    def make(A: Any, value: float, document: PolicyDocument) -> Any:
+        return A.Affine(
+            **{name: of(value) for name, of in options.items()},
+            interpolation=_NEAREST if document.interpolation == "nearest" else _BILINEAR,
+            mask_interpolation=_NEAREST,
+            fill=255 * document.fill,
+            p=1.0,
+        )
+
+    return Known(make, loss, uncovers=True)
 
 
-def _jitter(name: str, shift: float = 1.0, loss: str = "") -> Transformed:
-    return Transformed("ColorJitter", lambda value: {**_JITTER, name: (shift + value, shift + value)}, loss)
+def _jitter(name: str, shift: float = 1.0, loss: str = "") -> Known:
+    return _known("ColorJitter", lambda value: {**_JITTER, name: (shift + value, shift + value)}, loss)
+
+
+def _erased(A: Any, value: float, document: PolicyDocument) -> Any:
+    sides = {"hole_height_range": (value, value), "hole_width_range": (value, value)}
+    return A.CoarseDropout(num_holes_range=(1, 1), **sides, fill=255 * document.fill, p=1.0)
 
 
 def _along(axis: str, by: float = 1.0) -> Callable[[float], dict[str, tuple[float, float]]]:
@@ -57,52 +62,47 @@ def _sheared(axis: str) -> Callable[[float], dict[str, tuple[float, float]]]:
 _WHOLE_PIXELS = "translations are cut to whole pixels there: less than one pixel"
 _CORNER = "goes about the centre, then back by whole pixels: less than one pixel on square images, more on others"
 
-KNOWN: Mapping[str, Transformed] = {
-    "identity": Transformed("NoOp", lambda _: {}),
+KNOWN: Mapping[str, Known] = {
+    "identity": _known("NoOp", lambda _: {}),
     "shear_x": _affine(_CORNER, shear=_sheared("x"), translate_percent=_along("x", -0.5)),
     "shear_y": _affine(_CORNER, shear=_sheared("y"), translate_percent=_along("y", -0.5)),
     "translate_x": _affine(_WHOLE_PIXELS, translate_percent=_along("x")),
     "translate_y": _affine(_WHOLE_PIXELS, translate_percent=_along("y")),
     "rotate": _affine(rotate=lambda value: (value, value)),
     "zoom": _affine(scale=lambda value: (math.exp(value), math.exp(value))),
-    "horizontal_flip": Transformed("HorizontalFlip", lambda _: {}),
-    "vertical_flip": Transformed("VerticalFlip", lambda _: {}),
+    "horizontal_flip": _known("HorizontalFlip", lambda _: {}),
+    "vertical_flip": _known("VerticalFlip", lambda _: {}),
     "brightness": _jitter("brightness"),
     "contrast": _jitter("contrast"),
     "color": _jitter("saturation"),
     "hue": _jitter("hue", 0.0, "OpenCV's hue has steps of 2 degrees: up to some 12 levels of 255"),
-    "sharpness": Transformed(
+    "sharpness": _known(
         "Sharpen",
         lambda value: {"alpha": (value / _SHARPEN, value / _SHARPEN), "lightness": _SAME, "method": "kernel"},
         "the outermost pixels are sharpened, too",
         least=0.0,
     ),
-    "grayscale": Transformed("ToGray", lambda _: {}),
-    "invert": Transformed("InvertImg", lambda _: {}),
-    "auto_contrast": Transformed("AutoContrast", lambda _: {"method": "pil"}, "up to some 5 levels of 255"),
-    "equalize": Transformed(
+    "grayscale": _known("ToGray", lambda _: {}),
+    "invert": _known("InvertImg", lambda _: {}),
+    "auto_contrast": _known("AutoContrast", lambda _: {"method": "pil"}, "up to some 5 levels of 255"),
+    "equalize": _known(
         "Equalize",
         lambda _: {"mode": "pil"},
         "some levels of 255 on photographs, and far more where an image has few values",
     ),
     # A little less: a level that is the threshold is inverted, whatever rounding makes of it.
-    "solarize": Transformed("Solarize", lambda value: {"threshold_range": (max(value - 1e-9, 0.0),) * 2}),
-    "posterize": Transformed("Posterize", lambda value: {"num_bits": round(value)}),
-    "gaussian_blur": Transformed(
+    "solarize": _known("Solarize", lambda value: {"threshold_range": (max(value - 1e-9, 0.0),) * 2}),
+    "posterize": _known("Posterize", lambda value: {"num_bits": round(value)}),
+    "gaussian_blur": _known(
         "GaussianBlur",
         lambda value: {"sigma_limit": (value, value), "blur_limit": 0},
         most=2.0,
         beyond="reaches farther than 6 pixels there",
     ),
-    "gamma": Transformed("RandomGamma", lambda value: {"gamma_limit": (100 * math.exp(value), 100 * math.exp(value))}),
-    "gaussian_noise": Transformed("GaussNoise", lambda value: {"std_range": (value, value)}),
-    "cutout": Transformed(
-        "CoarseDropout",
-        lambda value: {
-            "num_holes_range": (1, 1),
-            "hole_height_range": (value, value),
-            "hole_width_range": (value, value),
-        },
+    "gamma": _known("RandomGamma", lambda value: {"gamma_limit": (100 * math.exp(value), 100 * math.exp(value))}),
+    "gaussian_noise": _known("GaussNoise", lambda value: {"std_range": (value, value)}),
+    "cutout": Known(
+        _erased,
         "the square lies wholly inside the image there, and is as high and wide as a share of the height and width",
     ),
 }
@@ -120,31 +120,24 @@ def to_albumentations(policy: Policy, values: int = 9, strict: bool = False) -> 
     """
     require_policy(policy, "to_albumentations")
     require_values(values, "to_albumentations")
-    library = _library()
-    document = document_of(policy)
-    moves = any(KNOWN[e.op].name == "Affine" for e in document.entries() if e.op in KNOWN)
+    library, document = _library(), document_of(policy)
+    moves = any(KNOWN[e.op].uncovers for e in document.entries() if e.op in KNOWN)
     losses: list[Loss] = mixed_border(document.interpolation, document.fill) if moves else []
-    subpolicies = []
-    for s, sub in enumerate(document.subpolicies):
-        if sub.weight == 0:
-            continue
-        stages = []
-        for place, stage in enumerate(sub.stages):
-            choices = [
-                (_made(library, entry.op, value, document, losses), entry.weight * share, entry.probability)
-                for k, entry in enumerate(stage)
-                if entry.weight > 0
-                for value, share in drawn_magnitudes(
-                    entry, KNOWN, f"subpolicies[{s}].stages[{place}][{k}]", values, losses
-                )
-            ]
-            stages.append(
-                library.OneOf(
-                    [library.Sequential([_with(one, probability)], p=weight) for one, weight, probability in choices],
-                    p=1.0,
-                )
-            )
-        subpolicies.append(library.Sequential(stages, p=sub.weight))
+
+    def nothing() -> Any:
+        return library.NoOp(p=1.0)
+
+    def chosen(leaves: Sequence[Leaf]) -> Any:
+        choices = []
+        for leaf in leaves:
+            leaf.transform.p = leaf.probability
+            choices.append(library.Sequential([leaf.transform], p=leaf.weight))
+        return library.OneOf(choices, p=1.0)
+
+    subpolicies = [
+        library.Sequential([chosen(leaves) for leaves in stages], p=weight)
+        for weight, stages in subpolicies_of(document, library, KNOWN, nothing, values, losses)
+    ]
     pipeline = library.Compose([library.OneOf(subpolicies, p=1.0)])
     return converted("to_albumentations", pipeline, losses, strict)
 
@@ -159,28 +152,6 @@ def serialized(pipeline: Any, form: Literal["json", "yaml"] = "json") -> str:
 
         return yaml.safe_dump(document, sort_keys=False)  # type: ignore[no-any-return]
     return f"{json.dumps(document, indent=1)}\n"
-
-
-def _with(transform: Any, probability: float) -> Any:
-    transform.p = probability
-    return transform
-
-
-def _made(library: Any, op: str, value: float, document: PolicyDocument, losses: list[Loss]) -> Any:
-    if math.isnan(value):
-        return library.NoOp(p=1.0)
-    known = KNOWN[op]
-    options = known.options(value)
-    if known.name == "Affine":
-        options["interpolation"] = _NEAREST if document.interpolation == "nearest" else _BILINEAR
-        options["mask_interpolation"] = _NEAREST
-    if known.name in ("Affine", "CoarseDropout"):
-        options["fill"] = 255 * document.fill
-    try:
-        return getattr(library, known.name)(**options, p=1.0)
-    except ValueError:
-        losses.append(refused(op, value))
-        return library.NoOp(p=1.0)
 
 
 def _library() -> Any:

@@ -4,14 +4,13 @@ from collections.abc import Callable, Mapping
 
 from augrad import ops
 from augrad.interop import albumentations, genotype, kornia, timm
+from augrad.interop.leaves import Known
 from augrad.ops.spec import Op
 
 _NO, _YES = "no", "yes"
 
 
-def _of_table(
-    table: Mapping[str, albumentations.Transformed] | Mapping[str, kornia.Augmentation],
-) -> Callable[[Op], str]:
+def _of_table(table: Mapping[str, Known]) -> Callable[[Op], str]:
     def cell(op: Op) -> str:
         if op.name not in table:
             return _NO
@@ -29,20 +28,18 @@ def _genotype(op: Op) -> str:
     if known is None or known.low is None or known.high is None:
         return _YES if known or op.kind == "identity" else _NO
     low, high = (f"{min(end, 1.0) if op.unit == 'threshold' else end:g}" for end in (known.low, known.high))
-    way = "either way" if known.mirrored else "one way, or both as two entries" if op.signed else "as it is"
-    return f"{low} to {high} {op.unit}, {way}"
+    way = "always either way at random" if known.mirrored else "one way, or both as two entries" if op.signed else ""
+    more = genotype.CUTOUT if op.name == "cutout" else ""
+    return ", ".join(filter(None, [f"{low} to {high} {op.unit}", way, more]))
 
 
 def _timm(op: Op) -> str:
     known = [one for one in timm.KNOWN.values() if one.op == op.name and (one.level or op.unit is None)]
     if not known:
         return _YES if op.kind == "identity" else _NO
-    signs = {one.signed for one in known}
-    way = "either way only" if signs == {True} else ""
-    way += (
-        ", and where it is bilinear a row of pixels at the border is mixed otherwise" if op.kind == "geometric" else ""
-    )
-    return "; ".join(filter(None, [known[0].loss, way])) or _YES
+    way = "always either way at random" if all(one.signed for one in known) else ""
+    border = "a row of pixels at the border is mixed otherwise where it is bilinear" if op.kind == "geometric" else ""
+    return "; ".join(filter(None, [known[0].loss, way, border])) or _YES
 
 
 def _torchvision(op: Op) -> str:
@@ -64,7 +61,7 @@ def coverage() -> str:
     notes: dict[str, str] = {}
 
     def short(text: str) -> str:
-        if text in (_YES, _NO) or len(text) <= 24:
+        if text in (_YES, _NO):
             return text
         return f"yes, [{notes.setdefault(text, _letter(len(notes)))}]"
 

@@ -64,7 +64,8 @@ RANGES: Mapping[str, _Range] = {
 _NAMES = {known.op: name for name, known in RANGES.items()}
 _NOTHING = ["AutoContrast", 0.0, 0.0]
 """Stands for an operation that leaves images as they are, which the lists do not have."""
-_CUTOUT = "the square is grey (125, 123, 114) in the list's own code, and of the policy's fill here"
+CUTOUT = "the square is grey (125, 123, 114) in the list's own code, and of the policy's fill here"
+"""What is different of cutout."""
 
 
 def from_genotype(genotype: Genotype, strict: bool = False) -> Converted[Policy]:
@@ -95,7 +96,7 @@ def document_of_genotype(
             SubPolicy(weight=1 / len(genotype), stages=tuple((entry,) for entry in entries))  # one operation a stage
         )
         losses += [
-            Loss(f"subpolicies[{s}].stages[{place}][0]", _CUTOUT)
+            Loss(f"subpolicies[{s}].stages[{place}][0]", CUTOUT)
             for place, entry in enumerate(entries)
             if entry.op == "cutout"
         ]
@@ -162,7 +163,7 @@ def _steps(entry: Entry, place: str, losses: list[Loss]) -> list[tuple[list[Any]
     if known.low is None or known.high is None or entry.magnitude is None:
         return [([name, entry.probability, 0.0], 1.0)]
     if entry.op == "cutout":
-        losses.append(Loss(place, _CUTOUT))
+        losses.append(Loss(place, CUTOUT))
     (value,) = values_of(entry.magnitude, 1)
     if spread := range_in_words(entry.magnitude):
         losses.append(Loss(f"{place}.magnitude", f"drawn from {spread}; always {value:.4g} {entry.unit} there"))

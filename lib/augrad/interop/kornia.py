@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from augrad.errors import UserError
-from augrad.interop.leaves import drawn_magnitudes, refused, require_values
+from augrad.interop.leaves import Known, require_values, subpolicies_of
 from augrad.interop.losses import Converted, Loss, converted
 from augrad.ops import get
 from augrad.policy import Policy
@@ -22,68 +22,59 @@ from augrad.policy_file.refusals import told_in_words
 _RADIUS = 6  # pixels to each side: three standard deviations of the strongest blur
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """make: from `kornia.augmentation`, the magnitude with its sign, and how resampling interpolates. loss, least: see
-    `augrad.interop.leaves.Known`. geometric: it uncovers pixels."""
-
-    make: Callable[[Any, float, str], nn.Module]
-    loss: str = ""
-    least: float = -math.inf
-    geometric: bool = False
-    most: float = math.inf
-    beyond: str = ""
-
-
-def _plain(name: str, **options: Callable[[float], Any]) -> Augmentation:
-    return Augmentation(lambda K, value, _: getattr(K, name)(**{k: of(value) for k, of in options.items()}, p=1.0))
+def _plain(name: str, **options: Callable[[float], Any]) -> Known:
+    return Known(lambda K, value, _: getattr(K, name)(**{k: of(value) for k, of in options.items()}, p=1.0))
 
 
 def _pair(value: float) -> tuple[float, float]:
     return value, value
 
 
-def _translated(K: Any, axis: str, value: float, resample: str) -> nn.Module:
-    return K.RandomTranslate(**{f"translate_{axis}": _pair(value)}, p=1.0, resample=resample)  # type: ignore[no-any-return]
+def _translated(K: Any, axis: str, value: float, document: PolicyDocument) -> nn.Module:
+    return K.RandomTranslate(**{f"translate_{axis}": _pair(value)}, p=1.0, resample=document.interpolation)  # type: ignore[no-any-return]
 
 
-def _sheared(axis: str) -> Augmentation:
-    def make(K: Any, value: float, resample: str) -> nn.Module:
+def _sheared(axis: str) -> Known:
+    def make(K: Any, value: float, document: PolicyDocument) -> nn.Module:
         angle = math.degrees(math.atan(value))
         shear = (angle, angle, 0.0, 0.0) if axis == "x" else (0.0, 0.0, angle, angle)
-        about_the_centre = K.RandomShear(shear=shear, p=1.0, resample=resample, align_corners=False)
-        return nn.Sequential(about_the_centre, _translated(K, axis, -value / 2, resample))
+        about_the_centre = K.RandomShear(shear=shear, p=1.0, resample=document.interpolation, align_corners=False)
+        return nn.Sequential(about_the_centre, _translated(K, axis, -value / 2, document))
 
-    return Augmentation(
+    return Known(
         make,
         "two resamplings: about the centre, then back on square images; what leaves the image is lost",
-        geometric=True,
+        uncovers=True,
     )
 
 
-def _shifted(axis: str) -> Augmentation:
-    return Augmentation(lambda K, value, resample: _translated(K, axis, value, resample), geometric=True)
+def _shifted(axis: str) -> Known:
+    return Known(lambda K, value, document: _translated(K, axis, value, document), uncovers=True)
 
 
-def _erased(K: Any, value: float, resample: str) -> nn.Module:
+def _erased(K: Any, value: float, document: PolicyDocument) -> nn.Module:
     return K.RandomErasing(scale=_pair(min(value * value, 1.0)), ratio=_pair(1.0), p=1.0)  # type: ignore[no-any-return]
 
 
-_LEVELS = "the same on images of 255 levels; values between are rounded otherwise there"
+_LEVELS = "the same on values of 8 bits; those between are rounded otherwise there"
 
-KNOWN: Mapping[str, Augmentation] = {
-    "identity": Augmentation(lambda K, value, _: nn.Identity()),
+KNOWN: Mapping[str, Known] = {
+    "identity": Known(lambda K, value, _: nn.Identity()),
     "shear_x": _sheared("x"),
     "shear_y": _sheared("y"),
     "translate_x": _shifted("x"),
     "translate_y": _shifted("y"),
-    "rotate": Augmentation(
-        lambda K, value, resample: K.RandomRotation(_pair(value), p=1.0, resample=resample, align_corners=False),
-        geometric=True,
+    "rotate": Known(
+        lambda K, value, document: K.RandomRotation(
+            _pair(value), p=1.0, resample=document.interpolation, align_corners=False
+        ),
+        uncovers=True,
     ),
-    "zoom": Augmentation(
-        lambda K, value, resample: K.RandomAffine(0.0, scale=_pair(math.exp(value)), p=1.0, resample=resample),
-        geometric=True,
+    "zoom": Known(
+        lambda K, value, document: K.RandomAffine(
+            0.0, scale=_pair(math.exp(value)), p=1.0, resample=document.interpolation
+        ),
+        uncovers=True,
     ),
     "horizontal_flip": _plain("RandomHorizontalFlip"),
     "vertical_flip": _plain("RandomVerticalFlip"),
@@ -94,12 +85,12 @@ KNOWN: Mapping[str, Augmentation] = {
     "sharpness": _plain("RandomSharpness", sharpness=lambda value: _pair(1 + value)),
     "grayscale": _plain("RandomGrayscale"),
     "invert": _plain("RandomInvert"),
-    "auto_contrast": Augmentation(
+    "auto_contrast": Known(
         lambda K, value, _: K.RandomAutoContrast(p=1.0), "a channel of one value becomes black there"
     ),
-    "equalize": Augmentation(lambda K, value, _: K.RandomEqualize(p=1.0), _LEVELS),
+    "equalize": Known(lambda K, value, _: K.RandomEqualize(p=1.0), _LEVELS),
     "solarize": _plain("RandomSolarize", thresholds=_pair, additions=lambda value: _pair(0.0)),
-    "posterize": Augmentation(lambda K, value, _: K.RandomPosterize(bits=_pair(value), p=1.0), _LEVELS),
+    "posterize": Known(lambda K, value, _: K.RandomPosterize(bits=_pair(value), p=1.0), _LEVELS),
     "gamma": _plain("RandomGamma", gamma=lambda value: _pair(math.exp(value))),
     "gaussian_blur": _plain(
         "RandomGaussianBlur",
@@ -107,10 +98,10 @@ KNOWN: Mapping[str, Augmentation] = {
         sigma=_pair,
         border_type=lambda _: "reflect",
     ),
-    "gaussian_noise": Augmentation(
+    "gaussian_noise": Known(
         lambda K, value, _: K.RandomGaussianNoise(std=value, p=1.0), "values beyond black and white are not cut there"
     ),
-    "cutout": Augmentation(_erased, "the square lies wholly inside the image there, and is black", 0.0),
+    "cutout": Known(_erased, "the square lies wholly inside the image there, and is black", 0.0),
 }
 """What each operation is there."""
 
@@ -170,37 +161,17 @@ def to_kornia(policy: Policy, values: int = 9, strict: bool = False) -> Converte
     require_policy(policy, "to_kornia")
     require_values(values, "to_kornia")
     library, losses, document = _library(), [], document_of(policy)
-    if document.fill and any(KNOWN[e.op].geometric for e in document.entries() if e.op in KNOWN):
+    if document.fill and any(KNOWN[e.op].uncovers for e in document.entries() if e.op in KNOWN):
         losses.append(Loss("fill", f"{document.fill:g} becomes 0"))
-    stages, weights, chances = [], [], []
-    used = [(s, sub) for s, sub in enumerate(document.subpolicies) if sub.weight > 0]
-    for s, sub in used:
-        found: list[list[tuple[nn.Module, float, float]]] = [
-            [
-                (_made(library, entry.op, value, document, losses), entry.weight * share, entry.probability)
-                for k, entry in enumerate(stage)
-                if entry.weight > 0
-                for value, share in drawn_magnitudes(
-                    entry, KNOWN, f"subpolicies[{s}].stages[{place}][{k}]", values, losses
-                )
-            ]
-            for place, stage in enumerate(sub.stages)
-        ]
-        stages.append([[module for module, _, _ in stage] for stage in found])
-        weights.append([[weight for _, weight, _ in stage] for stage in found])
-        chances.append([[chance for _, _, chance in stage] for stage in found])
-    module = KorniaPolicy(stages, weights, chances, [sub.weight for _, sub in used])
+    subpolicies = subpolicies_of(document, library, KNOWN, nn.Identity, values, losses)
+
+    def of_each(name: str) -> list[list[list[Any]]]:
+        return [[[getattr(leaf, name) for leaf in leaves] for leaves in stages] for _, stages in subpolicies]
+
+    module = KorniaPolicy(
+        of_each("transform"), of_each("weight"), of_each("probability"), [weight for weight, _ in subpolicies]
+    )
     return converted("to_kornia", module, losses, strict)
-
-
-def _made(library: Any, op: str, value: float, document: PolicyDocument, losses: list[Loss]) -> nn.Module:
-    if math.isnan(value):
-        return nn.Identity()
-    try:
-        return KNOWN[op].make(library, value, document.interpolation)
-    except (ValueError, TypeError, RuntimeError, AssertionError):
-        losses.append(refused(op, value))
-        return nn.Identity()
 
 
 _BINS = 10
