@@ -11,7 +11,7 @@ from augrad.interop.albumentations_reading import from_albumentations, mixed_bor
 from augrad.interop.leaves import Known, Leaf, require_values, subpolicies_of
 from augrad.interop.losses import Converted, Loss, converted
 from augrad.policy import Policy
-from augrad.policy.policy import require_policy
+from augrad.policy.required import require_policy
 from augrad.policy_file import PolicyDocument
 from augrad.policy_file.convert import document_of
 

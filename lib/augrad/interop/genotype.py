@@ -20,7 +20,7 @@ from augrad.interop.magnitudes import range_in_words, values_of
 from augrad.ops import get
 from augrad.paths import expanded
 from augrad.policy import Policy
-from augrad.policy.policy import require_policy
+from augrad.policy.required import require_policy
 from augrad.policy_file import Entry, PolicyDocument, SubPolicy, Value
 from augrad.policy_file.convert import document_of, policy_from_document
 from augrad.policy_file.refusals import told_in_words

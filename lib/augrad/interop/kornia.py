@@ -14,7 +14,7 @@ from augrad.interop.leaves import Known, require_values, subpolicies_of
 from augrad.interop.losses import Converted, Loss, converted
 from augrad.ops import get
 from augrad.policy import Policy
-from augrad.policy.policy import require_policy
+from augrad.policy.required import require_policy
 from augrad.policy_file import Entry, PolicyDocument, SubPolicy, Uniform, Value
 from augrad.policy_file.convert import document_of, policy_from_document
 from augrad.policy_file.refusals import told_in_words

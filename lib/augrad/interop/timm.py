@@ -14,7 +14,7 @@ from augrad.interop.losses import Converted, Loss, converted
 from augrad.interop.magnitudes import range_in_words, values_of
 from augrad.ops import get
 from augrad.policy import Policy
-from augrad.policy.policy import require_policy
+from augrad.policy.required import require_policy
 from augrad.policy_file import Entry, LogitNormal, Magnitude, PolicyDocument, SubPolicy, Uniform, Value
 from augrad.policy_file.convert import document_of, policy_from_document
 from augrad.policy_file.refusals import told_in_words

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from augrad.checks import checked
 from augrad.policy.distributions import is_impossible
-from augrad.policy.policy import Policy, require_policy
+from augrad.policy.policy import Policy
+from augrad.policy.required import require_policy
 from augrad.types import PolicyParams
 
 

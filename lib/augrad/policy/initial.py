@@ -17,7 +17,8 @@ from augrad.ops.space import Interpolation, Space, checked_resampling, make_spac
 from augrad.policy.distributions import CERTAIN
 from augrad.policy.learnable import learnable
 from augrad.policy.parameters import parameters_like
-from augrad.policy.policy import Policy, require_policy
+from augrad.policy.policy import Policy
+from augrad.policy.required import require_policy
 from augrad.policy.slots import (
     MOST_STAGES,
     MOST_SUBPOLICIES,

@@ -393,9 +393,3 @@ class Policy(nn.Module):
         for own, like in zip(policy.params.tensors(), self.params.tensors(), strict=True):
             own.requires_grad_(like.requires_grad)
         return policy.train(self.training)
-
-
-def require_policy(policy: object, taker: str) -> None:
-    """Raise UserError, which begins with `taker`, for what is no policy."""
-    if not isinstance(policy, Policy):
-        raise UserError(f"{taker}: expected a policy, got {type(policy).__name__}; augrad.load_policy gives one")
