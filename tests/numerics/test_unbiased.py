@@ -268,15 +268,18 @@ def test_the_score_of_a_range_that_is_almost_nothing_is_that_of_a_uniform_draw_u
     policy = initial_policy(space, magnitude="uniform", scale=scale, learn=["magnitudes", "magnitude_scales"])
     with torch.no_grad():
         policy.magnitude_locations.fill_(location)
-    sample = policy.sample(400, torch.Generator().manual_seed(0))
+    sample = policy.sample(800 if scale == 1e-8 else 100, torch.Generator().manual_seed(0))
     by_location = []
     for index in sample.gate[:, 0].nonzero()[:, 0].tolist():
         score = policy.score_terms(sample[index : index + 1]).magnitude.sum()
         found = torch.autograd.grad(score, [policy.magnitude_locations, policy.magnitude_log_scales])
         assert all(torch.isfinite(one).all() for one in found)
         by_location.append(float(found[0]))
-    if scale <= 1e-3:
-        assert np.mean(np.abs(np.array(by_location) + 1) < 1e-6) > 0.95
+    below = np.abs(np.array(by_location) + 1) < 1e-6
+    if scale == 1e-8:  # no draw of these is as near to the end as that
+        assert below.all()
+    elif scale == 1e-3:
+        assert below.mean() > 0.95
 
 
 def test_reinforce_learns_the_range_without_bias_and_with_less_variance_than_through_the_range_drawn(
