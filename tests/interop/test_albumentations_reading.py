@@ -188,6 +188,20 @@ def test_other_documents_are_refused(source: object, said: str) -> None:
         from_albumentations(source)
 
 
+def test_a_small_file_that_stands_for_very_many_transforms_is_refused(tmp_path: Path) -> None:
+    leaf = "{__class_fullname__: NoOp, p: 1.0}"
+    of = "{{__class_fullname__: {}, p: 1.0, transforms: [{}]}}".format
+    many = ", ".join
+    leaves = many(["&leaf " + leaf] + ["*leaf"] * 300)
+    stages = many(["&stage " + of("OneOf", leaves)] + ["*stage"] * 14)
+    sequences = many(["&sequence " + of("Sequential", stages)] + ["*sequence"] * 3000)
+    text = "transform: " + of("Compose", of("OneOf", sequences))
+    (tmp_path / "many.yaml").write_text(text)
+    assert len(text) < 100_000
+    with pytest.raises(UserError, match="expected at most 100000 transforms, got more"):
+        from_albumentations(tmp_path / "many.yaml")
+
+
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     for name, text in (("a.json", "{"), ("b.json", "[" * 100_000), ("c.yaml", "a: [b"), ("d.json", "[]")):
         (tmp_path / name).write_text(text)

@@ -25,16 +25,19 @@ from augrad.policy_file.refusals import told_in_words
 
 _LARGEST = 64 * 2**20
 """Bytes of a document: far more than any."""
+_MOST = 100_000
+"""Transforms: in YAML a few lines can stand for far more, by naming the same list again and again."""
 _EXPECTED = "a composition of one choice (OneOf) among sequences of choices, as AutoAlbument and augrad write it"
 
 
 @dataclass
 class _Context:
-    """What a document says once, and what is found on the way. old: it is AutoAlbument's."""
+    """What a document says once, and what is found on the way. old: it is AutoAlbument's. count: of transforms."""
 
     side: int | None
     old: bool
     losses: list[Loss]
+    count: int = 0
     reads: dict[str, None] = field(default_factory=dict)
     fills: dict[float, None] = field(default_factory=dict)
 
@@ -151,6 +154,9 @@ def mixed_border(interpolation: str, fill: float) -> list[Loss]:
 
 def _stage(node: Mapping[str, Any], place: str, context: _Context) -> tuple[Entry, ...]:
     nodes, applied = _inner(node, "OneOf"), _chance(node)
+    context.count += len(nodes)
+    if context.count > _MOST:
+        raise UserError(f"from_albumentations: expected at most {_MOST} transforms, got more")
     entries = [] if applied == 1 else [Entry(op="identity", weight=1 - applied)]
     for k, (one, share) in enumerate(zip(nodes, _shares(nodes), strict=True)):
         probability = 1.0  # what a choice has chosen is applied, whatever its own p
