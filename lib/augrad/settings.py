@@ -111,8 +111,9 @@ class ChoiceSettings:
     as far. furthest: as long as the largest distance is the best, twice that distance is tried, too, up to this one.
     none: whether no augmentation is tried, too. also: other policies that are, names of built-in ones or files. seeds:
     trainings with each, all on the same seeds. folds: each of these on another division of the train and validation
-    images into so many parts, of which one is held out (see `augrad.data.folds`); None: as they are. processes: how
-    many trainings run at a time, see `augrad.train.many.judged_trainings`.
+    images into so many parts, of which one is held out (see `augrad.data.folds`); None: as they are; "auto": three, or
+    None where validation images have a source of their own. processes: how many trainings run at a time, see
+    `augrad.train.many.judged_trainings`.
     """
 
     reaches: Annotated[tuple[Annotated[Number, Field(ge=0)], ...], Field(min_length=1)] = (0.0, 1.0, 2.0, 4.0)
@@ -120,7 +121,7 @@ class ChoiceSettings:
     none: bool = True
     also: tuple[str, ...] = ()
     seeds: PositiveInt = 2
-    folds: Annotated[int, Field(ge=2)] | None = None
+    folds: Annotated[int, Field(ge=2)] | Literal["auto"] | None = None
     processes: PositiveInt | None = None
 
 

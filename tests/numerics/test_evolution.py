@@ -162,7 +162,7 @@ OPTIMIZER = partial(torch.optim.SGD, lr=0.1)
 
 
 def whole(pairs: int = 2, **others: object) -> WholeTraining:
-    return WholeTraining(SETTINGS, OPTIMIZER, pairs, 0.7, **others)  # type: ignore[arg-type]
+    return WholeTraining(SETTINGS, OPTIMIZER, pairs, 0.7, **{"folds": None, **others})  # type: ignore[arg-type]
 
 
 def measured(
@@ -241,8 +241,10 @@ def test_the_number_of_processes_decides_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"pairs": 0}, {"width": 0.0}, {"width": math.inf}, {"processes": 0}, {"memory": 1.5}, {"folds": 1}]
-)
-def test_what_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    "wrong",
+    [{"pairs": 0}, {"width": 0.0}, {"width": math.inf}, {"processes": 0}, {"memory": 1.5},
+     {"folds": 1}, {"folds": "three"}, {"folds": True}],
+)  # fmt: skip
+def test_what_cannot_be_is_refused(wrong: dict[str, float | str]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
         WholeTraining(**wrong)  # type: ignore[arg-type]

@@ -46,5 +46,6 @@ def load_digits(
     sizes = {"train": train_size, "validation": validation_size, "selection": selection_size}
     parts = stratified_split(labels, sizes, "test", seed, source="digits")
     digest = hashlib.sha256(images.numpy().tobytes()).hexdigest()
-    splits = Splits("digits", 10, **{name: Split(images, labels)[part] for name, part in parts.items()}, sha256=digest)
+    whole = Split(images, labels)
+    splits = Splits("digits", 10, **{n: whole[part] for n, part in parts.items()}, sha256=digest, own_validation=False)
     return plant(splits, planted, seed)

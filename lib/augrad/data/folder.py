@@ -64,5 +64,6 @@ def load_folder(
         labels = {n: pictures.labels[different[n]] if n in different else None for n in ("train", "val", "test")}
         parts = divided(labels, fractions, seed, str(folder), train.classes)
         splits, digest = cut(pictures, {name: different[source][one] for name, (source, one) in parts.items()})
-    loaded = Splits(writable(folder.resolve().name), len(train.classes), **splits, sha256=digest)
+    name = writable(folder.resolve().name)
+    loaded = Splits(name, len(train.classes), **splits, sha256=digest, own_validation="val" in listings)
     return plant(loaded, planted, seed)

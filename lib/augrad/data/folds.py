@@ -1,13 +1,33 @@
 """Cross-validation: which of the train and validation images train, and which validate."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
 
+from augrad.data.alike import groups_of
 from augrad.data.seeding import local_generator
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
+
+AUTO: Literal["auto"] = "auto"
+_PARTS = 3
+"""Of AUTO: two thirds of the images train. More parts would decide by fewer images each."""
+
+
+def folds_of(asked: int | Literal["auto"] | None, splits: Splits) -> int | None:
+    """Into how many parts train and validation images are divided; None: not at all.
+
+    asked: a number, None, or "auto": three, and not at all where validation images have a source of their own
+    (`Splits.own_validation`): mixing them with the others would hide how they differ.
+    """
+    if asked != AUTO:
+        return asked
+    return None if splits.own_validation else _PARTS
 
 
 def in_turn(splits: Splits, count: int | None, turns: Sequence[int], seed: int) -> list[Splits]:
@@ -22,23 +42,35 @@ def fold_of(splits: Splits, count: int, index: int, seed: int) -> Splits:
     """One of `count` divisions of the train and validation images together: part `index` validates, the others train.
 
     The parts are disjoint and of equal size, and hold each class in proportion, to within one image; the few images
-    that do not fill them always train. seed: of the division. Raises UserError for fewer parts than 2 and for more
-    than there are images.
+    that do not fill them always train. Images that are the same, pixel for pixel, count as one, and stay together.
+    seed: of the division. Raises UserError for fewer parts than 2 and for more than there are images.
     """
     pair = splits.train, splits.validation
     images, labels = (torch.cat([getattr(one, name) for one in pair]) for name in ("images", "labels"))
-    if not 2 <= count <= len(labels):
+    first = _first_copies(images)
+    different = (first == torch.arange(len(first))).nonzero()[:, 0]
+    if not 2 <= count <= len(different):
         raise UserError(
-            f"folds: expected 2 to {len(labels)} parts of the train and validation images, got {count}; null leaves "
+            f"folds: expected 2 to {len(different)} parts of the train and validation images, got {count}; null leaves "
             "the two as they are"
         )
-    order = torch.randperm(len(labels), generator=local_generator(seed, "folds"))
+    order = different[torch.randperm(len(different), generator=local_generator(seed, "folds"))]
     dealt = order[: len(order) // count * count]
     dealt = dealt[labels.cpu()[dealt].argsort(stable=True)]
     validates = torch.zeros(len(labels), dtype=torch.bool)
     validates[dealt[index % count :: count]] = True
+    validates = validates[first]
     train, validation = (
         Split(images[rows], labels[rows])
         for rows in (mask.nonzero()[:, 0].to(labels.device) for mask in (~validates, validates))
     )
     return replace(splits, train=train, validation=validation)
+
+
+def _first_copies(images: UInt8[Tensor, "N C H W"]) -> Int64[Tensor, " N"]:
+    """Of each image the first one with the same pixels, which may be itself."""
+    digests = [hashlib.sha256(image).digest() for image in images.cpu().numpy()]
+    first = torch.arange(len(images))
+    for group in groups_of(digests, range(len(images))):
+        first[group] = group[0]
+    return first

@@ -58,7 +58,7 @@ def load_imagenet(
         different = pictures.different("train")
         parts = {name: different[torch.isin(used[different], indices)] for name, indices in pool.items()}
         splits, digest = cut(pictures, parts | {"test": pictures.different("val")})
-    loaded = Splits("imagenet", len(kept), **splits, sha256=digest)
+    loaded = Splits("imagenet", len(kept), **splits, sha256=digest, own_validation=False)
     return plant(loaded, planted, seed)
 
 

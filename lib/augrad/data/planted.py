@@ -46,8 +46,9 @@ Plants = Planted | Sequence[Planted] | None
 def plant(splits: Splits, planted: Plants, seed: int) -> Splits:
     """`splits` with the operations applied, once and for good, to all images but those of train.
 
-    Images are rounded to 8 bits after each operation. Magnitudes, and the extra uniform numbers of the operations that
-    take some, come from one stream per split, place in the sequence and seed.
+    From then on validation has a source of its own. Images are rounded to 8 bits after each operation. Magnitudes, and
+    the extra uniform numbers of the operations that take some, come from one stream per split, place in the sequence
+    and seed.
     """
     plants = () if planted is None else (planted,) if isinstance(planted, Planted) else planted
     for index, one in enumerate(plants):
@@ -55,7 +56,7 @@ def plant(splits: Splits, planted: Plants, seed: int) -> Splits:
             part: _applied(getattr(splits, part), one, local_generator(seed, f"planted {part}", index))
             for part in ("validation", "selection", "test")
         }
-        splits = replace(splits, **changed)
+        splits = replace(splits, own_validation=True, **changed)
     return splits
 
 

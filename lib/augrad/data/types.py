@@ -35,6 +35,8 @@ class Splits:
 
     train: what the classifier learns from. validation: drives the policy's gradient. selection: held out from both,
     picks the policy that is exported. test: for reporting only. sha256: of the data as they came, before splitting.
+    own_validation: whether validation images are of a source of their own, and not split off train; then the two may
+    differ, and `augrad.data.folds` does not mix them unless it is told to.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Splits:
     selection: Split
     test: Split
     sha256: str
+    own_validation: bool = False
 
     @staticmethod
     def from_arrays(

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
 from augrad.checks import checked, require_count, require_number
-from augrad.data.folds import in_turn
+from augrad.data.folds import AUTO, folds_of, in_turn
 from augrad.data.seeding import SEEDS, local_generator
 from augrad.data.types import Splits
 from augrad.errors import NonFiniteError, UserError
@@ -44,7 +44,8 @@ class WholeTraining:
     folds: train and validation images together are divided anew into so many parts (`augrad.data.folds`), at least 2.
     A pair validates on one part and trains on the others, the next pair validates on the next part: all these images
     have a say, and trainings have nearly as many images as one on both splits. None: pairs train on the train split and
-    validate on the validation split, as they must where the two are of different sources.
+    validate on the validation split, as they must where the two are of different sources. "auto": three parts, or None
+    where validation images have a source of their own.
 
     A short horizon rewards what disturbs the next step least (Wu et al. 2018); this one has none. It takes
     2 * pairs + 1 trainings a step, each of which costs what `augrad train` does.
@@ -69,7 +70,7 @@ class WholeTraining:
     pairs: int = 10
     width: float = 0.7
     memory: float | None = 0.8
-    folds: int | None = None
+    folds: int | Literal["auto"] | None = AUTO
     processes: int | None = None
     stacked: int | None = None
     two_levels: ClassVar[bool] = False
@@ -83,11 +84,15 @@ class WholeTraining:
             require_number(self.memory, "memory")
             if not 0 <= self.memory <= 1:
                 raise UserError(f"memory: expected a number from 0 to 1, or None, got {self.memory}")
-        for name in ("folds", "processes", "stacked"):
+        for name in ("processes", "stacked"):
             if getattr(self, name) is not None:
                 require_count(getattr(self, name), name)
-        if self.folds == 1:
-            raise UserError("folds: expected at least 2 parts, of which one validates, or None, got 1")
+        if not isinstance(self.folds, str) and self.folds is not None:
+            require_count(self.folds, "folds")
+        if self.folds == 1 or (isinstance(self.folds, str) and self.folds != AUTO):
+            raise UserError(
+                f"folds: expected at least 2 parts, of which one validates, {AUTO!r} or None, got {self.folds!r}"
+            )
 
     def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
         """The network of the training with the policy itself. Raises UserError for a finished module."""
@@ -115,7 +120,7 @@ class WholeTraining:
             self.processes,
             step.stopping,
             self.stacked,
-            in_turn(step.data, self.folds, turns, step.seed),
+            in_turn(step.data, folds_of(self.folds, step.data), turns, step.seed),
         )
         if not centre.state:
             raise NonFiniteError(

@@ -14,7 +14,7 @@ import torch
 
 from augrad.comparison.trainings import digest, policy_digest
 from augrad.comparison.verdict import above_chance, has_converged
-from augrad.data.folds import in_turn
+from augrad.data.folds import folds_of, in_turn
 from augrad.data.seeding import SEEDS, local_generator
 from augrad.data.types import Split, Splits
 from augrad.errors import NonFiniteError
@@ -51,7 +51,7 @@ class Chosen:
     decided: whether it can: classifiers are better than chance, and the trainings with it and with the learned policy
     have converged (see `augrad.comparison.verdict.has_converged`). After a few steps policies rank otherwise than at
     the end: what changes the images least is ahead. trials: all of them. images: how many decided, for each seed.
-    folds: see `augrad.settings.ChoiceSettings`.
+    folds: into how many parts train and validation images were divided, None if they were not.
     """
 
     policy: Policy
@@ -116,9 +116,10 @@ def choose(
     too, as long as the last one tried is the best (see `further`). Raises NonFiniteError where every training diverges.
     """
     seeds = [int(torch.randint(SEEDS, (), generator=local_generator(seed, "choice", n))) for n in range(choice.seeds)]
-    if choice.folds is not None:
-        identity = digest(identity, f"{choice.folds} folds")
-    data = [deciding(one) for one in in_turn(recipe.splits, choice.folds, range(choice.seeds), seed)]
+    folds = folds_of(choice.folds, recipe.splits)
+    if folds is not None:
+        identity = digest(identity, f"{folds} folds")
+    data = [deciding(one) for one in in_turn(recipe.splits, folds, range(choice.seeds), seed)]
     recipe = replace(recipe, splits=data[0])
     had = {trial.key: trial for trial in known}
     trials: list[Trial] = []
@@ -164,7 +165,7 @@ def choose(
     decided = decided and all(_converged(trials, one) for one in {name, LEARNED} if one in tried)
     name = name if decided or LEARNED not in tried else LEARNED
     loss, images = _mean(trials, name, "loss"), len(recipe.splits.validation)
-    return Chosen(tried[name], name, loss, decided, tuple(trials), images, choice.folds)
+    return Chosen(tried[name], name, loss, decided, tuple(trials), images, folds)
 
 
 def _best(trials: Sequence[Trial], names: Iterable[str]) -> str:
