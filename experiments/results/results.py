@@ -24,6 +24,7 @@ from augrad.comparison.statistics import change, points, signed
 from augrad.comparison.summary import markdown_of
 from augrad.policy_file.convert import load_policy
 from experiments.results.studies import STUDIES, Study
+from experiments.shared.images import write_images
 from experiments.shared.pages import BEGIN, END, markdown
 from experiments.shared.runs import compare_once, search_once
 
@@ -44,7 +45,6 @@ test images decide nothing. How the numbers come about is in [Judge policies](gu
 def judged(name: str, study: Study, options: argparse.Namespace) -> dict[str, Any]:
     """The searches of a study and its comparison: what was done, and the rows."""
     out = options.out.resolve() / name
-    common = [*study.common, *([f"data.root={options.root}"] if options.root else [])]
     jobs = [(method, seed) for method in study.methods for seed in range(options.seeds)]
 
     def searched(job: tuple[str, int]) -> Path:
@@ -53,17 +53,19 @@ def judged(name: str, study: Study, options: argparse.Namespace) -> dict[str, An
         alone = ["choose.processes=1"]  # the searches run beside each other
         if "experiment=population" in own:
             alone.append("objective.processes=1")
-        return search_once(out / f"{method}-{seed}", [*common, *own, *alone, f"seed={seed}", f"data.seed={seed}"])
+        given = [*study.common, *data_of(study, seed, out, options.root)]
+        return search_once(out / f"{method}-{seed}", [*given, *own, *alone, f"seed={seed}", f"data.seed={seed}"])
 
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = dict(zip(jobs, pool.map(searched, jobs), strict=True))
-    controls = "none,initial,random,randaugment,trivialaugment_wide"
-    learned = ",".join(f"{{{method}:['{out}/{method}-*/policy.json']}}" for method in study.methods)
-    found = compare_once(
-        out / "compared",
-        [*common, *study.judged, f"policies=[{controls},{learned}]"],
-        [f"seeds={options.trainings}", f"processes={options.jobs}"],
-    )
+    if study.images is None:
+        found = _compared(study, out / "compared", "*", data_of(study, 0, out, options.root), options)
+    else:
+        found = {"rows": []}
+        for seed in range(options.seeds):
+            given = [*data_of(study, seed, out, options.root), f"data.seed={seed}"]
+            one = _compared(study, out / f"compared-{seed}", str(seed), given, options)
+            found["rows"] += one["rows"]
     return {
         "study": name,
         "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {options.jobs} processes of one thread",
@@ -79,6 +81,32 @@ def judged(name: str, study: Study, options: argparse.Namespace) -> dict[str, An
         ],
         **found,
     }
+
+
+def data_of(study: Study, seed: int, out: Path, root: Path | None) -> list[str]:
+    """Overrides that say where the data of a division are; images of a study's own are written to a file of `out`."""
+    if study.images is None:
+        return [f"data.root={root}"] if root else []
+    file = out / f"images-{seed}.npz"
+    if not file.exists():
+        if root is None:
+            raise SystemExit("--root: expected the npz file that the study makes its images from, got none")
+        write_images(file, study.images(seed, root))
+    return [f"data.path={file}"]
+
+
+def _compared(
+    study: Study, directory: Path, which: str, data: list[str], options: argparse.Namespace
+) -> dict[str, Any]:
+    """The comparison of the controls and of what the searches `which` of each method have learned."""
+    controls = "none,initial,random,randaugment,trivialaugment_wide"
+    out = directory.parent
+    learned = ",".join(f"{{{method}:['{out}/{method}-{which}/policy.json']}}" for method in study.methods)
+    return compare_once(
+        directory,
+        [*study.common, *data, *study.judged, f"policies=[{controls},{learned}]"],
+        [f"seeds={options.trainings}", f"processes={options.jobs}"],
+    )
 
 
 def section(name: str, study: Study) -> list[str]:
@@ -132,7 +160,9 @@ def _against_controls(rows: Sequence[TrainingRow], method: str, searches: Sequen
 def parser_of(description: str | None, studies: Mapping[str, Study], out: str) -> argparse.ArgumentParser:
     """What the scripts that judge searches take."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, help="where published data lie, if the study needs any")
+    parser.add_argument(
+        "--root", type=Path, help="the data that a study needs: a folder of published data, or an npz file"
+    )
     parser.add_argument("--out", type=Path, default=Path(out), help="where the runs lie (default: %(default)s)")
     parser.add_argument("--studies", nargs="*", choices=list(studies), default=list(studies))
     parser.add_argument("--seeds", type=int, default=3, help="searches by each method (default: %(default)s)")

@@ -1,6 +1,6 @@
 """The trials: what is searched on, what is measured, and what passes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from augrad.data.seeding import local_generator
 from augrad.data.stratify import stratified_split
 from augrad.data.types import Split, Splits
 from experiments.recovery.recovery import PLANTED
+from experiments.shared.images import Images
 from experiments.shared.starts import FROM_WIDE
 from experiments.stability.stability import PLANTS, planted_override
 from experiments.trials.measures import (
@@ -24,9 +25,6 @@ from experiments.trials.measures import (
     not_below_the_start,
     settles,
 )
-
-Images = Mapping[str, Split]
-"""What an npz file of one's own holds: train, val and test."""
 
 
 @dataclass(frozen=True)

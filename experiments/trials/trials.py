@@ -23,15 +23,14 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
-
 from augrad.atomic import write_text
 from augrad.comparison.rows import row_from
 from augrad.policy_file.convert import load_policy, save_policy
 from augrad.runs.metrics import read_metrics
 from experiments.recovery.recovery import PLANTED, true_policy
+from experiments.shared.images import write_images
 from experiments.shared.runs import compare_once, provenance, search_once
-from experiments.trials.cases import TRIALS, Images, Trial
+from experiments.trials.cases import TRIALS, Trial
 from experiments.trials.measures import LEARNED, Outcome, Value, left_alone, mean_shares, shares_of
 
 INTRODUCTION = """# What a search must not decide by chance
@@ -49,16 +48,6 @@ What is there already is taken as it is; each trial by itself: `--trials NAME`.
 python -m experiments.trials.trials --out runs/trials --mnist mnist.npz
 ```
 """
-
-
-def write_images(path: Path, images: Images) -> None:
-    """As an npz file for `data=arrays`."""
-    arrays = {}
-    for name, split in images.items():
-        arrays[f"{name}_images"] = split.images.permute(0, 2, 3, 1).numpy()
-        arrays[f"{name}_labels"] = split.labels.numpy()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **arrays)
 
 
 def outcome_of(trial: Trial, seed: int, options: argparse.Namespace) -> Outcome:
