@@ -25,7 +25,8 @@ class Outcome(NamedTuple):
 
 
 class Case(NamedTuple):
-    """values: at these places (channel, row, column) of every image. level: of each magnitude in its range."""
+    """values: at these places (channel, row, column) of every image. level: of each magnitude in its range. flipped:
+    whether signed magnitudes are negative where they would be positive, and the other way round."""
 
     name: str
     values: Sequence[float] = ()
@@ -33,11 +34,13 @@ class Case(NamedTuple):
     level: float = 0.61
     fill: float = 0.0
     interpolation: str = "bilinear"
+    flipped: bool = False
 
 
 INFINITE = (
     Case("plus infinity", (math.inf,)),
     Case("minus infinity", (-math.inf,), fill=0.4),
+    Case("infinity, other signs", (math.inf, -math.inf), ((0, 4, 5), (2, 0, 0)), flipped=True),
     Case("infinity, nothing moves", (math.inf,), level=0.0),
 )
 CASES = (
@@ -80,7 +83,9 @@ def outcome(
     for value, (channel, row, column) in zip(case.values, case.places, strict=False):
         images[:, channel % channels, row, column] = value
     magnitude = [
-        (-1 if op.signed and place % 2 else 1) * (op.low + case.level * (op.high - op.low)) if op.has_magnitude else 0.0  # type: ignore[operator]
+        (-1 if op.signed and place % 2 != case.flipped else 1) * (op.low + case.level * (op.high - op.low))
+        if op.has_magnitude
+        else 0.0  # type: ignore[operator]
         for place, op in enumerate(OPS)
     ]
     numbers = torch.tensor(magnitude, dtype=torch.float64, device=device)

@@ -16,6 +16,13 @@ def _box(plane, row, column):
     return total + plane[row + 1, column - 1] + plane[row + 1, column] + plane[row + 1, column + 1]
 
 
+@njit(nogil=True, fastmath={"contract", "nsz"})
+@no_type_check
+def _detail(plane, row, column, nine, thirteenth):
+    """How far a pixel is from its smoothed value; in this order, as infinity less infinity is not a number."""
+    return (nine * plane[row, column] - _box(plane, row, column)) * thirteenth
+
+
 @njit(nogil=True)
 @no_type_check
 def _clip_border(plane, out, peak):
@@ -73,7 +80,7 @@ def sharpen_backward(image, gradient, result, magnitude):
         for row in range(1, height - 1):
             one_row = zero
             for column in range(1, width - 1):
-                detail = (nine * plane[row, column] - _box(plane, row, column)) * thirteenth
+                detail = _detail(plane, row, column, nine, thirteenth)
                 output = plane[row, column] + amount * detail
                 passed = coming[row, column] if passes(output, zero, one) else zero
                 one_row += passed * detail
