@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from augrad import ops
 from augrad.policy_file import (
     Entry,
     LogitNormal,
@@ -19,6 +20,7 @@ from augrad.policy_file import (
 from augrad.show.words import (
     describe_entry,
     describe_magnitude,
+    describe_value,
     number,
     operation_masses,
     policy_rows,
@@ -174,3 +176,27 @@ def test_short_names_are_the_ends_that_no_other_name_has():
     }
     assert short_names(["a.b", "x.a.b"]) == {"a.b": "a.b", "x.a.b": "x.a.b"}
     assert short_names([]) == {}
+
+
+def test_wordings_get_shorter(entry: Callable[..., Entry]):
+    drawn, upto = LogitNormal(low=0.0, high=30.0, **_HALF), UniformUpTo(low=0.0, high=30.0, **_HALF)
+    assert describe_magnitude(entry("rotate", drawn), "brief") == "±15° (10.4° to 19.6°)"
+    assert describe_magnitude(entry("rotate", upto), "brief") == "0° to ±15° (end 10.4° to 19.6°)"
+    assert describe_magnitude(entry("rotate", drawn), "none") == "±15°"
+    assert describe_magnitude(entry("rotate", Value(value=15.0)), "brief") == "±15°"
+
+
+@pytest.mark.parametrize(
+    ("op", "value", "words"),
+    [
+        ("rotate", -14.04, "−14°"),
+        ("brightness", -0.25, "0.75"),
+        ("zoom", 0.2, "e^0.2"),
+        ("cutout", 0.12, "12%"),
+        ("posterize", 5.0, "5"),
+    ],
+)
+def test_one_magnitude_as_a_number(op: str, value: float, words: str):
+    unit = ops.get(op).unit
+    assert unit is not None
+    assert describe_value(op, unit, value) == words

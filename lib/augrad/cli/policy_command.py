@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from augrad.atomic import write_text
+from augrad.cli.policy_show import add_show_arguments, show
 from augrad.cli.status import exit_status, require_printed
 from augrad.interop.losses import Converted, Loss
 from augrad.policy import Policy
@@ -19,7 +20,6 @@ from augrad.policy_file.convert import (
     read_document,
 )
 from augrad.policy_file.edit import merged, pruned
-from augrad.show.table import policy_table
 from augrad.terminal.console import say
 from augrad.terminal.output import visible
 
@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     command("list", _list, "the built-in policies: what each is, and where it comes from")
-    command("show", _show, "the policy in words and absolute units").add_argument("policy", help=_SOURCE)
+    show_parser = command("show", show, "the policy in words and absolute units")
+    show_parser.add_argument("policy", help=_SOURCE)
+    add_show_arguments(show_parser)
 
     text = "whether a file can be loaded: silent and status 0, or the first problem and status 2"
     validate = command("validate", _validate, text)
@@ -93,10 +95,6 @@ def _list(options: argparse.Namespace) -> None:
     for name in builtin_policies():
         provenance = read_document(name).provenance
         say("\n    ".join([name, *(f"{key}: {provenance[key]}" for key in _TOLD if key in provenance)]))
-
-
-def _show(options: argparse.Namespace) -> None:
-    say(policy_table(read_document(options.policy)))  # what it names is not imported
 
 
 def _validate(options: argparse.Namespace) -> None:

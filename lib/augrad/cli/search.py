@@ -50,7 +50,8 @@ from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
 from augrad.search import SearchParts, SearchState, begin_search, run_search
 from augrad.search.choice import Chosen
-from augrad.show.table import comparison_table, policy_table
+from augrad.show.policy_table import policy_table
+from augrad.show.table import comparison_table
 from augrad.terminal.console import say
 from augrad.train import check_recipe
 
@@ -175,7 +176,7 @@ def _show(
     run.tracker.finish(figures, directory / "policy.json", summary)
     with attempt("the tables"):
         say(taken)
-        say(policy_table(document))
+        say(policy_table(document, limit=8))
         if comparison:
             say(comparison_table(comparison))
             say_verdict(comparison, "learned")

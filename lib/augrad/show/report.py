@@ -1,14 +1,10 @@
 """The report of a run: one HTML file that needs nothing else, on a desk or on a phone, by day or by night."""
 
-import base64
-import importlib.resources
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, StrictUndefined
 
 from augrad.atomic import write_text
 from augrad.comparison.differences import best_of
@@ -18,9 +14,9 @@ from augrad.comparison.summary import Line, lines_of
 from augrad.comparison.verdict import judge
 from augrad.errors import UserError
 from augrad.policy_file import PolicyDocument
-from augrad.show.progress import duration
-from augrad.show.words import number, operation_masses, policy_rows, share, short_names
-from augrad.terminal.output import writable
+from augrad.show.facts import facts_of, words_of_key, words_of_value
+from augrad.show.page import data_uri, rendered, visible_masses
+from augrad.show.words import policy_rows, short_names
 
 _MOST_ROWS = 40
 """Operations that the table of the policy shows; the rest is in the policy file."""
@@ -51,13 +47,10 @@ def write_report(
     policy is from, a sentence.
     Raises `UserError` if a figure cannot be read or the report cannot be written.
     """
-    template = importlib.resources.files("augrad.show").joinpath("report.html.jinja").read_text("utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     every = policy_rows(document) if document else []
-    names = short_names(dict.fromkeys(["identity", *(row.op for row in every)]))
-    environment.filters["share"] = share
-    environment.filters["short"] = names.__getitem__
-    html = environment.from_string(template).render(
+    html = rendered(
+        "report.html.jinja",
+        short_names(dict.fromkeys(["identity", *(row.op for row in every)])),
         title=title,
         verdict=judge(comparison, reference) if comparison else None,
         results=[_result(line, reference) for line in (lines_of(comparison, reference) if comparison else ())],
@@ -66,15 +59,15 @@ def write_report(
         reference=reference,
         has_policy=document is not None,
         taken=taken,
-        masses=[(op, m) for op, m in (operation_masses(document) if document else {}).items() if m >= 0.005],
+        masses=visible_masses(document) if document else [],
         rows=every[:_MOST_ROWS],
         left_out=len(every[_MOST_ROWS:]),
         several=document is not None and len(document.subpolicies) > 1,
         figures=[(name, _LEGENDS.get(name, name), _embedded(figure)) for name, figure in figures.items()],
-        facts=[*_facts_of(rows), *_flat(summary or {})],
+        facts=[*_told_by(rows), *facts_of(summary or {})],
         config_text=config_text,
     )
-    write_text(path, writable(html))
+    write_text(path, html)
 
 
 def _result(line: Line, reference: str) -> dict[str, Any]:
@@ -103,7 +96,7 @@ def _ends(interval: Interval, factor: float, decimals: int) -> str:
     return f"{factor * interval.low:.{decimals}f} to {factor * interval.high:.{decimals}f}"
 
 
-def _facts_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+def _told_by(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """What the metrics say about the run as a whole."""
     steps = [row["step"] for row in rows if isinstance(row.get("step"), int)]
     if steps:
@@ -111,36 +104,7 @@ def _facts_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     for key in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "selection_accuracy"):
         values = [value for row in rows if isinstance(value := row.get(key), int | float) and math.isfinite(value)]
         if values:
-            yield _words(key), _value(key, values[-1])
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key} ")
-        else:
-            yield _words(f"{prefix}{key}"), _value(str(key), value)
-
-
-def _words(key: str) -> str:
-    words = key.replace("_", " ")
-    for short, long in (("train ", "training "), ("val ", "validation ")):
-        words = long + words.removeprefix(short) if words.startswith(short) else words
-    return words
-
-
-def _value(key: str, value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "–"}[value]
-    if isinstance(value, int | float) and math.isfinite(value):
-        if "accuracy" in key and 0 <= value <= 1:
-            return number(100 * value, 1) + "%"
-        if key.endswith("seconds"):
-            return duration(value) if value >= 10 else f"{value:.2g} s"
-        return str(value) if isinstance(value, int) else f"{value:.4g}".replace("-", "\u2212")
-    if isinstance(value, list | tuple):
-        return ", ".join(_value(key, item) for item in value)
-    return str(value)
+            yield words_of_key(key), words_of_value(key, values[-1])
 
 
 def _embedded(figure: Path) -> str:
@@ -150,4 +114,4 @@ def _embedded(figure: Path) -> str:
         raise UserError(
             f"{figure}: cannot read this figure ({error.strerror or error}); expected a PNG file"
         ) from error
-    return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+    return data_uri(data, "png")

@@ -1,50 +1,14 @@
-"""Tables for the terminal: a policy, and policies compared."""
+"""The table for the terminal of policies that are compared."""
 
 from collections.abc import Sequence
 
 from rich.table import Table
-from rich.text import Text
 
 from augrad.comparison.differences import Difference
 from augrad.comparison.rows import TrainingRow
 from augrad.comparison.statistics import percent, points, without_interval
 from augrad.comparison.summary import lines_of
-from augrad.policy_file import PolicyDocument
-from augrad.show.words import policy_rows, share, short_names
 from augrad.terminal.console import Words
-
-
-def policy_table(document: PolicyDocument, limit: int | None = 40) -> Table:
-    """The policy, heaviest first, one operation a line. limit: how many lines at most; None for all.
-
-    Dotted names are shortened; below the table stands what they are short for.
-    """
-    every = policy_rows(document)
-    rows = every if limit is None else every[:limit]
-    left_out = every[len(rows) :]
-    names = short_names(row.op for row in every)
-    notes = [f"{names[op]}: {op}" for op in dict.fromkeys(row.op for row in rows) if names[op] != op]
-    if left_out:
-        notes.append(f"{len(left_out)} more left out, the largest share {share(max(row.mass for row in left_out))}")
-    caption = Text("\n".join(notes)) if notes else None
-    table = Table(title="Policy", caption=caption, title_justify="left", caption_justify="left")
-    for name in ("sub-policy", "stage", "operation", "magnitude", "chosen", "applied", "share"):
-        side = "left" if name in ("operation", "magnitude") else "right"
-        table.add_column(name, justify=side, overflow="fold")
-    for index, row in enumerate(rows):
-        first = index == 0 or rows[index - 1].subpolicy != row.subpolicy
-        last = index + 1 == len(rows) or rows[index + 1].subpolicy != row.subpolicy
-        table.add_row(
-            share(row.subpolicy_weight) if first else "",
-            str(row.stage + 1),
-            Words(names[row.op]),
-            Words(row.magnitude or "–"),
-            share(row.weight),
-            share(row.probability),
-            Text(share(row.mass), style="bold" if row.mass >= 0.05 else "dim" if row.mass < 0.01 else ""),
-            end_section=last,
-        )
-    return table
 
 
 def comparison_table(rows: Sequence[TrainingRow], reference: str = "learned") -> Table:

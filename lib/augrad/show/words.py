@@ -1,22 +1,26 @@
 """A policy in words: absolute units, plain numbers, the heaviest first."""
 
-import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from augrad.ops.spec import Unit
 from augrad.policy_file import Entry, LogitNormal, PolicyDocument, Uniform, UniformUpTo, Value
+from augrad.show.quantiles import end_at
 
 _QUANTILE_90 = 1.2815515655446004
 """Of the standard normal: four draws in five lie between minus and plus this."""
+Spread = Literal["full", "brief", "none"]
+"""How the range of four draws in five is told: "(80% between 8° and 22°)", "(8° to 22°)", or not at all."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One operation of a policy. subpolicy, stage: where it stands in the document, counted from 0.
+    """One operation of a policy. subpolicy, stage: where it stands in the document, counted from 0. entry: itself.
 
-    magnitude: in words. probability: that it is applied once chosen. weight: of being chosen in its stage. mass: that
-    an image meets it in that stage = subpolicy_weight * weight * probability.
+    magnitude: in words; shorter: the same in fewer and fewer. probability: that it is applied once chosen. weight: of
+    being chosen in its stage. mass: that an image meets it in that stage = subpolicy_weight * weight * probability.
     """
 
     subpolicy: int
@@ -24,13 +28,18 @@ class Row:
     stage: int
     op: str
     magnitude: str
+    shorter: tuple[str, ...]
     probability: float
     weight: float
     mass: float
+    entry: Entry
 
 
 def policy_rows(document: PolicyDocument, limit: int | None = None) -> list[Row]:
-    """Every operation of the policy: the heaviest sub-policies first, and in each the largest masses first."""
+    """Every operation of the policy: the heaviest sub-policies first, and in each the largest masses first.
+
+    Where a sub-policy has one operation a stage, these are in the order in which they are applied.
+    """
     order = sorted(enumerate(document.subpolicies), key=lambda item: -item[1].weight)
     rows: list[Row] = []
     for index, subpolicy in order:
@@ -41,17 +50,34 @@ def policy_rows(document: PolicyDocument, limit: int | None = None) -> list[Row]
                 stage=stage_index,
                 op=entry.op,
                 magnitude=describe_magnitude(entry),
+                shorter=(describe_magnitude(entry, "brief"), describe_magnitude(entry, "none")),
                 probability=entry.probability,
                 weight=entry.weight,
                 mass=subpolicy.weight * entry.weight * entry.probability,
+                entry=entry,
             )
             for stage_index, stage in enumerate(subpolicy.stages)
             for entry in stage
         ]
-        rows += sorted(of_subpolicy, key=lambda row: (-row.mass, -row.weight, row.stage))
+        if any(len(stage) > 1 for stage in subpolicy.stages):
+            of_subpolicy.sort(key=lambda row: (-row.mass, -row.weight, row.stage))
+        rows += of_subpolicy
         if limit is not None and len(rows) >= limit:
             return rows[:limit]
     return rows
+
+
+def heaviest_rows(rows: Sequence[Row], limit: int | None) -> tuple[list[Row], list[Row]]:
+    """The `limit` rows with the largest masses (None: all), and the others, both in the order of `rows`.
+
+    Of a list of sub-policies with one operation a stage the first are kept, so that what belongs together stays so.
+    """
+    places = range(len(rows))
+    kept = places if all(row.weight == 1 for row in rows) else sorted(places, key=lambda place: -rows[place].mass)
+    chosen = set(kept[:limit])
+    return [rows[place] for place in places if place in chosen], [
+        rows[place] for place in places if place not in chosen
+    ]
 
 
 def operation_masses(document: PolicyDocument) -> dict[str, float]:
@@ -91,17 +117,17 @@ def describe_entry(entry: Entry) -> str:
     )
 
 
-def describe_magnitude(entry: Entry) -> str:
+def describe_magnitude(entry: Entry, spread: Spread = "full") -> str:
     """The magnitude in words and absolute units, e.g. "±14° (80% between 8° and 22°)"; empty if it has none.
 
-    A drawn magnitude is given by its median and the range of four draws in five. Strengths of the enhancing operations
-    are given as factors, 1 being the unchanged image.
+    A drawn magnitude is given by its median and, as `spread` says, the range of four draws in five. Strengths of the
+    enhancing operations are given as factors, 1 being the unchanged image.
     """
     if entry.magnitude is None or entry.unit is None:
         return ""
     if entry.unit == "strength" and entry.op not in _LOGARITHMS:
-        return _describe_factor(entry)
-    before, one, after = _wording(entry)
+        return _describe_factor(entry, spread)
+    before, one, after = _wording(entry.op, entry.unit)
 
     def plain(value: float) -> str:
         text = one(value)
@@ -109,17 +135,25 @@ def describe_magnitude(entry: Entry) -> str:
 
     match entry.magnitude:
         case Value(value=value):
-            words, spread = plain(value), ""
+            words, beside = plain(value), ""
         case Uniform(low=low, high=high):
-            words, spread = (plain(low) if low == high else f"{plain(low)} to {plain(high)}"), ""
+            words, beside = (plain(low) if low == high else f"{plain(low)} to {plain(high)}"), ""
         case UniformUpTo(low=low) as magnitude:
-            words, spread = f"{plain(low)} to {plain(_quantile(magnitude, 0.0))}", _spread(magnitude, one, "end: 80%")
+            words, beside = f"{plain(low)} to {plain(end_at(magnitude, 0.0))}", _spread(magnitude, one, spread)
         case LogitNormal() as magnitude:
-            words, spread = plain(_quantile(magnitude, 0.0)), _spread(magnitude, one, "80%")
-    return f"{before}{words}{after}{spread}"
+            words, beside = plain(end_at(magnitude, 0.0)), _spread(magnitude, one, spread)
+    return f"{before}{words}{after}{beside}"
 
 
-def _describe_factor(entry: Entry) -> str:
+def describe_value(op: str, unit: Unit, value: float) -> str:
+    """One magnitude, with its sign, as a bare number: "−14°", "12%", "1.45", which is a factor, "e^0.2"."""
+    if unit == "strength":
+        return f"e^{number(value, 2)}" if op in _LOGARITHMS else number(1 + value, 2)
+    _, one, _ = _wording(op, unit)
+    return one(value)
+
+
+def _describe_factor(entry: Entry, spread: Spread) -> str:
     """For strengths s, whose factor is 1 + s, or 1 ± s with a drawn sign."""
 
     def one(value: float) -> str:
@@ -144,11 +178,11 @@ def _describe_factor(entry: Entry) -> str:
         case Uniform(low=low, high=high):
             return f"factor {span(low, high)}"
         case UniformUpTo(low=low) as magnitude:
-            return f"factor {span(low, _quantile(magnitude, 0.0))}{_spread(magnitude, end, 'end: 80%')}"
+            return f"factor {span(low, end_at(magnitude, 0.0))}{_spread(magnitude, end, spread)}"
         case LogitNormal() as magnitude:
-            median = _quantile(magnitude, 0.0)
+            median = end_at(magnitude, 0.0)
             words = f"1 ± {one(abs(median))}" if entry.signed else one(1 + median)
-            return f"factor {words}{_spread(magnitude, end, '80%')}"
+            return f"factor {words}{_spread(magnitude, end, spread)}"
     raise AssertionError(entry)
 
 
@@ -158,41 +192,35 @@ _SHARES = {"hue": " of the wheel", "gaussian_noise": " of full scale"}
 """What a fraction is one of, where that is not the side of the image."""
 
 
-def _wording(entry: Entry) -> tuple[str, Callable[[float], str], str]:
+def _wording(op: str, unit: Unit) -> tuple[str, Callable[[float], str], str]:
     """What stands before the numbers, how a number is written, what stands after."""
-    match entry.unit:
+    match unit:
         case "degree":
             return "", lambda value: number(value, 1) + "°", ""
         case "fraction":
-            of = "" if "." in entry.op else _SHARES.get(entry.op, " of the side")
-            return ("square of " if entry.op == "cutout" else ""), lambda value: number(100 * value, 1) + "%", of
+            of = "" if "." in op else _SHARES.get(op, " of the side")
+            return ("square of " if op == "cutout" else ""), lambda value: number(100 * value, 1) + "%", of
         case "strength":
-            return f"{_LOGARITHMS[entry.op]} e^", lambda value: number(value, 2), ""
+            return f"{_LOGARITHMS[op]} e^", lambda value: number(value, 2), ""
         case "bits":
             return "", lambda value: number(value, 1), " bits"
         case "pixel":
-            return ("" if "." in entry.op else "sigma "), lambda value: number(value, 2), " px"
+            return ("" if "." in op else "sigma "), lambda value: number(value, 2), " px"
         case "addend":
             return "add ", lambda value: number(value, 2), ""
         case _:  # factor, threshold, weight
-            return f"{entry.unit} ", lambda value: number(value, 2), ""
+            return f"{unit} ", lambda value: number(value, 2), ""
 
 
-def _quantile(magnitude: LogitNormal | UniformUpTo, normal: float) -> float:
-    """The logit-normal magnitude that the standard normal draw `normal` gives."""
-    latent = magnitude.location + magnitude.scale * normal
-    sigmoid = (
-        1 / (1 + math.exp(-latent))
-        if latent > 0
-        else math.exp(max(latent, -700.0)) / (1 + math.exp(max(latent, -700.0)))
-    )
-    return magnitude.low + (magnitude.high - magnitude.low) * sigmoid
-
-
-def _spread(magnitude: LogitNormal | UniformUpTo, one: Callable[[float], str], lead: str) -> str:
-    """Where four draws in five fall; nothing if rounding does not tell the ends apart."""
-    low, high = sorted(_quantile(magnitude, side * _QUANTILE_90) for side in (-1, 1))
-    return "" if one(low) == one(high) else f" ({lead} between {one(low)} and {one(high)})"
+def _spread(magnitude: LogitNormal | UniformUpTo, one: Callable[[float], str], spread: Spread) -> str:
+    """Where four draws in five fall, or where the range ends; nothing if rounding does not tell the two apart."""
+    low, high = (one(end) for end in sorted(end_at(magnitude, side * _QUANTILE_90) for side in (-1, 1)))
+    if low == high or spread == "none":
+        return ""
+    of_end = isinstance(magnitude, UniformUpTo)
+    if spread == "brief":
+        return f" ({'end ' if of_end else ''}{low} to {high})"
+    return f" ({'end: ' if of_end else ''}80% between {low} and {high})"
 
 
 def number(value: float | int, decimals: int) -> str:

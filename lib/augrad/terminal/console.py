@@ -4,7 +4,7 @@ import os
 import sys
 from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -15,8 +15,10 @@ _USUAL, _NARROWEST, _WIDEST = 80, 60, 10_000
 """Columns: of a terminal without a size; the fewest and the most that a table is laid out for."""
 
 
-def say(what: str | Table, stderr: bool = False) -> None:
+def say(what: str | ConsoleRenderable, stderr: bool = False) -> None:
     """Print a text as it is, however long its lines, or a table; to standard error if `stderr`.
+
+    A table of rich's is laid out for at least 60 columns; what else rich prints is for as many as there are.
 
     Nothing in it is markup, nothing is cut, and a stream that cannot take it does no harm (`augrad.terminal.output`).
     """
@@ -25,7 +27,7 @@ def say(what: str | Table, stderr: bool = False) -> None:
         return
     where = terminal(stderr)
     if where.is_terminal or "COLUMNS" in os.environ:
-        where.width = max(where.width, _NARROWEST)
+        where.width = max(where.width, _NARROWEST if isinstance(what, Table) else 1)
     else:  # a file has no width: a line for a row
         where.width = Measurement.get(where, where.options.update(max_width=_WIDEST), what).maximum
     where.print(what)

@@ -1,0 +1,48 @@
+"""Where the draws of a magnitude lie: its quantiles, in the operation's unit."""
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+
+from augrad.policy_file import LogitNormal, Magnitude, Uniform, UniformUpTo, Value
+
+_ENDS = 400
+"""Equally likely ends that stand for the drawn end of a uniform range."""
+
+
+def quantile(magnitude: Magnitude, level: float) -> float:
+    """The magnitude, without its sign, that a share `level` of the draws does not go beyond; level in (0, 1).
+
+    What is beyond is closer to the range's `high`, the strong end, even where that is the smaller number.
+    """
+    match magnitude:
+        case Value(value=value):
+            return value
+        case Uniform(low=low, high=high):
+            return low + (high - low) * level
+        case LogitNormal():
+            return end_at(magnitude, NormalDist().inv_cdf(level))
+        case UniformUpTo(low=low, high=high):
+            return low + (high - low) * _below_a_drawn_end(magnitude, level)
+    raise AssertionError(magnitude)
+
+
+def end_at(magnitude: LogitNormal | UniformUpTo, normal: float) -> float:
+    """The logit-normal magnitude, or end of a range, that the standard normal draw `normal` gives."""
+    return magnitude.low + (magnitude.high - magnitude.low) * _fraction(magnitude, normal)
+
+
+def _fraction(magnitude: LogitNormal | UniformUpTo, normal: float) -> float:
+    latent = magnitude.location + magnitude.scale * normal
+    return 1 / (1 + math.exp(-latent)) if latent > 0 else (power := math.exp(max(latent, -700.0))) / (1 + power)
+
+
+def _below_a_drawn_end(magnitude: UniformUpTo, level: float) -> float:
+    """The quantile of u * s, u uniform in [0, 1], s the logit-normal end as a fraction of the range."""
+    normals = (NormalDist().inv_cdf((index + 0.5) / _ENDS) for index in range(_ENDS))
+    ends = np.array([_fraction(magnitude, normal) for normal in normals]).clip(min=1e-300)
+    # At u * s = ends[k] all smaller ends are passed, and of each larger one the share ends[k] / end.
+    larger = np.append(np.cumsum((1 / ends)[::-1])[::-1][1:], 0.0)
+    passed = (np.arange(1, _ENDS + 1) + ends * larger) / _ENDS
+    return float(np.interp(level, np.append(0.0, passed), np.append(0.0, ends)))
