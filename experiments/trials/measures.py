@@ -11,6 +11,7 @@ from augrad.comparison.rows import TrainingRow, of_policy
 from augrad.comparison.statistics import change, points
 from augrad.policy import Policy
 from augrad.policy.summary import op_masses
+from augrad.show.profile import total_variation
 
 IDENTITY = "identity"
 LEARNED, START, NONE = "learned", "initial", "none"
@@ -85,11 +86,6 @@ def mean_shares(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean shares of the operations over rows of metrics.jsonl."""
     names = [key.removeprefix("mass/") for key in metrics[-1] if key.startswith("mass/")]
     return completed({name: sum(row[f"mass/{name}"] for row in metrics) / len(metrics) for name in names})
-
-
-def total_variation(one: Mapping[str, float], other: Mapping[str, float]) -> float:
-    """Half the sum of the absolute differences: from 0 to 1."""
-    return sum(abs(one.get(name, 0.0) - other.get(name, 0.0)) for name in {*one, *other}) / 2
 
 
 def leaves_alone(bar: float) -> Measure:

@@ -20,6 +20,8 @@ from augrad.policy_file.convert import (
     read_document,
 )
 from augrad.policy_file.edit import merged, pruned
+from augrad.show.agreement import agreement_in_words, write_agreement
+from augrad.show.difference import difference_in_words
 from augrad.terminal.console import say
 from augrad.terminal.output import visible
 
@@ -73,12 +75,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_output(convert)
 
-    command("diff", _diff, "what two policies do differently; provenance is left out").add_argument(
-        "policy", nargs=2, help=_SOURCE
-    )
-    merge = command("merge", _merge, "several policies as one, which chooses among them for each image")
+    text = "how two policies differ, in shares and in units; provenance is left out"
+    diff = command("diff", _diff, text)
+    diff.add_argument("policy", nargs=2, help=_SOURCE)
+    diff.add_argument("--text", action="store_true", help="the lines of the documents that differ")
+    text = "several policies as one, which chooses among them for each image; and what they agree on"
+    merge = command("merge", _merge, text)
     merge.add_argument("policy", nargs="+", help=_SOURCE)
     merge.add_argument("--weights", type=float, nargs="+", help="of the policies (default: all alike)")
+    merge.add_argument("--html", metavar="FILE", help="write a page with what the policies agree on")
     _add_output(merge)
     prune = command("prune", _prune, "a policy without what it does to less than a share of the images")
     prune.add_argument("policy", help=_SOURCE)
@@ -103,11 +108,16 @@ def _validate(options: argparse.Namespace) -> None:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    first, second = options.policy
-    before, after = (_lines(read_document(source)) for source in options.policy)
-    names = (visible(name).replace("\n", "\\n") for name in (first, second))
-    lines = list(unified_diff(before, after, *names, lineterm="", n=1))
-    say("\n".join(lines) if lines else "the policies do the same")
+    documents = [read_document(source) for source in options.policy]
+    names = [visible(name).replace("\n", "\\n") for name in options.policy]
+    lines = list(unified_diff(*map(_lines, documents), *names, lineterm="", n=1))
+    if not lines:
+        say("the policies do the same")
+    elif options.text:
+        say("\n".join(lines))
+    else:
+        for part in difference_in_words(documents, names):
+            say(part)
     return int(bool(lines))
 
 
@@ -116,7 +126,13 @@ def _lines(document: PolicyDocument) -> list[str]:
 
 
 def _merge(options: argparse.Namespace) -> None:
-    _put_document(merged([read_document(source) for source in options.policy], options.weights), options.output)
+    documents = [read_document(source) for source in options.policy]
+    together = merged(documents, options.weights)
+    for part in agreement_in_words(documents):
+        say(part, stderr=True)
+    if options.html is not None:
+        write_agreement(options.html, documents, options.policy)
+    _put_document(together, options.output)
 
 
 def _prune(options: argparse.Namespace) -> None:

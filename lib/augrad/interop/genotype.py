@@ -16,7 +16,6 @@ from typing import Any
 from augrad.errors import UserError
 from augrad.interop.listing import listed_choices
 from augrad.interop.losses import Converted, Loss, converted
-from augrad.interop.magnitudes import range_in_words, values_of
 from augrad.ops import get
 from augrad.paths import expanded
 from augrad.policy import Policy
@@ -24,6 +23,7 @@ from augrad.policy.required import require_policy
 from augrad.policy_file import Entry, PolicyDocument, SubPolicy, Value
 from augrad.policy_file.convert import document_of, policy_from_document
 from augrad.policy_file.refusals import told_in_words
+from augrad.policy_file.values import range_in_words, values_of
 
 Genotype = Sequence[Sequence[Sequence[Any]]]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from augrad.errors import UserError
 from augrad.interop.losses import Loss
-from augrad.interop.magnitudes import range_in_words, signed_values
 from augrad.ops import get
 from augrad.policy_file import Entry, PolicyDocument, Value
+from augrad.policy_file.values import range_in_words, signed_values
 
 _NOTHING = math.nan
 """In the place of a magnitude: images stay as they are."""

@@ -11,13 +11,13 @@ from augrad.errors import UserError
 from augrad.interop.leaves import require_side
 from augrad.interop.listing import Step, listed_choices
 from augrad.interop.losses import Converted, Loss, converted
-from augrad.interop.magnitudes import range_in_words, values_of
 from augrad.ops import get
 from augrad.policy import Policy
 from augrad.policy.required import require_policy
 from augrad.policy_file import Entry, LogitNormal, Magnitude, PolicyDocument, SubPolicy, Uniform, Value
 from augrad.policy_file.convert import document_of, policy_from_document
 from augrad.policy_file.refusals import told_in_words
+from augrad.policy_file.values import range_in_words, values_of
 
 _TOP = 10.0  # the strongest level
 _FACTOR = 1.8 / _TOP

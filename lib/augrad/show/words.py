@@ -147,8 +147,15 @@ def describe_magnitude(entry: Entry, spread: Spread = "full") -> str:
 
 def describe_value(op: str, unit: Unit, value: float) -> str:
     """One magnitude, with its sign, as a bare number: "−14°", "12%", "1.45", which is a factor, "e^0.2"."""
+    if unit == "strength" and op not in _LOGARITHMS:
+        return number(1 + value, 2)
+    return f"e^{number(value, 2)}" if unit == "strength" else describe_amount(op, unit, value)
+
+
+def describe_amount(op: str, unit: Unit, value: float) -> str:
+    """A magnitude, or a difference of two, as a bare number in the operation's unit: "14°", "12%", "0.27"."""
     if unit == "strength":
-        return f"e^{number(value, 2)}" if op in _LOGARITHMS else number(1 + value, 2)
+        return number(value, 2)
     _, one, _ = _wording(op, unit)
     return one(value)
 

@@ -1,9 +1,10 @@
-"""Magnitudes for libraries that know fixed ones only."""
+"""A magnitude that is drawn, as values that are not: for means, and for libraries that know fixed ones only."""
 
 import math
 from statistics import NormalDist, fmean
 
-from augrad.policy_file import Entry, LogitNormal, Magnitude, Uniform, UniformUpTo, Value
+from augrad.policy_file.magnitude import LogitNormal, Magnitude, Uniform, UniformUpTo, Value
+from augrad.policy_file.model import Entry
 
 _NODES = 240
 """Of the midpoint rule by which the means of parts of a distribution are taken."""

@@ -1,0 +1,72 @@
+"""How two policies differ: in shares, and in units."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from augrad.policy_file import PolicyDocument
+from augrad.show.about import describe_shape
+from augrad.show.profile import Profile, mean_shares, profile_of, strength_in_words, total_variation
+from augrad.show.words import describe_amount, number, share, short_names
+from augrad.terminal.console import Words
+
+_CLOSE = 1e-9
+_CAPTION = (
+    "share: of the images in a stage, in per cent; change in points. strength: the mean magnitude in the operation's "
+    "unit, without its sign where it goes both ways."
+)
+
+
+def difference_in_words(documents: Sequence[PolicyDocument], names: Sequence[str]) -> Iterator[str | Table]:
+    """What to print of two policies A and B that are called `names`: lines, and a table of operations.
+
+    Operations whose shares are the farthest apart come first; those that are the same in both are left out.
+    """
+    profiles = [profile_of(document) for document in documents]
+    for letter, name, document, profile in zip("AB", names, documents, profiles, strict=True):
+        yield f"{letter}: {name}"
+        yield f"   {describe_shape(document)}, {number(profile.applied, 2)} operations an image"
+    apart = total_variation(profiles[0].shares, profiles[1].shares)
+    yield f"total variation of the shares: {number(apart, 3)} (0: alike, 1: nothing in common)"
+    rows = _rows(profiles)
+    if not rows:
+        yield "shares and mean strengths are the same: how they are combined or drawn differs (--text shows how)"
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=_CAPTION, caption_justify="left")
+    for name in ("operation", "share A", "B", "change", "strength A", "B", "change"):
+        table.add_column(name, justify="left" if name == "operation" else "right", no_wrap=name != "operation")
+    short = short_names(op for op, *_ in rows)
+    for op, *cells in rows:
+        table.add_row(Words(short[op]), *cells)
+    yield table
+
+
+def _rows(profiles: Sequence[Profile]) -> list[tuple[str, ...]]:
+    """Of every operation that is not the same in both."""
+    first, second = profiles
+    found: list[tuple[float, tuple[str, ...]]] = []
+    for op in mean_shares(profiles):
+        shares = [profile.shares.get(op, 0.0) for profile in profiles]
+        moved = shares[1] - shares[0]
+        shift = _shift(first, second, op)
+        if abs(moved) > _CLOSE or shift:
+            points = f"{_signed(moved)}{share(abs(moved)).removesuffix('%')}" if moved else ""
+            words = (strength_in_words(profile, op) for profile in profiles)
+            found.append((abs(moved), (op, *map(share, shares), points, *words, shift)))
+    return [row for _, row in sorted(found, key=lambda item: -item[0])]
+
+
+def _shift(first: Profile, second: Profile, op: str) -> str:
+    """How the mean magnitude changes; nothing where it does not, or is not in both."""
+    if op not in first.strengths or op not in second.strengths:
+        return ""
+    change = second.strengths[op] - first.strengths[op]
+    if math.isclose(change, 0.0, abs_tol=_CLOSE):
+        return ""
+    return _signed(change) + describe_amount(op, first.units[op], abs(change))
+
+
+def _signed(value: float) -> str:
+    return "−" if value < 0 else "+"
