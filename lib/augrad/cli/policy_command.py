@@ -110,7 +110,8 @@ def _validate(options: argparse.Namespace) -> None:
 def _diff(options: argparse.Namespace) -> int:
     documents = [read_document(source) for source in options.policy]
     names = [visible(name).replace("\n", "\\n") for name in options.policy]
-    lines = list(unified_diff(*map(_lines, documents), *names, lineterm="", n=1))
+    before, after = map(_lines, documents)
+    lines = list(unified_diff(before, after, *names, lineterm="", n=1))
     if not lines:
         say("the policies do the same")
     elif options.text:
