@@ -183,6 +183,19 @@ def test_weights_that_hardly_sum_to_one_are_made_to(shift: float) -> None:
     assert math.fsum(sub.weight for sub in content.subpolicies) == pytest.approx(1.0, abs=1e-6)
 
 
+@pytest.mark.parametrize("weight", [1.000001, 0.9999991, 1.0000005])
+def test_weights_at_the_edge_of_what_sums_to_one_go_back_as_they_came(weight: float) -> None:
+    content = document([{"weight": weight, "stages": [[{**INVERT, "weight": weight}]]}])
+    (again,) = document_of(policy_of(content)).subpolicies
+    assert (again.weight, again.stages[0][0].weight) == (weight, weight)
+
+
+@pytest.mark.parametrize("probability", [5e-324, 1e-320, 1e-310, 2e-308, 1e-300])
+def test_the_smallest_probabilities_go_back_as_they_came(probability: float) -> None:
+    content = document_of(policy_of(one([{**INVERT, "probability": probability}])))
+    assert content.subpolicies[0].stages[0][0].probability == pytest.approx(probability, rel=1e-11, abs=0)
+
+
 def test_padding_has_no_weight() -> None:
     """Policies built in Python pad with zeros."""
     slots = (((Slot(0), Slot(1)),), ((Slot(0),), (Slot(1),)))

@@ -75,7 +75,8 @@ def _read(source: Any) -> Mapping[str, Any]:
                 try:
                     source = yaml.safe_load(text)
                 except yaml.YAMLError as error:
-                    raise ValueError(str(error)) from None
+                    words = str(error).encode("ascii", "backslashreplace").decode().split()
+                    raise ValueError(f"{' '.join(words):.300}") from None
             else:
                 source = json.loads(text)
         except UserError:
@@ -98,6 +99,8 @@ def _inner(node: Mapping[str, Any], what: str) -> Sequence[Mapping[str, Any]]:
     found = node.get("transforms")
     if _kind(node) != what or not isinstance(found, list | tuple) or not found:
         raise UserError(f"from_albumentations: expected {_EXPECTED}; got {_kind(node)} where {what} is expected")
+    for one in found:
+        _kind(one)  # or it is no transform
     return found
 
 

@@ -14,6 +14,7 @@ from augrad.interop.losses import Converted, Loss, converted
 from augrad.ops import get
 from augrad.policy import Policy
 from augrad.policy.required import require_policy
+from augrad.policy.slots import MOST_STAGES
 from augrad.policy_file import Entry, LogitNormal, Magnitude, PolicyDocument, SubPolicy, Uniform, Value
 from augrad.policy_file.convert import document_of, policy_from_document
 from augrad.policy_file.refusals import told_in_words
@@ -133,6 +134,8 @@ def _document(transform: Any, side: int | None, losses: list[Loss]) -> PolicyDoc
         ops = transform.ops
         if transform.num_layers < 1 or not ops:
             raise UserError("from_timm: expected at least one layer of operations, got none")
+        if transform.num_layers > MOST_STAGES:  # before an entry is made for each
+            raise UserError(f"from_timm: expected at most {MOST_STAGES} layers, got more")
         rows = [[list(zip(ops, weights, strict=True))] * transform.num_layers]
     subpolicies = [
         SubPolicy(

@@ -109,9 +109,11 @@ class Conflict(NamedTuple):
 
 def is_dotted(name: str) -> bool:
     """Whether `name` has the form `package.module.function`."""
+    if len(name) > LONGEST_NAME:
+        return False
     parts = name.split(".")
     proper = all(part.isidentifier() and part.isascii() and not keyword.iskeyword(part) for part in parts)
-    return len(parts) > 1 and proper and len(name) <= LONGEST_NAME
+    return len(parts) > 1 and proper
 
 
 def conflict(definition: Definition) -> Conflict | None:
@@ -126,17 +128,23 @@ def conflict(definition: Definition) -> Conflict | None:
         for key in ("signed", "magnitude_grad", "surrogate", "parameter", "neutral"):
             if given.get(key, "none") not in (False, "none"):
                 advice = "it says something about a magnitude; give low, high and unit, or remove it"
-                return Conflict(key, "no such option", repr(given[key]), advice)
+                return Conflict(key, "no such option", _short(given[key]), advice)
     elif definition.low == definition.high:
         advice = "a magnitude that cannot move is none: write a function of the images alone"
         return Conflict("high", f"a number other than low, {definition.low}", str(definition.high), advice)
     if definition.surrogate is not None:
         if definition.surrogate != FINITE_DIFFERENCE and not is_dotted(definition.surrogate):
-            return Conflict("surrogate", EXPECTED["surrogate"], repr(definition.surrogate), "name module and function")
+            return Conflict(
+                "surrogate", EXPECTED["surrogate"], _short(definition.surrogate), "name module and function"
+            )
         if definition.magnitude_grad in ("exact", "none"):
             advice = "a surrogate is used straight-through; remove one of the two"
             return Conflict("magnitude_grad", "straight_through", repr(definition.magnitude_grad), advice)
     return None
+
+
+def _short(value: object) -> str:
+    return f"{value!a:.60}"
 
 
 def make_definition(options: Any) -> Definition:

@@ -153,7 +153,7 @@ def _function(name: str, found: Any, definition: Definition) -> Callable[..., Te
     for key in ("parameter", "neutral", "arguments"):
         value = getattr(definition, key)
         if value is not None:
-            raise UserError(f"{key}: expected no such option, got {value!r}; it is for operations of kornia")
+            raise UserError(f"{key}: expected no such option, got {value!r:.60}; it is for operations of kornia")
     if isinstance(found, type) or not callable(found):
         what = "a class" if isinstance(found, type) else f"a value of type {type(found).__name__}"
         raise UserError(

@@ -24,7 +24,7 @@ from augrad.policy.slots import Slot, grid_of
 from augrad.policy_file.files import read_policy, write_policy
 from augrad.policy_file.magnitude import LogitNormal, Magnitude, Uniform, UniformUpTo, Value
 from augrad.policy_file.model import Entry, PolicyDocument, SubPolicy
-from augrad.policy_file.numbers import rounded
+from augrad.policy_file.numbers import rounded, written_sum
 from augrad.policy_file.refusals import (
     EXPECTED,
     LARGEST,
@@ -36,6 +36,9 @@ from augrad.policy_file.refusals import (
     refusal,
 )
 from augrad.types import PolicyParams
+
+_LONGEST_ADVICE = 200
+"""Characters that name modules in a message."""
 
 
 def builtin_policies() -> tuple[str, ...]:
@@ -138,7 +141,7 @@ def document_of(policy: Policy, provenance: Mapping[str, Any] | None = None) -> 
     op_weights = _weights(torch.where(policy.tables.present.cpu(), params.op_logits, -math.inf))
     columns = op_weights, params.gate_logits, params.magnitude_locations, params.magnitude_log_scales
     weight, gate, location, log_scale = map(grid_of(policy.slots).values, columns)
-    numbers = iter(torch.stack([weight, gate.sigmoid(), location, log_scale.exp()], -1).tolist())
+    numbers = iter(torch.stack([weight, _probabilities(gate), location, log_scale.exp()], -1).tolist())
 
     def entry(slot: Slot) -> Entry:
         op = policy.ops[slot.op]
@@ -176,10 +179,12 @@ def _require_allowed(definitions: Mapping[str, Definition], allow: Sequence[str]
     if refused:
         operation, name = refused[0]
         modules = list(dict.fromkeys([*allow, *(name.rpartition(".")[0] for _, name in refused)]))
+        advice = f"allow={json.dumps(modules)}, or policy.allow=[{','.join(modules)}] on the command line"
+        if len(advice) > _LONGEST_ADVICE:
+            advice = f"allow=[...] with the {len(modules)} modules, or policy.allow=[...] on the command line"
         raise PolicyFileError(
             f"{format_place(('definitions', operation))}: expected operations of allowed modules only "
-            f"({', '.join(allow) or 'none'}), got {describe(name)}; if you trust their code, "
-            f"allow={json.dumps(modules)}, or policy.allow=[{','.join(modules)}] on the command line "
+            f"({', '.join(allow) or 'none'}), got {describe(name)}; if you trust their code, {advice} "
             "(--allow of augrad policy)"
         )
 
@@ -198,8 +203,16 @@ def _log(value: float) -> float:
 def _weights(logits: torch.Tensor) -> torch.Tensor:
     # Logarithms of weights that a file gave, which sum to 1 within its tolerance, go back as they came.
     weights = logits.exp()
-    as_given = (weights.sum(-1, keepdim=True) - 1).abs() < TOLERANCE - 1e-9  # of rounding
+    off = (weights.sum(-1, keepdim=True) - 1).abs() - TOLERANCE
+    as_given = off < 0
+    for place in (off.abs() < 1e-9).nonzero()[:, :-1].tolist():  # so near that rounding decides
+        as_given[tuple(place)] = abs(written_sum(weights[tuple(place)].tolist()) - 1) <= TOLERANCE
     return torch.where(as_given, weights, torch.softmax(logits, -1))
+
+
+def _probabilities(logits: torch.Tensor) -> torch.Tensor:
+    # Where 1 + exp(-logit) is infinite, the smallest probabilities are the odds themselves.
+    return torch.where(logits < -700, logits.exp(), logits.sigmoid())
 
 
 def _slot(entry: Entry, op: int) -> Slot:

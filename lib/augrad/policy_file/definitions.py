@@ -4,6 +4,7 @@ Nothing here imports what a name stands for: `augrad.policy_file.convert` does, 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import AfterValidator, BeforeValidator
@@ -24,7 +25,7 @@ def _own_copy(data: Any) -> Any:
         return data
     for key, value in data.items():
         if key not in OPTIONS:
-            advice = suggestion(str(key), OPTIONS)
+            advice = partial(suggestion, str(key), OPTIONS)
             raise problem(f"no key but {', '.join(OPTIONS)}", "an unknown one", str(key), advice=advice)
         if value is None:
             raise problem(f"{EXPECTED[key]}, or no such key", "null", key)

@@ -22,7 +22,9 @@ class Record(BaseModel):
         unknown = [key for key in data if key not in cls.model_fields] if isinstance(data, dict) else []
         if unknown:
             key, allowed = str(unknown[0]), ", ".join(cls.model_fields)
-            raise problem(f"no key but {allowed}", "an unknown one", key, advice=suggestion(key, cls.model_fields))
+            raise problem(
+                f"no key but {allowed}", "an unknown one", key, advice=lambda: suggestion(key, cls.model_fields)
+            )
         return data
 
 

@@ -3,7 +3,6 @@
 Building one from Python with something invalid raises `pydantic.ValidationError` (a ValueError).
 """
 
-import math
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -25,7 +24,7 @@ from augrad.ops.definition import is_dotted
 from augrad.ops.spec import Unit
 from augrad.policy_file.definitions import Definitions, check_entry
 from augrad.policy_file.magnitude import Magnitude, NonNegative, Record
-from augrad.policy_file.numbers import rounded
+from augrad.policy_file.numbers import written_sum
 from augrad.policy_file.provenance import copy_provenance
 from augrad.policy_file.refusals import (
     EXPECTED,
@@ -80,7 +79,7 @@ class Entry(Record):
     @classmethod
     def _known_op(cls, name: str) -> str:
         if name not in ops.names() and not is_dotted(name):
-            raise problem("the name of an operation", describe(name), advice=known_names(name, ops.names()))
+            raise problem("the name of an operation", describe(name), advice=lambda: known_names(name, ops.names()))
         return name
 
     @field_validator("unit", mode="before")
@@ -140,8 +139,8 @@ class Entry(Record):
 
 
 def _weights_sum_to_one(items: tuple[Any, ...]) -> tuple[Any, ...]:
-    # Summed as they will be written, so that a document accepted once is accepted again after writing.
-    total = math.fsum(rounded(item.weight) for item in items)
+    # As they will be written, so that a document accepted once is accepted again after writing.
+    total = written_sum(item.weight for item in items)
     if abs(total - 1.0) > TOLERANCE:
         raise problem("weights that sum to 1", f"a sum of {total:.9g}", advice="divide each weight by the sum")
     return items

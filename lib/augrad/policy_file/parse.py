@@ -1,6 +1,7 @@
 """From text to a document: decode, bring an older version up to date, validate."""
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,6 +14,9 @@ Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
 UPGRADES: Mapping[int, Upgrade] = {}
 """For every older version n, what makes a document of version n + 1 of it (decoded, not yet validated)."""
+
+_MOST_LOOKED_AT = 100
+"""Keys among which a misspelt one is looked for: more are no policy document."""
 
 
 def parse_policy(text: str | bytes) -> PolicyDocument:
@@ -56,5 +60,5 @@ def upgrade(data: Any, upgrades: Mapping[int, Upgrade] = UPGRADES, newest: int =
 
 def _missing(data: dict[str, Any], key: str) -> str:
     """What to do about a missing key: a misspelt one may stand for it."""
-    near = [other for other in data if suggestion(other, (key,))]
-    return f"is {describe(near[0])} a misspelling?" if near else "is this a policy file of augrad?"
+    near = next((other for other in islice(data, _MOST_LOOKED_AT) if suggestion(other, (key,))), None)
+    return "is this a policy file of augrad?" if near is None else f"is {describe(near)} a misspelling?"

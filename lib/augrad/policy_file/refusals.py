@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
@@ -24,7 +24,12 @@ MOST_EMPTY_PLACES = 10_000_000
 """A policy is a table of sub-policies x stages x operations, and so many of its places may have no operation: a short
 document cannot ask for a huge table by one long sub-policy among thousands of short ones."""
 
+_LONGEST_PLACE, _LONGEST_STRING = 160, 60
+"""Characters in a message."""
+
 Place = tuple[str | int, ...]
+Advice = str | Callable[[], str]
+"""What to do; a function, where that takes time: most problems of a document are only counted."""
 _NUMBER = f"a number from {-LARGEST:.0f} to {LARGEST:.0f}"
 
 EXPECTED = {
@@ -70,7 +75,7 @@ def describe(value: object, present: bool = True) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            return json.dumps(value if len(value) <= 40 else value[:40] + "...")
+            return _quoted(value)
         case int():
             return repr(int(value)) if abs(value) < 10**20 else f"an integer of {value.bit_length()} bits"
         case float():
@@ -84,17 +89,29 @@ def describe(value: object, present: bool = True) -> str:
     return f"a value of type {type(value).__name__}"
 
 
+def _quoted(text: str) -> str:
+    """As JSON writes it: one character of the text may be 12 there."""
+    kept = text[:40]
+    while len(json.dumps(kept)) > _LONGEST_STRING:
+        kept = kept[:-1]
+    return json.dumps(kept if kept == text else f"{kept}...")
+
+
 def format_place(place: Place) -> str:
-    """`("stages", 0, 1, "op")` as `stages[0][1].op`; the document itself for the empty place."""
-    text = ""
-    for step in place:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        elif re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,39}", step):
-            text += f".{step}"
-        else:
-            text += f"[{describe(step)}]"
-    return text.removeprefix(".") or "document"
+    """`("stages", 0, 1, "op")` as `stages[0][1].op`; the document itself for the empty place.
+
+    A place that would be long, deep in provenance, is its first and its last steps.
+    """
+    steps = [_step(step) for step in place]
+    if sum(map(len, steps)) > _LONGEST_PLACE and len(steps) > 4:
+        steps[2:-2] = ["..."]
+    return "".join(steps).removeprefix(".") or "document"
+
+
+def _step(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    return f".{step}" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,39}", step) else f"[{describe(step)}]"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -113,11 +130,11 @@ def refusal(place: Place, expected: str, got: str, advice: str = "") -> PolicyFi
     return PolicyFileError(f"{format_place(place)}: {_sentence(expected, got, advice)}")
 
 
-def problem(expected: str, got: str, *below: str | int, advice: str = "") -> PydanticCustomError:
+def problem(expected: str, got: str, *below: str | int, advice: Advice = "") -> PydanticCustomError:
     """For validators: the same, at the place being validated, or `below` it."""
-    return PydanticCustomError(
-        "policy_file", "{sentence}", {"sentence": _sentence(expected, got, advice), "below": below}
-    )
+    sentence = _sentence(expected, got, "" if callable(advice) else advice)
+    later = {"advice": advice} if callable(advice) else {}
+    return PydanticCustomError("policy_file", "{sentence}", {"sentence": sentence, "below": below, **later})
 
 
 def first_refusal(error: ValidationError) -> PolicyFileError:
@@ -128,6 +145,8 @@ def first_refusal(error: ValidationError) -> PolicyFileError:
     place = _strip_tags(first["loc"])
     if first["type"] == "policy_file" and "ctx" in first:
         place, sentence = place + first["ctx"]["below"], first["ctx"]["sentence"]
+        if advice := first["ctx"].get("advice", str)():
+            sentence = f"{sentence}; {advice}"
     elif first["type"] == "missing":
         sentence = _sentence(_expected(place), describe(None, present=False), "")
     else:
