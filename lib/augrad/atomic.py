@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from augrad.errors import UserError
@@ -14,13 +15,14 @@ def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
 
     A leading `~` is the user's home. Missing folders are made; a symbolic link is written through; an existing file
     keeps its permissions. A kill can leave a hidden `.<random>.tmp` beside the file, never a half-written file. Raises
-    `UserError` naming the path when the folder cannot be written to or the disk is full; what was at `path` before is
-    then untouched.
+    `UserError` naming the path when the folder cannot be written to or the disk is full, and where a device, a pipe or
+    a file that nobody may write to is in the place; what was at `path` before is then untouched.
     """
     try:
         target = Path(os.path.realpath(expanded(path)))
     except ValueError as error:  # a null byte
         raise UserError(f"{os.fspath(path)!r}: expected the path of a file, got another text: {error}") from error
+    _require_replaceable(target, path)
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")  # of its own length: a name may be as long as it can
     try:
         with contextlib.suppress(FileExistsError):  # not a folder: opening says so better
@@ -41,6 +43,21 @@ def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
         raise UserError(
             f"{path}: cannot write this file ({error.strerror or error}); free some space or choose a writable folder"
         ) from error
+
+
+def _require_replaceable(target: Path, path: str | os.PathLike[str]) -> None:
+    try:
+        mode = target.stat().st_mode
+    except (OSError, ValueError):
+        return  # nothing is there, or writing says why it cannot be
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise UserError(
+            f"{path}: expected the path of a file, and there is a device or a pipe, which would be replaced"
+        )
+    if stat.S_ISREG(mode) and not mode & 0o222:
+        raise UserError(
+            f"{path}: cannot write this file (it is read-only); allow writing to it, or choose another name"
+        )
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -166,6 +166,10 @@ def _image_array(images: Any, name: str) -> np.ndarray:
                 f"{name}: expected a tensor [N, C, H, W] with C = 1 or 3, got shape {tuple(images.shape)}; {hint}"
             )
         images = images.permute(0, 2, 3, 1)
+    if isinstance(images, Sequence):
+        for index, image in enumerate(images):
+            if isinstance(image, Image.Image):
+                _require_mode(image, f"{name}[{index}]")
     return _array(images, name)
 
 

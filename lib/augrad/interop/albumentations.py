@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.interop.albumentations_reading import from_albumentations, mixed_border
 from augrad.interop.leaves import Known, Leaf, require_values, subpolicies_of
@@ -109,6 +110,7 @@ KNOWN: Mapping[str, Known] = {
 """What each operation is there."""
 
 
+@checked
 def to_albumentations(policy: Policy, values: int = 9, strict: bool = False) -> Converted[Any]:
     """`policy` as an `albumentations.Compose`, and what it does otherwise.
 

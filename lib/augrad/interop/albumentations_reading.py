@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.interop.albumentations_leaves import Leaf, Lost, leaf_of, other_options
 from augrad.interop.leaves import require_side
@@ -42,6 +43,7 @@ class _Context:
     fills: dict[float, None] = field(default_factory=dict)
 
 
+@checked
 def from_albumentations(source: Any, side: int | None = None, strict: bool = False) -> Converted[Policy]:
     """The policy of a document of Albumentations, and what of it is done otherwise here.
 

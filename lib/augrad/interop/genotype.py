@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.interop.listing import listed_choices
 from augrad.interop.losses import Converted, Loss, converted
@@ -20,6 +21,7 @@ from augrad.ops import get
 from augrad.paths import expanded
 from augrad.policy import Policy
 from augrad.policy.required import require_policy
+from augrad.policy.slots import MOST_STAGES, MOST_SUBPOLICIES
 from augrad.policy_file import Entry, PolicyDocument, SubPolicy, Value
 from augrad.policy_file.convert import document_of, policy_from_document
 from augrad.policy_file.refusals import told_in_words
@@ -68,6 +70,7 @@ CUTOUT = "the square is grey (125, 123, 114) in the list's own code, and of the 
 """What is different of cutout."""
 
 
+@checked
 def from_genotype(genotype: Genotype, strict: bool = False) -> Converted[Policy]:
     """The policy that such a list describes, and what of it is done otherwise here.
 
@@ -84,6 +87,8 @@ def document_of_genotype(
     """The document of the policy that such a list describes, and what of it is done otherwise here."""
     if isinstance(genotype, str) or not isinstance(genotype, Sequence) or not genotype:
         raise UserError(f"genotype: expected a list of sub-policies, got {_short(genotype)}")
+    if len(genotype) > MOST_SUBPOLICIES:  # before an entry is made for each
+        raise UserError(f"genotype: expected at most {MOST_SUBPOLICIES} sub-policies, got {len(genotype)}")
     losses: list[Loss] = []
     subpolicies = []
     for s, subpolicy in enumerate(genotype):
@@ -91,6 +96,8 @@ def document_of_genotype(
             raise UserError(
                 f"genotype[{s}]: expected a list of [operation, probability, level], got {_short(subpolicy)}"
             )
+        if len(subpolicy) > MOST_STAGES:
+            raise UserError(f"genotype[{s}]: expected at most {MOST_STAGES} operations, got {len(subpolicy)}")
         entries = [_entry(step, f"genotype[{s}][{place}]") for place, step in enumerate(subpolicy)]
         subpolicies.append(
             SubPolicy(weight=1 / len(genotype), stages=tuple((entry,) for entry in entries))  # one operation a stage
@@ -126,6 +133,7 @@ def _entry(step: Sequence[Any], place: str) -> Entry:
     return Entry(op=op.name, unit=op.unit, magnitude=magnitude, signed=known.mirrored, probability=float(probability))
 
 
+@checked
 def to_genotype(policy: Policy, entries: int | None = None, strict: bool = False) -> Converted[list[list[list[Any]]]]:
     """The list that describes `policy`, and what of it the list does otherwise.
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.interop.leaves import Known, require_values, subpolicies_of
 from augrad.interop.losses import Converted, Loss, converted
@@ -151,6 +152,7 @@ def _drawn(weights: Sequence[float], count: int) -> Tensor:
     return torch.multinomial(torch.tensor(weights, dtype=torch.float64), count, replacement=True)
 
 
+@checked
 def to_kornia(policy: Policy, values: int = 9, strict: bool = False) -> Converted[Any]:
     """`policy` as a `KorniaPolicy`, a module of Kornia's augmentations, and what it does otherwise.
 
@@ -213,6 +215,7 @@ _LISTED: Mapping[str, _Listed] = {
 """By their names in `kornia.augmentation.auto.AutoAugment`."""
 
 
+@checked
 def from_kornia(policy: Any, strict: bool = False) -> Converted[Policy]:
     """The policy of Kornia's `AutoAugment`: "imagenet", "cifar10" or "svhn", or a list of sub-policies of
     `(operation, probability, bin)`.

@@ -12,6 +12,7 @@ from augrad.policy_file import Entry, PolicyDocument, Value
 from augrad.policy_file.values import range_in_words, signed_values
 
 _NOTHING = math.nan
+_LARGEST_SIDE = 1_000_000
 """In the place of a magnitude: images stay as they are."""
 
 
@@ -119,9 +120,11 @@ def _drawn_magnitudes(
 
 
 def require_side(side: object, taker: str, why: str) -> int:
-    """Raise UserError unless `side`, of the images in pixels, is a whole number of at least 1. why: it is needed."""
-    if isinstance(side, bool) or not isinstance(side, int) or side < 1:
-        raise UserError(f"{taker}: expected side, of the images in pixels, because {why}, got {side!r}")
+    """Raise UserError unless `side`, of the images in pixels, is a whole number from 1 on. why: it is needed."""
+    if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= _LARGEST_SIDE:
+        raise UserError(
+            f"{taker}: expected side, of the images in pixels, 1 to {_LARGEST_SIDE}, because {why}, got {side!r}"
+        )
     return side
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import NormalDist, fmean, pstdev
 from typing import Any
 
+from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.interop.leaves import require_side
 from augrad.interop.listing import Step, listed_choices
@@ -88,6 +89,7 @@ _ABSOLUTE = {"TranslateX": "TranslateXRel", "TranslateY": "TranslateYRel"}
 _NOTHING: Step = ["AutoContrast", 0.0, 0.0]
 
 
+@checked
 def from_timm(transform: Any, side: int | None = None, strict: bool = False) -> Converted[Policy]:
     """The policy of a timm transform: a configuration as "rand-m9-mstd0.5-inc1", "original" or "3a", or an object, an
     `AutoAugment` or a `RandAugment`.
@@ -267,6 +269,7 @@ def _logit_normal(shares: Sequence[float]) -> tuple[float, float]:
     return location, scale
 
 
+@checked
 def to_timm(policy: Policy, entries: int | None = None, strict: bool = False) -> Converted[Any]:
     """`policy` as timm's `AutoAugment`, for the transforms of timm's data loaders, and what it does otherwise.
 

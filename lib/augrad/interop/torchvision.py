@@ -5,11 +5,14 @@ from typing import Any
 
 from torchvision.transforms import v2
 
+from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.interop.leaves import require_side
 from augrad.interop.losses import Converted, Loss, converted
 from augrad.ops import get
 from augrad.policy import Policy
+from augrad.policy.required import require_policy
+from augrad.policy.slots import MOST_STAGES
 from augrad.policy.transform import PolicyTransform
 from augrad.policy_file import Entry, Magnitude, PolicyDocument, SubPolicy, Uniform, Value
 from augrad.policy_file.convert import policy_from_document
@@ -30,11 +33,14 @@ _BINS_OF_AUTO_AUGMENT = 10
 _TRANSLATIONS = "goes to the nearest whole pixel; torchvision cuts off what is beyond a whole pixel"
 
 
+@checked
 def to_torchvision(policy: Policy) -> PolicyTransform:
     """See `augrad.Policy.to_torchvision`, which this is."""
+    require_policy(policy, "to_torchvision")
     return policy.to_torchvision()
 
 
+@checked
 def from_torchvision(transform: Any, side: int | None = None, strict: bool = False) -> Converted[Policy]:
     """The policy of an `AutoAugment`, a `RandAugment` or a `TrivialAugmentWide` of torchvision (v1 or v2).
 
@@ -53,14 +59,16 @@ def document_of_transform(
     name = type(transform).__name__
     if name not in _PRESETS or not type(transform).__module__.startswith("torchvision.transforms"):
         raise UserError(f"from_torchvision: expected {', '.join(_PRESETS)} of torchvision, got {name}")
-    if name == "TrivialAugmentWide":
+    if side is not None or name == "TrivialAugmentWide":
         require_side(side, "from_torchvision", "the translations of TrivialAugmentWide are in pixels")
     space, losses, pixels = getattr(v2, name)._AUGMENTATION_SPACE, [], side or 1
     bins = getattr(transform, "num_magnitude_bins", _BINS_OF_AUTO_AUGMENT)
-    if name == "RandAugment" and not (0 <= transform.magnitude < bins and transform.num_ops >= 1):
+    if name == "RandAugment" and not (
+        _is_one_of(transform.magnitude, 0, bins - 1) and _is_one_of(transform.num_ops, 1, MOST_STAGES)
+    ):
         raise UserError(
-            f"from_torchvision: expected a magnitude from 0 to {bins - 1} and at least one operation, got magnitude "
-            f"{transform.magnitude} and num_ops {transform.num_ops}"
+            f"from_torchvision: expected a whole magnitude from 0 to {bins - 1} and 1 to {MOST_STAGES} operations, got "
+            f"magnitude {transform.magnitude} and num_ops {transform.num_ops}"
         )
 
     def entry(known: str, bin_: int | None, probability: float, weight: float, place: str) -> Entry:
@@ -109,6 +117,10 @@ def document_of_transform(
         provenance=dict(provenance or {}),
     )
     return document, losses
+
+
+def _is_one_of(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and low <= value <= high
 
 
 def _resampling(transform: Any, losses: list[Loss]) -> tuple[Any, float]:

@@ -193,7 +193,11 @@ class Policy(nn.Module):
             result = fn(tensor)
             return result if result.dtype == tensor.dtype else tensor.to(result.device)
 
-        self.tables = self.tables.map(moved)
+        # Made anew: what `to_empty` gives, as after a policy on the meta device, holds nothing.
+        device = moved(self.tables.present).device
+        with torch.device("cpu"):
+            tables = tables_of(self.ops, grid_of(self.slots))
+        self.tables = tables.map(lambda table: table.to(device))
         return super()._apply(moved, recurse)
 
     def get_extra_state(self) -> Tensor:
