@@ -1,4 +1,4 @@
-"""Damaged documents of other libraries are policies that work, or refused in words: see tests/policy_file/test_corpus.py."""
+"""Damaged documents of other libraries are policies that work, or refused: see tests/policy_file/test_corpus.py."""
 
 import json
 import subprocess

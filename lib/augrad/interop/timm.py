@@ -113,7 +113,7 @@ def _object(transform: Any) -> Any:
         except (AssertionError, ValueError, KeyError, IndexError, AttributeError) as error:
             raise UserError(
                 f"from_timm: expected a configuration of timm, as 'rand-m9-mstd0.5-inc1', 'original' or '3a', got "
-                f"{transform!r}: {error}"
+                f"{transform!r:.60}: {str(error)!r:.100}"
             ) from None
     if not isinstance(transform, library.AutoAugment | library.RandAugment):
         raise UserError(
