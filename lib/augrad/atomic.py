@@ -50,14 +50,10 @@ def _require_replaceable(target: Path, path: str | os.PathLike[str]) -> None:
         mode = target.stat().st_mode
     except (OSError, ValueError):
         return  # nothing is there, or writing says why it cannot be
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise UserError(
-            f"{path}: expected the path of a file, and there is a device or a pipe, which would be replaced"
-        )
-    if stat.S_ISREG(mode) and not mode & 0o222:
-        raise UserError(
-            f"{path}: cannot write this file (it is read-only); allow writing to it, or choose another name"
-        )
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a device, a pipe
+        raise UserError(f"{path}: expected the path of a file, and what is there is none; choose another name")
+    if stat.S_ISREG(mode) and not os.access(target, os.W_OK):
+        raise UserError(f"{path}: cannot write this file (it is read-only); allow it, or choose another name")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

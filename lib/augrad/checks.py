@@ -4,6 +4,7 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import lru_cache, wraps
 from numbers import Integral, Real
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -150,7 +151,7 @@ def plain(value: Any) -> Any:
             return bool(value)
         case Integral():
             return int(value)
-        case Real():
+        case Real() | Decimal():
             return float(value)
     if type(value) in (list, tuple):
         return type(value)(map(plain, value))

@@ -26,7 +26,7 @@ from augrad.cli.outcome import Attempts, write_comparison_report
 from augrad.cli.parts import checked_count, data_and_device, plain, tracker_of
 from augrad.cli.quoting import command_line, override, shell_quoted
 from augrad.cli.recipes import require_final_training, with_own_settings
-from augrad.cli.run_directory import new_run, output_directory, resumed_from, resumed_run
+from augrad.cli.run_directory import new_run, nothing_left_of_mistakes, output_directory, resumed_from, resumed_run
 from augrad.cli.status import require_shown
 from augrad.comparison.summary import lines_of
 from augrad.comparison.trainings import Planned, compare_policies, planned
@@ -44,6 +44,7 @@ _REPORT, _FIGURE = "report.html", "comparison.png"
 
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="compare")
+@nothing_left_of_mistakes()
 def _compare(config: DictConfig) -> None:
     config = with_own_settings(config)
     directory = output_directory()

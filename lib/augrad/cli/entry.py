@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -17,11 +18,15 @@ from hydra.core.global_hydra import GlobalHydra
 from augrad.cli import quoting, run_log
 from augrad.cli.hints import hints_added
 from augrad.cli.resume import resolve_resume, sets_resume
+from augrad.cli.run_directory import BEGUN
 from augrad.cli.status import exit_status, require_printed
 from augrad.errors import AugradWarning, UserError
 from augrad.paths import expanded
 from augrad.runs.directory import RECORD, has_content
 from augrad.terminal.console import say
+
+_CLOCK = 0.1
+"""Seconds by which the times of a file system may be behind."""
 
 
 def run_entry_point(
@@ -40,6 +45,7 @@ def run_entry_point(
     """
 
     def run() -> None:
+        BEGUN.set(time.time() - _CLOCK)
         given = _with_paths(sys.argv[1:] if arguments is None else arguments, resumable is not None)
         require_own_record(given)
         resolved = given if resumable is None else resolve_resume(given, resumable)
@@ -48,7 +54,7 @@ def run_entry_point(
             _process_as_found(),
             _warnings_told(program),
             _failed_job_as_note(shown=options.multirun),
-            hints_added(options.overrides, options.multirun),
+            hints_added(options.overrides, options.multirun, program.rpartition(" ")[2]),
         ):
             sys.argv = [sys.argv[0] if arguments is None else program, *resolved]
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print otherwise

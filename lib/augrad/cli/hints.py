@@ -13,16 +13,17 @@ from hydra.errors import HydraException
 from augrad.cli import quoting
 from augrad.cli.configs import config_directory
 from augrad.cli.mistakes import raised_in
+from augrad.cli.unread import refused_setting
 from augrad.errors import UserError
 
 
 @contextmanager
-def hints_added(overrides: list[str], multirun: bool) -> Iterator[None]:
-    """Adds to a mistake what its overrides may have meant."""
+def hints_added(overrides: list[str], multirun: bool, command: str) -> Iterator[None]:
+    """Adds to a mistake what its overrides may have meant; command: whose they are, e.g. "search"."""
     try:
         yield
     except (UserError, HydraException) as error:
-        told = _setting_of_another_option(str(error), overrides)
+        told = refused_setting(str(error), overrides, command) or _setting_of_another_option(str(error), overrides)
         told = error if told is None else UserError(told)
         for note in quoting.notes(overrides, multirun):
             told.add_note(note)

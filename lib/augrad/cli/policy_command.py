@@ -20,6 +20,7 @@ from augrad.policy_file.convert import (
     read_document,
 )
 from augrad.policy_file.edit import merged, pruned
+from augrad.policy_file.files import require_place
 from augrad.show.agreement import agreement_in_words, write_agreement
 from augrad.show.difference import difference_in_words
 from augrad.terminal.console import say
@@ -152,6 +153,7 @@ def _convert(options: argparse.Namespace) -> None:
     if options.output is None:
         say(text.rstrip("\n"))
     else:
+        require_place(options.output)
         write_text(options.output, text)
 
 

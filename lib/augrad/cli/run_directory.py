@@ -6,8 +6,10 @@ directory is the run's.
 """
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
@@ -32,6 +34,8 @@ from augrad.runs.directory import (
     withdraw,
 )
 
+BEGUN: ContextVar[float] = ContextVar("begun", default=math.inf)
+"""When the command began, in seconds of the system's clock."""
 ALWAYS = ("checkpoint.pt", "wandb_run_id.txt")
 """What must not be in the directory of a new run of any command, beside what the command writes."""
 
@@ -54,6 +58,24 @@ def output_directory() -> Path:
             "always in its .hydra"
         )
     return Path(HydraConfig.get().runtime.output_dir)
+
+
+@contextlib.contextmanager
+def nothing_left_of_mistakes() -> Iterator[None]:
+    """Within a job: removes the empty folder that Hydra made for it if it is then refused.
+
+    With the folders above it where they are by default; a folder that was there before stays.
+    """
+    try:
+        yield
+    except Exception as error:
+        if mistake_message(error) is not None and HydraConfig.get().mode == RunMode.RUN:
+            place, overrides = HydraConfig.get().runtime.output_dir, HydraConfig.get().overrides.hydra
+            chosen = any(text.lstrip("+").startswith("hydra.run.dir=") for text in overrides)
+            with contextlib.suppress(OSError):
+                if os.stat(place).st_ctime >= BEGUN.get():
+                    (os.rmdir if chosen else os.removedirs)(place)  # not what is not empty
+        raise
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ from augrad.cli.parts import (
 )
 from augrad.cli.quoting import shell_quoted
 from augrad.cli.recipes import with_own_settings
-from augrad.cli.run_directory import output_directory, resumed_from
+from augrad.cli.run_directory import nothing_left_of_mistakes, output_directory, resumed_from
 from augrad.cli.search_run import Interrupted, SearchRun
 from augrad.cli.status import require_shown
 from augrad.comparison.rows import TrainingRow
@@ -57,6 +57,7 @@ from augrad.train import check_recipe
 
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="search")
+@nothing_left_of_mistakes()
 def _search(config: DictConfig) -> float:
     """Learn a policy, write the run directory; returns how good it is, for sweeps.
 

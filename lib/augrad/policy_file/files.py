@@ -61,9 +61,22 @@ def write_policy(document: PolicyDocument, path: str | os.PathLike[str]) -> None
     """
     text = format_policy(document)
     parse_policy(text)
+    require_place(path)
+    try:
+        write_text(path, text)
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"{os.fspath(path)}: expected a place for a policy file, got none: {_reason(error)}") from None
+
+
+def require_place(path: str | os.PathLike[str]) -> None:
+    """Raise UserError unless a policy can be written to `path`.
+
+    The folder has to be there, and in the place nothing, or a file that may be written to.
+    """
     try:
         _require_writable(Path(os.path.realpath(expanded(path))))
-        write_text(path, text)
     except UserError:
         raise
     except (OSError, ValueError) as error:
