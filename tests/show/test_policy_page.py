@@ -200,7 +200,7 @@ def test_a_page_stays_usable(subpolicies: int, folded: str, tmp_path: Path) -> N
     assert folded in html
     shown = html.count('<div class="chance">')
     assert shown <= 600
-    left_out = re.search(r"(\d+) lighter sub-policies are in the policy file", html)
+    left_out = re.search(r"(\d+) more sub-policies are in the policy file", html)
     assert shown // 12 + (int(left_out[1]) if left_out else 0) == subpolicies
 
 
@@ -251,6 +251,7 @@ def test_pictures_are_what_the_operation_makes_of_them(tmp_path: Path, entry: Ma
     for (_, pixels), factor in zip(pictures[1:], (1.09, 1.45, 1.81, 0.91, 0.55, 0.19), strict=True):
         assert np.abs(pixels - np.clip(original * factor, 0, 255)).max() <= 2
     assert "image-rendering: pixelated" in html
+    assert "Low, middle and high" in html
 
 
 def test_an_operation_in_several_places_is_shown_as_images_meet_it() -> None:
@@ -295,6 +296,7 @@ def test_operations_that_are_not_allowed_have_no_pictures(tmp_path: Path) -> Non
     reason = "nowhere.ops.gamma would run code from elsewhere, which is imported only where you allow it"
     assert html.count(reason) == 2  # of the whole policy, and of this operation
     assert "--allow nowhere.ops" in html
+    assert "Low, middle and high" not in html
     assert [caption for caption, _ in _pictures(html, "invert")] == ["original", "applied"] * 2
 
 

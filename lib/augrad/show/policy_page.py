@@ -95,6 +95,7 @@ def write_policy_page(
         several=len(document.subpolicies) > 1,
         staged=any(len(subpolicy.stages) > 1 for subpolicy in document.subpolicies),
         chosen=any(row.weight < 1 for row in every),
+        drawn=any(len(line) > 3 for example in examples for rows in example.pictures for line in rows),
         provenance=provenance[:_LONGEST_PROVENANCE],
         cut=len(provenance) > _LONGEST_PROVENANCE,
     )
