@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     command("list", _list, "the built-in policies: what each is, and where it comes from")
     show_parser = command("show", show, "the policy in words and absolute units")
     show_parser.add_argument("policy", help=_SOURCE)
-    add_show_arguments(show_parser)
+    add_show_arguments(show_parser, _ALLOW)
 
     text = "whether a file can be loaded: silent and status 0, or the first problem and status 2"
     validate = command("validate", _validate, text)

@@ -133,6 +133,22 @@ def list_images(folder: Path) -> Listing:
     return Listing(tuple(files), torch.tensor(labels, dtype=torch.int64), tuple(classes), tuple(left_out))
 
 
+def list_pictures(folder: Path) -> tuple[list[Path], list[LeftOut]]:
+    """The pictures in `folder` and the folders below, whatever these stand for, in the order of `list_images`; and what
+    else lies there.
+
+    Raises UserError for what is no folder, or one that cannot be listed, and for a folder without pictures.
+    """
+    if not os.path.isdir(folder):
+        found = "a file" if os.path.exists(folder) else "no such folder, or one that must not be read"
+        raise UserError(f"{folder.absolute()}: expected a folder of pictures, found {found}")
+    files, left_out = _walk(folder)
+    if not files:
+        there = f"only {few(one.told(folder) for one in left_out)}" if left_out else "nothing"
+        raise UserError(f"{folder.absolute()}: expected pictures ({', '.join(ENDINGS)}), found {there}")
+    return files, left_out
+
+
 def _walk(folder: Path) -> tuple[list[Path], list[LeftOut]]:
     """The picture files in `folder` and below, sorted by the folder's and then the file's name; and what is no such."""
     seen = {_identity(parent) for path in (folder.absolute(), folder.resolve()) for parent in path.parents}

@@ -1,6 +1,7 @@
 """Where the draws of a magnitude lie: its quantiles, in the operation's unit."""
 
 import math
+from functools import cache, lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -30,19 +31,28 @@ def quantile(magnitude: Magnitude, level: float) -> float:
 
 def end_at(magnitude: LogitNormal | UniformUpTo, normal: float) -> float:
     """The logit-normal magnitude, or end of a range, that the standard normal draw `normal` gives."""
-    return magnitude.low + (magnitude.high - magnitude.low) * _fraction(magnitude, normal)
-
-
-def _fraction(magnitude: LogitNormal | UniformUpTo, normal: float) -> float:
     latent = magnitude.location + magnitude.scale * normal
-    return 1 / (1 + math.exp(-latent)) if latent > 0 else (power := math.exp(max(latent, -700.0))) / (1 + power)
+    power = math.exp(-min(abs(latent), 700.0))
+    fraction = (1.0 if latent > 0 else power) / (1 + power)
+    return magnitude.low + (magnitude.high - magnitude.low) * fraction
 
 
 def _below_a_drawn_end(magnitude: UniformUpTo, level: float) -> float:
     """The quantile of u * s, u uniform in [0, 1], s the logit-normal end as a fraction of the range."""
-    normals = (NormalDist().inv_cdf((index + 0.5) / _ENDS) for index in range(_ENDS))
-    ends = np.array([_fraction(magnitude, normal) for normal in normals]).clip(min=1e-300)
+    passed, ends = _passed(magnitude.location, magnitude.scale)
+    return float(np.interp(level, passed, ends))
+
+
+@lru_cache(maxsize=4096)
+def _passed(location: float, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of the draws u * s below each of some equally likely ends s, and these ends; both begin at 0."""
+    ends = np.exp(-np.logaddexp(0.0, -(location + scale * _normals()))).clip(min=1e-300)
     # At u * s = ends[k] all smaller ends are passed, and of each larger one the share ends[k] / end.
     larger = np.append(np.cumsum((1 / ends)[::-1])[::-1][1:], 0.0)
     passed = (np.arange(1, _ENDS + 1) + ends * larger) / _ENDS
-    return float(np.interp(level, np.append(0.0, passed), np.append(0.0, ends)))
+    return np.append(0.0, passed), np.append(0.0, ends)
+
+
+@cache
+def _normals() -> np.ndarray:
+    return np.array([NormalDist().inv_cdf((index + 0.5) / _ENDS) for index in range(_ENDS)])
