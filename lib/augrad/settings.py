@@ -23,6 +23,8 @@ Whole = Annotated[int, BeforeValidator(partial(_unless_flag, "int_type"))]
 Number = Annotated[float, BeforeValidator(partial(_unless_flag, "float_type"))]
 PositiveInt = Annotated[Whole, Field(gt=0)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
+MOST_SEEDS = 10_000
+"""Trainings of one policy beyond which there is no end to a comparison."""
 Schedule = Literal["cosine", "constant"]
 
 
@@ -120,7 +122,7 @@ class ChoiceSettings:
     furthest: Annotated[Number, Field(ge=0)] = 64.0
     none: bool = True
     also: tuple[str, ...] = ()
-    seeds: PositiveInt = 2
+    seeds: Annotated[PositiveInt, Field(le=MOST_SEEDS)] = 2
     folds: Annotated[int, Field(ge=2)] | Literal["auto"] | None = None
     processes: PositiveInt | None = None
 

@@ -96,6 +96,8 @@ class Drawn(TensorFields):
         index: a slice, or indices [N], or booleans [B], as a tensor or a list. Raises UserError for anything else, and
         for images that are not there.
         """
+        if isinstance(index, slice) and (index.step is not None and index.step < 1):
+            raise UserError(f"expected a slice with a step of at least 1, got {index.step}; sample[[2, 1, 0]] does it")
         rows = index if isinstance(index, slice) else self._rows(index)
         return self.map(lambda tensor: tensor[rows])
 
@@ -133,7 +135,7 @@ class Drawn(TensorFields):
         Raises UserError without samples, for samples of another class, of policies with different numbers of stages or
         extra draws (of relaxed ones, also of sub-policies or candidates), or over different operations.
         """
-        if isinstance(samples, Drawn | Tensor) or not isinstance(samples, Iterable):
+        if isinstance(samples, Drawn | Tensor) or not isinstance(samples, Iterable) or getattr(samples, "ndim", 1) == 0:
             raise UserError(f"concatenate: expected a list of samples, got {type(samples).__name__}; put it in []")
         samples = list(samples)
         if not samples:

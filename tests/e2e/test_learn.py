@@ -100,8 +100,9 @@ def hooked(hook: Callable[[nn.Module], object]) -> nn.Module:
     return network
 
 
-def few_ops() -> library.Policy:
-    return library.Policy.over({"rotate": {"high": 40.0}, "invert": None, "identity": None}, stages=2)
+def few_ops(probability: float = 0.75) -> library.Policy:
+    space = {"rotate": {"high": 40.0}, "invert": None, "identity": None}
+    return library.Policy.over(space, stages=2, probability=probability)
 
 
 def learned(data: Splits, model: Any = SMALL, **arguments: Any) -> library.SearchResult:
@@ -256,6 +257,7 @@ def test_a_checkpoint_of_another_search_is_refused_and_kept(digits: Splits, tmp_
         ({"steps": 2, "seed": 1}, "seed=0, got 1"),
         ({"steps": 2, "estimator": library.estimators.Gumbel(temperature=2.0)}, "estimator.temperature=1.0, got 2.0"),
         ({"steps": 2, "policy": library.Policy.over(["rotate"], stages=2)}, "content of its policy"),
+        ({"steps": 2, "policy": few_ops(probability=0.2)}, "other numbers of its policy"),
         ({"steps": 2, "model": partial(SmallConvNet, width=8)}, "another network"),
         ({"steps": 2, "data": load_digits(seed=1)}, "another division of its data"),
         ({"steps": 2, "model": partial(_with_other_activation)}, "another network"),

@@ -1,5 +1,6 @@
 """What a newcomer gets wrong: one clear message, status 2, and nothing half-written."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +158,35 @@ def test_the_policy_command(augrad, tmp_path: Path) -> None:
     assert augrad("policy", "validate", "identity").returncode == 0
     assert augrad("policy", "diff", "identity", "identity").returncode == 0
     assert augrad("policy", "shw", "identity").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "override", "said"),
+    [
+        ("train", "+resume=old", "augrad train has no setting resume; it belongs to augrad search and augrad compare"),
+        ("train", "resume=old", "augrad train has no setting resume; it belongs to augrad search and augrad compare"),
+        ("train", "++search.steps=7", "augrad train has no setting search; it belongs to augrad search"),
+        ("search", "+sead=1", "augrad search has no setting sead; did you mean seed?"),
+        ("compare", "+mine=1", "augrad compare has no setting mine"),
+        ("compare", "seeds=300000000", "seeds: expected at most 10000, got 300000000"),
+        ("search", "choose.seeds=300000000", "choose.seeds: expected at most 10000, got 300000000"),
+    ],
+)
+def test_what_nothing_would_read_is_refused_and_leaves_no_folder(
+    augrad, tmp_path: Path, command: str, override: str, said: str
+) -> None:
+    check(augrad(command, override, "device=cpu", "model.width=16"), said)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_folder_of_ones_own_outlives_a_refused_command(augrad, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    time.sleep(0.2)  # the clocks of file systems are behind by up to half of that
+    check(augrad("train", "device=nothing", "hydra.run.dir=mine"), "nothing")
+    check(augrad("train", "device=nothing", "hydra.run.dir=other"), "nothing")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_setting_that_others_read_can_be_added(augrad) -> None:
+    done = augrad("train", "+sides=16", "data.size=${sides}", "device=nothing")
+    check(done, "device: expected")

@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -103,3 +104,21 @@ def test_a_kill_never_leaves_half_a_file(tmp_path: Path):
         [sys.executable, "-c", _KILLS, str(tmp_path / "data")], capture_output=True, text=True, timeout=60, check=True
     )
     assert result.stdout.split("\n")[:-1] == ["2000000 True"] * 6
+
+
+def test_what_is_no_file_stays_what_it_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe: expected the path of a file, and what is there is none"):
+        write_text(tmp_path / "pipe", "text")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    with pytest.raises(UserError, match="null: expected the path of a file"):
+        write_text("/dev/null", "text")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to every file")
+def test_a_read_only_file_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "mine").chmod(0o444)
+    with pytest.raises(UserError, match="it is read-only"):
+        write_text(tmp_path / "mine", "text")
+    assert (tmp_path / "mine").read_text() == "mine"

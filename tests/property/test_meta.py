@@ -62,3 +62,19 @@ def test_policies_are_made_on_the_cpu_whatever_the_default_device(tmp_path: Path
         assert found.device == torch.device("cpu"), name
         assert all(map(torch.equal, found.params.tensors(), expected.params.tensors())), name
         assert found(torch.rand(2, 3, 8, 8)).isfinite().all()
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_what_was_emptied_is_as_before_once_its_state_is_loaded(device: str) -> None:
+    with torch.device(device):
+        emptied = torch.nn.Sequential(Policy.over({"rotate": {"high": 20.0}, "invert": None}, stages=2))
+    whole = torch.nn.Sequential(Policy.over({"rotate": {"high": 20.0}, "invert": None}, stages=2))
+    emptied.to_empty(device="cpu")
+    emptied[0].tables.high.fill_(7e7)  # what is there now, whatever it is, means nothing
+    emptied.to_empty(device="cpu")
+    emptied.load_state_dict(whole.state_dict())
+    images, results = torch.rand(8, 3, 9, 9), []
+    for network in (whole, emptied):
+        torch.manual_seed(3)
+        results.append(network(images))
+    assert torch.equal(*results)

@@ -1,13 +1,20 @@
 """Values that mean nothing are refused where they are given, in words."""
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torchvision.transforms.v2 import RandAugment
 
 import augrad
 from augrad import Policy, PolicySample, UserError
+from augrad.interop.albumentations import serialized
+from augrad.interop.genotype import from_genotype, published, read_genotype
+from augrad.interop.timm import from_timm
+from augrad.interop.torchvision import from_torchvision, to_torchvision
 from augrad.policy import Slot
 from problems import shapes_unchecked
 
@@ -84,3 +91,76 @@ def test_other_arguments_of_a_division_are_looked_at(options: dict, said: str) -
 def test_what_is_no_data_set_is_refused(given: object) -> None:
     with shapes_unchecked(), pytest.raises(UserError, match="train: expected a data set with a length and items"):
         augrad.Splits.from_datasets(given)
+
+
+def pictures(mode: str) -> list[Image.Image]:
+    generator = np.random.default_rng(0)
+    return [Image.fromarray(generator.integers(0, 256, (10, 10, 3), dtype=np.uint8)).convert(mode) for _ in range(60)]
+
+
+def test_pictures_in_a_list_are_of_grey_or_red_green_and_blue() -> None:
+    labels = np.arange(60) % 3
+    for mode, channels in (("L", 1), ("RGB", 3)):
+        assert augrad.Splits.from_arrays(pictures(mode), labels).image_shape == (channels, 10, 10)
+    for mode in ("P", "HSV", "YCbCr", "CMYK", "1"):  # P has numbers of colours where others have levels
+        with pytest.raises(UserError, match=rf"images\[0\]: expected a picture of 8 bits.*got mode {mode}"):
+            augrad.Splits.from_arrays(pictures(mode), labels)
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (torch.zeros(60, 10, 10).to_sparse(), "expected an array or a tensor with all its values"),
+        (torch.zeros(60, 10, 10, device="meta"), "on the meta device, which holds no values"),
+    ],
+)
+def test_tensors_without_values_are_no_images(images: torch.Tensor, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        augrad.Splits.from_arrays(images, torch.arange(60) % 3)
+
+
+def test_axes_in_another_order_are_told_with_what_turns_them() -> None:
+    tensors = [(torch.zeros(10, 12, 3), 0), (torch.zeros(10, 12, 3), 1)]
+    with pytest.raises(UserError, match=r"train\[0\].*got shape \(10, 12, 3\); image.permute\(2, 0, 1\)"):
+        augrad.Splits.from_datasets(tensors)
+    with pytest.raises(UserError, match="expected a data set with a length and items, got ndarray"):
+        augrad.Splits.from_datasets(np.array(2))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: from_torchvision(RandAugment(), side="32"), "side: expected a whole number, got '32'"),
+        (lambda: from_torchvision(RandAugment(), side=-5), "expected side, of the images in pixels, 1 to"),
+        (lambda: from_torchvision(RandAugment(), side=10**30), "expected side, of the images in pixels, 1 to"),
+        (lambda: from_torchvision(RandAugment(), strict=torch.zeros(3)), "strict: expected true or false"),
+        (lambda: from_torchvision(RandAugment(magnitude=3.5)), "expected a whole magnitude from 0 to 30"),
+        (lambda: from_torchvision(RandAugment(num_ops=10**6)), "1 to 16 operations, got magnitude 9 and num_ops"),
+        (lambda: to_torchvision("randaugment"), "expected a policy, got str"),
+        (lambda: serialized("randaugment"), "expected a pipeline of Albumentations, got str"),
+        (lambda: published("nothere"), "expected dada or fast_autoaugment, got 'nothere'"),
+        (lambda: read_genotype(None), "path: expected"),
+        (lambda: from_genotype([[["Rotate", 0.5, 0.5]]] * 10_001), "expected at most 10000 sub-policies, got 10001"),
+        (lambda: from_genotype([[["Rotate", 0.5, 0.5]] * 17]), "expected at most 16 operations, got 17"),
+        (lambda: from_timm("rand-m9-n1000000"), "expected at most 16 layers"),
+    ],
+)
+def test_arguments_of_conversions_are_looked_at(call: Callable[[], object], said: str) -> None:
+    with shapes_unchecked(), pytest.raises(UserError, match=said):
+        call()
+
+
+def test_decimal_numbers_arrive_as_numbers() -> None:
+    assert type(augrad.estimators.Gumbel(temperature=Decimal("0.5")).temperature) is float
+    assert type(augrad.regularizers.SelectionEntropy(weight=Decimal("0.1")).weight) is float
+
+
+@pytest.mark.parametrize("index", [slice(None, None, -1), slice(3, None, 0)])
+def test_a_slice_goes_forward(index: slice) -> None:
+    with pytest.raises(UserError, match="a step of at least 1"):
+        augrad.load_policy("randaugment").sample(4)[index]
+
+
+def test_a_tensor_without_its_values_is_no_picture() -> None:
+    with pytest.raises(UserError, match=r"expected a tensor with all its values, got one of torch\.sparse"):
+        augrad.load_policy("randaugment").to_torchvision()(torch.zeros(3, 8, 8, dtype=torch.uint8).to_sparse())

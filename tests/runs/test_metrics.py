@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augrad.errors import UserError
+from augrad.errors import AugradWarning, UserError
 from augrad.runs.metrics import MetricsLog, read_metrics
 
 _VALUES = st.one_of(
@@ -75,6 +75,7 @@ def test_resume_drops_later_rows_and_goes_on(path: Path):
     assert os.listdir(path.parent) == ["metrics.jsonl"]
 
 
+@pytest.mark.filterwarnings("ignore:.*rows between are missing:augrad.errors.AugradWarning")
 def test_every_torn_end_is_tolerated_and_repaired(path: Path):
     whole = '{"step": 0, "a": 1.5}\n{"step": 1, "name": "\\u00b1"}\n'
     begin = whole.index("\n") + 1
@@ -120,7 +121,9 @@ def test_the_log_of_another_run_is_not_touched(path: Path):
 def test_no_file(path: Path):
     with pytest.raises(UserError, match=r"metrics.jsonl: cannot read the metrics \(No such file"):
         read_metrics(path)
-    with MetricsLog(path, resume_step=3) as log:  # the run directory was copied without it
+    with pytest.warns(AugradWarning, match="is gone"):  # the run directory was copied without it
+        log = MetricsLog(path, resume_step=3)
+    with log:
         log.append({"step": 4})
     assert read_metrics(path) == [{"step": 4}]
 
@@ -146,3 +149,11 @@ def test_a_full_disk_leaves_whole_rows(path: Path):
         log.append({"step": 1, "text": "y"})
     assert [(row["step"], len(row["text"])) for row in read_metrics(path)] == [(0, 1000), (1, 1)]
     assert path.read_bytes().count(b"\n") == 2
+
+
+@pytest.mark.parametrize("left", [None, 0, 2])
+def test_a_log_with_missing_rows_is_told(path: Path, left: int | None) -> None:
+    if left is not None:
+        path.write_text("".join(f'{{"step": {step + 1}}}\n' for step in range(left)))
+    with pytest.warns(AugradWarning, match="the run goes on after step 4: the rows between are missing"):
+        MetricsLog(path, resume_step=4).close()

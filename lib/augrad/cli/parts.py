@@ -3,11 +3,11 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from augrad.atomic import write_bytes
 from augrad.checks import annotations_of, check_value, refused
@@ -24,7 +24,7 @@ from augrad.policy_file.convert import load_policy
 from augrad.regularizers.regularizer import Regularizer
 from augrad.runs.trackers import Guest, Tracker
 from augrad.search.provenance import search_provenance
-from augrad.settings import ChoiceSettings, PositiveInt, SearchSettings, TrainSettings
+from augrad.settings import MOST_SEEDS, ChoiceSettings, PositiveInt, SearchSettings, TrainSettings
 
 Settings = TypeVar("Settings", TrainSettings, SearchSettings, ChoiceSettings)
 
@@ -36,7 +36,7 @@ def plain(config: Any) -> dict[str, Any]:
 
 def checked_count(count: Any, place: str, first: int = 0) -> range:
     """So many seeds from `first` on. Raises UserError unless it is a whole number of at least 1, and all are seeds."""
-    check_value(count, PositiveInt, place)
+    check_value(count, Annotated[PositiveInt, Field(le=MOST_SEEDS)], place)
     if first + count > SEEDS:
         raise UserError(f"{place}: expected at most {SEEDS - first}, seeds from {first} to 2**32 - 1, got {count}")
     return range(first, first + count)

@@ -74,7 +74,9 @@ def nothing_left_of_mistakes() -> Iterator[None]:
             chosen = any(text.lstrip("+").startswith("hydra.run.dir=") for text in overrides)
             with contextlib.suppress(OSError):
                 if os.stat(place).st_ctime >= BEGUN.get():
-                    (os.rmdir if chosen else os.removedirs)(place)  # not what is not empty
+                    os.rmdir(place)  # not what is not empty
+                    for above in () if chosen else Path(os.path.relpath(place)).parents[:-1]:
+                        os.rmdir(above)
         raise
 
 

@@ -31,8 +31,8 @@ def settings_of(command: str) -> frozenset[str]:
 def require_read(config: DictConfig) -> None:
     """Raises UserError for a setting that the command line adds at the top, and that neither the command nor another
     setting reads."""
-    command, given = HydraConfig.get().job.config_name, list(HydraConfig.get().overrides.task)
-    if not (known := settings_of(command or "")):
+    command, given = HydraConfig.get().job.config_name or "", list(HydraConfig.get().overrides.task)
+    if not (known := settings_of(command)):
         return
     text = ""
     for override in OverridesParser.create().parse_overrides(given):

@@ -175,6 +175,9 @@ def _image_array(images: Any, name: str) -> np.ndarray:
 
 def _array(values: Any, name: str) -> np.ndarray:
     if isinstance(values, Tensor):
+        if values.layout != torch.strided or values.is_meta:
+            what = "on the meta device, which holds no values" if values.is_meta else f"a tensor of {values.layout}"
+            raise UserError(f"{name}: expected an array or a tensor with all its values, got {what}")
         values = values.detach().cpu()
         values = values.to(torch.float32) if values.is_floating_point() else values  # NumPy has no bfloat16
     try:
@@ -186,17 +189,22 @@ def _array(values: Any, name: str) -> np.ndarray:
 def _read(dataset: Any, argument: str) -> tuple[np.ndarray, np.ndarray]:
     """All images and labels of a data set whose items are (image, label)."""
     has_items = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
-    if not has_items or isinstance(dataset, Mapping) or (isinstance(dataset, Tensor) and not dataset.ndim):
+    if not has_items or isinstance(dataset, Mapping) or (isinstance(dataset, Tensor | np.ndarray) and not dataset.ndim):
         raise UserError(f"{argument}: expected a data set with a length and items, got {type(dataset).__name__}")
     images, labels = [], []
     for index in range(len(dataset)):
         item = dataset[index]
-        if not isinstance(item, Sequence | np.ndarray) or len(item) != 2:
+        if not isinstance(item, Sequence | np.ndarray) or getattr(item, "ndim", 1) == 0 or len(item) != 2:
             raise UserError(f"{argument}[{index}]: expected (image, label), got {type(item).__name__}")
         image, label = item
         if isinstance(image, Image.Image):
             _require_mode(image, f"{argument}[{index}]")
         elif isinstance(image, Tensor):
+            if image.ndim == 3 and image.shape[0] not in (1, 3) and image.shape[2] in (1, 3):
+                raise UserError(
+                    f"{argument}[{index}]: expected a tensor [C, H, W] with C = 1 or 3, got shape "
+                    f"{tuple(image.shape)}; image.permute(2, 0, 1) makes it so"
+                )
             image = image.permute(1, 2, 0) if image.ndim == 3 else image
         elif not isinstance(image, np.ndarray):
             raise UserError(

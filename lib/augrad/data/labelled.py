@@ -70,7 +70,8 @@ def _checked_images(array: np.ndarray, key: str, source: str) -> UInt8[Tensor, "
     if array.ndim == 3:
         array = array[..., None]
     if array.shape[3] not in (1, 3):
-        hint = "numpy.moveaxis(images, 1, -1)" if array.shape[1] in (1, 3) else "convert the images to grey or RGB"
+        turned = "numpy.moveaxis(images, 1, -1) makes it so, of one image numpy.moveaxis(image, 0, -1)"
+        hint = turned if array.shape[1] in (1, 3) else "convert the images to grey or RGB"
         raise UserError(f"{source}: expected {key} [N, H, W, C] with C = 1 or 3, got shape {array.shape}; {hint}")
     if min(array.shape[1:3]) < _SMALLEST_SIDE:
         raise UserError(

@@ -145,9 +145,11 @@ def to_albumentations(policy: Policy, values: int = 9, strict: bool = False) -> 
 
 
 def serialized(pipeline: Any, form: Literal["json", "yaml"] = "json") -> str:
-    """The document of a pipeline, as `albumentations.load` reads it."""
+    """The document of a pipeline, as `albumentations.load` reads it. Raises UserError for what is none."""
     if form not in ("json", "yaml"):
         raise UserError(f"serialized: expected json or yaml, got {form!r}")
+    if not isinstance(pipeline, _library().BasicTransform | _library().BaseCompose):
+        raise UserError(f"serialized: expected a pipeline of Albumentations, got {type(pipeline).__name__}")
     document = _library().to_dict(pipeline)
     if form == "yaml":
         import yaml

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from augrad.checks import checked
+from augrad.checks import PathName, checked
 from augrad.errors import UserError
 from augrad.interop.listing import listed_choices
 from augrad.interop.losses import Converted, Loss, converted
@@ -196,8 +196,16 @@ def _level(value: float, known: _Range, entry: Entry, place: str, losses: list[L
     return round(kept, 12)
 
 
+_PUBLISHED = "dada", "fast_autoaugment"
+
+
 def published(name: str) -> tuple[dict[str, Any], dict[str, Genotype]]:
-    """What was published by "dada" or "fast_autoaugment": where it comes from, and the lists by their names."""
+    """What was published by "dada" or "fast_autoaugment": where it comes from, and the lists by their names.
+
+    Raises UserError for another name.
+    """
+    if name not in _PUBLISHED:
+        raise UserError(f"published: expected {' or '.join(_PUBLISHED)}, got {name!r}")
     text = files("augrad.interop").joinpath("published", f"{name}.json").read_text(encoding="utf-8")
     content = json.loads(text)
     return {"source": content["source"]}, content["policies"]
@@ -208,7 +216,8 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def read_genotype(path: str | os.PathLike[str]) -> Genotype:
+@checked
+def read_genotype(path: PathName) -> Genotype:
     """The list in a JSON file. Raises UserError for what is none."""
     try:
         with open(expanded(path), encoding="utf-8") as file:

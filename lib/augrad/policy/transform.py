@@ -58,6 +58,8 @@ class PolicyTransform(v2.Transform):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """`inpt`, an image, a video, masks, boxes or key points, as the draw changes it."""
         draw: _Draw = params["draw"]
+        if isinstance(inpt, Tensor) and inpt.layout != torch.strided:
+            raise UserError(f"to_torchvision: expected a tensor with all its values, got one of {inpt.layout}")
         match inpt:
             case Image.Image():
                 return self._picture(inpt, draw)

@@ -4,13 +4,14 @@ import contextlib
 import json
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from augrad.atomic import write_text
-from augrad.errors import UserError
+from augrad.errors import AugradWarning, UserError
 
 
 class MetricsLog:
@@ -36,7 +37,12 @@ class MetricsLog:
                     raise UserError(
                         f"{self.path}: row {number} has no integer `step`: cannot tell what is later than {resume_step}"
                     )
-            write_text(self.path, "".join(_line(row) for row in rows if row["step"] <= resume_step))
+            kept = [row for row in rows if row["step"] <= resume_step]
+            write_text(self.path, "".join(map(_line, kept)))
+            if resume_step > 0 and (not kept or kept[-1]["step"] < resume_step):
+                _warn_of_gap(self.path, f"ends with step {kept[-1]['step']}" if kept else "is empty", resume_step)
+        elif resume_step:
+            _warn_of_gap(self.path, "is gone", resume_step)
         elif resume_step is None and self.path.exists() and self.path.stat().st_size > 0:
             raise UserError(
                 f"{self.path}: holds the metrics of another run; resume that run or choose another run directory"
@@ -120,3 +126,8 @@ def _line(row: Mapping[str, float | int | str | None]) -> str:
         key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
     }
     return json.dumps(clean, allow_nan=False) + "\n"
+
+
+def _warn_of_gap(path: Path, what: str, step: int) -> None:
+    words = f"{path}: {what}, and the run goes on after step {step}: the rows between are missing from now on"
+    warnings.warn(words, AugradWarning, stacklevel=3)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from augrad.checks import plain, refused, require_flag
+from augrad.comparison.trainings import policy_digest
 from augrad.data.seeding import checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
@@ -210,6 +211,7 @@ class _Run:
         checkpoint: str | os.PathLike[str] | None,
     ) -> None:
         self.state, self.parts, self.told, self.callback = state, parts, told, callback
+        self.began = policy_digest(state.policy)
         self.kept: list[Row] = []
         self.enough = False
         self.file = None if checkpoint is None else expanded(checkpoint)
@@ -227,6 +229,10 @@ class _Run:
             raise UserError(f"checkpoint: {file}: not one of augrad.learn; give another path, or remove the file")
         require_same(saved["told"], self.told, start, defaults={"settings": asdict(SearchSettings())})
         take_up(self.state, self.parts, saved, start, f"checkpoint: {file}")
+        if saved.get("policy", self.began) != self.began:  # older ones have none
+            raise UserError(
+                f"{start} was started with other numbers of its policy; give it the same, or start a new one"
+            )
         self.kept = list(saved["rows"])
 
     def rows(self, rows: list[Row]) -> None:
@@ -241,7 +247,10 @@ class _Run:
     def checkpoint(self, state: dict[str, Any]) -> None:
         if self.file is not None:
             origin = origin_of(self.state, self.parts)
-            save_checkpoint(self.file, {"told": self.told, "origin": origin, "state": state, "rows": self.kept})
+            save_checkpoint(
+                self.file,
+                {"told": self.told, "origin": origin, "policy": self.began, "state": state, "rows": self.kept},
+            )
 
     def interrupted(self) -> bool:
         return self.stop.came or self.enough
