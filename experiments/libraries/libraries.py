@@ -15,14 +15,14 @@ import platform
 import re
 import shutil
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from statistics import mean
 from typing import Any, cast
 
+import torch
 from hydra import compose, initialize_config_dir
 
 from augrad.atomic import write_text
@@ -32,8 +32,9 @@ from augrad.cli.parts import data_and_device
 from augrad.comparison.calibration import calibration_error
 from augrad.comparison.differences import Difference, difference, interval_of
 from augrad.comparison.rows import TrainingRow, of_policy, row_from
-from augrad.comparison.statistics import change, percent, points
+from augrad.comparison.statistics import change, percent
 from augrad.comparison.trainings import policy_digest
+from augrad.data.pixels import to_float
 from augrad.interop.losses import Loss
 from augrad.learning.step import evaluate, logits_over, measured
 from augrad.policy import Policy
@@ -83,6 +84,27 @@ def kept_policy(name: str, out: Path) -> Path:
     return kept
 
 
+def applied(policy: Policy, way: str) -> Policy | None:
+    """What a training takes in the place of a policy: it calls it on each batch, and asks nothing else of it."""
+    if way == OWN:
+        return policy
+    return None if way == NONE else cast(Policy, Applied(WAYS[way].made(policy)[0]))
+
+
+def milliseconds_of(policy: Policy, way: str, batch: int = 64, times: int = 20) -> float:
+    """Processor time for a batch of grey images of 16 x 16 pixels, the mean of some."""
+    given, generator = applied(policy, way), torch.Generator().manual_seed(0)
+    if given is None:
+        return 0.0
+    with torch.no_grad():
+        images = to_float(torch.randint(256, (batch, 1, 16, 16), dtype=torch.uint8, generator=generator))
+        given(images, generator=generator)  # compiled code is loaded
+        started = time.process_time()
+        for _ in range(times):
+            given(images, generator=generator)
+    return 1000 * (time.process_time() - started) / times
+
+
 def row_of(overrides: Sequence[str], policy: Path, way: str, seed: int) -> dict[str, Any]:
     """Trains a classifier as `augrad train` does, with the policy applied in one of the ways; its row, for JSON.
 
@@ -92,9 +114,7 @@ def row_of(overrides: Sequence[str], policy: Path, way: str, seed: int) -> dict[
         config = compose("train", list(overrides))
     recipe = recipe_on(data_and_device(config)[0], config, with_validation=False)
     learned, started = load_policy(policy), time.perf_counter()
-    # The training calls what it is given on each batch, and asks nothing else of it.
-    given = None if way == NONE else learned if way == OWN else cast(Policy, Applied(WAYS[way].made(learned)[0]))
-    fit = trained(recipe, given, seed)
+    fit = trained(recipe, applied(learned, way), seed)
     seconds = time.perf_counter() - started
     logits = logits_over(fit.model, recipe.splits.test)
     test = measured(logits, recipe.splits.test.labels)
@@ -125,15 +145,19 @@ def carry_out(name: str, options: argparse.Namespace) -> None:
     rows = {(row["policy"], row["seed"]): row for row in known}
     missing = [(way, seed) for seed in range(options.seeds) for way in _WORDS if (way, seed) not in rows]
     tasks = [(overrides, policy, way, seed) for way, seed in missing]
+    milliseconds = before.get("milliseconds") or {
+        way: next(results_of(milliseconds_of, [(load_policy(policy), way)], 1)) for way in _WORDS
+    }
+    content = {
+        **what,
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {options.jobs} processes of one thread",
+        "versions": {package: version(package) for package in _PACKAGES},
+        "milliseconds": milliseconds,
+    }
+    write_text(path, json.dumps({**content, "rows": list(rows.values())}, indent=1) + "\n")
     for place, row in zip(missing, results_of(row_of, tasks, options.jobs), strict=True):
         rows[place] = row
-        content = {
-            **what,
-            "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {options.jobs} processes of one thread",
-            "versions": {package: version(package) for package in _PACKAGES},
-            "rows": list(rows.values()),
-        }
-        write_text(path, json.dumps(content, indent=1) + "\n")
+        write_text(path, json.dumps({**content, "rows": list(rows.values())}, indent=1) + "\n")
         print(f"{name}: {place[0]}, seed {place[1]}: {row['accuracy']:.4f}, {row['loss']:.4f}", flush=True)
 
 
@@ -143,82 +167,92 @@ def section(name: str) -> list[str]:
     if not path.exists():
         return []
     found = json.loads(path.read_text())
-    rows = [row_from(values, str(path)) for values in found["rows"]]
+    every = [row_from(values, str(path)) for values in found["rows"]]
+    seeds = set.intersection(*({row.seed for row in of_policy(every, way)} for way in _WORDS))
+    rows = [row for row in every if row.seed in seeds]
     policy = load_policy(_HERE / f"{name}_policy.json")
-    seeds = {way: len(of_policy(rows, way)) for way in _WORDS if of_policy(rows, way)}
     versions = ", ".join(f"{package} {number}" for package, number in found["versions"].items())
     losses = {way: kinds(WAYS[way].made(policy)[1]) for way in ("Kornia", "Albumentations", "timm")}
-    head = ["way", "accuracy", f"minus {OWN}, points", "loss", f"minus {OWN}", "0 within", "seconds"]
+    head = ["way", "accuracy", f"minus {OWN}, points", "loss", f"minus {OWN}", "0 within", "ms a batch"]
     return [
         f"## {name}",
         "",
         f"{STUDIES[name].words} One search, seed 0: `augrad search {' '.join(STUDIES[name].data)}`; its policy is "
-        f"{name}_policy.json. {max(seeds.values())} trainings in each way, as of `augrad train "
+        f"{name}_policy.json. {len(seeds)} trainings in each way, as of `augrad train "
         f"{' '.join(found['overrides'])}`, on seeds that all ways share; {rows[0].images:,} test images. "
-        f"{found['machine']}, which others used, too; {versions}.",
+        f"{found['machine']}; {versions}.",
         "",
         "<!-- not run: takes an hour -->",
         "```bash",
-        f"python -m experiments.libraries.libraries --studies {name} --seeds {max(seeds.values())} \\",
+        f"python -m experiments.libraries.libraries --studies {name} --seeds {len(seeds)} \\",
         "    --page experiments/libraries/README.md",
         "```",
         *markdown(
-            "On test images: mean and 95% t interval; differences paired by seed",
+            f"On test images: means and 95% t intervals over {len(seeds)} seeds; differences are paired by seed",
             head,
-            {way: _cells(rows, way) for way in seeds},
+            {way: [*_cells(rows, way), f"{found['milliseconds'][way]:.1f}"] for way in _WORDS},
         ),
         "",
-        *(line for way in seeds if (line := _told(rows, way))),
+        *(_told(rows, way) for way in _WORDS if way not in (NONE, OWN)),
         *markdown(
             "What the conversions of this policy lose, by kind, and at how many places",
             ["library", "losses"],
-            {way: ["; ".join(f"{count} × {kind}" for kind, count in found.items())] for way, found in losses.items()},
+            {way: ["; ".join(f"{count} × {kind}" for kind, count in one.items())] for way, one in losses.items()},
         ),
         "",
     ]
 
 
-def _differences(rows: Sequence[TrainingRow], way: str) -> tuple[Difference, Difference] | None:
+def _differences(rows: Sequence[TrainingRow], way: str) -> Mapping[str, tuple[Difference, str]]:
+    """To augrad's own engine, by metric, each with its words."""
     accuracy, loss = (difference(rows, way, OWN, metric) for metric in ("accuracy", "loss"))
-    return None if accuracy is None or loss is None else (accuracy, loss)
+    if accuracy is None or loss is None:
+        return {}
+    return {
+        "accuracy": (accuracy, change(accuracy.interval, 100.0, 2)),
+        "loss": (loss, change(loss.interval, decimals=4)),
+    }
 
 
 def _cells(rows: Sequence[TrainingRow], way: str) -> list[str]:
-    means = percent(interval_of(rows, way, "accuracy"), with_n=False), f"{interval_of(rows, way, 'loss').mean:.4f}"
-    seconds = f"{mean(row.seconds for row in of_policy(rows, way)):.0f}"
+    accuracy, loss = percent(interval_of(rows, way, "accuracy"), with_n=False), interval_of(rows, way, "loss").mean
     found = _differences(rows, way)
-    if found is None:
-        return [means[0], "", means[1], "", "", seconds]
-    accuracy, loss = found
-    held = " and ".join(
-        f"**no** ({what})" if one.clear else "yes" for what, one in (("accuracy", accuracy), ("loss", loss))
-    )
-    both = "yes" if held == "yes and yes" else held
-    return [means[0], points(accuracy.interval), means[1], change(loss.interval, decimals=4), both, seconds]
+    if not found:
+        return [accuracy, "", f"{loss:.4f}", "", ""]
+    without = [metric for metric, (one, _) in found.items() if one.clear]
+    held = f"**not in {' and '.join(without)}**" if without else "yes"
+    return [accuracy, found["accuracy"][1], f"{loss:.4f}", found["loss"][1], held]
 
 
 def _told(rows: Sequence[TrainingRow], way: str) -> str:
-    """What an interval without 0 says, in words."""
-    found = _differences(rows, way)
-    if found is None or way == NONE:
-        return ""
-    said = [
-        f"{'better' if one.clear > 0 else 'worse'} in {one.metric}: {words}"
-        for one, words in zip(found, (points(found[0].interval), change(found[1].interval, decimals=4)), strict=True)
-        if one.clear
-    ]
-    return f"- {way} is {' and '.join(said)}." if said else ""
+    """What the intervals of a way say, in words."""
+    said = []
+    for metric, (one, words) in _differences(rows, way).items():
+        assert one.interval.low is not None
+        assert one.interval.high is not None
+        factor, unit = (100, " points") if metric == "accuracy" else (1, "")
+        wide = f"{factor * (one.interval.high - one.interval.low):.2g}{unit} wide"
+        better = "better" if one.clear > 0 else "worse"
+        said.append(
+            f"**{better}** in {metric}, {words}" if one.clear else f"within noise in {metric} (interval {wide})"
+        )
+    return f"- {way}: {_WORDS[way]}; {', '.join(said)}."
 
 
 def kinds(losses: Iterable[Loss]) -> dict[str, int]:
-    """What is lost, without the numbers, and at how many places; the most frequent first."""
-    found = Counter[str]()
+    """What is lost, without its numbers, and at how many places; operations that lose the same stand together."""
+    counts, ops = Counter[str](), defaultdict[str, dict[str, None]](dict)
     for loss in losses:
         words = re.sub(r"^drawn from .*?; always .*", "the mean of what is drawn from a range", loss.what)
         words = re.sub(r"^drawn from .*?; one of", "of a range, one of", words)
-        words = re.sub(r"^\w+ then \w+: chance .*", "the chance of a pair of operations, which is rounded", words)
-        found[re.sub(r"of -?[\d.]+ is", "of some magnitudes is", words)] += 1
-    return dict(found.most_common())
+        words = re.sub(r"^\w+( then \w+)*: chance .*", "the chance of a choice, which is rounded", words)
+        words = re.sub(r"^-?[\d.]+ (\w+) is narrowed to .*", r"a \1 that is too large, narrowed", words)
+        found = re.match(r"(\w+)(?: of -?[\d.]+)?(: | is not known)(.*)", words)
+        kind = f"{found[2]}{found[3]}" if found else words
+        counts[kind] += 1
+        if found:
+            ops[kind][found[1]] = None
+    return {", ".join(ops[kind]) + kind: count for kind, count in counts.most_common()}
 
 
 def parse_options() -> argparse.Namespace:

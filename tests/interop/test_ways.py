@@ -57,15 +57,22 @@ def test_each_image_has_its_draw_which_the_generator_decides(modules, name: str)
 
 
 def test_losses_are_counted_by_kind(modules) -> None:
-    places = ("a", "b", "c", "d")
     words = (
         "drawn from 1 to 2 degree; one of 9 values there",
         "drawn from 3 to 4 factor; one of 9 values there",
         "drawn from 3 to 4 factor; always 3.5 factor there",
         "Rotate then Invert: chance 0.01 becomes 0.02",
+        "shear_x: two resamplings",
+        "shear_y: two resamplings",
+        "sharpness of -0.125 is not known there, and is left out",
+        "cutout is not known there, and is left out",
+        "44.52 degree is narrowed to level 10 of 10",
     )
-    assert modules[1].kinds(map(Loss, places, words)) == {
+    assert modules[1].kinds(Loss(str(place), what) for place, what in enumerate(words)) == {
         "of a range, one of 9 values there": 2,
+        "shear_x, shear_y: two resamplings": 2,
+        "sharpness, cutout is not known there, and is left out": 2,
         "the mean of what is drawn from a range": 1,
-        "the chance of a pair of operations, which is rounded": 1,
+        "the chance of a choice, which is rounded": 1,
+        "a degree that is too large, narrowed": 1,
     }
