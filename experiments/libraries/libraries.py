@@ -243,11 +243,15 @@ def _told(rows: Sequence[TrainingRow], way: str) -> str:
 
 def kinds(losses: Iterable[Loss]) -> dict[str, int]:
     """What is lost, without its numbers, and at how many places; operations that lose the same stand together."""
+    losses = list(losses)
+    dropped = [re.search(r"chance (\S+) becomes 0$", loss.what) for loss in losses]
+    left_out = sum(float(found[1]) for found in dropped if found)
     counts, ops = Counter[str](), defaultdict[str, dict[str, None]](dict)
     for loss in losses:
         words = re.sub(r"^drawn from .*?; always .*", "the mean of what is drawn from a range", loss.what)
         words = re.sub(r"^drawn from .*?; one of", "of a range, one of", words)
-        words = re.sub(r"^\w+( then \w+)*: chance .*", "the chance of a choice, which is rounded", words)
+        rounded = f"the chance of a choice, which is rounded; choices of {left_out:.1%} in all are left out"
+        words = re.sub(r"^\w+( then \w+)*: chance .*", rounded, words)
         words = re.sub(r"^-?[\d.]+ (\w+) is narrowed to .*", r"a \1 that is too large, narrowed", words)
         found = re.match(r"(\w+)(?: of -?[\d.]+)?(: | is not known)(.*)", words)
         kind = f"{found[2]}{found[3]}" if found else words

@@ -62,6 +62,7 @@ def test_losses_are_counted_by_kind(modules) -> None:
         "drawn from 3 to 4 factor; one of 9 values there",
         "drawn from 3 to 4 factor; always 3.5 factor there",
         "Rotate then Invert: chance 0.01 becomes 0.02",
+        "Invert: chance 0.021 becomes 0",
         "shear_x: two resamplings",
         "shear_y: two resamplings",
         "sharpness of -0.125 is not known there, and is left out",
@@ -72,7 +73,7 @@ def test_losses_are_counted_by_kind(modules) -> None:
         "of a range, one of 9 values there": 2,
         "shear_x, shear_y: two resamplings": 2,
         "sharpness, cutout is not known there, and is left out": 2,
+        "the chance of a choice, which is rounded; choices of 2.1% in all are left out": 2,
         "the mean of what is drawn from a range": 1,
-        "the chance of a choice, which is rounded": 1,
         "a degree that is too large, narrowed": 1,
     }
