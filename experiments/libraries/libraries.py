@@ -62,6 +62,8 @@ class Study:
     data: tuple[str, ...]
 
 
+_FEWEST = 5
+"""Seeds of a study that is on the page."""
 _RECIPE = "train.steps=300", "train.batch_size=64"
 STUDIES: Mapping[str, Study] = {
     "digits_200": Study(
@@ -164,13 +166,13 @@ def carry_out(name: str, options: argparse.Namespace) -> None:
 
 
 def section(name: str) -> list[str]:
-    """A study on the page, of the seeds that have been done in every way; nothing without two of them."""
+    """A study on the page, of the seeds that have been done in every way; nothing where they are too few."""
     path = _HERE / f"{name}.json"
     found = json.loads(path.read_text()) if path.exists() else {"rows": []}
     every = [row_from(values, str(path)) for values in found["rows"]]
     seeds = set.intersection(*({row.seed for row in of_policy(every, way)} for way in _WORDS))
     rows = [row for row in every if row.seed in seeds]
-    if len(seeds) < 2:
+    if len(seeds) < _FEWEST:
         return []
     policy = load_policy(_HERE / f"{name}_policy.json")
     versions = ", ".join(f"{package} {number}" for package, number in found["versions"].items())
