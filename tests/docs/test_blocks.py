@@ -13,7 +13,12 @@ from problems import shapes_unchecked
 
 PAGES = ["README.md", *pages_of_site()]
 ELSEWHERE = {"CONTRIBUTING.md"}  # tests/packaging/test_contributing.py does what it says, in a copy of the repository
+TRAINS = {
+    f"docs/guides/libraries/{page}.md" for page in ("torchvision", "kornia", "albumentations", "timm", "lightning")
+}
+"""The pages of a training on the pictures of the tutorial, which prints how many test pictures it gets right."""
 LONG = {
+    *TRAINS,
     "README.md",
     "docs/index.md",
     "docs/tutorial.md",
@@ -21,6 +26,19 @@ LONG = {
 }
 # What a page takes for granted.
 GIVEN = {
+    **dict.fromkeys(
+        TRAINS,
+        """
+import os
+import augrad
+from page_blocks import blocks_of
+make_pictures, *_ = (b.text for b in blocks_of("docs/tutorial.md") if b.text.startswith("# make_pictures.py"))
+exec(make_pictures)
+os.makedirs("runs/first")
+turned = augrad.Policy.over({"rotate": {"high": 30.0}, "translate_x": None}, probability=0.9)
+augrad.save_policy(turned, "runs/first/policy.json")
+""",
+    ),
     "docs/guides/compare.md": """
 import augrad
 augrad.save_policy(augrad.load_policy("trivialaugment_wide"), "policy.json")
@@ -56,13 +74,17 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     "page",
     [pytest.param(p, marks=pytest.mark.slow) if p in LONG else p for p in PAGES if runs_something(p)],
 )
-def test_the_blocks_of_a_page_run_in_order(page: str, reader: Reader) -> None:
+def test_the_blocks_of_a_page_run_in_order(page: str, reader: Reader, capsys: pytest.CaptureFixture[str]) -> None:
     # A long page does things hundreds of times: shapes are checked on the others.
     with shapes_unchecked() if page in LONG else nullcontext():
         reader.python(GIVEN.get(page, ""))
         for block in blocks_of(page):
             if block.not_run is None:
                 reader.do(block)
+    if page in TRAINS:
+        accuracies = re.findall(r"test accuracy (\d\.\d+)", capsys.readouterr().out)
+        assert accuracies
+        assert all(float(accuracy) > 0.5 for accuracy in accuracies), accuracies
 
 
 def test_a_block_that_is_not_run_says_why() -> None:
