@@ -168,7 +168,7 @@ def carry_out(name: str, options: argparse.Namespace) -> None:
 def section(name: str) -> list[str]:
     """A study on the page, of the seeds that have been done in every way; nothing where they are too few."""
     path = _HERE / f"{name}.json"
-    found = json.loads(path.read_text()) if path.exists() else {"rows": []}
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"rows": []}
     every = [row_from(values, str(path)) for values in found["rows"]]
     seeds = set.intersection(*({row.seed for row in of_policy(every, way)} for way in _WORDS))
     rows = [row for row in every if row.seed in seeds]

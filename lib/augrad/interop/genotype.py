@@ -70,7 +70,6 @@ CUTOUT = "the square is grey (125, 123, 114) in the list's own code, and of the 
 """What is different of cutout."""
 
 
-@checked
 def from_genotype(genotype: Genotype, strict: bool = False) -> Converted[Policy]:
     """The policy that such a list describes, and what of it is done otherwise here.
 

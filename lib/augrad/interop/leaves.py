@@ -123,7 +123,7 @@ def require_side(side: object, taker: str, why: str) -> int:
     """Raise UserError unless `side`, of the images in pixels, is a whole number from 1 on. why: it is needed."""
     if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= _LARGEST_SIDE:
         raise UserError(
-            f"{taker}: expected side, of the images in pixels, 1 to {_LARGEST_SIDE}, because {why}, got {side!r}"
+            f"{taker}: expected side, of the images in pixels, because {why}, from 1 to {_LARGEST_SIDE}, got {side!r}"
         )
     return side
 

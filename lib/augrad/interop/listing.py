@@ -16,7 +16,7 @@ Steps = Callable[[Entry, str, list[Loss]], list[tuple[Step, float]]]
 """Steps that do what an entry does, each with its share of the entry's weight; its place is for the losses."""
 
 _MOST_CHOICES = 100_000
-_LONGEST, _USUAL = 1000, 100
+_LONGEST = 1000
 
 
 def listed_choices(
@@ -24,9 +24,9 @@ def listed_choices(
 ) -> list[list[Step]]:
     """The choices that the policy has, each as often as its weight says: once where all weigh the same.
 
-    entries: how many there are in all, by largest remainders; None: as few as say all weights exactly, if 1,000 are
-    enough, else 100. losses: what this changes is added. taker: begins the message of the UserError for a policy of too
-    many different choices, or a wrong `entries`.
+    entries: how many there are in all, by largest remainders; None: as few as say all weights exactly, and 1,000 where
+    more would be needed. losses: what this changes is added. taker: begins the message of the UserError for a policy of
+    too many different choices, or a wrong `entries`.
     """
     if entries is not None and (isinstance(entries, bool) or not isinstance(entries, int) or entries < 1):
         raise UserError(f"{taker}: expected entries as a whole number of at least 1, got {entries!r}")
@@ -76,7 +76,7 @@ def _enough(shares: Sequence[float]) -> int:
     for count in range(len(shares), _LONGEST + 1):
         if all(abs(share * count - max(round(share * count), 1)) < 1e-6 * count for share in shares):
             return count
-    return max(_USUAL, len(shares)) if len(shares) <= _LONGEST else _USUAL
+    return _LONGEST
 
 
 def _counts(shares: Sequence[float], entries: int) -> list[int]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from augrad.checks import require_flag
 from augrad.errors import UserError
 
 Result = TypeVar("Result")
@@ -45,6 +46,7 @@ class Converted(Generic[Result]):
 
 def converted(taker: str, result: Result, losses: Sequence[Loss], strict: bool) -> Converted[Result]:
     """The two together. Raises ConversionError, which begins with `taker`, for any loss if `strict`."""
+    require_flag(strict, "strict")
     found = tuple(dict.fromkeys(losses))
     if strict and found:
         raise ConversionError(taker, found)
