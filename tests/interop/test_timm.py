@@ -130,7 +130,7 @@ def test_how_it_resamples_is_that_of_what_resamples() -> None:
 @pytest.mark.parametrize("side", [0, True, -5, "a", 1.5])
 def test_a_side_is_a_whole_number(side: object) -> None:
     transform = AutoAugment([[AugmentOp("TranslateX", 1.0, 5, NEAREST)]])
-    with shapes_unchecked(), pytest.raises(UserError, match="expected side, of the images|side: expected a whole"):
+    with shapes_unchecked(), pytest.raises(UserError, match=r"expected side, of the images|side: expected a whole"):
         from_timm(transform, side=side)  # type: ignore[arg-type]
 
 
