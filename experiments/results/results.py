@@ -116,15 +116,16 @@ def section(name: str, study: Study) -> list[str]:
         return []
     found = json.loads(path.read_text())
     rows = [row_from(values, str(path)) for values in found["rows"]]
-    last = list(study.methods)[-1]
     took = {
         method: [one["processor_seconds"] for one in found["searches"] if one["method"] == method]
         for method in study.methods
     }
+    took = {method: values for method, values in took.items() if values}  # some may have been added since
+    last = list(took)[-1]
     seconds = "; ".join(f"{method} {sum(values) / len(values):.0f}" for method, values in took.items())
     count = len(next(iter(took.values())))
     trainings = len({row.seed for row in rows})
-    methods = {method: _against_controls(rows, method, found["searches"]) for method in study.methods}
+    methods = {method: _against_controls(rows, method, found["searches"]) for method in took}
     return [
         f"## {name}",
         "",
