@@ -199,7 +199,9 @@ def test_the_policy_command_takes_any_name(augrad, tmp_path: Path, monkeypatch: 
             assert "invert" in augrad("policy", "show", source).stdout
             done = augrad("policy", "diff", source, "identity")
             assert done.returncode == 1
-            assert f"--- {source.replace(chr(0xDCE9), BYTE)}\n" in done.stdout
+            assert f"A: {source.replace(chr(0xDCE9), BYTE)}\n" in done.stdout
+            text = augrad("policy", "diff", "--text", source, "identity").stdout
+            assert f"--- {source.replace(chr(0xDCE9), BYTE)}\n" in text
     for source in ("~/nowhere", "~", "x" * 300, "p.json/x"):
         done = augrad("policy", "validate", source)
         assert done.returncode == 2
