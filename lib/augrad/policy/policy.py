@@ -193,11 +193,14 @@ class Policy(nn.Module):
             result = fn(tensor)
             return result if result.dtype == tensor.dtype else tensor.to(result.device)
 
-        # Made anew: what `to_empty` gives, as after a policy on the meta device, holds nothing.
-        device = moved(self.tables.present).device
         with torch.device("cpu"):
-            tables = tables_of(self.ops, grid_of(self.slots))
-        self.tables = tables.map(lambda table: table.to(device))
+            told = vars(tables_of(self.ops, grid_of(self.slots)))
+
+        def filled(name: str, table: Tensor) -> Tensor:
+            found = moved(table)
+            return found if found is table else found.copy_(told[name])  # what `to_empty` gives holds nothing
+
+        self.tables = Tables(**{name: filled(name, table) for name, table in vars(self.tables).items()})
         return super()._apply(moved, recurse)
 
     def get_extra_state(self) -> Tensor:
