@@ -15,16 +15,17 @@ def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
 
     A leading `~` is the user's home. Missing folders are made; a symbolic link is written through; an existing file
     keeps its permissions. A kill can leave a hidden `.<random>.tmp` beside the file, never a half-written file. Raises
-    `UserError` naming the path when the folder cannot be written to or the disk is full, and where a device, a pipe or
-    a file that nobody may write to is in the place; what was at `path` before is then untouched.
+    `UserError` naming the path when the folder cannot be written to or the disk is full, and where a folder, a device,
+    a pipe or a read-only file is in the place; what was at `path` before is then untouched.
     """
     try:
         target = Path(os.path.realpath(expanded(path)))
     except ValueError as error:  # a null byte
         raise UserError(f"{os.fspath(path)!r}: expected the path of a file, got another text: {error}") from error
-    _require_replaceable(target, path)
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")  # of its own length: a name may be as long as it can
     try:
+        if reason := why_not_replaced(target):
+            raise UserError(f"{path}: cannot write this file ({reason}); choose another name")
         with contextlib.suppress(FileExistsError):  # not a folder: opening says so better
             target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -45,15 +46,20 @@ def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
         ) from error
 
 
-def _require_replaceable(target: Path, path: str | os.PathLike[str]) -> None:
+def why_not_replaced(target: Path) -> str:
+    """Why a file must not be put in the place of what is at `target`; empty where it may, or nothing is there.
+
+    Raises OSError where that cannot be told.
+    """
     try:
         mode = target.stat().st_mode
-    except (OSError, ValueError):
-        return  # nothing is there, or writing says why it cannot be
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a device, a pipe
-        raise UserError(f"{path}: expected the path of a file, and what is there is none; choose another name")
-    if stat.S_ISREG(mode) and not os.access(target, os.W_OK):
-        raise UserError(f"{path}: cannot write this file (it is read-only); allow it, or choose another name")
+    except FileNotFoundError:
+        return ""
+    if stat.S_ISDIR(mode):
+        return "it is a directory"
+    if not stat.S_ISREG(mode):
+        return "it is not a regular file"  # a device, a pipe
+    return "" if os.access(target, os.W_OK) else "the file that is there is read-only"
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -2,13 +2,17 @@
 
 import math
 from dataclasses import field
-from functools import partial
-from typing import Annotated, Any, Literal
+from functools import partial, wraps
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticKnownError
+
+from augrad.checks import refused
+
+Settings = TypeVar("Settings")
 
 
 def _unless_flag(kind: Literal["int_type", "float_type"], value: Any) -> Any:
@@ -28,6 +32,27 @@ MOST_SEEDS = 10_000
 Schedule = Literal["cosine", "constant"]
 
 
+AUTO: Literal["auto"] = "auto"
+Folds = Annotated[Whole, Field(ge=2)] | Literal["auto"] | None
+"""Into how many parts train and validation images are divided; see `augrad.data.folds.folds_of`."""
+
+
+def _told_in_words(kind: type[Settings]) -> type[Settings]:
+    """What cannot be is a UserError, from Python too, and begins with the name of the setting."""
+    made = kind.__init__
+
+    @wraps(made)
+    def init(self: Any, *positional: Any, **named: Any) -> None:
+        try:
+            made(self, *positional, **named)
+        except ValidationError as error:
+            raise refused(error) from None
+
+    kind.__init__ = init  # type: ignore[method-assign]
+    return kind
+
+
+@_told_in_words
 @dataclass(frozen=True, config=_CONFIG)
 class TrainSettings:
     """How a classifier is trained.
@@ -57,6 +82,7 @@ class TrainSettings:
     compile: bool = False
 
 
+@_told_in_words
 @dataclass(frozen=True, config=_CONFIG)
 class SearchSettings:
     """How policy and classifier are updated together.
@@ -105,6 +131,7 @@ class SearchSettings:
     cuda_graphs: bool | None = None
 
 
+@_told_in_words
 @dataclass(frozen=True, config=_CONFIG)
 class ChoiceSettings:
     """Which policies fresh classifiers are trained with at the end of a search, see `augrad.search.choice`.
@@ -123,7 +150,7 @@ class ChoiceSettings:
     none: bool = True
     also: tuple[str, ...] = ()
     seeds: Annotated[PositiveInt, Field(le=MOST_SEEDS)] = 2
-    folds: Annotated[int, Field(ge=2)] | Literal["auto"] | None = None
+    folds: Folds = None
     processes: PositiveInt | None = None
 
 

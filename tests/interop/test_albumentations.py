@@ -98,5 +98,5 @@ def test_what_albumentations_cannot_do_is_said() -> None:
     with pytest.raises(ConversionError, match="to_albumentations: expected that nothing is lost"):
         to_albumentations(policy, strict=True)
     assert to_albumentations(fixed("rotate", 10.0), strict=True).losses == ()
-    with pytest.raises(UserError, match="expected values as a whole number of at least 1, got 0"):
+    with pytest.raises(UserError, match="expected values as a whole number from 1 to 1000, got 0"):
         to_albumentations(policy, values=0)

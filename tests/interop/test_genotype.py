@@ -153,7 +153,7 @@ def test_weights_become_numbers_of_sub_policies() -> None:
     short = to_genotype(policy, entries=2)
     assert [steps[0][0] for steps in short.result] == ["Invert", "Equalize"] or len(short.result) == 2
     assert {"Invert: chance 0.75 becomes 0.5", "Invert: chance 0.75 becomes 1"} & {loss.what for loss in short.losses}
-    with pytest.raises(UserError, match="expected entries as a whole number of at least 1, got 0"):
+    with pytest.raises(UserError, match="expected entries as a whole number from 1 to 100000, got 0"):
         to_genotype(policy, entries=0)
 
 

@@ -1,7 +1,9 @@
 """Values that mean nothing are refused where they are given, in words."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ import augrad
 from augrad import Policy, PolicySample, UserError
 from augrad.interop.albumentations import serialized
 from augrad.interop.genotype import from_genotype, published, read_genotype
-from augrad.interop.timm import from_timm
+from augrad.interop.kornia import to_kornia
+from augrad.interop.timm import from_timm, to_timm
 from augrad.interop.torchvision import from_torchvision, to_torchvision
+from augrad.objectives import WholeTraining
 from augrad.policy import Slot
 from problems import shapes_unchecked
 
@@ -164,3 +168,32 @@ def test_a_slice_goes_forward(index: slice) -> None:
 def test_a_tensor_without_its_values_is_no_picture() -> None:
     with pytest.raises(UserError, match=r"expected a tensor with all its values, got one of torch\.sparse"):
         augrad.load_policy("randaugment").to_torchvision()(torch.zeros(3, 8, 8, dtype=torch.uint8).to_sparse())
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: augrad.SearchSettings(steps="x"), "^steps: expected a whole number, got 'x'$"),
+        (lambda: augrad.TrainSettings(nothing=1), "^nothing: expected no such key"),
+        (lambda: replace(augrad.SearchSettings(), steps=-1), "^steps: expected more than 0, got -1$"),
+        (lambda: WholeTraining(folds=1), "folds: expected at least 2"),
+        (lambda: from_torchvision(RandAugment(num_magnitude_bins=10**9)), "expected 2 to 10000 num_magnitude_bins"),
+        (lambda: to_kornia(POLICY, values=10**5), "expected values as a whole number from 1 to 1000, got 100000"),
+        (lambda: to_timm(POLICY, entries=10**8), "expected entries as a whole number from 1 to 100000"),
+    ],
+)
+def test_settings_and_counts_say_what_they_expected(call: Callable[[], object], said: str) -> None:
+    with shapes_unchecked(), pytest.raises(UserError, match=said):
+        call()
+
+
+def test_a_fill_of_any_kind_of_number_is_one() -> None:
+    images, magnitude = torch.rand(2, 3, 8, 8), torch.full((2,), 0.3)
+    for name in ("shear_x", "cutout"):
+        op = getattr(augrad.ops, name)
+        draw = torch.rand(2, augrad.ops.get(name).draws)
+        extra = (draw,) if draw.shape[1] else ()
+        with shapes_unchecked():
+            assert torch.equal(
+                op(images, magnitude, *extra, fill=Fraction(1, 2)), op(images, magnitude, *extra, fill=0.5)
+            )

@@ -10,8 +10,9 @@ import augrad
 from augrad.cli.policy_command import main
 from augrad.policy_file import Entry, LogitNormal, Magnitude, PolicyDocument, SubPolicy, Uniform, UniformUpTo, Value
 from augrad.policy_file.convert import read_document
+from augrad.policy_file.edit import merged
 from augrad.show.agreement import agreements_of, write_agreement
-from augrad.show.profile import profile_of, total_variation
+from augrad.show.profile import Profile, profiles_of, total_variation
 
 
 def document_of(*subpolicies: tuple[float, list[list[Entry]]]) -> PolicyDocument:
@@ -22,6 +23,11 @@ def document_of(*subpolicies: tuple[float, list[list[Entry]]]) -> PolicyDocument
             SubPolicy(weight=weight, stages=tuple(tuple(stage) for stage in stages)) for weight, stages in subpolicies
         ),
     )
+
+
+def profile_of(document: PolicyDocument) -> Profile:
+    (profile,) = profiles_of(document)
+    return profile
 
 
 def rotation(magnitude: Magnitude, probability: float = 1.0, weight: float = 1.0, signed: bool = False) -> Entry:
@@ -55,7 +61,7 @@ def test_the_mean_of_each_kind_of_magnitude(magnitude: Magnitude, signed: bool, 
     assert profile.strengths["rotate"] == pytest.approx(mean, rel=2e-3)
 
 
-def test_the_strength_of_what_goes_one_way_keeps_its_sign() -> None:
+def test_strengths_are_sizes_where_an_operation_goes_both_ways_and_ends_of_a_range_where_not() -> None:
     entry = Entry(op="zoom", unit="strength", magnitude=Value(value=-0.3))
     assert augrad.ops.get("zoom").signed
     assert profile_of(document_of((1.0, [[entry]]))).strengths == {"zoom": 0.3}
@@ -81,7 +87,7 @@ def test_diff_tells_shares_and_strengths_in_units(capsys: pytest.CaptureFixture[
     assert main(["diff", "dada_cifar10", "dada_cifar100"]) == 1
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[4][:6] == ["total", "variation", "of", "the", "shares:", "0.119"]
-    shares = [profile_of(read_document(name)).shares for name in ("dada_cifar10", "dada_cifar100")]
+    shares = [one.shares for one in profiles_of(*map(read_document, ("dada_cifar10", "dada_cifar100")))]
     assert total_variation(*shares) == pytest.approx(0.119, abs=5e-4)
     assert ["rotate", "5.2%", "4.6%", "−0.6", "3.4°", "17.1°", "+13.7°"] in lines
     assert ["solarize", "2.4%", "0%", "−2.4", "0.42", "–"] in lines
@@ -119,22 +125,36 @@ def test_several_policies_agree_or_not() -> None:
         document_of((1.0, [[rotation(Value(value=strength), weight=share), Entry(op="invert", weight=1 - share)]]))
         for share, strength in ((0.9, 10.0), (0.6, 20.0), (0.6, 60.0))
     ]
-    rows, distances = agreements_of(documents)
+    rows, distances = agreements_of(documents, merged(documents))
     rotate, invert = rows
     assert (rotate.op, rotate.share, rotate.shares) == ("rotate", pytest.approx(0.7), pytest.approx((0.9, 0.6, 0.6)))
-    assert rotate.strengths == ("30°", "10°", "60°")
+    assert rotate.strengths == ("27.1°", "10°", "60°")  # (9 + 12 + 36) / 2.1: by how often each is met
     assert invert.strengths is None
     assert distances == pytest.approx([0.2, 0.1, 0.1])
 
 
+def test_weights_and_stages_count_in_what_policies_become_together() -> None:
+    one = document_of((1.0, [[rotation(Value(value=10.0))], [Entry(op="invert")]]))
+    other = document_of((1.0, [[rotation(Value(value=40.0))]]))
+    rows, distances = agreements_of([one, other], merged([one, other], [3.0, 1.0]))
+    assert [(row.op, row.share, row.shares) for row in rows] == [
+        ("rotate", 0.5, (0.5, 0.5)),
+        ("invert", 0.375, (0.5, 0.0)),
+        ("identity", 0.125, (0.0, 0.5)),  # of the second stage, which the other policy lacks
+    ]
+    assert rows[0].strengths == ("17.5°", "10°", "40°")
+    assert distances == pytest.approx([0.125, 0.375])
+
+
 def test_the_page_says_the_same_and_escapes_names(tmp_path: Path) -> None:
     documents = [read_document("dada_svhn"), read_document("autoaugment_svhn")]
-    write_agreement(str(tmp_path / "page.html"), documents, ["<b>one</b>", "two"])
+    together = merged(documents)
+    write_agreement(str(tmp_path / "page.html"), documents, together, ["<b>one</b>", "two"])
     text = (tmp_path / "page.html").read_text()
     assert "What 2 policies agree on" in text
     assert "&lt;b&gt;one&lt;/b&gt;" in text
     assert "<b>one" not in text
-    assert text.count("<u style") == 2 * len(agreements_of(documents)[0])
+    assert text.count("<u style") == 2 * len(agreements_of(documents, together)[0])
 
 
 def test_a_page_that_cannot_be_written_leaves_no_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ from augrad.cli.quoting import command_line, override, shell_quoted
 from augrad.cli.recipes import require_final_training, with_own_settings
 from augrad.cli.run_directory import new_run, nothing_left_of_mistakes, output_directory, resumed_from, resumed_run
 from augrad.cli.status import require_shown
+from augrad.cli.unread import require_read
 from augrad.comparison.summary import lines_of
 from augrad.comparison.trainings import Planned, compare_policies, planned
 from augrad.data.seeding import checked_seed
@@ -46,6 +47,7 @@ _REPORT, _FIGURE = "report.html", "comparison.png"
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="compare")
 @nothing_left_of_mistakes()
 def _compare(config: DictConfig) -> None:
+    require_read(config)
     config = with_own_settings(config)
     directory = output_directory()
     with too_large_refused(config), chdir(resumed_from(config, directory)):

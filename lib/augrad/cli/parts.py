@@ -7,10 +7,10 @@ from typing import Annotated, Any, TypeVar, cast
 
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from augrad.atomic import write_bytes
-from augrad.checks import annotations_of, check_value, refused
+from augrad.checks import annotations_of, check_value
 from augrad.cli.building import built, require_group
 from augrad.data.seeding import SEEDS, checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
@@ -52,8 +52,8 @@ def checked_settings(kind: type[Settings], group: Any, place: str, *parts: str) 
     values = settings_of(require_group(group, place), *parts)
     try:
         return kind(**values)
-    except ValidationError as error:
-        raise refused(error, place) from error
+    except UserError as error:
+        raise UserError("\n".join(f"{place}.{line}" for line in str(error).splitlines())) from None
 
 
 def search_arguments(config: DictConfig) -> dict[str, Any]:

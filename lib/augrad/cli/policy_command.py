@@ -130,10 +130,10 @@ def _lines(document: PolicyDocument) -> list[str]:
 def _merge(options: argparse.Namespace) -> None:
     documents = [read_document(source) for source in options.policy]
     together = merged(documents, options.weights)
-    for part in agreement_in_words(documents):
+    for part in agreement_in_words(documents, together):
         say(part, stderr=True)
     if options.html is not None:
-        write_agreement(options.html, documents, options.policy)
+        write_agreement(options.html, documents, together, options.policy)
     _put_document(together, options.output)
 
 

@@ -7,7 +7,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, open_dict, read_write
 
 from augrad.checks import check_value
-from augrad.cli.unread import require_read
 from augrad.errors import UserError
 
 _GROUPS = ("model", "space", "policy", "objective", "estimator", "hypergradient")
@@ -17,10 +16,8 @@ _GROUPS = ("model", "space", "policy", "objective", "estimator", "hypergradient"
 def with_own_settings(config: DictConfig) -> DictConfig:
     """The configuration, in which a group with another option than the recipe's has nothing of the recipe.
 
-    It is as it would be without the recipe: the option's own settings, and those of the line. Raises UserError for a
-    setting that nothing reads.
+    It is as it would be without the recipe: the option's own settings, and those of the line.
     """
-    require_read(config)
     name, given = HydraConfig.get().job.config_name, list(HydraConfig.get().overrides.task)
     parsed = OverridesParser.create().parse_overrides(given)
     keys = {text: override.key_or_group for text, override in zip(given, parsed, strict=True)}

@@ -66,17 +66,17 @@ def nothing_left_of_mistakes() -> Iterator[None]:
 
     With the folders above it where they are by default; a folder that was there before stays.
     """
+    place, overrides = HydraConfig.get().runtime.output_dir, HydraConfig.get().overrides.hydra
+    is_new = HydraConfig.get().mode == RunMode.RUN and os.stat(place).st_ctime >= BEGUN.get()
+    is_default = not any(text.lstrip("+").startswith("hydra.run.dir=") for text in overrides)
     try:
         yield
     except Exception as error:
-        if mistake_message(error) is not None and HydraConfig.get().mode == RunMode.RUN:
-            place, overrides = HydraConfig.get().runtime.output_dir, HydraConfig.get().overrides.hydra
-            chosen = any(text.lstrip("+").startswith("hydra.run.dir=") for text in overrides)
-            with contextlib.suppress(OSError):
-                if os.stat(place).st_ctime >= BEGUN.get():
-                    os.rmdir(place)  # not what is not empty
-                    for above in () if chosen else Path(os.path.relpath(place)).parents[:-1]:
-                        os.rmdir(above)
+        if is_new and mistake_message(error) is not None:
+            with contextlib.suppress(OSError):  # what is not empty stays
+                os.rmdir(place)
+                for above in Path(os.path.relpath(place)).parents[:-1] if is_default else ():
+                    os.rmdir(above)
         raise
 
 

@@ -40,6 +40,7 @@ from augrad.cli.recipes import with_own_settings
 from augrad.cli.run_directory import nothing_left_of_mistakes, output_directory, resumed_from
 from augrad.cli.search_run import Interrupted, SearchRun
 from augrad.cli.status import require_shown
+from augrad.cli.unread import require_read
 from augrad.comparison.rows import TrainingRow
 from augrad.comparison.summary import lines_of
 from augrad.comparison.trainings import compare_policies
@@ -64,6 +65,7 @@ def _search(config: DictConfig) -> float:
     It is the mean loss of the fresh classifiers by which the policy was chosen. With choose=null it is the loss on the
     selection split at the look that the policy is from; infinite where there was no look after the warm-up.
     """
+    require_read(config)
     config, directory = with_own_settings(config), output_directory()
     with too_large_refused(config), chdir(resumed_from(config, directory)):
         return _search_in(config, directory)

@@ -23,6 +23,7 @@ from augrad.cli.quoting import shell_quoted
 from augrad.cli.recipes import require_final_training, with_own_settings
 from augrad.cli.run_directory import new_run, nothing_left_of_mistakes, output_directory
 from augrad.cli.status import require_shown
+from augrad.cli.unread import require_read
 from augrad.comparison.trainings import some_of, training_splits
 from augrad.comparison.verdict import has_converged
 from augrad.data.seeding import checked_seed
@@ -37,6 +38,7 @@ from augrad.train import Recipe, Row, check_recipe, train_classifier
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="train")
 @nothing_left_of_mistakes()
 def _train(config: DictConfig) -> float:
+    require_read(config)
     config = with_own_settings(config)
     with too_large_refused(config):
         return _train_as(config)

@@ -3,50 +3,57 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
 from augrad.data.alike import groups_of
 from augrad.data.seeding import local_generator
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
+from augrad.settings import AUTO, Folds
 
-AUTO: Literal["auto"] = "auto"
 _PARTS = 3
-"""Of AUTO: two thirds of the images train. More parts would decide by fewer images each."""
+"""Of "auto": two thirds of the images train. More parts would decide by fewer images each."""
 
 
-def folds_of(asked: int | Literal["auto"] | None, splits: Splits) -> int | None:
+def folds_of(asked: Folds, splits: Splits) -> int | None:
     """Into how many parts train and validation images are divided; None: not at all.
 
     asked: a number, None, or "auto": three, and not at all where validation images have a source of their own
     (`Splits.own_validation`): mixing them with the others would hide how they differ.
     """
-    if asked != AUTO:
-        return asked
-    return None if splits.own_validation else _PARTS
+    if asked == AUTO:
+        return None if splits.own_validation else _PARTS
+    return asked
 
 
 def in_turn(splits: Splits, count: int | None, turns: Sequence[int], seed: int) -> list[Splits]:
     """The division of each turn, which begin again after `count` (see `fold_of`); None: the splits as they are."""
     if count is None:
         return [splits] * len(turns)
-    each = {index: fold_of(splits, count, index, seed) for index in sorted({turn % count for turn in turns})}
+    part = parts_of(splits, count, seed)
+    each = {index: _validated_by(splits, part == index) for index in sorted({turn % count for turn in turns})}
     return [each[turn % count] for turn in turns]
 
 
 def fold_of(splits: Splits, count: int, index: int, seed: int) -> Splits:
     """One of `count` divisions of the train and validation images together: part `index` validates, the others train.
 
+    See `parts_of`, of which it has the arguments.
+    """
+    return _validated_by(splits, parts_of(splits, count, seed) == index % count)
+
+
+def parts_of(splits: Splits, count: int, seed: int) -> Int64[Tensor, " N"]:
+    """The part of each of the train and then the validation images, 0 .. count - 1, and -1 for one that always trains.
+
     The parts are disjoint and of equal size, and hold each class in proportion, to within one image; the few images
     that do not fill them always train. Images that are the same, pixel for pixel, count as one, and stay together.
     seed: of the division. Raises UserError for fewer parts than 2 and for more than there are images.
     """
-    pair = splits.train, splits.validation
-    images, labels = (torch.cat([getattr(one, name) for one in pair]) for name in ("images", "labels"))
+    images, labels = _together(splits)
     first = _first_copies(images)
     different = (first == torch.arange(len(first))).nonzero()[:, 0]
     if not 2 <= count <= len(different):
@@ -57,14 +64,24 @@ def fold_of(splits: Splits, count: int, index: int, seed: int) -> Splits:
     order = different[torch.randperm(len(different), generator=local_generator(seed, "folds"))]
     dealt = order[: len(order) // count * count]
     dealt = dealt[labels.cpu()[dealt].argsort(stable=True)]
-    validates = torch.zeros(len(labels), dtype=torch.bool)
-    validates[dealt[index % count :: count]] = True
-    validates = validates[first]
+    part = torch.full((len(labels),), -1)
+    part[dealt] = torch.arange(len(dealt)) % count
+    return part[first]
+
+
+def _validated_by(splits: Splits, validates: Bool[Tensor, " N"]) -> Splits:
+    images, labels = _together(splits)
     train, validation = (
         Split(images[rows], labels[rows])
         for rows in (mask.nonzero()[:, 0].to(labels.device) for mask in (~validates, validates))
     )
     return replace(splits, train=train, validation=validation)
+
+
+def _together(splits: Splits) -> tuple[Tensor, Tensor]:
+    """The images and the labels of train and validation, one after the other."""
+    pair = splits.train, splits.validation
+    return torch.cat([one.images for one in pair]), torch.cat([one.labels for one in pair])
 
 
 def _first_copies(images: UInt8[Tensor, "N C H W"]) -> Int64[Tensor, " N"]:

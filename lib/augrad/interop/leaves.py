@@ -12,7 +12,7 @@ from augrad.policy_file import Entry, PolicyDocument, Value
 from augrad.policy_file.values import range_in_words, signed_values
 
 _NOTHING = math.nan
-_LARGEST_SIDE = 1_000_000
+_LARGEST_SIDE, _MOST_VALUES = 1_000_000, 1000
 """In the place of a magnitude: images stay as they are."""
 
 
@@ -129,7 +129,7 @@ def require_side(side: object, taker: str, why: str) -> int:
 
 
 def require_values(values: object, taker: str) -> int:
-    """Raise UserError unless `values`, how many stand for a range, is a whole number of at least 1."""
-    if isinstance(values, bool) or not isinstance(values, int) or values < 1:
-        raise UserError(f"{taker}: expected values as a whole number of at least 1, got {values!r}")
+    """Raise UserError unless `values`, how many stand for a range, is a whole number from 1 on."""
+    if isinstance(values, bool) or not isinstance(values, int) or not 1 <= values <= _MOST_VALUES:
+        raise UserError(f"{taker}: expected values as a whole number from 1 to {_MOST_VALUES}, got {values!r}")
     return values

@@ -28,8 +28,10 @@ def listed_choices(
     more would be needed. losses: what this changes is added. taker: begins the message of the UserError for a policy of
     too many different choices, or a wrong `entries`.
     """
-    if entries is not None and (isinstance(entries, bool) or not isinstance(entries, int) or entries < 1):
-        raise UserError(f"{taker}: expected entries as a whole number of at least 1, got {entries!r}")
+    if entries is not None and (
+        isinstance(entries, bool) or not isinstance(entries, int) or not 1 <= entries <= _MOST_CHOICES
+    ):
+        raise UserError(f"{taker}: expected entries as a whole number from 1 to {_MOST_CHOICES}, got {entries!r}")
     choices: list[tuple[list[Step], float]] = []
     for s, sub in enumerate(document.subpolicies):
         if sub.weight == 0:

@@ -30,10 +30,10 @@ NAMES = {
 
 _PRESETS = ("AutoAugment", "RandAugment", "TrivialAugmentWide")
 _BINS_OF_AUTO_AUGMENT = 10
+_MOST_BINS = 10_000
 _TRANSLATIONS = "goes to the nearest whole pixel; torchvision cuts off what is beyond a whole pixel"
 
 
-@checked
 def to_torchvision(policy: Policy) -> PolicyTransform:
     """See `augrad.Policy.to_torchvision`, which this is."""
     require_policy(policy, "to_torchvision")
@@ -63,6 +63,8 @@ def document_of_transform(
         require_side(side, "from_torchvision", "the translations of TrivialAugmentWide are in pixels")
     space, losses, pixels = getattr(v2, name)._AUGMENTATION_SPACE, [], side or 1
     bins = getattr(transform, "num_magnitude_bins", _BINS_OF_AUTO_AUGMENT)
+    if name != "AutoAugment" and not _is_one_of(bins, 2, _MOST_BINS):
+        raise UserError(f"from_torchvision: expected 2 to {_MOST_BINS} num_magnitude_bins, got {bins!r}")
     if name == "RandAugment" and not (
         _is_one_of(transform.magnitude, 0, bins - 1) and _is_one_of(transform.num_ops, 1, MOST_STAGES)
     ):
@@ -120,7 +122,7 @@ def document_of_transform(
 
 
 def _is_one_of(value: object, low: int, high: int) -> bool:
-    return isinstance(value, int) and low <= value <= high
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 def _resampling(transform: Any, losses: list[Loss]) -> tuple[Any, float]:

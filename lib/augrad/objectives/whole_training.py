@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from augrad.checks import checked, require_count, require_number
-from augrad.data.folds import AUTO, folds_of, in_turn
+from augrad.data.folds import folds_of, in_turn
 from augrad.data.seeding import SEEDS, local_generator
 from augrad.data.types import Splits
 from augrad.errors import NonFiniteError, UserError
@@ -18,7 +18,7 @@ from augrad.learning.step import ModelBuilder, OptimizerBuilder, build_normalize
 from augrad.objectives.evolution import as_params, differences, directions, gradient, moved
 from augrad.objectives.objective import Aim, Step
 from augrad.objectives.slopes import Slopes, gradient_of, no_slopes
-from augrad.settings import TrainSettings
+from augrad.settings import AUTO, Folds, TrainSettings
 from augrad.train.loop import Recipe
 from augrad.train.many import judged_trainings
 
@@ -70,7 +70,7 @@ class WholeTraining:
     pairs: int = 10
     width: float = 0.7
     memory: float | None = 0.8
-    folds: int | Literal["auto"] | None = AUTO
+    folds: Folds = AUTO
     processes: int | None = None
     stacked: int | None = None
     two_levels: ClassVar[bool] = False
@@ -87,12 +87,6 @@ class WholeTraining:
         for name in ("processes", "stacked"):
             if getattr(self, name) is not None:
                 require_count(getattr(self, name), name)
-        if not isinstance(self.folds, str) and self.folds is not None:
-            require_count(self.folds, "folds")
-        if self.folds == 1 or (isinstance(self.folds, str) and self.folds != AUTO):
-            raise UserError(
-                f"folds: expected at least 2 parts, of which one validates, {AUTO!r} or None, got {self.folds!r}"
-            )
 
     def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
         """The network of the training with the policy itself. Raises UserError for a finished module."""

@@ -147,7 +147,7 @@ def in_own_dtype(
         check_images(images)
         require_numbers(magnitude)
         if "fill" in options:
-            checked_fill(options["fill"])
+            options["fill"] = checked_fill(options["fill"])
         if "interpolation" in options:
             check_interpolation(options["interpolation"])
         if magnitude.shape != images.shape[:1]:

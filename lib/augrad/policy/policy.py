@@ -42,7 +42,7 @@ from augrad.policy.parameters import (
 )
 from augrad.policy.replay import require_replayable
 from augrad.policy.slots import Learnable, Magnitude, Slots, checked_slots, grid_of, slots_layout
-from augrad.policy.tables import Tables, tables_of
+from augrad.policy.tables import Tables, moved_tables, tables_of
 from augrad.types import Drawn, PolicyParams, PolicySample, RelaxedSample
 
 if TYPE_CHECKING:
@@ -193,14 +193,7 @@ class Policy(nn.Module):
             result = fn(tensor)
             return result if result.dtype == tensor.dtype else tensor.to(result.device)
 
-        with torch.device("cpu"):
-            told = vars(tables_of(self.ops, grid_of(self.slots)))
-
-        def filled(name: str, table: Tensor) -> Tensor:
-            found = moved(table)
-            return found if found is table else found.copy_(told[name])  # what `to_empty` gives holds nothing
-
-        self.tables = Tables(**{name: filled(name, table) for name, table in vars(self.tables).items()})
+        self.tables = moved_tables(self.tables, moved, lambda: tables_of(self.ops, grid_of(self.slots)))
         return super()._apply(moved, recurse)
 
     def get_extra_state(self) -> Tensor:

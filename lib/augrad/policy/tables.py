@@ -54,6 +54,20 @@ def tables_of(ops: Sequence[Op], grid: Grid) -> Tables:
     )
 
 
+def moved_tables(tables: Tables, move: Callable[[Tensor], Tensor], made: Callable[[], Tables]) -> Tables:
+    """The tables that `move` gives, as `torch.nn.Module.to` or `to_empty` does, with the values they had.
+
+    made: the same tables on the CPU; `to_empty`, and what was on the meta device, bring none.
+    """
+    moved = {name: move(table) for name, table in vars(tables).items()}
+    if any(table is not getattr(tables, name) for name, table in moved.items()):
+        with torch.device("cpu"):
+            values = vars(made())
+        for name, table in moved.items():
+            table.copy_(values[name])
+    return Tables(**moved)
+
+
 def row_of(
     table: Shaped[Tensor, "S L K"], subpolicy: Int[Tensor, " B"], slot: Int[Tensor, "B L"]
 ) -> Int[Tensor, " BL"]:

@@ -6,7 +6,7 @@ import select
 import stat
 from pathlib import Path
 
-from augrad.atomic import write_text
+from augrad.atomic import why_not_replaced, write_text
 from augrad.errors import PolicyFileError, UserError
 from augrad.paths import expanded
 from augrad.policy_file.decode import LARGEST_FILE
@@ -84,10 +84,8 @@ def require_place(path: str | os.PathLike[str]) -> None:
 
 
 def _require_writable(target: Path) -> None:
-    if target.exists() and not target.is_file():
-        raise OSError(None, "it is a directory" if target.is_dir() else "it is not a regular file")
-    if target.exists() and not os.access(target, os.W_OK):
-        raise OSError(None, "the file that is there is read-only")
+    if reason := why_not_replaced(target):
+        raise OSError(None, reason)
     if not target.parent.is_dir():
         reason = errno.ENOTDIR if target.parent.exists() else errno.ENOENT
         raise OSError(reason, os.strerror(reason))

@@ -1,10 +1,10 @@
 """A magnitude that is drawn, as values that are not: for means, and for libraries that know fixed ones only."""
 
-import math
-from statistics import NormalDist, fmean
+from statistics import fmean
 
-from augrad.policy_file.magnitude import LogitNormal, Magnitude, Uniform, UniformUpTo, Value
+from augrad.policy_file.magnitude import Magnitude, Value
 from augrad.policy_file.model import Entry
+from augrad.policy_file.quantiles import quantile
 
 _NODES = 240
 """Of the midpoint rule by which the means of parts of a distribution are taken."""
@@ -15,12 +15,9 @@ def values_of(magnitude: Magnitude, count: int) -> list[float]:
     magnitude."""
     if isinstance(magnitude, Value):
         return [magnitude.value]
-    low, high = magnitude.low, magnitude.high
     size = _NODES * count
-    shares = sorted(_shares(magnitude, size))
-    size = len(shares)
-    parts = [shares[size * part // count : size * (part + 1) // count] for part in range(count)]
-    return list(dict.fromkeys(low + (high - low) * fmean(part) for part in parts))
+    drawn = [quantile(magnitude, (index + 0.5) / size) for index in range(size)]
+    return list(dict.fromkeys(fmean(drawn[start : start + _NODES]) for start in range(0, size, _NODES)))
 
 
 def signed_values(entry: Entry, count: int) -> list[tuple[float, float]]:
@@ -42,21 +39,3 @@ def range_in_words(magnitude: Magnitude) -> str:
         return ""
     values = values_of(magnitude, 40)  # the ends of a normal distribution say nothing
     return "" if len(values) == 1 else f"{values[0]:.3g} to {values[-1]:.3g}"
-
-
-def _shares(magnitude: Uniform | LogitNormal | UniformUpTo, size: int) -> list[float]:
-    """Of the range from low to high, equally likely ones."""
-    middles = [(index + 0.5) / size for index in range(size)]
-    match magnitude:
-        case Uniform():
-            return middles
-        case LogitNormal(location=location, scale=scale):
-            return [_sigmoid(location + scale * NormalDist().inv_cdf(share)) for share in middles]
-        case UniformUpTo(location=location, scale=scale):
-            few = [(index + 0.5) / _NODES for index in range(_NODES)]
-            ends = [_sigmoid(location + scale * NormalDist().inv_cdf(share)) for share in few]
-            return [end * share for end in ends for share in few]
-
-
-def _sigmoid(value: float) -> float:
-    return 1 / (1 + math.exp(-value)) if value > -700 else 0.0

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
-from augrad.checks import plain, refused, require_flag
+from augrad.checks import plain, require_flag
 from augrad.comparison.trainings import policy_digest
 from augrad.data.seeding import checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
@@ -215,9 +214,8 @@ class _Run:
         self.kept: list[Row] = []
         self.enough = False
         self.file = None if checkpoint is None else expanded(checkpoint)
-        if self.file is not None and os.path.exists(
-            self.file
-        ):  # unlike the method of Path, also for what cannot be a name
+        # Unlike the method of Path, this one takes what cannot be a name, too.
+        if self.file is not None and os.path.exists(self.file):
             self._take_up(self.file)
         elif self.file is not None:
             self.checkpoint(state.state_dict())  # what cannot be written is found out now
@@ -292,10 +290,7 @@ def _settings(settings: SearchSettings, changes: Mapping[str, Any]) -> SearchSet
         if name not in names:
             arguments = [argument for argument in inspect.signature(learn).parameters if argument != "changes"]
             raise UserError(f"{name}: no such argument; there are {', '.join([*arguments, *names])}")
-    try:
-        return replace(settings, **changes)
-    except ValidationError as error:
-        raise refused(error) from None
+    return replace(settings, **changes)
 
 
 def _require_parts(given: Mapping[str, tuple[object, Any, str]]) -> None:

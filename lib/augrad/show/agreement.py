@@ -1,8 +1,7 @@
-"""What the policies of several searches agree on: of every operation the mean, and how far apart they are."""
+"""What several policies agree on: of every operation the mean, and how far apart they are."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -10,53 +9,53 @@ from rich.table import Table
 from augrad.atomic import write_text
 from augrad.policy_file import PolicyDocument
 from augrad.show.page import rendered
-from augrad.show.profile import Profile, mean_shares, profile_of, total_variation
+from augrad.show.profile import Profile, profiles_of, total_variation
 from augrad.show.words import describe_amount, number, share, short_names
 from augrad.terminal.console import Words
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """An operation in several policies.
+    """An operation in several policies, and in the one that they become together.
 
-    shares: how often an image meets it in a stage, by policy. strengths: its mean magnitudes in words, the mean over
-    the policies that have it, the smallest and the largest; None where it has no magnitude.
+    share: how often an image meets it in a stage of the merged policy; shares: of each of the others. strengths: its
+    mean magnitudes in words, that of the merged policy, the smallest and the largest; None where it has no magnitude.
     """
 
     op: str
+    share: float
     shares: tuple[float, ...]
     strengths: tuple[str, str, str] | None
 
-    @property
-    def share(self) -> float:
-        """The mean over the policies."""
-        return fmean(self.shares)
 
+def agreements_of(documents: Sequence[PolicyDocument], together: PolicyDocument) -> tuple[list[Agreement], list[float]]:
+    """Of every operation, the largest share of the merged policy first; and how far each policy's shares are from it.
 
-def agreements_of(documents: Sequence[PolicyDocument]) -> tuple[list[Agreement], list[float]]:
-    """Of every operation, the largest mean share first; and how far each policy's shares are from their mean.
-
-    The distance is the total variation. Policies count alike.
+    The distance is the total variation. together: `augrad.policy_file.edit.merged` of the documents.
     """
-    profiles = [profile_of(document) for document in documents]
-    means = mean_shares(profiles)
-    rows = [Agreement(op, tuple(one.shares.get(op, 0.0) for one in profiles), _strengths(profiles, op)) for op in means]
-    return rows, [total_variation(one.shares, means) for one in profiles]
+    merged, *profiles = profiles_of(together, *documents)
+    rows = [
+        Agreement(op, share, tuple(one.shares.get(op, 0.0) for one in profiles), _strengths(merged, profiles, op))
+        for op, share in merged.shares.items()
+    ]
+    return rows, [total_variation(one.shares, merged.shares) for one in profiles]
 
 
-def _strengths(profiles: Sequence[Profile], op: str) -> tuple[str, str, str] | None:
-    found = [(one.strengths[op], one.units[op]) for one in profiles if op in one.strengths]
-    if not found:
+def _strengths(merged: Profile, profiles: Sequence[Profile], op: str) -> tuple[str, str, str] | None:
+    if op not in merged.strengths:
         return None
-    values, units = zip(*found, strict=True)
-    mean, low, high = (describe_amount(op, units[0], value) for value in (fmean(values), min(values), max(values)))
+    found = [one.strengths[op] for one in profiles if op in one.strengths]
+    mean, low, high = (
+        describe_amount(op, merged.units[op], value) for value in (merged.strengths[op], min(found), max(found))
+    )
     return mean, low, high
 
 
-def agreement_in_words(documents: Sequence[PolicyDocument]) -> Iterator[str | Table]:
-    """What to print: how far apart the policies are, and a table."""
-    rows, distances = agreements_of(documents)
-    yield f"{len(documents)} policies, {_distances(distances)}"
+def agreement_in_words(documents: Sequence[PolicyDocument], together: PolicyDocument) -> Iterator[str | Table]:
+    """What to print: how far apart the policies are, and a table; see `agreements_of`."""
+    rows, distances = agreements_of(documents, together)
+    yield f"{len(documents)} policies; total variation of their shares from the merged policy's:"
+    yield "  ".join(number(apart, 3) for apart in distances)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("operation", "share", "lowest to highest", "strength", "lowest to highest"):
         table.add_column(name, justify="left" if name == "operation" else "right", no_wrap=name != "operation")
@@ -68,9 +67,11 @@ def agreement_in_words(documents: Sequence[PolicyDocument]) -> Iterator[str | Ta
     yield table
 
 
-def write_agreement(path: str, documents: Sequence[PolicyDocument], names: Sequence[str]) -> None:
+def write_agreement(
+    path: str, documents: Sequence[PolicyDocument], together: PolicyDocument, names: Sequence[str]
+) -> None:
     """Write the same as a page, atomically. names: of the policies. Raises UserError if it cannot be written."""
-    rows, distances = agreements_of(documents)
+    rows, distances = agreements_of(documents, together)
     widest = max(max(row.shares) for row in rows)
     html = rendered(
         "agreement.html.jinja",
@@ -91,10 +92,6 @@ def write_agreement(path: str, documents: Sequence[PolicyDocument], names: Seque
         ],
     )
     write_text(path, html)
-
-
-def _distances(distances: Sequence[float]) -> str:
-    return f"total variation of their shares from the mean {', '.join(number(apart, 3) for apart in distances)}"
 
 
 def _span(shares: Sequence[float]) -> str:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from augrad.policy_file import PolicyDocument
 from augrad.show.about import describe_shape
-from augrad.show.profile import Profile, mean_shares, profile_of, strength_in_words, total_variation
+from augrad.show.profile import Profile, profiles_of, strength_in_words, total_variation
 from augrad.show.words import describe_amount, number, share, short_names
 from augrad.terminal.console import Words
 
@@ -24,7 +24,7 @@ def difference_in_words(documents: Sequence[PolicyDocument], names: Sequence[str
 
     Operations whose shares are the farthest apart come first; those that are the same in both are left out.
     """
-    profiles = [profile_of(document) for document in documents]
+    profiles = profiles_of(*documents)
     for letter, name, document, profile in zip("AB", names, documents, profiles, strict=True):
         yield f"{letter}: {name}"
         yield f"   {describe_shape(document)}, {number(profile.applied, 2)} operations an image"
@@ -47,7 +47,7 @@ def _rows(profiles: Sequence[Profile]) -> list[tuple[str, ...]]:
     """Of every operation that is not the same in both."""
     first, second = profiles
     found: list[tuple[float, tuple[str, ...]]] = []
-    for op in mean_shares(profiles):
+    for op in dict.fromkeys([*first.shares, *second.shares]):
         shares = [profile.shares.get(op, 0.0) for profile in profiles]
         moved = shares[1] - shares[0]
         shift = _shift(first, second, op)

@@ -8,7 +8,7 @@ import numpy as np
 from augrad import ops
 from augrad.ops.definition import Definition
 from augrad.policy_file import Entry, Magnitude, Value
-from augrad.show.quantiles import quantile
+from augrad.policy_file.quantiles import quantile
 from augrad.show.words import Row, describe_value
 
 LEVELS = {"low": 0.1, "middle": 0.5, "high": 0.9}
@@ -101,9 +101,14 @@ def track_of(entry: Entry, definitions: Mapping[str, Definition]) -> Track | Non
     )
 
 
+def goes_both_ways(entry: Entry, definitions: Mapping[str, Definition]) -> bool:
+    """Whether the operation has a sign: a drawn one here, or one by its own definition."""
+    return bool(entry.signed or (definitions.get(entry.op) or ops.get(entry.op)).signed)
+
+
 def _range(entry: Entry, definitions: Mapping[str, Definition]) -> tuple[float, float, bool]:
     """The weak and the strong end of the operation's own range, and whether it goes both ways."""
     defined = definitions.get(entry.op) or ops.get(entry.op)
     assert defined.low is not None
     assert defined.high is not None
-    return defined.low, defined.high, bool(defined.signed or entry.signed)
+    return defined.low, defined.high, goes_both_ways(entry, definitions)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from augrad.ops.spec import Unit
 from augrad.policy_file import Entry, LogitNormal, PolicyDocument, Uniform, UniformUpTo, Value
-from augrad.show.quantiles import end_at
+from augrad.policy_file.quantiles import end_at
 
 _QUANTILE_90 = 1.2815515655446004
 """Of the standard normal: four draws in five lie between minus and plus this."""
@@ -80,12 +80,18 @@ def heaviest_rows(rows: Sequence[Row], limit: int | None) -> tuple[list[Row], li
     ]
 
 
-def operation_masses(document: PolicyDocument) -> dict[str, float]:
+def most_stages(*documents: PolicyDocument) -> int:
+    """How many stages the longest sub-policy has."""
+    return max(len(subpolicy.stages) for document in documents for subpolicy in document.subpolicies)
+
+
+def operation_masses(document: PolicyDocument, stages: int | None = None) -> dict[str, float]:
     """How often an image meets each operation in a stage, mean over the stages, the largest first; the masses sum to 1.
 
     An operation that was chosen but not applied counts as identity; so does a stage that a shorter sub-policy lacks.
+    stages: how many there are, those of the longest sub-policy (None) or more.
     """
-    stages = max(len(subpolicy.stages) for subpolicy in document.subpolicies)
+    stages = most_stages(document) if stages is None else stages
     masses: dict[str, float] = defaultdict(float)
     for subpolicy in document.subpolicies:
         masses["identity"] += subpolicy.weight * (1 - len(subpolicy.stages) / stages)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from augrad.policy_file import LogitNormal, Magnitude, Uniform, UniformUpTo, Value
-from augrad.show.quantiles import quantile
+from augrad.policy_file.quantiles import quantile
 
 
 @pytest.mark.parametrize(("low", "high"), [(2.0, 28.0), (1.0, 0.0)])

@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from augrad.policy_file import LogitNormal, Magnitude, Uniform, UniformUpTo, Value
+from augrad.policy_file.magnitude import LogitNormal, Magnitude, Uniform, UniformUpTo, Value
 
 _ENDS = 400
 """Equally likely ends that stand for the drawn end of a uniform range."""
