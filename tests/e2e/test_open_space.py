@@ -64,9 +64,10 @@ def test_a_search_a_file_a_training_and_a_comparison(augrad, small, mine, tmp_pa
         names, allow, mine[-1] = [*CUSTOM, *OF_KORNIA], ["open_ops", "kornia.augmentation"], "space=kornia"
     done = augrad("search", *mine, *small, "compare.seeds=1", "hydra.run.dir=out")
     assert done.returncode == 0, done.stderr
+    shown = augrad("policy", "show", "--all", "out/policy.json").stdout
     for name in names:
+        assert f"{name.rpartition('.')[2]}: {name}" in shown
         assert all(0 < row[f"mass/{name}"] < 1 for row in rows(tmp_path / "out"))
-        assert f"{name.rpartition('.')[2]}: {name}" in done.stdout
         assert f'title="{name}">{name.rpartition(".")[2]}<' in (tmp_path / "out" / "report.html").read_text()
     assert rows(tmp_path / "out")[0]["strength/open_ops.gamma"] != rows(tmp_path / "out")[-1]["strength/open_ops.gamma"]
 
@@ -93,9 +94,6 @@ def test_a_search_a_file_a_training_and_a_comparison(augrad, small, mine, tmp_pa
     refused(augrad("search", *small, *again), "definitions[", "policy.allow=[")
     assert augrad("search", *small, *again, allowed).returncode == 0
 
-    shown = augrad("policy", "show", file)
-    assert shown.returncode == 0
-    assert "gamma: open_ops.gamma" in shown.stdout
     assert augrad("policy", "diff", file, file).stdout.strip() == "the policies do the same"
     refused(augrad("policy", "validate", file), "definitions[")
     options = [option for module in allow for option in ("--allow", module)]
@@ -107,7 +105,8 @@ def test_a_definition_that_differs_is_a_difference(augrad, tmp_path: Path) -> No
     (tmp_path / "other.json").write_text(golden.read_text().replace('"kind": "color"', '"kind": "filter"'))
     done = augrad("policy", "diff", str(golden), "other.json")
     assert done.returncode == 1
-    assert '"kind": "filter"' in done.stdout
+    assert "defined otherwise: open_ops.gamma (--text shows how)" in done.stdout
+    assert '"kind": "filter"' in augrad("policy", "diff", "--text", str(golden), "other.json").stdout
 
 
 @pytest.mark.slow

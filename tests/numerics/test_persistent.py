@@ -80,7 +80,7 @@ def searched(objective: Any, steps: int, **named: Any) -> augrad.SearchResult:
 
 
 def test_one_piece_is_a_whole_training() -> None:
-    whole = searched(WholeTraining(SETTINGS, SGD, 2, 0.7, memory=None, processes=1), 2)
+    whole = searched(WholeTraining(SETTINGS, SGD, 2, 0.7, memory=None, processes=1, folds=None), 2)
     persisting = searched(PersistentTraining(SETTINGS, SGD, 2, 1, 0.7), 2)
     for first, second in zip(
         whole.final_policy.params.tensors(), persisting.final_policy.params.tensors(), strict=True

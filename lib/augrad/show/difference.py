@@ -31,8 +31,12 @@ def difference_in_words(documents: Sequence[PolicyDocument], names: Sequence[str
     apart = total_variation(profiles[0].shares, profiles[1].shares)
     yield f"total variation of the shares: {number(apart, 3)} (0: alike, 1: nothing in common)"
     rows = _rows(profiles)
-    if not rows:
+    defined = _defined_otherwise(documents)
+    if defined:
+        yield f"defined otherwise: {', '.join(defined)} (--text shows how)"
+    if not rows and not defined:
         yield "shares and mean strengths are the same: how they are combined or drawn differs (--text shows how)"
+    if not rows:
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=_CAPTION, caption_justify="left")
     for name in ("operation", "share A", "B", "change", "strength A", "B", "change"):
@@ -41,6 +45,12 @@ def difference_in_words(documents: Sequence[PolicyDocument], names: Sequence[str
     for op, *cells in rows:
         table.add_row(Words(short[op]), *cells)
     yield table
+
+
+def _defined_otherwise(documents: Sequence[PolicyDocument]) -> list[str]:
+    """The operations of both whose definitions, the users' own, are not the same."""
+    first, second = (document.definitions for document in documents)
+    return [op for op in first if op in second and first[op] != second[op]]
 
 
 def _rows(profiles: Sequence[Profile]) -> list[tuple[str, ...]]:
