@@ -163,6 +163,15 @@ def name_of(part: object) -> str:
     return getattr(part, "__name__", type(part).__name__)
 
 
+def require_returned(found: object, kind: type, part: str, returned_by: object) -> None:
+    """Raise UserError unless what a part of a search has returned is a `kind`. part: what it is, as "estimator"."""
+    if not isinstance(found, kind):
+        raise UserError(
+            f"{part} {name_of(returned_by)}: expected {kind.__module__}.{kind.__qualname__} from it, got "
+            f"{type(found).__name__}; return one"
+        )
+
+
 def require_number(value: object, name: str, above: float = -math.inf) -> None:
     """Raise UserError unless `value` is a finite number, larger than `above`."""
     fits = isinstance(value, Real) and not isinstance(value, bool)

@@ -292,6 +292,23 @@ def test_a_policy_with_nothing_to_learn_is_told(digits: Splits) -> None:
         learned(digits, policy=library.load_policy("identity"), steps=1)
 
 
+class ReturnsNumber:
+    """A hypergradient method of somebody who has not read what it returns."""
+
+    follows_rate = False
+    passes = 0
+
+    def __call__(self, levels: object, memory: object) -> int:
+        return 3
+
+
+class NumberForAim(library.objectives.Bilevel):
+    """An objective that returns its loss."""
+
+    def __call__(self, step: object) -> float:  # type: ignore[override]
+        return 0.5
+
+
 MISTAKES: dict[str, tuple[Callable[[Splits], Any], str]] = {
     "no data": (lambda data: library.learn("digits"), r"data: expected a Splits, got 'digits'; .*from_arrays"),  # type: ignore[arg-type]
     "no such setting": (lambda data: learned(data, stpes=3), r"stpes: no such argument; .* steps"),
@@ -301,6 +318,22 @@ MISTAKES: dict[str, tuple[Callable[[Splits], Any], str]] = {
     "a setting's type": (lambda data: learned(data, batch_size="many"), r"batch_size: .*got 'many'"),
     "a class": (lambda data: learned(data, estimator=library.estimators.Gumbel), r"estimator: .* write Gumbel\(\)"),
     "no estimator": (lambda data: learned(data, estimator="gumbel"), r"estimator: expected an Estimator, got 'gumbel'"),
+    "any function as estimator": (
+        lambda data: learned(data, estimator=abs),
+        r"estimator: expected an Estimator, got .*abs.* \(it is called with scalar, policy, batch_size, generator",
+    ),
+    "a function of too little": (
+        lambda data: learned(data, regularizers=[lambda: torch.zeros(())]),
+        r"regularizers\[0\]: expected a Regularizer, got .*it is called with policy: too many positional arguments",
+    ),
+    "a hypergradient that returns a number": (
+        lambda data: learned(data, hypergradient=ReturnsNumber()),
+        r"hypergradient ReturnsNumber: expected augrad.hypergradients.hypergradient.Link from it, got int",
+    ),
+    "an objective that returns a number": (
+        lambda data: learned(data, objective=NumberForAim()),
+        r"objective NumberForAim: expected augrad.objectives.objective.Aim from it, got float; return one",
+    ),
     "no policy": (lambda data: learned(data, policy="identity"), r"policy: expected a Policy.*load_policy"),
     "one regulariser": (
         lambda data: learned(data, regularizers=library.regularizers.IdentityPrior()),
@@ -375,7 +408,7 @@ MISTAKES: dict[str, tuple[Callable[[Splits], Any], str]] = {
     ),
     "an estimator that returns nothing": (
         lambda data: learned(data, estimator=lambda *given: None),
-        "^estimator <lambda>: expected an .*Estimate from it, got NoneType",
+        "^estimator <lambda>: expected augrad.estimators.estimate.Estimate from it, got NoneType",
     ),
     "a callback": (lambda data: learned(data, callback=3), "^callback: expected a function"),
     "all frozen": (lambda data: learned(data, plain_model().requires_grad_(False)), "model: .*frozen"),

@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from augrad.checks import name_of
-from augrad.errors import UserError
+from augrad.checks import require_returned
 from augrad.estimators.estimate import Estimate, Estimator, Scalar
 from augrad.policy import Policy
 from augrad.policy.learnable import only_learnable
@@ -80,9 +79,5 @@ def estimate_with(
         found = estimator(scalar, policy, batch_size, generator, progress, control.module)
     else:
         found = estimator(scalar, policy, batch_size, generator, progress)
-    if not isinstance(found, Estimate):
-        raise UserError(
-            f"estimator {name_of(estimator)}: expected an augrad.estimators.estimate.Estimate from it, got "
-            f"{type(found).__name__}; return one"
-        )
+    require_returned(found, Estimate, "estimator", estimator)
     return replace(found, grads=only_learnable(found.grads, policy))

@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from augrad.checks import Draws, checked
+from augrad.checks import Draws, checked, require_returned
 from augrad.data.pixels import to_float
 from augrad.data.seeding import global_draws_kept
 from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import CoupledScalar, Scalar, beside_of, is_centred
-from augrad.hypergradients.hypergradient import Term, TwoLevels, ValidationPass, forward_and_backward
+from augrad.hypergradients.hypergradient import Link, Term, TwoLevels, ValidationPass, forward_and_backward
 from augrad.learning.classifier import Weights, accuracy_of, couples, logits_with, losses_of, weights_of
 from augrad.learning.coupling import attributed, attributed_beside, is_exact
 from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
@@ -261,6 +261,7 @@ class Bilevel:
             differentiate,
         )
         link = step.hypergradient(levels, step.memory)
+        require_returned(link, Link, "hypergradient", step.hypergradient)
         metrics = {
             "train_loss": trained.loss,
             "val_loss": link.validation_loss,

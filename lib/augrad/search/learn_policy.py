@@ -21,6 +21,7 @@ from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
 from augrad.devices import find_device
 from augrad.errors import AugradWarning, NonFiniteError, UserError
+from augrad.estimators.control import ControlledEstimator
 from augrad.estimators.estimate import Estimator
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.none import NoEstimator
@@ -296,10 +297,31 @@ def _settings(settings: SearchSettings, changes: Mapping[str, Any]) -> SearchSet
 def _require_parts(given: Mapping[str, tuple[object, Any, str]]) -> None:
     """Raises UserError for a part that is not of its kind. given: the part, its kind and what to do, by argument."""
     for argument, (part, kind, advice) in given.items():
-        if inspect.isclass(part) or not isinstance(part, kind):
-            name = getattr(kind, "__name__", "Policy")
-            got = f"the class {part.__name__}; write {part.__name__}()" if inspect.isclass(part) else f"{part!r:.200}"
-            raise UserError(f"{argument}: expected {'an' if name[0] in 'EO' else 'a'} {name}, got {got}; {advice}")
+        if inspect.isclass(part):
+            got = f"the class {part.__name__}; write {part.__name__}()"
+        elif not isinstance(part, kind):
+            got = f"{part!r:.200}"
+        elif why := _cannot_be_called(part, kind):
+            got = f"{part!r:.200} ({why})"
+        else:
+            continue
+        name = getattr(kind, "__name__", "Policy")
+        raise UserError(f"{argument}: expected {'an' if name[0] in 'EO' else 'a'} {name}, got {got}; {advice}")
+
+
+def _cannot_be_called(part: object, kind: Any) -> str:
+    """Why the part cannot be called with what a part of its kind is called with; empty where it can, or need not."""
+    if kind not in (Objective, Estimator, Hypergradient, Regularizer):
+        return ""
+    _, *names = inspect.signature(kind.__call__).parameters
+    called_with = [*names, "control"] if isinstance(part, ControlledEstimator) else names
+    try:
+        inspect.signature(part).bind(*called_with)  # type: ignore[arg-type]
+    except TypeError as error:
+        return f"it is called with {', '.join(called_with)}: {error}"
+    except ValueError:  # written in C, without a signature
+        return ""
+    return ""
 
 
 def _require_builder(model: object, data: Splits) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from augrad.checks import require_returned
 from augrad.data.batches import EpochBatches
 from augrad.data.seeding import global_draws
 from augrad.errors import Stopped
@@ -89,6 +90,7 @@ def _step(
             graphs=state.graphs,
         )
     )
+    require_returned(aim, Aim, "objective", parts.objective)
     state.hypergradient_memory = aim.memory
     estimate, spread = _estimated(state, parts, aim)
     if state.control is not None:
