@@ -23,7 +23,7 @@ from augrad.cli.entry import run_entry_point
 from augrad.cli.judging import digest_on, first_seed, processes_of, recipe_on, say_verdict, trained_on, write_tables
 from augrad.cli.limits import too_large_refused
 from augrad.cli.outcome import Attempts, write_comparison_report
-from augrad.cli.parts import checked_count, data_and_device, plain, tracker_of
+from augrad.cli.parts import checked_count, data_and_device, plain, say_data, tracker_of
 from augrad.cli.quoting import command_line, override, shell_quoted
 from augrad.cli.recipes import require_final_training, with_own_settings
 from augrad.cli.run_directory import new_run, nothing_left_of_mistakes, output_directory, resumed_from, resumed_run
@@ -32,6 +32,7 @@ from augrad.cli.unread import require_read
 from augrad.comparison.summary import lines_of
 from augrad.comparison.trainings import Planned, compare_policies, planned
 from augrad.data.seeding import checked_seed
+from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.paths import expanded
 from augrad.runs.trackers import Tracker
@@ -89,10 +90,11 @@ def _compare_in(config: DictConfig, directory: Path) -> None:
         else new_run(config, directory, TRAININGS, COMPARISON, _FIGURE, _REPORT, *TABLES)
     )
     with run:
+        say_data(data)
         tracker.start(plain(config), directory)
         record = Recorder(directory, keys, reference, tracker, held_back=False, others=others)
         _train(trainings, recipes, processes, record, directory)
-        _show(config, directory, record, reference, tracker)
+        _show(config, directory, data, record, reference, tracker)
 
 
 def _train(
@@ -107,7 +109,9 @@ def _train(
         raise signals.Interrupted(words, signals.number_of(error)) from error
 
 
-def _show(config: DictConfig, directory: Path, record: Recorder, reference: str, tracker: Tracker) -> None:
+def _show(
+    config: DictConfig, directory: Path, data: Splits, record: Recorder, reference: str, tracker: Tracker
+) -> None:
     rows, attempt, figures = record.rows, Attempts(), {}
     with attempt(COMPARISON):
         record.publish()
@@ -119,7 +123,7 @@ def _show(config: DictConfig, directory: Path, record: Recorder, reference: str,
         write_tables(directory, rows, reference)
     with attempt("the report"):
         text = OmegaConf.to_yaml(plain(config))
-        write_comparison_report(directory / _REPORT, figures, rows, reference, text)
+        write_comparison_report(directory / _REPORT, data, figures, rows, reference, text)
     tracker.finish(
         figures, None, {f"test_accuracy/{line.name}": line.accuracy.mean for line in lines_of(rows, reference)}
     )

@@ -27,7 +27,7 @@ from augrad.policy import Policy
 from augrad.settings import PositiveInt
 from augrad.terminal.console import say
 from augrad.train import Recipe
-from augrad.train.processes import processes_for
+from augrad.train.processes import processes_for, require_processes
 
 FIRST_SEED = 1000
 
@@ -122,6 +122,7 @@ def processes_of(given: Any, place: str, device: torch.device) -> int:
     if given is not None:
         if check_value(given, PositiveInt, place) > 1 and device.type != "cpu":
             raise UserError(f"{place}: expected 1 on a GPU, which trainings share badly, got {given}; leave it out")
+        require_processes(given, place)
         return given
     return 1 if HydraConfig.get().mode == RunMode.MULTIRUN else processes_for(device)
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from augrad.comparison.rows import TrainingRow
 from augrad.data.pixels import to_float
-from augrad.data.types import Split
+from augrad.data.summary import class_name, told_of
+from augrad.data.types import Splits
 from augrad.errors import NonFiniteError, UserError
 from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument
@@ -42,20 +43,27 @@ class Attempts:
             self.failed.append(f"{what}: {reason} ({place.filename}, line {place.lineno})")
 
 
-def draw_examples(policy: Policy, split: Split, seed: int, images: int = 6, draws: int = 8) -> tuple[Tensor, Tensor]:
-    """First images of some classes and draws of the policy on each: [N,C,H,W], [N,M,C,H,W], in [0, 1], on the CPU."""
-    first = [int((split.labels == label).nonzero()[0]) for label in split.labels.unique().tolist()[:images]]
+def draw_examples(
+    policy: Policy, data: Splits, seed: int, images: int = 6, draws: int = 8
+) -> tuple[Tensor, Tensor, list[str]]:
+    """The first training image of some classes, draws of the policy on each, and the names of the classes.
+
+    [N, C, H, W] and [N, M, C, H, W], in [0, 1], on the CPU.
+    """
+    split = data.train
+    labels = split.labels.unique().tolist()[:images]
+    first = [int((split.labels == label).nonzero()[0]) for label in labels]
     before = to_float(split.images[first])
     repeated = before.repeat_interleave(draws, 0)
     with torch.no_grad():
         after = policy(repeated, generator=torch.Generator().manual_seed(seed))
-    return before.cpu(), after.unflatten(0, (len(first), draws)).cpu()
+    return before.cpu(), after.unflatten(0, (len(first), draws)).cpu(), [class_name(data, label) for label in labels]
 
 
 def write_figures(
     directory: Path,
     policy: Policy,
-    split: Split,
+    data: Splits,
     seed: int,
     comparison: list[TrainingRow] | None,
     attempt: Attempts,
@@ -67,7 +75,7 @@ def write_figures(
     """
     figures: dict[str, Callable[[], Figure]] = {
         "evolution": lambda: evolution_figure(read_metrics(directory / "metrics.jsonl"), exported),
-        "examples": lambda: examples_figure(*draw_examples(policy, split, seed)),
+        "examples": lambda: examples_figure(*draw_examples(policy, data, seed)),
     }
     if comparison:
         figures["comparison"] = lambda: comparison_figure(comparison)
@@ -82,6 +90,7 @@ def write_figures(
 
 def write_search_report(
     path: Path,
+    data: Splits,
     document: PolicyDocument,
     figures: Mapping[str, Path],
     comparison: list[TrainingRow] | None,
@@ -90,14 +99,17 @@ def write_search_report(
     taken: str = "",
 ) -> None:
     """The report of the run in whose directory `path` lies."""
-    rows = read_metrics(path.parent / "metrics.jsonl")
-    write_report(path, "Policy search", document, rows, figures, comparison, summary, config_text, taken=taken)
+    rows, title = read_metrics(path.parent / "metrics.jsonl"), f"Policy search on {data.name}"
+    write_report(
+        path, title, document, rows, figures, comparison, summary, config_text, taken=taken, data=told_of(data)
+    )
 
 
 def write_comparison_report(
-    path: Path, figures: Mapping[str, Path], rows: list[TrainingRow], reference: str, config_text: str
+    path: Path, data: Splits, figures: Mapping[str, Path], rows: list[TrainingRow], reference: str, config_text: str
 ) -> None:
     """The report of a comparison alone."""
     seconds = sum(row.seconds for row in rows)
     facts = {"trainings": len(rows), "steps of each": max(row.steps for row in rows), "training seconds": seconds}
-    write_report(path, "Policies compared", None, [], figures, rows, facts, config_text, reference)
+    title = f"Policies compared on {data.name}"
+    write_report(path, title, None, [], figures, rows, facts, config_text, reference, data=told_of(data))

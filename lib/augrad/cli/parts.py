@@ -14,6 +14,7 @@ from augrad.checks import annotations_of, check_value
 from augrad.cli.building import built, require_group
 from augrad.data.seeding import SEEDS, checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
+from augrad.data.summary import told_of
 from augrad.data.types import Splits
 from augrad.devices import find_device
 from augrad.errors import UserError
@@ -25,6 +26,7 @@ from augrad.regularizers.regularizer import Regularizer
 from augrad.runs.trackers import Guest, Tracker
 from augrad.search.provenance import search_provenance
 from augrad.settings import MOST_SEEDS, ChoiceSettings, PositiveInt, SearchSettings, TrainSettings
+from augrad.terminal.console import say
 
 Settings = TypeVar("Settings", TrainSettings, SearchSettings, ChoiceSettings)
 
@@ -123,6 +125,12 @@ def data_and_device(config: DictConfig, split_seed: int | None = None) -> tuple[
     if not isinstance(data, Splits):
         raise UserError(f"data: expected a part that gives the four splits (augrad.data.types.Splits), got {data!r}")
     return data.to(device), device
+
+
+def say_data(data: Splits) -> None:
+    """What was read, and what of it may spoil the run, on standard error."""
+    for words in told_of(data):
+        say(f"data: {words}", stderr=True)
 
 
 def allowed_modules(config: DictConfig) -> list[str]:

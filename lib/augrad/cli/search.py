@@ -1,6 +1,7 @@
 """augrad search: learn a policy."""
 
 from contextlib import chdir
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from augrad.cli.building import keys_added
 from augrad.cli.choosing import asked_choice, choose_in, words_of
 from augrad.cli.comparison import Recorder, withdraw_comparison
 from augrad.cli.configs import config_directory
+from augrad.cli.costs import Costs, Trainings
 from augrad.cli.entry import run_entry_point
 from augrad.cli.judging import (
     AskedComparison,
@@ -51,6 +53,7 @@ from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
 from augrad.search import SearchParts, SearchState, begin_search, run_search
 from augrad.search.choice import Chosen
+from augrad.settings import ChoiceSettings
 from augrad.show.policy_table import policy_table
 from augrad.show.table import comparison_table
 from augrad.terminal.console import say
@@ -91,7 +94,8 @@ def _search_in(config: DictConfig, directory: Path) -> float:
         say(words, stderr=True)
     with keys_added():
         state, parts = begin_search(data, device=device, **arguments)
-    with SearchRun(directory, config, state, parts, tracker_of(config)) as run:
+    costs = Costs(config, _trainings(config, data, asked, choice), partial(say, stderr=True))
+    with SearchRun(directory, config, state, parts, tracker_of(config), costs) as run:
         with keys_added():
             run_search(state, parts, run)
         run.end()
@@ -121,6 +125,22 @@ def _search_in(config: DictConfig, directory: Path) -> float:
         with run.signals_wait():
             _show(config, directory, run, data, policy, chosen, comparison, record, attempt)
     return state.best_loss if chosen is None else chosen.loss
+
+
+def _trainings(
+    config: DictConfig, data: Splits, asked: AskedComparison | None, choice: ChoiceSettings | None
+) -> list[Trainings]:
+    """What is trained after the search, as far as that is known before."""
+    device, found = data.train.images.device, []
+    if choice is not None:
+        count = choice.seeds * (len(choice.reaches) + choice.none + len(choice.also))
+        processes = processes_of(choice.processes, "choose.processes", device)
+        found.append(Trainings("choice", count, recipe_on(data, config, False), processes))
+    if asked is not None:
+        count = len(asked.seeds) * (len(asked.policies) + 1)
+        processes = processes_of(asked.processes, "compare.processes", device)
+        found.append(Trainings("comparison", count, recipe_on(data, config, asked.with_validation), processes))
+    return found
 
 
 def _compare(
@@ -171,10 +191,10 @@ def _show(
     run.write_policy(document)
     reported = ""
     taken = _taken(state, run.parts) if chosen is None else f"{_taken(state, run.parts)} {words_of(chosen)}"
-    figures = write_figures(directory, policy, data.train, config.seed, comparison, attempt, state.best_step or None)
+    figures = write_figures(directory, policy, data, config.seed, comparison, attempt, state.best_step or None)
     with attempt("the report"):
         config_text = OmegaConf.to_yaml(plain(config))
-        write_search_report(directory / "report.html", document, figures, comparison, summary, config_text, taken)
+        write_search_report(directory / "report.html", data, document, figures, comparison, summary, config_text, taken)
         reported = f"   report: {shell_quoted(str(directory / 'report.html'))}"
     run.tracker.finish(figures, directory / "policy.json", summary)
     with attempt("the tables"):

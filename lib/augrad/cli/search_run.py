@@ -17,9 +17,11 @@ from augrad.cli import signals
 from augrad.cli.arms import INITIAL
 from augrad.cli.choosing import CHOICE
 from augrad.cli.comparison import COMPARISON, TABLES, TRAININGS
-from augrad.cli.parts import exported, plain, provenance
+from augrad.cli.costs import Costs
+from augrad.cli.parts import exported, plain, provenance, say_data
 from augrad.cli.quoting import command_line, override
 from augrad.cli.run_directory import new_run, resumed_run
+from augrad.data.summary import described
 from augrad.errors import NonFiniteError, PolicyFileError, UserError
 from augrad.learning.step import evaluate
 from augrad.policy import Policy
@@ -64,9 +66,16 @@ class SearchRun:
     """
 
     def __init__(
-        self, directory: Path, config: DictConfig, state: SearchState, parts: SearchParts, tracker: Tracker
+        self,
+        directory: Path,
+        config: DictConfig,
+        state: SearchState,
+        parts: SearchParts,
+        tracker: Tracker,
+        costs: Costs,
     ) -> None:
         self.directory, self.config, self.state, self.parts, self.tracker = directory, config, state, parts, tracker
+        self.costs = costs
         self.first = state.step
         self.was_finished = False
         """Whether a run is taken up that has all its steps and its report."""
@@ -86,6 +95,7 @@ class SearchRun:
                 self.was_finished = whole and has_content(self.directory / "report.html")
             stack.callback(self._log.close)
             self._write_start()
+            say_data(self.parts.data)
             self.first = self.state.step
             self.progress = stack.enter_context(SearchProgress(self.parts.settings.steps, start=self.first))
             self.tracker.start(plain(self.config), self.directory)
@@ -148,10 +158,14 @@ class SearchRun:
     def rows(self, rows: list[Row]) -> None:
         """Metrics of the last steps."""
         for row in rows:
+            if row["step"] == 1:
+                row = {**row, "data": described(self.parts.data)}
             self._log.append(row)
             self.tracker.log(row, int(row["step"] or 0))
         last = rows[-1]
         self.progress.update(int(last["step"] or 0), _number(last.get("train_loss")), _number(last.get("val_loss")))
+        if (seconds := _number(last.get("step_seconds"))) is not None:
+            self.costs.measured(seconds, self.parts.settings.steps - self.state.step, self.state.policy)
 
     def checkpoint(self, state: dict[str, Any]) -> None:
         """The state, and the best policy so far."""

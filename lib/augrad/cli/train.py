@@ -16,6 +16,7 @@ from augrad.cli.parts import (
     plain,
     recipe_of,
     save_model,
+    say_data,
     standard_of,
     tracker_of,
 )
@@ -27,6 +28,7 @@ from augrad.cli.unread import require_read
 from augrad.comparison.trainings import some_of, training_splits
 from augrad.comparison.verdict import has_converged
 from augrad.data.seeding import checked_seed
+from augrad.data.summary import described
 from augrad.errors import UserError
 from augrad.learning.step import evaluate
 from augrad.runs.metrics import MetricsLog
@@ -56,27 +58,28 @@ def _train_as(config: DictConfig) -> float:
     standard = standard_of(config)
     with_validation, with_selection = trained_on(config)
     data, device = data_and_device(config)
+    words, every = described(data), data
     data = training_splits(data, with_validation, with_selection)
     recipe = Recipe(data, model, optimizer, settings, standard)
     with keys_added():
         check_recipe(recipe)
     tracker = tracker_of(config)
     attempt = Attempts()
-    with (
-        new_run(config, directory, "metrics.jsonl", "model.pt"),
-        MetricsLog(directory / "metrics.jsonl") as log,
-        SearchProgress(recipe.steps, title="train") as progress,
-    ):
+    with new_run(config, directory, "metrics.jsonl", "model.pt"), MetricsLog(directory / "metrics.jsonl") as log:
+        say_data(every)
         tracker.start(plain(config), directory)
+
+        progress = SearchProgress(recipe.steps, title="train")
 
         def report(row: Row) -> None:
             if not attempt.failed:  # the log has no gaps
                 with attempt("the later rows of metrics.jsonl"):
-                    log.append(row)
+                    log.append({**row, "data": words} if row["step"] == 1 else row)
             tracker.log(row, int(row["step"] or 0))
             progress.update(int(row["step"] or 0), float(row["train_loss"] or 0), float(row["val_loss"] or 0))
 
-        result = train_classifier(data, model, optimizer, policy, settings, seed, device, report, standard)
+        with progress:
+            result = train_classifier(data, model, optimizer, policy, settings, seed, device, report, standard)
         with attempt("the classifier"):
             save_model(result.model, directory / "model.pt")
         summary = {"test_accuracy": result.test_accuracy, "test_loss": result.test_loss}

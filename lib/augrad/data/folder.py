@@ -65,5 +65,7 @@ def load_folder(
         parts = divided(labels, fractions, seed, str(folder), train.classes)
         splits, digest = cut(pictures, {name: different[source][one] for name, (source, one) in parts.items()})
     name = writable(folder.resolve().name)
-    loaded = Splits(name, len(train.classes), **splits, sha256=digest, own_validation="val" in listings)
+    names = tuple(map(one_line, train.classes))
+    own = "val" in listings
+    loaded = Splits(name, len(names), **splits, sha256=digest, own_validation=own, class_names=names)
     return plant(loaded, planted, seed)

@@ -58,7 +58,8 @@ def load_imagenet(
         different = pictures.different("train")
         parts = {name: different[torch.isin(used[different], indices)] for name, indices in pool.items()}
         splits, digest = cut(pictures, parts | {"test": pictures.different("val")})
-    loaded = Splits("imagenet", len(kept), **splits, sha256=digest, own_validation=False)
+    names = tuple(map(one_line, train.classes))
+    loaded = Splits("imagenet", len(kept), **splits, sha256=digest, own_validation=False, class_names=names)
     return plant(loaded, planted, seed)
 
 

@@ -36,7 +36,8 @@ class Splits:
     train: what the classifier learns from. validation: drives the policy's gradient. selection: held out from both,
     picks the policy that is exported. test: for reporting only. sha256: of the data as they came, before splitting.
     own_validation: whether validation images are of a source of their own, and not split off train; then the two may
-    differ, and `augrad.data.folds` does not mix them unless it is told to.
+    differ, and `augrad.data.folds` does not mix them unless it is told to. class_names: in the order of the labels;
+    empty where they are not known.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Splits:
     test: Split
     sha256: str
     own_validation: bool = False
+    class_names: tuple[str, ...] = ()
 
     @staticmethod
     def from_arrays(

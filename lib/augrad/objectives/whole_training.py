@@ -21,6 +21,7 @@ from augrad.objectives.slopes import Slopes, gradient_of, no_slopes
 from augrad.settings import AUTO, Folds, TrainSettings
 from augrad.train.loop import Recipe
 from augrad.train.many import judged_trainings
+from augrad.train.processes import require_processes
 
 _NOISE = 0.3
 """Of a slope's variance, beside what its direction explains: seeds, and that the loss is not linear over the width."""
@@ -84,9 +85,10 @@ class WholeTraining:
             require_number(self.memory, "memory")
             if not 0 <= self.memory <= 1:
                 raise UserError(f"memory: expected a number from 0 to 1, or None, got {self.memory}")
-        for name in ("processes", "stacked"):
-            if getattr(self, name) is not None:
-                require_count(getattr(self, name), name)
+        if self.processes is not None:
+            require_processes(self.processes)
+        if self.stacked is not None:
+            require_count(self.stacked, "stacked")
 
     def model(self, model: nn.Module | ModelBuilder, splits: Splits, seed: int, device: torch.device) -> nn.Module:
         """The network of the training with the policy itself. Raises UserError for a finished module."""

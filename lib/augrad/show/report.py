@@ -38,13 +38,14 @@ def write_report(
     config_text: str = "",
     reference: str = "learned",
     taken: str = "",
+    data: Sequence[str] = (),
 ) -> None:
     """Write the report to `path`, atomically.
 
     document: the policy; None: the page is about the comparison alone. rows: the metrics. figures: PNG files by name,
     shown in that order. comparison: trainings; the policy `reference` is judged against the others. summary: facts of
-    the run. config_text: the composed configuration. taken: where in the search the
-    policy is from, a sentence.
+    the run. config_text: the composed configuration. taken: where in the search the policy is from, a sentence. data:
+    what was read, a sentence each.
     Raises `UserError` if a figure cannot be read or the report cannot be written.
     """
     every = policy_rows(document) if document else []
@@ -59,6 +60,7 @@ def write_report(
         reference=reference,
         has_policy=document is not None,
         taken=taken,
+        data=data,
         masses=visible_masses(document) if document else [],
         rows=every[:_MOST_ROWS],
         left_out=len(every[_MOST_ROWS:]),

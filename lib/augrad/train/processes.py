@@ -14,13 +14,15 @@ from typing import Any, TypeVar
 import torch
 
 from augrad.checks import require_count
-from augrad.errors import Stopped
+from augrad.errors import Stopped, UserError
 
 Result = TypeVar("Result")
 
 _SIGNALS = signal.SIGINT, signal.SIGTERM
 _PATIENCE = 0.1
 """Seconds between two looks at whether to stop."""
+_EACH = 8
+"""Processes for each processor, at most."""
 _IDLE = 300
 """Seconds after which a process that has nothing to do ends."""
 
@@ -30,6 +32,20 @@ def processes_for(device: torch.device) -> int:
     if device.type != "cpu":
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def require_processes(count: int, place: str = "processes") -> None:
+    """Raises UserError unless so many processes may run at a time: at least 1, and at most 8 for each processor.
+
+    More would be slower, and each takes a few hundred megabytes.
+    """
+    require_count(count, place)
+    most = _EACH * processes_for(torch.device("cpu"))
+    if count > most:
+        raise UserError(
+            f"{place}: expected at most {most} processes, {_EACH} for each processor, got {count}; leave it out for "
+            "one on each"
+        )
 
 
 def results_of(
@@ -42,9 +58,10 @@ def results_of(
 
     Each runs on one thread: sums in another order would be other numbers, and so the results do not depend on
     `processes`, which stay for the next call. stopping: whether to give up; it is asked between two tasks, and more
-    often where several run at a time. Raises Stopped then, and UserError for fewer processes than 1.
+    often where several run at a time. Raises Stopped then, and what `require_processes` raises.
     """
-    require_count(processes, "processes")
+    require_processes(processes)
+    processes = min(processes, len(tasks))
     if processes > 1 and len(tasks) > 1:
         yield from _side_by_side(function, tasks, processes, stopping)
         return
