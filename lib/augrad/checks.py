@@ -3,7 +3,7 @@
 import inspect
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache, wraps
 from numbers import Integral, Real
@@ -40,9 +40,13 @@ _WORDS = {
     "float_parsing": "a number",
     "bool_parsing": "true or false",
     "dict_type": "values by name",
+    "too_short": "at least one",
+    "finite_number": "a finite number",
     "unexpected_keyword_argument": "no such key",
 }
 """For what pydantic calls by these names."""
+_TYPES = "int", "float", "bool", "str", "none"
+"""How pydantic calls the simplest types."""
 _LIMITS = {
     "greater_than": ("more than", "gt"),
     "greater_than_equal": ("at least", "ge"),
@@ -121,16 +125,30 @@ def refused(error: ValidationError, *place: str) -> UserError:
 
     Where it does not say what it expected, in its own.
     """
-    problems = error.errors(include_url=False)
-    keys = (".".join([*place, *map(str, problem["loc"])]) or error.title for problem in problems)
-    return UserError("\n".join(f"{key}: {_sentence(problem)}" for key, problem in zip(keys, problems, strict=True)))
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    every = error.errors(include_url=False)
+    for problem in every:
+        within = (one["loc"][: len(problem["loc"])] == problem["loc"] for one in every if one is not problem)
+        if problem["type"] == "too_short" and any(within):
+            continue  # items that are none do not count
+        # What has one of several types is told of each of them, with a word for the type behind the key.
+        steps = [str(step) for step in problem["loc"] if not _names_a_type(step)]
+        found.setdefault(".".join([*place, *steps]) or error.title, []).append(problem)
+    return UserError("\n".join(f"{key}: {_sentence(problems)}" for key, problems in found.items()))
 
 
-def _sentence(problem: Mapping[str, Any]) -> str:
-    if problem["type"] == "missing":
+def _names_a_type(step: int | str) -> bool:
+    """Whether a step to a value is pydantic's name of a type, as in "literal['auto']" and "function-after[...]"."""
+    return isinstance(step, str) and (step in _TYPES or ("[" in step and step.endswith("]")))
+
+
+def _sentence(problems: Sequence[Mapping[str, Any]]) -> str:
+    first = problems[0]
+    if first["type"] == "missing":
         return "expected a value, got none"
-    expects = problem["type"] in _WORDS or problem["type"] in _LIMITS or problem["msg"].startswith(_EXPECTS)
-    return f"{f'expected {_worded(problem)}' if expects else problem['msg']}, got {problem['input']!r:.80}"
+    told = [p for p in problems if p["type"] in _WORDS or p["type"] in _LIMITS or p["msg"].startswith(_EXPECTS)]
+    expected = " or ".join(dict.fromkeys(map(_worded, told)))
+    return f"{f'expected {expected}' if told else first['msg']}, got {first['input']!r:.80}"
 
 
 def _worded(problem: Mapping[str, Any]) -> str:

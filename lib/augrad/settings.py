@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticKnownError
 
 from augrad.checks import refused
+from augrad.errors import UserError
 
 Settings = TypeVar("Settings")
 
@@ -152,6 +153,12 @@ class ChoiceSettings:
     seeds: Annotated[PositiveInt, Field(le=MOST_SEEDS)] = 2
     folds: Folds = None
     processes: PositiveInt | None = None
+
+
+def require_settings(train: object) -> None:
+    """Raises UserError for what is no TrainSettings."""
+    if not isinstance(train, TrainSettings):
+        raise UserError(f"train: expected an augrad.TrainSettings, as in TrainSettings(steps=400), got {train!r:.200}")
 
 
 def steps_of(settings: TrainSettings, steps_per_epoch: int) -> int:

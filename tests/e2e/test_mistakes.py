@@ -170,6 +170,14 @@ def test_the_policy_command(augrad, tmp_path: Path) -> None:
         ("compare", "+mine=1", "augrad compare has no setting mine"),
         ("compare", "seeds=300000000", "seeds: expected at most 10000, got 300000000"),
         ("search", "choose.seeds=300000000", "choose.seeds: expected at most 10000, got 300000000"),
+        ("search", "choose.folds=1", "choose.folds: expected at least 2 or 'auto', got 1"),
+        ("search", "choose.folds=5000", "choose.folds: expected 2 to 1300 parts"),
+        ("search", "choose.reaches=[]", "choose.reaches: expected at least one, got []"),
+        ("search", "+export.subpolicis=3", "export.subpolicis: no such key; there are subpolicies, uniform"),
+        ("search", "+compare.seed=3", "compare.seed: no such key; there are policies, seeds"),
+        ("search", "choose.processes=100000", "choose.processes: expected at most"),
+        ("search", "compare.processes=100000", "compare.processes: expected at most"),
+        ("compare", "processes=100000", "processes: expected at most"),
     ],
 )
 def test_what_nothing_would_read_is_refused_and_leaves_no_folder(
@@ -188,5 +196,6 @@ def test_an_empty_folder_of_ones_own_outlives_a_refused_command(augrad, tmp_path
 
 
 def test_a_setting_that_others_read_can_be_added(augrad) -> None:
-    done = augrad("train", "+sides=16", "data.size=${sides}", "device=nothing")
-    check(done, "device: expected")
+    for reads in ("${sides}", "${oc.select:sides}", "${oc.select:sides,3}"):
+        check(augrad("train", "+sides=16", f"data.size={reads}", "device=nothing"), "device: expected")
+    check(augrad("train", "+sides=16", "data.size=${oc.select:side,16}", "device=nothing"), "no setting sides")

@@ -243,7 +243,7 @@ def test_the_number_of_processes_decides_nothing() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"pairs": 0}, {"width": 0.0}, {"width": math.inf}, {"processes": 0}, {"processes": 10**6}, {"memory": 1.5},
-     {"folds": 1}, {"folds": "three"}, {"folds": True}],
+     {"folds": 1}, {"folds": "three"}, {"folds": True}, {"train": 3}, {"train": TrainSettings}],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(wrong: dict[str, float | str]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):

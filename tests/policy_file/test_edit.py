@@ -1,5 +1,7 @@
 """Several policies as one, and a policy without what it hardly ever does."""
 
+from collections import defaultdict
+
 import pytest
 
 from augrad import UserError
@@ -39,12 +41,40 @@ def test_policies_that_cannot_be_one_are_refused() -> None:
             merged([document_of(1.0), document_of(1.0)], weights)
 
 
-def test_a_pruned_policy_keeps_the_proportions_of_what_is_left() -> None:
+def shares_of(document: PolicyDocument) -> dict[str, float]:
+    """How many times an image meets each operation."""
+    shares: dict[str, float] = defaultdict(float)
+    for sub in document.subpolicies:
+        for entry in (entry for stage in sub.stages for entry in stage):
+            shares[entry.op] += sub.weight * entry.weight * entry.probability
+    return shares
+
+
+def test_what_a_pruned_policy_keeps_it_does_as_often_as_before() -> None:
     left = pruned(document_of(0.6, 0.2, 0.15, 0.05), 0.18)
     (stage,) = left.subpolicies[0].stages
-    assert {entry.op: entry.weight for entry in stage} == pytest.approx({"invert": 0.75, "equalize": 0.25})
+    assert {entry.op: entry.weight for entry in stage} == pytest.approx(
+        {"invert": 0.6, "equalize": 0.2, "identity": 0.2}
+    )
     assert left.provenance == {"a": 1, "pruned below": 0.18}
     assert pruned(document_of(0.6, 0.4), 0.0).subpolicies == document_of(0.6, 0.4).subpolicies
+    # What is often chosen and hardly ever applied leaves its place to nobody.
+    stage = (Entry(op="invert", weight=0.9, probability=0.005), Entry(op="equalize", weight=0.1))
+    seldom = PolicyDocument(
+        interpolation="bilinear", fill=0.0, subpolicies=(SubPolicy(weight=1.0, stages=(stage,)),), provenance={}
+    )
+    assert shares_of(pruned(seldom, 0.01)) == pytest.approx({"equalize": 0.1, "identity": 0.9})
+
+
+def test_an_operation_is_judged_by_all_its_places() -> None:
+    before = read_document("dada_cifar10")
+    after, shares = shares_of(pruned(before, 0.02)), shares_of(before)
+    assert {op for op in shares if shares[op] >= 0.02} == {op for op in after if op != "identity"}
+    assert all(after[op] == pytest.approx(shares[op]) for op in after if op != "identity")
+    (lightest,) = [op for op, often in shares.items() if often == min(shares.values())]
+    after = shares_of(pruned(before, 1.01 * shares[lightest]))
+    assert lightest not in after
+    assert all(after[op] == pytest.approx(shares[op]) for op in shares if op != lightest)
 
 
 def test_what_has_no_operation_left_leaves_images_as_they_are() -> None:

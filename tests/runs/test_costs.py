@@ -20,7 +20,7 @@ POLICY = Policy.over(["identity", "rotate"])
 
 def recipe(**settings: object) -> Recipe:
     data = load_digits(train_size=100, validation_size=60, selection_size=40)
-    model = partial(SmallConvNet, width=4)
+    model = partial(SmallConvNet, width=8)
     return Recipe(data, model, partial(torch.optim.SGD, lr=0.05), TrainSettings(batch_size=50, **settings))  # type: ignore[arg-type]
 
 

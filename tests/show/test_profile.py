@@ -154,7 +154,12 @@ def test_the_page_says_the_same_and_escapes_names(tmp_path: Path) -> None:
     assert "What 2 policies agree on" in text
     assert "&lt;b&gt;one&lt;/b&gt;" in text
     assert "<b>one" not in text
-    assert text.count("<u style") == 2 * len(agreements_of(documents, together)[0])
+    rows, _ = agreements_of(documents, together)
+    assert text.count("<u style") == 2 * sum(row.op != "identity" for row in rows)
+    assert text.count('title="two"') == sum(row.op != "identity" for row in rows)
+    assert "(chosen for 50% of images)" in text
+    write_agreement(str(tmp_path / "page.html"), documents, merged(documents, [3.0, 1.0]), ["one", "two"], [3.0, 1.0])
+    assert "(chosen for 75% of images)" in (tmp_path / "page.html").read_text()
 
 
 def test_a_page_that_cannot_be_written_leaves_no_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,3 +168,48 @@ def test_a_page_that_cannot_be_written_leaves_no_policy(tmp_path: Path, capsys: 
     assert main(given) == 2
     assert "cannot write this file" in capsys.readouterr().err
     assert not (tmp_path / "out.json").exists()
+
+
+def test_a_page_replaces_nothing_but_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, page = tmp_path / "one.json", tmp_path / "page.html"
+    assert main(["convert", "randaugment", "-o", str(one)]) == 0
+    before = one.read_bytes()
+    for given in (["show", str(one)], ["merge", str(one), "trivialaugment_wide"], ["merge", "randaugment"]):
+        assert main([*given, "--html", str(one)]) == 2
+        assert "expected a new file or a page" in capsys.readouterr().err
+        assert one.read_bytes() == before
+    assert main(["merge", "randaugment", "--html", str(page), "-o", str(page)]) == 2
+    assert "expected another file than that of --output" in capsys.readouterr().err
+    assert main(["merge", "randaugment", "--html", str(page), "-o", str(tmp_path / "nowhere" / "y.json")]) == 2
+    assert not page.exists()
+    for _ in range(2):  # a page is made anew
+        assert main(["merge", "randaugment", "--html", str(page), "-o", str(tmp_path / "y.json")]) == 0
+
+
+@pytest.mark.parametrize("columns", [40, 60, 66, 80, 200])
+def test_an_operation_has_its_name_in_every_width(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    main(["diff", "dada_cifar10", "dada_cifar100"])
+    main(["merge", "dada_cifar10", "dada_cifar100"])
+    out, err = capsys.readouterr()
+    for text in (out.partition("{")[0], err):
+        table = [line for line in text.splitlines() if line.startswith(" ") and "sub-pol" not in line]
+        assert max(map(len, table)) <= columns
+        for op in ("shear_x", "shear_y", "translate_x", "translate_y", "auto_contrast", "brightness"):
+            assert sum(op in line.split() for line in table) == 1, (op, columns)
+
+
+def test_policies_that_draw_the_same_are_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    golden = Path(__file__).parents[1] / "policy_file" / "golden" / "version_1.json"
+    assert main(["convert", str(golden), "-o", str(tmp_path / "back.json")]) == 0
+    assert (tmp_path / "back.json").read_text() != golden.read_text()
+    assert main(["diff", str(golden), str(tmp_path / "back.json")]) == 0
+    assert capsys.readouterr().out == "the policies do the same\n"
+
+
+def test_a_small_difference_does_not_look_like_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diff", "dada_cifar10", "dada_cifar100"]) == 1
+    cells = capsys.readouterr().out.split()
+    assert not {"+0", "−0", "+0°", "−0°", "+0%", "−0%", "+<0.1", "−<0.1"} & set(cells)

@@ -2,7 +2,7 @@
 
 import inspect
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -61,6 +61,15 @@ def built(node: Any, place: str) -> Any:
 
 
 @contextmanager
+def key_added(place: str) -> Iterator[None]:
+    """Writes `place` before the argument with whose name a UserError begins."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{place}.{error}") from error
+
+
+@contextmanager
 def keys_added() -> Iterator[None]:
     """Writes the key in place of the argument's name at the beginning of a UserError."""
     try:
@@ -77,6 +86,13 @@ def require_group(node: Any, place: str) -> DictConfig:
     if not isinstance(node, DictConfig):
         raise UserError(f"{place}: expected a group of settings, as in {place}.KEY=VALUE, got {node!r}")
     return node
+
+
+def require_keys(group: DictConfig, keys: Sequence[str], place: str) -> None:
+    """Raises UserError for a key that the group at `place` does not have."""
+    for key in group:
+        if key not in keys:
+            raise UserError(f"{place}.{key}: no such key; there are {', '.join(keys)}")
 
 
 def _check(node: Any, place: str) -> None:

@@ -15,8 +15,8 @@ from augrad.train.processes import results_of
 
 _SHORT, _LONG = 60, 15 * 60
 """Seconds: what takes less is not worth a word, what takes more is worth the keys that make it less."""
-_MEASURED = 4
-"""Steps of a training that are measured, beside a first one."""
+_FEWEST, _MOST = 4, 50
+"""Steps of a training that are measured, beside a first one: as many as take about a second."""
 _SLOW = 5.0
 """Seconds of a step, or a first training of one step, that are measured once: starting up is a small part of them."""
 _KEYS = ("search.steps", "search.batch_size", "objective.pairs", "data.size", "choose.seeds", "train.steps",
@@ -84,8 +84,9 @@ def _seconds_of_step(recipe: Recipe, policy: Policy) -> float:
         if first > _SLOW:
             return first
         # Again, as the first one of all may have compiled something. The difference is without what begins a training.
-        one, more = (_seconds_of(recipe, policy, steps) for steps in (1, 1 + _MEASURED))
-        return max(more - one, 0.0) / _MEASURED
+        one = _seconds_of(recipe, policy, 1)
+        steps = min(max(int(1 / one), _FEWEST), _MOST)
+        return max(_seconds_of(recipe, policy, 1 + steps) - one, 0.0) / steps
     except (NonFiniteError, UserError):
         return 0.0
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from augrad.atomic import write_text
 from augrad.checks import check_value
 from augrad.cli.arms import CONTROLS, search_entrants, sources_of
+from augrad.cli.building import require_keys
 from augrad.cli.comparison import TABLES, is_kept, keys_of, read_comparison, recipe_digest
 from augrad.cli.parts import checked_count, plain, recipe_of, standard_of
 from augrad.comparison.rows import Place, TrainingRow, names_of
@@ -49,7 +50,8 @@ def asked_comparison(config: DictConfig) -> AskedComparison | None:
     """
     if config.compare is None:
         return None
-    group = config.compare if isinstance(config.compare, DictConfig) else {"seeds": config.compare}
+    group = config.compare if isinstance(config.compare, DictConfig) else DictConfig({"seeds": config.compare})
+    require_keys(group, ("policies", "seeds", "with_validation", "processes"), "compare")
     sources = sources_of(group.get("policies", list(CONTROLS)), "compare.policies")
     if strange := [name for name, files in sources.items() if files != [name] or name == "learned"]:
         raise UserError(

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from augrad.atomic import write_bytes
 from augrad.checks import annotations_of, check_value
-from augrad.cli.building import built, require_group
+from augrad.cli.building import built, require_group, require_keys
 from augrad.data.seeding import SEEDS, checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.summary import told_of
@@ -157,6 +157,7 @@ def exported(policy: Policy, config: DictConfig) -> Policy:
     if config.get("export") is None:
         return policy
     given = require_group(config.export, "export")
+    require_keys(given, ("subpolicies", "uniform"), "export")
     types = annotations_of(heaviest)
     count = check_value(given.get("subpolicies"), types["count"], "export.subpolicies")
     return heaviest(policy, count, check_value(given.get("uniform", False), types["uniform"], "export.uniform"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from augrad.atomic import write_text
-from augrad.cli.policy_show import add_show_arguments, show
+from augrad.cli.policy_show import add_show_arguments, require_page, show
 from augrad.cli.status import exit_status, require_printed
 from augrad.interop.losses import Converted, Loss
 from augrad.policy import Policy
@@ -17,6 +17,7 @@ from augrad.policy_file.convert import (
     builtin_policies,
     document_of,
     load_policy,
+    policy_from_document,
     read_document,
 )
 from augrad.policy_file.edit import merged, pruned
@@ -113,14 +114,23 @@ def _diff(options: argparse.Namespace) -> int:
     names = [visible(name).replace("\n", "\\n") for name in options.policy]
     before, after = map(_lines, documents)
     lines = list(unified_diff(before, after, *names, lineterm="", n=1))
-    if not lines:
+    if not lines or _do_the_same(documents):
         say("the policies do the same")
-    elif options.text:
+        return 0
+    if options.text:
         say("\n".join(lines))
     else:
         for part in difference_in_words(documents, names):
             say(part)
-    return int(bool(lines))
+    return 1
+
+
+def _do_the_same(documents: Sequence[PolicyDocument]) -> bool:
+    """Whether two documents are one policy: a magnitude that is always the same may be written in several ways."""
+    if any(document.definitions for document in documents):
+        return False  # making a policy of these would import what they name
+    first, second = (_lines(document_of(policy_from_document(document))) for document in documents)
+    return first == second
 
 
 def _lines(document: PolicyDocument) -> list[str]:
@@ -130,10 +140,14 @@ def _lines(document: PolicyDocument) -> list[str]:
 def _merge(options: argparse.Namespace) -> None:
     documents = [read_document(source) for source in options.policy]
     together = merged(documents, options.weights)
+    if options.html is not None:
+        require_page(options.html, options.output)
+    if options.output is not None:
+        require_place(options.output)
     for part in agreement_in_words(documents, together):
         say(part, stderr=True)
     if options.html is not None:
-        write_agreement(options.html, documents, together, options.policy)
+        write_agreement(options.html, documents, together, options.policy, options.weights)
     _put_document(together, options.output)
 
 

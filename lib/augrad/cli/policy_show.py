@@ -1,16 +1,19 @@
 """augrad policy show: a policy as a table in the terminal, or as a page with pictures."""
 
 import argparse
+import os
 from pathlib import Path
 
 from augrad.cli.quoting import shell_quoted
 from augrad.errors import PolicyFileError, UserError
+from augrad.paths import expanded
 from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument
 from augrad.policy_file.convert import policy_from_document, read_document
 from augrad.show.policy_table import policy_table
 from augrad.terminal.console import say
 
+_HTML = b"<!doctype html"
 _MOST_OPERATIONS = 30
 """Of the table, unless it is to have all."""
 
@@ -32,17 +35,29 @@ def show(options: argparse.Namespace) -> None:
             raise UserError(f"--{name}: expected it with --html, because it is for the page; add --html OUT.html")
     document = read_document(options.policy)
     if options.html is not None:
+        require_page(options.html)
         _write_page(document, options)
         return
     limit = None if options.all else _MOST_OPERATIONS
     say(policy_table(document, limit, name=options.policy, advice="--all shows them"))
 
 
+def require_page(path: str, output: str | None = None) -> None:
+    """Raise UserError where a page written to `path` would replace something that is no page.
+
+    A name given by mistake is often that of the policy itself. output: what else the command writes.
+    """
+    place = expanded(path)
+    if output is not None and os.path.realpath(expanded(output)) == os.path.realpath(place):
+        raise UserError(f"--html: expected another file than that of --output, got {path} for both")
+    if place.is_file() and place.stat().st_size and not place.read_bytes()[:200].lstrip().lower().startswith(_HTML):
+        raise UserError(f"--html: expected a new file or a page, and {path} is something else, which would be lost")
+
+
 def _write_page(document: PolicyDocument, options: argparse.Namespace) -> None:
     # Imported here: the table needs none of it.
     from augrad.data.examples import examples_of, photographs
     from augrad.data.left_out import told
-    from augrad.paths import expanded
     from augrad.show.policy_page import write_policy_page
 
     policy = _policy_of(document, options)

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from augrad.checks import check_value
 from augrad.cli.arms import search_entrants
-from augrad.cli.building import keys_added
+from augrad.cli.building import key_added, keys_added
 from augrad.cli.choosing import asked_choice, choose_in, words_of
 from augrad.cli.comparison import Recorder, withdraw_comparison
 from augrad.cli.configs import config_directory
@@ -46,6 +46,8 @@ from augrad.cli.unread import require_read
 from augrad.comparison.rows import TrainingRow
 from augrad.comparison.summary import lines_of
 from augrad.comparison.trainings import compare_policies
+from augrad.data.folds import folds_of, parts_of
+from augrad.data.seeding import checked_seed
 from augrad.data.types import Splits
 from augrad.policy import Policy
 from augrad.policy.learnable import anything_learnable
@@ -87,6 +89,9 @@ def _search_in(config: DictConfig, directory: Path) -> float:
         search_entrants(asked.policies, start, start, config)
         processes_of(asked.processes, "compare.processes", device)
     choice = asked_choice(config, device)
+    if choice is not None and (count := folds_of(choice.folds, data)) is not None:
+        with key_added("choose"):
+            parts_of(data, count, checked_seed(config.seed))
     if not anything_learnable(start):
         choice = None
         words = "search: nothing of this policy can be learned: its weights, probabilities and magnitudes are fixed, "

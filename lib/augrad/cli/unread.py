@@ -39,7 +39,7 @@ def require_read(config: DictConfig) -> None:
         top = re.split(r"[./@]", override.key_or_group)[0]
         if top not in known and (override.is_add() or override.is_force_add()):
             text = text or OmegaConf.to_yaml(config, resolve=False)
-            if not re.search(rf"\$\{{\.*{re.escape(top)}\b", text):
+            if not re.search(rf"\$\{{([\w.]+:[^}}]*?)?\.*\b{re.escape(top)}\b", text):
                 raise UserError(no_such_setting(str(override.input_line), top, command))
 
 

@@ -17,7 +17,7 @@ from augrad.learning.step import ModelBuilder, OptimizerBuilder, evaluate
 from augrad.objectives.evolution import as_params, differences, directions, moved, persistent
 from augrad.objectives.objective import Aim, Step
 from augrad.objectives.whole_training import fresh_network, seed_of_pair
-from augrad.settings import TrainSettings
+from augrad.settings import TrainSettings, require_settings
 from augrad.train.loop import Recipe
 from augrad.train.stacked import Stack, can_be_stacked
 
@@ -58,6 +58,7 @@ class PersistentTraining:
     own_estimate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        require_settings(self.train)
         for name in ("pairs", "pieces"):
             require_count(getattr(self, name), name)
         require_number(self.width, "width", above=0.0)

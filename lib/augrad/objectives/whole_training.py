@@ -18,7 +18,7 @@ from augrad.learning.step import ModelBuilder, OptimizerBuilder, build_normalize
 from augrad.objectives.evolution import as_params, differences, directions, gradient, moved
 from augrad.objectives.objective import Aim, Step
 from augrad.objectives.slopes import Slopes, gradient_of, no_slopes
-from augrad.settings import AUTO, Folds, TrainSettings
+from augrad.settings import AUTO, Folds, TrainSettings, require_settings
 from augrad.train.loop import Recipe
 from augrad.train.many import judged_trainings
 from augrad.train.processes import require_processes
@@ -79,6 +79,7 @@ class WholeTraining:
     own_estimate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        require_settings(self.train)
         require_count(self.pairs, "pairs")
         require_number(self.width, "width", above=0.0)
         if self.memory is not None:

@@ -105,7 +105,8 @@ def save_policy(policy: Policy, path: str | os.PathLike[str]) -> None:
 
 @made_on_cpu
 def policy_from_document(document: PolicyDocument, allow: str | Sequence[str] = ()) -> Policy:
-    """The policy that `document` describes; `document_of` gives the document back.
+    """The policy that `document` describes; `document_of` gives the document back, with what is always the same as one
+    value.
 
     allow: see `load_policy`. Raises PolicyFileError for an operation of a module that is not allowed, before anything
     is imported, and for one that cannot be made; UserError for an `allow` that is neither text nor a list of it.

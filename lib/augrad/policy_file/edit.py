@@ -1,6 +1,7 @@
 """Documents from documents: several policies as one, and a policy without what it hardly ever does."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Sequence, Set
 from typing import Any
 
 from augrad.checks import require_number
@@ -48,11 +49,12 @@ def merged(documents: Sequence[PolicyDocument], weights: Sequence[float] | None 
 
 
 def pruned(document: PolicyDocument, below: float) -> PolicyDocument:
-    """The policy without the operations that act on less than this share of the images, and without the sub-policies
-    that are chosen for less.
+    """The policy without the operations that images meet less often than this, in all stages and sub-policies
+    together, and without the sub-policies that are chosen for less.
 
-    below: from 0 to 1. What is left of a stage keeps its proportions, and so do the sub-policies that are left; a stage
-    of which nothing is left is dropped, and a sub-policy without a stage leaves images as they are.
+    below: from 0 to 1. In the place of an operation comes the identity: the others act as often as before. The
+    sub-policies that are left keep their proportions; a stage of which nothing is left is dropped, and a sub-policy
+    without a stage leaves images as they are.
     Raises UserError if nothing would be left, and for a share out of range.
     """
     require_number(below, "a share")
@@ -63,7 +65,12 @@ def pruned(document: PolicyDocument, below: float) -> PolicyDocument:
         heaviest = max(sub.weight for sub in document.subpolicies)
         raise UserError(f"prune: expected a share of at most {heaviest:.4g}, the heaviest sub-policy's, got {below:g}")
     total = sum(sub.weight for sub in kept)
-    subpolicies = tuple(_pruned(sub, sub.weight / total, below) for sub in kept)
+    met: dict[str, float] = defaultdict(float)
+    for sub in document.subpolicies:
+        for entry in (entry for stage in sub.stages for entry in stage):
+            met[entry.op] += sub.weight * entry.weight * entry.probability
+    dropped = {op for op, often in met.items() if often < below and op != "identity"}
+    subpolicies = tuple(_without(dropped, sub, sub.weight / total) for sub in kept)
     used = {entry.op for sub in subpolicies for stage in sub.stages for entry in stage}
     changed: dict[str, Any] = {
         "subpolicies": subpolicies,
@@ -73,13 +80,12 @@ def pruned(document: PolicyDocument, below: float) -> PolicyDocument:
     return PolicyDocument(**{**dict(document), **changed})
 
 
-def _pruned(sub: SubPolicy, weight: float, below: float) -> SubPolicy:
+def _without(dropped: Set[str], sub: SubPolicy, weight: float) -> SubPolicy:
+    """The sub-policy with the identity in the place of what is dropped."""
     stages = []
     for stage in sub.stages:
-        # The identity, too, is something that a stage does: leaving it out would make the others more frequent.
-        left = [e for e in stage if e.op == "identity" or sub.weight * e.weight * e.probability >= below]
-        left = [entry for entry in left if entry.weight > 0]
-        total = sum(entry.weight for entry in left)
-        if total > 0:
-            stages.append(tuple(entry.model_copy(update={"weight": entry.weight / total}) for entry in left))
+        left = [entry for entry in stage if entry.op not in dropped and entry.weight > 0]
+        gone = sum(entry.weight for entry in stage if entry.op in dropped)
+        if any(entry.op != "identity" for entry in left):
+            stages.append((*left, *([Entry(op="identity", weight=gone)] if gone > 0 else [])))
     return SubPolicy(weight=weight, stages=tuple(stages) or ((Entry(op="identity"),),))

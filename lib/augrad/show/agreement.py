@@ -3,15 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from augrad.atomic import write_text
 from augrad.policy_file import PolicyDocument
+from augrad.show.about import counted
 from augrad.show.page import rendered
 from augrad.show.profile import Profile, profiles_of, total_variation
+from augrad.show.table import Fitting
 from augrad.show.words import describe_amount, number, share, short_names
-from augrad.terminal.console import Words
 
 
 @dataclass(frozen=True)
@@ -51,42 +49,52 @@ def _strengths(merged: Profile, profiles: Sequence[Profile], op: str) -> tuple[s
     return mean, low, high
 
 
-def agreement_in_words(documents: Sequence[PolicyDocument], together: PolicyDocument) -> Iterator[str | Table]:
+def agreement_in_words(documents: Sequence[PolicyDocument], together: PolicyDocument) -> Iterator[str | Fitting]:
     """What to print: how far apart the policies are, and a table; see `agreements_of`."""
     rows, distances = agreements_of(documents, together)
-    yield f"{len(documents)} policies; total variation of their shares from the merged policy's:"
+    yield f"{counted(len(documents), 'policy', 'policies')}; total variation of their shares from the merged policy's:"
     yield "  ".join(number(apart, 3) for apart in distances)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("operation", "share", "lowest to highest", "strength", "lowest to highest"):
-        table.add_column(name, justify="left" if name == "operation" else "right", no_wrap=name != "operation")
     short = short_names(row.op for row in rows)
+    lines = []
     for row in rows:
-        mean, low, high = row.strengths or ("–", "", "")
-        span = f"{low} to {high}" if low != high else low
-        table.add_row(Words(short[row.op]), share(row.share), _span(row.shares), mean, span)
-    yield table
+        strength = row.strengths or ("–", "", "")
+        lines.append((short[row.op], share(row.share), _span(row.shares), strength[0], _between(*strength[1:])))
+    head = ("operation", "share", "lowest to highest", "strength", "lowest to highest")
+    yield Fitting(head, lines, [(0, 1, 2, 3, 4), (0, 1, 2, 3), (0, 1, 3), (0, 1)])
 
 
 def write_agreement(
-    path: str, documents: Sequence[PolicyDocument], together: PolicyDocument, names: Sequence[str]
+    path: str,
+    documents: Sequence[PolicyDocument],
+    together: PolicyDocument,
+    names: Sequence[str],
+    weights: Sequence[float] | None = None,
 ) -> None:
-    """Write the same as a page, atomically. names: of the policies. Raises UserError if it cannot be written."""
+    """Write the same as a page, atomically. names: of the policies; weights: theirs, None if they are all alike.
+
+    The bars are as long as the largest share of an operation; identity, which is none, has no bar. Raises UserError if
+    the page cannot be written.
+    """
     rows, distances = agreements_of(documents, together)
-    widest = max(max(row.shares) for row in rows)
+    widest = max((max(*row.shares, row.share) for row in rows if row.op != "identity"), default=1.0) or 1.0
+    given = [1.0] * len(documents) if weights is None else list(weights)
     html = rendered(
         "agreement.html.jinja",
         short_names(row.op for row in rows),
-        title=f"{len(documents)} policies",
-        policies=[(name, number(apart, 3)) for name, apart in zip(names, distances, strict=True)],
+        title=counted(len(documents), "policy", "policies"),
+        policies=[
+            (name, share(weight / sum(given)), number(apart, 3))
+            for name, weight, apart in zip(names, given, distances, strict=True)
+        ],
         rows=[
             {
                 "op": row.op,
                 "share": share(row.share),
                 "span": _span(row.shares),
                 "mean": row.share / widest,
-                "places": [value / widest for value in row.shares],
+                "places": [] if row.op == "identity" else [value / widest for value in row.shares],
                 "strength": row.strengths and row.strengths[0],
-                "strengths": row.strengths and f"{row.strengths[1]} to {row.strengths[2]}",
+                "strengths": row.strengths and _between(*row.strengths[1:]),
             }
             for row in rows
         ],
@@ -95,4 +103,8 @@ def write_agreement(
 
 
 def _span(shares: Sequence[float]) -> str:
-    return f"{share(min(shares))} to {share(max(shares))}"
+    return _between(share(min(shares)), share(max(shares)))
+
+
+def _between(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"

@@ -3,23 +3,21 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from augrad.policy_file import PolicyDocument
 from augrad.show.about import describe_shape
 from augrad.show.profile import Profile, profiles_of, strength_in_words, total_variation
+from augrad.show.table import Fitting
 from augrad.show.words import describe_amount, number, share, short_names
-from augrad.terminal.console import Words
 
-_CLOSE = 1e-9
+_CLOSE, _SEEN = 1e-9, 5e-5
+"""What two numbers differ by that are the same but for rounding, and shares that nobody would tell apart."""
 _CAPTION = (
     "share: of the images in a stage, in per cent; change in points. strength: the mean magnitude in the operation's "
     "unit, without its sign where it goes both ways."
 )
 
 
-def difference_in_words(documents: Sequence[PolicyDocument], names: Sequence[str]) -> Iterator[str | Table]:
+def difference_in_words(documents: Sequence[PolicyDocument], names: Sequence[str]) -> Iterator[str | Fitting]:
     """What to print of two policies A and B that are called `names`: lines, and a table of operations.
 
     Operations whose shares are the farthest apart come first; those that are the same in both are left out.
@@ -29,7 +27,7 @@ def difference_in_words(documents: Sequence[PolicyDocument], names: Sequence[str
         yield f"{letter}: {name}"
         yield f"   {describe_shape(document)}, {number(profile.applied, 2)} operations an image"
     apart = total_variation(profiles[0].shares, profiles[1].shares)
-    yield f"total variation of the shares: {number(apart, 3)} (0: alike, 1: nothing in common)"
+    yield f"total variation of the shares: {_least(apart, 3)} (0: alike, 1: nothing in common)"
     rows = _rows(profiles)
     defined = _defined_otherwise(documents)
     if defined:
@@ -38,13 +36,10 @@ def difference_in_words(documents: Sequence[PolicyDocument], names: Sequence[str
         yield "shares and mean strengths are the same: how they are combined or drawn differs (--text shows how)"
     if not rows:
         return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=_CAPTION, caption_justify="left")
-    for name in ("operation", "share A", "B", "change", "strength A", "B", "change"):
-        table.add_column(name, justify="left" if name == "operation" else "right", no_wrap=name != "operation")
     short = short_names(op for op, *_ in rows)
-    for op, *cells in rows:
-        table.add_row(Words(short[op]), *cells)
-    yield table
+    head = ("operation", "share A", "B", "change", "strength A", "B", "change")
+    lines = [(short[op], *cells) for op, *cells in rows]
+    yield Fitting(head, lines, [tuple(range(7)), (0, 1, 2, 4, 5), (0, 1, 2), (0, 3)], _CAPTION)
 
 
 def _defined_otherwise(documents: Sequence[PolicyDocument]) -> list[str]:
@@ -61,8 +56,8 @@ def _rows(profiles: Sequence[Profile]) -> list[tuple[str, ...]]:
         shares = [profile.shares.get(op, 0.0) for profile in profiles]
         moved = shares[1] - shares[0]
         shift = _shift(first, second, op)
-        if abs(moved) > _CLOSE or shift:
-            points = f"{_signed(moved)}{share(abs(moved)).removesuffix('%')}" if moved else ""
+        if abs(moved) > _SEEN or shift:
+            points = _signed(moved) + _least(100 * abs(moved), 0 if abs(moved) >= 0.0995 else 1) if moved else ""
             words = (strength_in_words(profile, op) for profile in profiles)
             found.append((abs(moved), (op, *map(share, shares), points, *words, shift)))
     return [row for _, row in sorted(found, key=lambda item: -item[0])]
@@ -73,10 +68,18 @@ def _shift(first: Profile, second: Profile, op: str) -> str:
     if op not in first.strengths or op not in second.strengths:
         return ""
     change = second.strengths[op] - first.strengths[op]
-    if math.isclose(change, 0.0, abs_tol=_CLOSE):
+    words = describe_amount(op, first.units[op], abs(change))
+    if math.isclose(change, 0.0, abs_tol=_CLOSE) or words == describe_amount(op, first.units[op], 0.0):
         return ""
-    return _signed(change) + describe_amount(op, first.units[op], abs(change))
+    return _signed(change) + words
 
 
 def _signed(value: float) -> str:
     return "−" if value < 0 else "+"
+
+
+def _least(value: float, decimals: int) -> str:
+    """A number of at least 0, with as many decimals more as it takes for it not to look like 0."""
+    while value > 0 and number(value, decimals) == "0":
+        decimals += 1
+    return number(value, decimals)

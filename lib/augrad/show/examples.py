@@ -19,7 +19,7 @@ from augrad.show.tracks import Levels
 from augrad.show.words import describe_value, short_names
 from augrad.types import PolicySample
 
-_SHARP_UP_TO = 48
+SHARP_UP_TO = 48
 """Pixels of a side: small pictures lose nothing, larger ones become JPEG."""
 
 
@@ -117,7 +117,7 @@ def sources_of(images: UInt8[Tensor, "N C S S"]) -> list[str]:
     sources = []
     for pixels in images.permute(0, 2, 3, 1).contiguous().numpy():
         stream = io.BytesIO()
-        if len(pixels) <= _SHARP_UP_TO:
+        if len(pixels) <= SHARP_UP_TO:
             Image.fromarray(pixels).save(stream, "PNG")
             sources.append(data_uri(stream.getvalue(), "png"))
         else:

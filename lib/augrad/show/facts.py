@@ -22,10 +22,9 @@ def facts_of(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 def words_of_key(key: str) -> str:
     """A key as words: "val_loss" as "validation loss"."""
-    words = key.replace("_", " ")
-    for short, long in (("train ", "training "), ("val ", "validation ")):
-        words = long + words.removeprefix(short) if words.startswith(short) else words
-    return words
+    words = key.replace("_", " ").split(" ")
+    long = {"train": "training", "val": "validation"}
+    return " ".join([*(long.get(word, word) for word in words[:-1]), words[-1]])
 
 
 def words_of_value(key: str, value: Any) -> str:

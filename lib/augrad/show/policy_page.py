@@ -16,7 +16,7 @@ from augrad.ops.spec import Op
 from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument
 from augrad.show.about import counted, describe_shape
-from augrad.show.examples import Shown, examples_of_operation, examples_of_policy
+from augrad.show.examples import SHARP_UP_TO, Shown, examples_of_operation, examples_of_policy
 from augrad.show.facts import NOTHING, facts_of
 from augrad.show.page import rendered, visible_masses
 from augrad.show.tracks import Track, levels_of, track_of
@@ -88,7 +88,7 @@ def write_policy_page(
         examples=examples,
         without_examples=without,
         pictures=_words_of(pictures),
-        sharp=pictures.images.shape[-1] < 64,
+        sharp=pictures.images.shape[-1] <= SHARP_UP_TO,
         groups=groups[:_MOST_OPEN],
         folded=groups[_MOST_OPEN:],
         left_out=len(document.subpolicies) - len(groups),

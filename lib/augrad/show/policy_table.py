@@ -33,9 +33,14 @@ class _Column:
         return self.name.replace("-", "-\n")
 
     def within(self, room: int, size: Callable[[str], int]) -> "_Column":
-        """Of each cell the longest wording that fits into `room`, or else the shortest."""
-        cells = (next((words for words in cell if size(words) <= room), cell[-1]) for cell in self.cells)
-        return replace(self, cells=tuple((words,) for words in cells))
+        """Of each cell the longest wording that fits into `room`; where one has none but the shortest, so have all.
+
+        The shortest one says less than the others, which a reader cannot know of a cell alone.
+        """
+        fitting = [[words for words in cell[:-1] or cell if size(words) <= room] for cell in self.cells]
+        if not all(fitting):
+            fitting = [cell[-1:] for cell in self.cells]
+        return replace(self, cells=tuple((words[0],) for words in fitting))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,11 @@
-"""The table for the terminal of policies that are compared."""
+"""Tables for the terminal: of policies that are compared, and of operations, with as many columns as fit."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 
 from augrad.comparison.differences import Difference
@@ -41,3 +45,34 @@ def _difference(found: Difference | None) -> Words:
     if without_interval(found.interval):
         return Words(points(found.interval), "dim")
     return Words(points(found.interval), {1: "green", 0: "", -1: "red"}[found.clear])
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """A table of which the columns are shown that the terminal has room for; a name stands in the first.
+
+    head: of the columns. lines: their cells. choices: which columns, the most first; the last choice is taken where
+    none fits, with names in several lines. caption: below the table.
+    """
+
+    head: tuple[str, ...]
+    lines: Sequence[tuple[str, ...]]
+    choices: Sequence[tuple[int, ...]]
+    caption: str | None = None
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._table(self.choices[0]))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        tables = [self._table(columns) for columns in self.choices]
+        unbounded = options.update(max_width=10_000)
+        fits = (table for table in tables if Measurement.get(console, unbounded, table).maximum <= options.max_width)
+        yield next(fits, tables[-1])
+
+    def _table(self, columns: Sequence[int]) -> Table:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=self.caption, caption_justify="left")
+        for column in columns:
+            table.add_column(self.head[column], justify="right" if column else "left", overflow="fold")
+        for line in self.lines:
+            table.add_row(*(Words(line[column]) for column in columns))
+        return table

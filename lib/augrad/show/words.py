@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from augrad.ops.definition import is_dotted
 from augrad.ops.spec import Unit
 from augrad.policy_file import Entry, LogitNormal, PolicyDocument, Uniform, UniformUpTo, Value
 from augrad.policy_file.quantiles import end_at
@@ -35,7 +36,7 @@ class Row:
     entry: Entry
 
 
-def policy_rows(document: PolicyDocument, limit: int | None = None) -> list[Row]:
+def policy_rows(document: PolicyDocument) -> list[Row]:
     """Every operation of the policy: the heaviest sub-policies first, and in each the largest masses first.
 
     Where a sub-policy has one operation a stage, these are in the order in which they are applied.
@@ -62,8 +63,6 @@ def policy_rows(document: PolicyDocument, limit: int | None = None) -> list[Row]
         if any(len(stage) > 1 for stage in subpolicy.stages):
             of_subpolicy.sort(key=lambda row: (-row.mass, -row.weight, row.stage))
         rows += of_subpolicy
-        if limit is not None and len(rows) >= limit:
-            return rows[:limit]
     return rows
 
 
@@ -114,15 +113,6 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     return short
 
 
-def describe_entry(entry: Entry) -> str:
-    """An operation in a sentence's piece: "rotate 0° to ±21.5°, applied to 62%"."""
-    magnitude = describe_magnitude(entry)
-    words = f"{entry.op} {magnitude}" if magnitude else entry.op
-    return (
-        words if entry.op == "identity" or entry.probability == 1 else f"{words}, applied to {share(entry.probability)}"
-    )
-
-
 def describe_magnitude(entry: Entry, spread: Spread = "full") -> str:
     """The magnitude in words and absolute units, e.g. "±14° (80% between 8° and 22°)"; empty if it has none.
 
@@ -131,21 +121,29 @@ def describe_magnitude(entry: Entry, spread: Spread = "full") -> str:
     """
     if entry.magnitude is None or entry.unit is None:
         return ""
-    if entry.unit == "strength" and entry.op not in _LOGARITHMS:
+    if _is_factor(entry.op, entry.unit):
         return _describe_factor(entry, spread)
     before, one, after = _wording(entry.op, entry.unit)
 
     def plain(value: float) -> str:
-        text = one(value)
+        text = one(abs(value) if entry.signed else value)
         return "±" + text if entry.signed and text != one(0.0) else text
+
+    def span(low: float, high: float) -> str:
+        if entry.signed:  # either sign may be drawn: what counts is how far from 0
+            near = 0.0 if low * high < 0 else min(abs(low), abs(high))
+            ends = [near, max(abs(low), abs(high))]
+            low, high = ends if abs(low) <= abs(high) else ends[::-1]
+        first, last = plain(low), plain(high)
+        return first if low == high else f"{first} to {'e^' if entry.op in _LOGARITHMS else ''}{last}"
 
     match entry.magnitude:
         case Value(value=value):
             words, beside = plain(value), ""
         case Uniform(low=low, high=high):
-            words, beside = (plain(low) if low == high else f"{plain(low)} to {plain(high)}"), ""
+            words, beside = span(low, high), ""
         case UniformUpTo(low=low) as magnitude:
-            words, beside = f"{plain(low)} to {plain(end_at(magnitude, 0.0))}", _spread(magnitude, one, spread)
+            words, beside = span(low, end_at(magnitude, 0.0)), _spread(magnitude, one, spread)
         case LogitNormal() as magnitude:
             words, beside = plain(end_at(magnitude, 0.0)), _spread(magnitude, one, spread)
     return f"{before}{words}{after}{beside}"
@@ -153,9 +151,9 @@ def describe_magnitude(entry: Entry, spread: Spread = "full") -> str:
 
 def describe_value(op: str, unit: Unit, value: float) -> str:
     """One magnitude, with its sign, as a bare number: "−14°", "12%", "1.45", which is a factor, "e^0.2"."""
-    if unit == "strength" and op not in _LOGARITHMS:
+    if _is_factor(op, unit):
         return number(1 + value, 2)
-    return f"e^{number(value, 2)}" if unit == "strength" else describe_amount(op, unit, value)
+    return f"e^{number(value, 2)}" if op in _LOGARITHMS else describe_amount(op, unit, value)
 
 
 def describe_amount(op: str, unit: Unit, value: float) -> str:
@@ -164,6 +162,14 @@ def describe_amount(op: str, unit: Unit, value: float) -> str:
         return number(value, 2)
     _, one, _ = _wording(op, unit)
     return one(value)
+
+
+def _is_factor(op: str, unit: Unit) -> bool:
+    """Whether a magnitude s is told as the factor 1 + s: a strength of augrad's own, but for those that are logarithms.
+
+    What a strength of somebody else's operation means, nobody but them knows.
+    """
+    return unit == "strength" and op not in _LOGARITHMS and not is_dotted(op)
 
 
 def _describe_factor(entry: Entry, spread: Spread) -> str:
@@ -211,14 +217,14 @@ def _wording(op: str, unit: Unit) -> tuple[str, Callable[[float], str], str]:
         case "degree":
             return "", lambda value: number(value, 1) + "°", ""
         case "fraction":
-            of = "" if "." in op else _SHARES.get(op, " of the side")
+            of = "" if is_dotted(op) else _SHARES.get(op, " of the side")
             return ("square of " if op == "cutout" else ""), lambda value: number(100 * value, 1) + "%", of
         case "strength":
-            return f"{_LOGARITHMS[op]} e^", lambda value: number(value, 2), ""
+            return f"{_LOGARITHMS[op]} e^" if op in _LOGARITHMS else "strength ", lambda value: number(value, 2), ""
         case "bits":
             return "", lambda value: number(value, 1), " bits"
         case "pixel":
-            return ("" if "." in op else "sigma "), lambda value: number(value, 2), " px"
+            return ("" if is_dotted(op) else "sigma "), lambda value: number(value, 2), " px"
         case "addend":
             return "add ", lambda value: number(value, 2), ""
         case _:  # factor, threshold, weight
