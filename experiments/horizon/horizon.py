@@ -66,7 +66,7 @@ STUDIES: Mapping[str, Study] = {
         "fifteen operations, in wide ranges: far from the best.",
         (
             *("data.train_size=200", "data.validation_size=400", "data.selection_size=200"),
-            *("train.steps=400", "train.batch_size=100"),
+            *("train.steps=400", "train.batch_size=100", "search.batch_size=128"),
         ),
         (),
         _at_equal_time(2500),

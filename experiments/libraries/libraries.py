@@ -64,6 +64,7 @@ class Study:
 
 _FEWEST = 5
 """Seeds of a study that is on the page."""
+_SEARCH = ("search.batch_size=128",)
 _RECIPE = "train.steps=300", "train.batch_size=64"
 STUDIES: Mapping[str, Study] = {
     "digits_200": Study(
@@ -81,7 +82,7 @@ def kept_policy(name: str, out: Path) -> Path:
     """The policy beside this file; searched for where it is not there."""
     kept = _HERE / f"{name}_policy.json"
     if not kept.exists():
-        run = search_once(out / name, [*STUDIES[name].data, "choose.processes=1"])
+        run = search_once(out / name, [*STUDIES[name].data, *_SEARCH, "choose.processes=1"])
         shutil.copy(run / "policy.json", kept)
     return kept
 
@@ -181,7 +182,8 @@ def section(name: str) -> list[str]:
     return [
         f"## {name}",
         "",
-        f"{STUDIES[name].words} One search, seed 0: `augrad search {' '.join(STUDIES[name].data)}`; its policy is "
+        f"{STUDIES[name].words} One search, seed 0: `augrad search "
+        f"{' '.join((*STUDIES[name].data, *_SEARCH))}`; its policy is "
         f"{name}_policy.json. {len(seeds)} trainings in each way, as of `augrad train "
         f"{' '.join(found['overrides'])}`, on seeds that all ways share; {rows[0].images:,} test images. "
         f"{found['machine']}; {versions}.",

@@ -58,6 +58,7 @@ def _fashion_mnist(
             f"data.validation_fraction={validation / (train + validation):.4f}",
             f"train.epochs={epochs}",
             "train.batch_size=100",
+            "search.batch_size=128",
         ),
         (f"train.epochs={judged}",),
         methods,

@@ -34,6 +34,8 @@ Schedule = Literal["cosine", "constant"]
 
 
 AUTO: Literal["auto"] = "auto"
+BatchSize = PositiveInt | Literal["auto"]
+"""How many images a batch of training images has; see `batch_size_of`."""
 Folds = Annotated[Whole, Field(ge=2)] | Literal["auto"] | None
 """Into how many parts train and validation images are divided; see `augrad.data.folds.folds_of`."""
 
@@ -58,20 +60,20 @@ def _told_in_words(kind: type[Settings]) -> type[Settings]:
 class TrainSettings:
     """How a classifier is trained.
 
-    epochs, batch_size: as usual. steps: how many steps there are, whatever the epochs; None: as many as the epochs
-    have. A budget in steps means the same for few images as for many. schedule: of the learning rate, after
-    `warmup_epochs` of linear rise; cosine ends at `final_rate` times its peak. clip_norm: limit of the gradient's total
-    norm, None for none. autocast: bfloat16 forward passes. label_smoothing: the share of a label that is spread evenly
-    over all classes, in the loss that is minimised; every loss that is reported is without it. ema: the decay of a
-    moving average of the weights, which starts at those after the first step; the averaged network is what is evaluated
-    and returned. None: the weights as they are. channels_last: whether weights and images are laid out channels last,
-    which is faster on a GPU under autocast. compile: whether the training passes run by `torch.compile`; evaluations
-    do not.
+    epochs: as usual. batch_size: a number, or "auto" (see `batch_size_of`). steps: how many steps there are, whatever
+    the epochs; None: as many as the epochs have. A budget in steps means the same for few images as for many. schedule:
+    of the learning rate, after `warmup_epochs` of linear rise; cosine ends at `final_rate` times its peak. clip_norm:
+    limit of the gradient's total norm, None for none. autocast: bfloat16 forward passes. label_smoothing: the share of
+    a label that is spread evenly over all classes, in the loss that is minimised; every loss that is reported is
+    without it. ema: the decay of a moving average of the weights, which starts at those after the first step; the
+    averaged network is what is evaluated and returned. None: the weights as they are. channels_last: whether weights
+    and images are laid out channels last, which is faster on a GPU under autocast. compile: whether the training passes
+    run by `torch.compile`; evaluations do not.
     """
 
     epochs: PositiveInt = 50
     steps: PositiveInt | None = None
-    batch_size: PositiveInt = 128
+    batch_size: BatchSize = AUTO
     schedule: Schedule = "cosine"
     warmup_epochs: Annotated[Number, Field(ge=0)] = 0.0
     final_rate: Fraction = 0.01
@@ -89,6 +91,7 @@ class SearchSettings:
     """How policy and classifier are updated together.
 
     steps, batch_size, validation_batch_size: of the joint loop; validation batches rotate through the whole split.
+    batch_size: a number, or "auto" (see `batch_size_of`).
     schedule, final_rate, clip_norm, autocast: of the classifier, as in TrainSettings. rounds: how many classifiers are
     trained, one after the other, each for as many steps (the last one for what is left) and with the whole schedule;
     the policy goes on (SLACK's cold start, Marrie et al. 2023). warmup_steps: the first steps of a round, at most
@@ -110,7 +113,7 @@ class SearchSettings:
     """
 
     steps: PositiveInt = 1000
-    batch_size: PositiveInt = 128
+    batch_size: BatchSize = AUTO
     validation_batch_size: PositiveInt = 256
     schedule: Schedule = "cosine"
     final_rate: Fraction = 0.02
@@ -159,6 +162,20 @@ def require_settings(train: object) -> None:
     """Raises UserError for what is no TrainSettings."""
     if not isinstance(train, TrainSettings):
         raise UserError(f"train: expected an augrad.TrainSettings, as in TrainSettings(steps=400), got {train!r:.200}")
+
+
+_LARGEST, _SMALLEST, _AN_EPOCH = 128, 16, 4
+"""Batches of "auto": the largest and the smallest, and how many an epoch has at least."""
+
+
+def batch_size_of(asked: BatchSize, images: int) -> int:
+    """Of so many training images. "auto": 128, or for fewer than 512 images the power of two, 16 at least, with which
+    an epoch has at least four batches: with a single one there would be few steps, each on nearly the same images.
+    """
+    if asked != AUTO:
+        return asked
+    fitting = 2 ** max(images // _AN_EPOCH, 1).bit_length() // 2
+    return min(max(fitting, _SMALLEST), _LARGEST)
 
 
 def steps_of(settings: TrainSettings, steps_per_epoch: int) -> int:

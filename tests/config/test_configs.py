@@ -41,7 +41,7 @@ def test_the_promised_keys_are_there(name: str) -> None:
     assert config.seed == 0
     assert config.device == "auto"
     assert config.train.epochs > 0
-    assert config.train.batch_size > 0
+    assert config.train.batch_size == "auto"
     assert config.tracker._target_.endswith("NoTracker")
 
 

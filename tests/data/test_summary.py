@@ -25,8 +25,8 @@ def test_data_in_a_line() -> None:
         "8 x 12 pixels, colour"
     )
     assert described(load_digits()) == (
-        "digits: 1,797 images, 10 classes -> 1,000 train / 300 validation / 150 selection / 347 test, "
-        "16 x 16 pixels, grey"
+        "digits: 1,797 images, 10 classes (0, 1, 2, 3, 4 and 5 more) -> 1,000 train / 300 validation / 150 selection / "
+        "347 test, 16 x 16 pixels, grey"
     )
     assert "(a, b, c, d, e and 2 more)" in described(data(dict.fromkeys(range(7), 20), {0: 1}, tuple("abcdefg")))
 

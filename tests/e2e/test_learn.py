@@ -334,6 +334,11 @@ MISTAKES: dict[str, tuple[Callable[[Splits], Any], str]] = {
         lambda data: learned(data, objective=NumberForAim()),
         r"objective NumberForAim: expected augrad.objectives.objective.Aim from it, got float; return one",
     ),
+    "no optimiser": (lambda data: learned(data, optimizer=3), r"^optimizer: expected what makes an optimiser"),
+    "no policy's optimiser": (
+        lambda data: learned(data, policy_optimizer="adam"),
+        r"^policy_optimizer: expected what makes an optimiser .* got 'adam'",
+    ),
     "no policy": (lambda data: learned(data, policy="identity"), r"policy: expected a Policy.*load_policy"),
     "one regulariser": (
         lambda data: learned(data, regularizers=library.regularizers.IdentityPrior()),

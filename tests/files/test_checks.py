@@ -126,7 +126,7 @@ def test_true_is_no_number_in_any_setting(true: object) -> None:
         numbers = {name: hint for name, hint in hints.items() if "int" in hint or "float" in hint}
         assert {"batch_size", "final_rate", "clip_norm"} <= set(numbers)
         for name, hint in numbers.items():
-            with pytest.raises(UserError, match=rf"^{name}\b.*: expected a (whole )?number, got"):
+            with pytest.raises(UserError, match=rf"^{name}\b.*: expected a (whole )?number( or 'auto')?, got"):
                 kind(**{name: {"op_logits": true} if "dict" in hint else true})
     assert SearchSettings(steps=np.int64(3), policy_rates={"op_logits": np.float32(0.5)}).steps == 3  # type: ignore[arg-type,dict-item]
 

@@ -8,6 +8,7 @@ from augrad import UserError
 from augrad.policy_file import Entry, PolicyDocument, SubPolicy
 from augrad.policy_file.convert import read_document
 from augrad.policy_file.edit import merged, pruned
+from problems import shapes_unchecked
 
 
 def document_of(*weights: float, fill: float = 0.0) -> PolicyDocument:
@@ -30,13 +31,20 @@ def test_a_merged_policy_is_one_of_its_policies_for_each_image() -> None:
 
 
 def test_policies_that_cannot_be_one_are_refused() -> None:
-    with pytest.raises(UserError, match=r"expected policies with one fill, got 0\.0 and 0\.5"):
+    with pytest.raises(UserError, match=r"expected policies with one fill, got 0\.0 in the first and 0\.5 in policy 2"):
         merged([document_of(1.0), document_of(1.0, fill=0.5)])
-    with pytest.raises(UserError, match="expected policies with one interpolation, got bilinear and nearest"):
+    with pytest.raises(
+        UserError, match="expected policies with one interpolation, got bilinear in the first and nearest in policy 2"
+    ):
         merged([document_of(1.0), read_document("randaugment")])
     with pytest.raises(UserError, match="expected at least one policy, got none"):
         merged([])
-    for weights in ([1.0], [0.0, 0.0], [-1.0, 2.0], [float("nan"), 1.0]):
+    for wrong in ([float("nan"), 1.0], ["1", 1.0], 3, [True, 1.0]):
+        with shapes_unchecked(), pytest.raises(UserError, match=r"^weights(\[0\])?: expected"):
+            merged([document_of(1.0), document_of(1.0)], wrong)  # type: ignore[arg-type]
+    with shapes_unchecked(), pytest.raises(UserError, match=r"^documents"):
+        merged([3])  # type: ignore[list-item]
+    for weights in ([1.0], [0.0, 0.0], [-1.0, 2.0]):
         with pytest.raises(UserError, match="expected 2 weights of at least 0 and not all 0"):
             merged([document_of(1.0), document_of(1.0)], weights)
 

@@ -90,7 +90,8 @@ def _compare_in(config: DictConfig, directory: Path) -> None:
         else new_run(config, directory, TRAININGS, COMPARISON, _FIGURE, _REPORT, *TABLES)
     )
     with run:
-        say_data(data)
+        recipe = next(iter(recipes.values()))
+        say_data(data, {"train.batch_size": (recipe.settings.batch_size, len(recipe.splits.train))})
         tracker.start(plain(config), directory)
         record = Recorder(directory, keys, reference, tracker, held_back=False, others=others)
         _train(trainings, recipes, processes, record, directory)

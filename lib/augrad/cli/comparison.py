@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from augrad.atomic import write_text
+from augrad.cli.status import tell
 from augrad.comparison.differences import differences
 from augrad.comparison.rows import Place, TrainingRow, row_from
 from augrad.comparison.trainings import Planned, digest, policy_digest
@@ -14,7 +15,6 @@ from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.runs.trackers import Tracker
 from augrad.settings import TrainSettings
-from augrad.terminal.console import say
 
 COMPARISON, TRAININGS = "comparison.json", "trainings.json"
 TABLES = ("comparison.md", "comparison.csv")
@@ -89,7 +89,7 @@ class Recorder:
             f" {name} {value}" for name, value in (("search", row.search_seed), ("split", row.split_seed)) if value
         )
         words = f"  {row.policy:{self._width}}{seeds} seed {row.seed}: {100 * row.accuracy:.1f}%, loss {row.loss:.3f}"
-        say(f"{words}{' (done before)' if before else ''}  [{self._done}/{self._total}]", stderr=True)
+        tell(f"{words}{' (done before)' if before else ''}  [{self._done}/{self._total}]")
         self._keep(row)
         self._write(comparison=not self._held_back)
         if self._tracker is not None:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from augrad.atomic import write_text
@@ -17,6 +15,7 @@ from augrad.cli.arms import CONTROLS, search_entrants, sources_of
 from augrad.cli.building import require_keys
 from augrad.cli.comparison import TABLES, is_kept, keys_of, read_comparison, recipe_digest
 from augrad.cli.parts import checked_count, plain, recipe_of, standard_of
+from augrad.cli.status import in_sweep
 from augrad.comparison.rows import Place, TrainingRow, names_of
 from augrad.comparison.summary import csv_of, markdown_of
 from augrad.comparison.trainings import Planned, planned, training_splits
@@ -126,7 +125,7 @@ def processes_of(given: Any, place: str, device: torch.device) -> int:
             raise UserError(f"{place}: expected 1 on a GPU, which trainings share badly, got {given}; leave it out")
         require_processes(given, place)
         return given
-    return 1 if HydraConfig.get().mode == RunMode.MULTIRUN else processes_for(device)
+    return 1 if in_sweep() else processes_for(device)
 
 
 def say_verdict(rows: Sequence[TrainingRow], reference: str) -> None:

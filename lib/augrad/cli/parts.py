@@ -12,6 +12,7 @@ from pydantic import Field
 from augrad.atomic import write_bytes
 from augrad.checks import annotations_of, check_value
 from augrad.cli.building import built, require_group, require_keys
+from augrad.cli.status import tell
 from augrad.data.seeding import SEEDS, checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.summary import told_of
@@ -25,8 +26,16 @@ from augrad.policy_file.convert import load_policy
 from augrad.regularizers.regularizer import Regularizer
 from augrad.runs.trackers import Guest, Tracker
 from augrad.search.provenance import search_provenance
-from augrad.settings import MOST_SEEDS, ChoiceSettings, PositiveInt, SearchSettings, TrainSettings
-from augrad.terminal.console import say
+from augrad.settings import (
+    AUTO,
+    MOST_SEEDS,
+    BatchSize,
+    ChoiceSettings,
+    PositiveInt,
+    SearchSettings,
+    TrainSettings,
+    batch_size_of,
+)
 
 Settings = TypeVar("Settings", TrainSettings, SearchSettings, ChoiceSettings)
 
@@ -127,10 +136,17 @@ def data_and_device(config: DictConfig, split_seed: int | None = None) -> tuple[
     return data.to(device), device
 
 
-def say_data(data: Splits) -> None:
-    """What was read, and what of it may spoil the run, on standard error."""
+def say_data(data: Splits, batches: Mapping[str, tuple[BatchSize, int]]) -> None:
+    """What was read, what of it may spoil the run, and where batches are smaller than usual, on standard error.
+
+    batches: by key what was asked for, and of how many training images.
+    """
     for words in told_of(data):
-        say(f"data: {words}", stderr=True)
+        tell(f"data: {words}")
+    for key, (asked, images) in batches.items():
+        size = batch_size_of(asked, images)
+        if asked == AUTO and size != batch_size_of(AUTO, 10**9):
+            tell(f"data: {key}={size}, so that {images} training images are {images // size} batches")
 
 
 def allowed_modules(config: DictConfig) -> list[str]:

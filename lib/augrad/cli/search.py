@@ -1,7 +1,6 @@
 """augrad search: learn a policy."""
 
 from contextlib import chdir
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,11 +40,12 @@ from augrad.cli.quoting import shell_quoted
 from augrad.cli.recipes import with_own_settings
 from augrad.cli.run_directory import nothing_left_of_mistakes, output_directory, resumed_from
 from augrad.cli.search_run import Interrupted, SearchRun
-from augrad.cli.status import require_shown
+from augrad.cli.status import in_sweep, require_shown, tell
 from augrad.cli.unread import require_read
 from augrad.comparison.rows import TrainingRow
 from augrad.comparison.summary import lines_of
 from augrad.comparison.trainings import compare_policies
+from augrad.comparison.verdict import judge
 from augrad.data.folds import folds_of, parts_of
 from augrad.data.seeding import checked_seed
 from augrad.data.types import Splits
@@ -99,7 +99,7 @@ def _search_in(config: DictConfig, directory: Path) -> float:
         say(words, stderr=True)
     with keys_added():
         state, parts = begin_search(data, device=device, **arguments)
-    costs = Costs(config, _trainings(config, data, asked, choice), partial(say, stderr=True))
+    costs = Costs(config, _trainings(config, data, asked, choice), tell)
     with SearchRun(directory, config, state, parts, tracker_of(config), costs) as run:
         with keys_added():
             run_search(state, parts, run)
@@ -161,7 +161,7 @@ def _compare(
     record = Recorder(directory, keys, "learned", held_back=held_back)
     recipe = recipe_on(data, config, asked.with_validation)
     count = len(asked.policies) + 1
-    say(f"comparison: {count} policies x {len(asked.seeds)} seeds x {recipe.steps} steps", stderr=True)
+    tell(f"comparison: {count} policies x {len(asked.seeds)} seeds x {recipe.steps} steps")
     processes = processes_of(asked.processes, "compare.processes", data.train.images.device)
     split_seed = trainings[0].place.split_seed
     return record, compare_policies(trainings, {split_seed: recipe}, processes, record.known, record)
@@ -202,6 +202,12 @@ def _show(
         write_search_report(directory / "report.html", data, document, figures, comparison, summary, config_text, taken)
         reported = f"   report: {shell_quoted(str(directory / 'report.html'))}"
     run.tracker.finish(figures, directory / "policy.json", summary)
+    if in_sweep():
+        told = f"; {judge(comparison, 'learned').headline}" if comparison else ""
+        objective = state.best_loss if chosen is None else chosen.loss
+        say(f"search: objective {objective:.4f}{told}; results in {shell_quoted(str(directory))}")
+        require_shown(attempt.failed)
+        return
     with attempt("the tables"):
         say(taken)
         say(policy_table(document, limit=8))

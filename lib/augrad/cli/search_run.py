@@ -21,9 +21,11 @@ from augrad.cli.costs import Costs
 from augrad.cli.parts import exported, plain, provenance, say_data
 from augrad.cli.quoting import command_line, override
 from augrad.cli.run_directory import new_run, resumed_run
+from augrad.cli.status import in_sweep
 from augrad.data.summary import described
 from augrad.errors import NonFiniteError, PolicyFileError, UserError
 from augrad.learning.step import evaluate
+from augrad.objectives.objective import estimates_itself
 from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument, write_policy
 from augrad.policy_file.convert import document_of
@@ -95,9 +97,12 @@ class SearchRun:
                 self.was_finished = whole and has_content(self.directory / "report.html")
             stack.callback(self._log.close)
             self._write_start()
-            say_data(self.parts.data)
+            data, settings = self.parts.data, self.parts.settings
+            unused = estimates_itself(self.parts.objective)
+            say_data(data, {} if unused else {"search.batch_size": (settings.batch_size, len(data.train))})
             self.first = self.state.step
-            self.progress = stack.enter_context(SearchProgress(self.parts.settings.steps, start=self.first))
+            progress = SearchProgress(settings.steps, start=self.first, disable=in_sweep())
+            self.progress = stack.enter_context(progress)
             self.tracker.start(plain(self.config), self.directory)
             self._stop.__enter__()
             self._opened = stack.pop_all()

@@ -59,6 +59,17 @@ class Unfinished(RuntimeError):
     """The work is done and kept, but something of it could not be shown; the message says what, in a line each."""
 
 
+def in_sweep() -> bool:
+    """Whether this run is one of several (`--multirun`)."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def tell(words: str) -> None:
+    """How a run goes on, on standard error; a run of a sweep, of which there are many, is silent."""
+    if not in_sweep():
+        say(words, stderr=True)
+
+
 def require_shown(failed: list[str]) -> None:
     """For a run whose work is done and kept: raises Unfinished where something that shows it failed.
 
@@ -68,7 +79,7 @@ def require_shown(failed: list[str]) -> None:
         return
     lines = "\n".join(f"  {line}" for line in failed)
     told = f"the run is done and its results are kept; what could not be made:\n{lines}"
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
+    if in_sweep():
         say(told, stderr=True)
     else:
         raise Unfinished(told)

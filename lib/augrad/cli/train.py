@@ -23,7 +23,7 @@ from augrad.cli.parts import (
 from augrad.cli.quoting import shell_quoted
 from augrad.cli.recipes import require_final_training, with_own_settings
 from augrad.cli.run_directory import new_run, nothing_left_of_mistakes, output_directory
-from augrad.cli.status import require_shown
+from augrad.cli.status import in_sweep, require_shown
 from augrad.cli.unread import require_read
 from augrad.comparison.trainings import some_of, training_splits
 from augrad.comparison.verdict import has_converged
@@ -66,10 +66,10 @@ def _train_as(config: DictConfig) -> float:
     tracker = tracker_of(config)
     attempt = Attempts()
     with new_run(config, directory, "metrics.jsonl", "model.pt"), MetricsLog(directory / "metrics.jsonl") as log:
-        say_data(every)
+        say_data(every, {"train.batch_size": (settings.batch_size, len(data.train))})
         tracker.start(plain(config), directory)
 
-        progress = SearchProgress(recipe.steps, title="train")
+        progress = SearchProgress(recipe.steps, title="train", disable=in_sweep())
 
         def report(row: Row) -> None:
             if not attempt.failed:  # the log has no gaps

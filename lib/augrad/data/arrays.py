@@ -49,9 +49,8 @@ def load_arrays(
     archive = read_archive(path)
     given = {"train": archive.train, "val": archive.val, "test": archive.test}
     parts = _parts(given, fractions, seed, str(path), archive.class_count)
-    given_validation = archive.val is not None
-    name = writable(Path(path).stem)
-    splits = Splits(name, archive.class_count, **parts, sha256=archive.sha256, own_validation=given_validation)
+    name, own = writable(Path(path).stem), archive.val is not None
+    splits = Splits(name, archive.class_count, **parts, sha256=archive.sha256, own_validation=own, class_names=())
     return plant(splits, planted, seed)
 
 
@@ -84,7 +83,8 @@ def splits_from_arrays(
         digest.update(split.images.numpy().tobytes())
         digest.update(split.labels.numpy().tobytes())
     parts = _parts({key: splits.get(key) for key in given}, fractions, seed, name, class_count)
-    return Splits(name, class_count, **parts, sha256=digest.hexdigest(), own_validation=validation is not None)
+    sha256, own = digest.hexdigest(), validation is not None
+    return Splits(name, class_count, **parts, sha256=sha256, own_validation=own, class_names=())
 
 
 def splits_from_datasets(

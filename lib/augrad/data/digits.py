@@ -47,5 +47,6 @@ def load_digits(
     parts = stratified_split(labels, sizes, "test", seed, source="digits")
     digest = hashlib.sha256(images.numpy().tobytes()).hexdigest()
     whole = Split(images, labels)
-    splits = Splits("digits", 10, **{n: whole[part] for n, part in parts.items()}, sha256=digest, own_validation=False)
+    chosen, names = {name: whole[part] for name, part in parts.items()}, tuple(map(str, range(10)))
+    splits = Splits("digits", 10, **chosen, sha256=digest, own_validation=False, class_names=names)
     return plant(splits, planted, seed)

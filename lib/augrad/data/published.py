@@ -53,7 +53,7 @@ def load_published(
         digest.update(split.labels.numpy().tobytes())
     chosen = {part: pool[indices] for part, indices in parts.items()}
     sha256 = digest.hexdigest()
-    splits = Splits(name, _CLASSES[name], **chosen, test=test, sha256=sha256, own_validation=False)
+    splits = Splits(name, _CLASSES[name], **chosen, test=test, sha256=sha256, own_validation=False, class_names=())
     return plant(splits, planted, seed)
 
 

@@ -4,12 +4,13 @@ from collections import defaultdict
 from collections.abc import Sequence, Set
 from typing import Any
 
-from augrad.checks import require_number
+from augrad.checks import checked, require_number
 from augrad.errors import UserError
 from augrad.policy_file.model import Entry, PolicyDocument, SubPolicy
 from augrad.policy_file.refusals import told_in_words
 
 
+@checked
 def merged(documents: Sequence[PolicyDocument], weights: Sequence[float] | None = None) -> PolicyDocument:
     """The policy that, for each image, is one of these: their sub-policies, with the weights of their policies.
 
@@ -27,7 +28,10 @@ def merged(documents: Sequence[PolicyDocument], weights: Sequence[float] | None 
     for document in documents:
         for name in ("interpolation", "fill"):
             if (came := getattr(document, name)) != (known := getattr(first, name)):
-                raise UserError(f"merge: expected policies with one {name}, got {known} and {came}")
+                raise UserError(
+                    f"merge: expected policies with one {name}, got {known} in the first and {came} in policy "
+                    f"{documents.index(document) + 1}"
+                )
     definitions: dict[str, Any] = {}
     for document in documents:
         for name, one in document.definitions.items():
@@ -48,6 +52,7 @@ def merged(documents: Sequence[PolicyDocument], weights: Sequence[float] | None 
         )
 
 
+@checked
 def pruned(document: PolicyDocument, below: float) -> PolicyDocument:
     """The policy without the operations that images meet less often than this, in all stages and sub-policies
     together, and without the sub-policies that are chosen for less.

@@ -158,6 +158,12 @@ def learn(
         _require_parts({f"regularizers[{index}]": (regularizer, Regularizer, "augrad.regularizers has some")})
     seed, where = checked_seed(seed), find_device(str(device))
     _require_builder(model, data)
+    for name, builder in {"optimizer": optimizer, "policy_optimizer": policy_optimizer}.items():
+        if not callable(builder):
+            raise UserError(
+                f"{name}: expected what makes an optimiser when called with the parameters, as in "
+                f"functools.partial(torch.optim.SGD, lr=0.1), got {builder!r:.200}"
+            )
     if callback is not None and not callable(callback):
         raise UserError(f"callback: expected a function, which is called with each row, got {callback!r:.200}")
     if policy is None:

@@ -13,6 +13,7 @@ from augrad.learning.step import evaluate
 from augrad.objectives.objective import estimates_itself
 from augrad.search.state import SearchParts, SearchState
 from augrad.search.step import ESTIMATE, REGULARIZERS, search_step
+from augrad.settings import batch_size_of
 
 Row = dict[str, float | int | str | None]
 
@@ -41,7 +42,8 @@ def run_search(state: SearchState, parts: SearchParts, observer: Observer, until
     and quantity that are NaN or infinite, with the state's policy put back to the last one known to be finite.
     """
     settings = parts.settings
-    training = EpochBatches(len(parts.data.train), settings.batch_size, parts.seed, parts.device)
+    images = len(parts.data.train)
+    training = EpochBatches(images, batch_size_of(settings.batch_size, images), parts.seed, parts.device)
     validation = EpochBatches(len(parts.data.validation), settings.validation_batch_size, parts.seed + 1, parts.device)
     last = settings.steps if until is None else min(until, settings.steps)
     pending: list[dict[str, Tensor]] = []

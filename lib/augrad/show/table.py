@@ -52,13 +52,15 @@ class Fitting:
     """A table of which the columns are shown that the terminal has room for; a name stands in the first.
 
     head: of the columns. lines: their cells. choices: which columns, the most first; the last choice is taken where
-    none fits, with names in several lines. caption: below the table.
+    none fits, with names in several lines. caption: below the table. texts: the columns that are
+    no numbers.
     """
 
     head: tuple[str, ...]
     lines: Sequence[tuple[str, ...]]
     choices: Sequence[tuple[int, ...]]
     caption: str | None = None
+    texts: tuple[int, ...] = (0,)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement.get(console, options, self._table(self.choices[0]))
@@ -72,7 +74,7 @@ class Fitting:
     def _table(self, columns: Sequence[int]) -> Table:
         table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=self.caption, caption_justify="left")
         for column in columns:
-            table.add_column(self.head[column], justify="right" if column else "left", overflow="fold")
+            table.add_column(self.head[column], justify="left" if column in self.texts else "right", overflow="fold")
         for line in self.lines:
             table.add_row(*(Words(line[column]) for column in columns))
         return table

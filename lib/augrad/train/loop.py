@@ -28,7 +28,7 @@ from augrad.learning.step import (
     set_rates,
 )
 from augrad.policy.policy import Policy
-from augrad.settings import TrainSettings, rate_at, steps_of
+from augrad.settings import TrainSettings, batch_size_of, rate_at, steps_of
 
 Row = dict[str, float | int | str | None]
 Report = Callable[[Row], None]
@@ -53,9 +53,14 @@ class Recipe:
         return self.splits.train.images.device
 
     @property
+    def batch_size(self) -> int:
+        """Of its batches (see `batch_size_of`)."""
+        return batch_size_of(self.settings.batch_size, len(self.splits.train))
+
+    @property
     def steps(self) -> int:
         """How many a training has."""
-        batches = EpochBatches(len(self.splits.train), self.settings.batch_size, 0)
+        batches = EpochBatches(len(self.splits.train), self.batch_size, 0)
         return steps_of(self.settings, batches.batches_per_epoch)
 
 
@@ -216,7 +221,7 @@ def _begin(recipe: Recipe, seed: int) -> tuple[nn.Module, torch.optim.Optimizer,
         for parameter in classifier.parameters():
             parameter.data = _channels_last(parameter.data)
     stepper = build_optimizer(recipe.optimizer, classifier.parameters(), "train.optimizer")
-    batches = EpochBatches(len(train), settings.batch_size, seed, recipe.device)
+    batches = EpochBatches(len(train), recipe.batch_size, seed, recipe.device)
     return classifier, stepper, batches, fitted(recipe.standard, train)
 
 

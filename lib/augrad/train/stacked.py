@@ -86,7 +86,7 @@ class Stack:
     def __init__(self, recipe: Recipe, seeds: Sequence[int], splits: Sequence[Splits] | None = None) -> None:
         splits = [recipe.splits] * len(seeds) if splits is None else list(splits)
         self.recipe, self.seeds, self._splits = replace(recipe, splits=splits[0]), list(seeds), splits
-        self.steps, batch_size, device = self.recipe.steps, recipe.settings.batch_size, recipe.device
+        self.steps, batch_size, device = self.recipe.steps, self.recipe.batch_size, recipe.device
         self._networks = [
             build_classifier(recipe.model, own, seed, device) for own, seed in zip(splits, seeds, strict=True)
         ]

@@ -1,0 +1,153 @@
+"""A sweep ends with its answer: which of its runs is the best, in a table and on a page."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from augrad.atomic import write_text
+from augrad.cli.quoting import shell_quoted
+from augrad.comparison.statistics import Interval, mean_interval
+from augrad.errors import UserError
+from augrad.show.page import rendered
+from augrad.show.table import Fitting
+from augrad.show.words import number
+from augrad.terminal.console import say
+
+RESULT, PAGE = "result.json", "report.html"
+_SEEDS = ("seed", "data.seed")
+"""Settings whose values are repetitions of one thing."""
+_NOT_ONE_OF_THEM = "hydra.", "tracker."
+"""Overrides that change nothing of a result."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run of a sweep. settings: its overrides, by key. objective: what the sweeper minimises; None if it failed."""
+
+    directory: str
+    settings: Mapping[str, str]
+    objective: float | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs with the same settings but for their seeds. interval: of their objectives; None where none has one."""
+
+    settings: Mapping[str, str]
+    jobs: Sequence[Job]
+    interval: Interval | None
+
+    @property
+    def best(self) -> Job:
+        """The run with the lowest objective."""
+        return min(self.jobs, key=lambda job: float("inf") if job.objective is None else job.objective)
+
+
+class SweepSummary(Callback):
+    """Told by Hydra about the jobs of a sweep: each leaves its result, and the end is a table of all, and a page."""
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Writes the result of one job into its run directory; a single run has none to be compared with."""
+        if config.hydra.mode != RunMode.MULTIRUN:
+            return
+        directory, done = Path(config.hydra.runtime.output_dir), job_return.status == JobStatus.COMPLETED
+        if not directory.is_dir():  # refused before it began
+            return
+        value = job_return.return_value if done else None
+        objective = float(value) if isinstance(value, int | float) else None
+        result = {"overrides": list(config.hydra.overrides.task), "objective": objective, "finished": done}
+        write_text(directory / RESULT, json.dumps(result, indent=1) + "\n")
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Prints the table and writes the page; nothing where no job has a number to be ranked by."""
+        directory = Path(config.hydra.sweep.dir)
+        jobs = read_jobs(directory)
+        if not any(job.objective is not None for job in jobs):
+            return
+        groups = ranked(jobs)
+        say("")
+        say(f"sweep: {len(jobs)} runs, the lowest objective first")
+        say(table_of(groups))
+        best = Path(groups[0].best.directory)
+        say(f"best run: {shell_quoted(str(directory / best))}")
+        if (directory / best / "policy.json").is_file():
+            say(f"its policy: {shell_quoted(str(directory / best / 'policy.json'))}")
+        write_page(directory / PAGE, directory.name, groups)
+        say(f"report: {shell_quoted(str(directory / PAGE))}")
+
+
+def read_jobs(directory: Path) -> list[Job]:
+    """The runs below the directory of a sweep that have left a result, in the order of their numbers."""
+    jobs = []
+    for file in sorted(directory.glob(f"*/{RESULT}"), key=lambda file: (len(file.parent.name), file.parent.name)):
+        try:
+            told = json.loads(file.read_text(encoding="utf-8"))
+            overrides, objective = told["overrides"], told["objective"]
+            settings = dict(str(override).lstrip("+").split("=", 1) for override in overrides if "=" in override)
+            jobs.append(Job(file.parent.name, settings, None if objective is None else float(objective)))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{file}: expected the result of a run, got {error}; remove it, or put it back") from None
+    return jobs
+
+
+def ranked(jobs: Sequence[Job]) -> list[Group]:
+    """The jobs by their settings, the lowest mean objective first, and last those of which every run failed."""
+    different = _different(jobs)
+    found: dict[tuple[tuple[str, str], ...], list[Job]] = {}
+    for job in jobs:
+        own = tuple((key, job.settings.get(key, "")) for key in different if key not in _SEEDS)
+        found.setdefault(own, []).append(job)
+    groups = []
+    for settings, those in found.items():
+        values = [job.objective for job in those if job.objective is not None]
+        groups.append(Group(dict(settings), those, mean_interval(values) if values else None))
+    return sorted(groups, key=lambda group: float("inf") if group.interval is None else group.interval.mean)
+
+
+def _different(jobs: Sequence[Job]) -> list[str]:
+    """The keys whose values are not the same in all jobs."""
+    keys = dict.fromkeys(key for job in jobs for key in job.settings if not key.startswith(_NOT_ONE_OF_THEM))
+    return [key for key in keys if len({job.settings.get(key) for job in jobs}) > 1]
+
+
+def _lines(groups: Sequence[Group]) -> Iterator[tuple[str, ...]]:
+    for place, group in enumerate(groups, 1):
+        settings = " ".join(f"{key}={value}" for key, value in group.settings.items()) or "all"
+        failed = sum(job.objective is None for job in group.jobs)
+        runs = f"{len(group.jobs)}" + (f" ({failed} failed)" if failed else "")
+        yield str(place), settings, *_told(group.interval), runs, group.best.directory
+
+
+def _told(interval: Interval | None) -> tuple[str, str]:
+    """The mean, and the interval where there is one."""
+    if interval is None:
+        return "–", ""
+    both = interval.low is not None and interval.high is not None
+    return number(interval.mean, 4), f"{number(interval.low, 4)} to {number(interval.high, 4)}" if both else ""  # type: ignore[arg-type]
+
+
+_HEAD = ("rank", "settings", "objective", "95% interval", "runs", "best run")
+
+
+def table_of(groups: Sequence[Group]) -> Fitting:
+    """For the terminal."""
+    return Fitting(_HEAD, list(_lines(groups)), [tuple(range(6)), (0, 1, 2, 4, 5), (0, 1, 2, 5), (1, 2)], texts=(1,))
+
+
+def write_page(path: Path, name: str, groups: Sequence[Group]) -> None:
+    """The same as a page, atomically."""
+    rows = [dict(zip(("rank", "settings", "objective", "interval", "runs", "best"), line, strict=True))
+            for line in _lines(groups)]  # fmt: skip
+    jobs = [
+        (job.directory, " ".join(f"{key}={value}" for key, value in job.settings.items()),
+         "failed" if job.objective is None else number(job.objective, 4))
+        for group in groups for job in group.jobs
+    ]  # fmt: skip
+    write_text(path, rendered("sweep.html.jinja", {}, title=f"Sweep {name}", rows=rows, jobs=jobs))

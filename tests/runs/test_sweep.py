@@ -1,0 +1,56 @@
+"""What a sweep says at its end."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from augrad import UserError
+from augrad.cli.sweep import ranked, read_jobs, table_of, write_page
+
+
+def write(folder: Path, number: int, overrides: list[str], objective: float | None) -> None:
+    (folder / str(number)).mkdir()
+    told = {"overrides": overrides, "objective": objective, "finished": objective is not None}
+    (folder / str(number) / "result.json").write_text(json.dumps(told))
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Two settings with two seeds each, of which one run failed, and one that never succeeded."""
+    for number, (steps, seed, objective) in enumerate(
+        [(10, 0, 0.5), (10, 1, 0.7), (20, 0, 0.4), (20, 1, None), (30, 0, None)]
+    ):
+        overrides = [f"search.steps={steps}", f"++seed={seed}", "tracker.name=mine", "compare=null"]
+        write(tmp_path, number, overrides, objective)
+    (tmp_path / "10").mkdir()  # a run that left nothing
+    return tmp_path
+
+
+def test_runs_are_ranked_by_their_settings_over_seeds(sweep: Path) -> None:
+    groups = ranked(read_jobs(sweep))
+    assert [dict(group.settings) for group in groups] == [{"search.steps": str(n)} for n in (20, 10, 30)]
+    first, second, third = (group.interval for group in groups)
+    assert (first and first.mean, second and second.mean, third) == (0.4, pytest.approx(0.6), None)
+    assert second is not None
+    # t with one degree of freedom at 97.5%: 12.706; the standard error is 0.1.
+    assert (second.low, second.high) == (pytest.approx(0.6 - 1.2706, abs=1e-4), pytest.approx(0.6 + 1.2706, abs=1e-4))
+    assert [group.best.directory for group in groups] == ["2", "0", "4"]
+    assert table_of(groups).lines[0] == ("1", "search.steps=20", "0.4", "", "2 (1 failed)", "2")
+    assert table_of(groups).lines[2] == ("3", "search.steps=30", "–", "", "1 (1 failed)", "4")
+
+
+def test_the_page_says_the_same_and_escapes_what_was_typed(sweep: Path) -> None:
+    write(sweep, 5, ["search.steps=<b>", "seed=0"], 0.1)
+    write_page(sweep / "report.html", "mine", ranked(read_jobs(sweep)))
+    text = (sweep / "report.html").read_text()
+    assert "search.steps=&lt;b&gt;" in text
+    assert "<b>" not in text
+    assert text.index("search.steps=&lt;b&gt;") < text.index("search.steps=20") < text.index("search.steps=10")
+    assert "2 (1 failed)" in text
+
+
+def test_a_result_that_is_none_is_told(sweep: Path) -> None:
+    (sweep / "0" / "result.json").write_text("[]")
+    with pytest.raises(UserError, match=r"0/result\.json: expected the result of a run"):
+        read_jobs(sweep)
