@@ -7,7 +7,7 @@
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
-extras="dev,sweep,interop,docs"
+extras="dev,sweep,interop,tensorboard,docs"
 made=.venv/augrad-made
 stamp=.venv/augrad-stamp
 log=.venv/augrad-pip.log

@@ -17,6 +17,14 @@ _OPTIONS = (
     *("--remote-debugging-pipe", "--disable-background-networking", "--disable-dev-shm-usage"),
 )
 _SECONDS = 60.0
+CUT = """
+[...document.querySelectorAll("body *")].filter(element => {
+  const box = element.getBoundingClientRect();
+  return box.width > 0 && (box.left < -1 || box.right > innerWidth + 1 || element.scrollWidth > element.clientWidth + 2
+    && getComputedStyle(element).display !== "inline" && element.clientWidth > 0);
+}).map(element => element.outerHTML.slice(0, 120))
+"""
+"""Elements that reach beyond the window, or whose content reaches beyond them."""
 
 
 class Browser:

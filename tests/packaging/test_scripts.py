@@ -139,7 +139,7 @@ def test_a_failed_installation_is_repaired_by_the_next_call(project: Path, call:
     (project / "backend.py").write_text("def build_editable(*arguments): raise RuntimeError('out of paper')")
     failed = call()
     assert failed.returncode == 1
-    assert "bootstrap: error: pip could not install augrad[dev,sweep,interop,docs]" in failed.stderr
+    assert "bootstrap: error: pip could not install augrad[dev,sweep,interop,tensorboard,docs]" in failed.stderr
     assert "out of paper" in (project / ".venv" / "augrad-pip.log").read_text()
     assert "ready" not in failed.stderr
     (project / "backend.py").write_text(BACKEND)

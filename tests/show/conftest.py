@@ -1,6 +1,6 @@
 """Policies and metrics that look like those of a real search."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import pytest
 
 from augrad import ops
 from augrad.policy_file import Entry, LogitNormal, PolicyDocument, SubPolicy, UniformUpTo, Value
+from browser import CHROMIUM, Browser
 
 MakeEntry = Callable[..., Entry]
 
@@ -77,3 +78,11 @@ def rows() -> list[dict[str, Any]]:
             row["selection_accuracy"] = 0.1 + 0.75 * done
         rows.append(row)
     return rows
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium, which is not installed here")
+    with Browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened

@@ -345,3 +345,17 @@ def test_spread_moves_labels_apart_and_no_further(values: Sequence[float], gap: 
 
 def test_spread_without_room_is_even_and_centred():
     assert spread([0.1, 0.2, 0.9], 1.0, 0.0, 1.0) == pytest.approx([-0.5, 0.5, 1.5])
+
+
+def test_on_a_phone_panels_are_below_each_other_and_say_the_same(rows: list[dict]) -> None:
+    for make in (evolution_figure, lambda given, narrow=False: comparison_figure(_COMPARISON, narrow=narrow)):
+        wide, narrow = make(rows), make(rows, narrow=True)
+        assert len(wide.axes) == len(narrow.axes)
+        for one, other in zip(wide.axes, narrow.axes, strict=True):
+            assert [line.get_xydata().tolist() for line in one.get_lines()] == [
+                line.get_xydata().tolist() for line in other.get_lines()
+            ]
+        narrow.canvas.draw()
+        tops = [axes.get_position().y0 for axes in narrow.axes]
+        assert tops == sorted(tops, reverse=True)
+        assert len({round(axes.get_position().x0, 2) for axes in narrow.axes}) == 1

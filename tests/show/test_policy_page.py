@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from augrad.policy_file.convert import document_of, policy_from_document, read_d
 from augrad.show.policy_page import write_policy_page
 from augrad.show.tracks import levels_of, track_of
 from augrad.show.words import policy_rows
-from browser import CHROMIUM, Browser
+from browser import CUT, Browser
 from odd_policies import ODD
 
 Make = Callable[..., Entry]
@@ -76,24 +76,6 @@ def evil() -> PolicyDocument:
 # --- in a browser -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium, which is not installed here")
-    with Browser(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
-
-
-_CUT = """
-[...document.querySelectorAll("body *")].filter(element => {
-  const box = element.getBoundingClientRect();
-  return box.width > 0 && (box.left < -1 || box.right > innerWidth + 1 || element.scrollWidth > element.clientWidth + 2
-    && getComputedStyle(element).display !== "inline" && element.clientWidth > 0);
-}).map(element => element.outerHTML.slice(0, 120))
-"""
-"""Elements that reach beyond the window, or whose content reaches beyond them."""
-
-
 def _documents(request: pytest.FixtureRequest, name: str) -> PolicyDocument:
     match name:
         case "learned":
@@ -122,7 +104,7 @@ def test_in_a_browser_nothing_is_cut_and_nothing_fails(
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     browser.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    assert browser.evaluate(_CUT) == []
+    assert browser.evaluate(CUT) == []
     text = browser.evaluate("document.body.innerText")
     for row in policy_rows(document)[:10]:
         assert row.op.rpartition(".")[2] in text

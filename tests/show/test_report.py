@@ -13,10 +13,11 @@ from augrad.errors import UserError
 from augrad.policy_file import Entry, PolicyDocument, SubPolicy
 from augrad.show.figures import comparison_figure, save_figure
 from augrad.show.report import _LEGENDS, write_report
+from browser import CUT, Browser
 from trainings import trainings
 
 _COMPARISON = trainings({"none": (0.90, 0.92, 0.91), "initial": (0.93, 0.945, 0.93), "learned": (0.95, 0.96, 0.955)})
-_VOID = {"meta", "img", "br", "link", "input"}
+_VOID = {"meta", "img", "source", "br", "link", "input"}
 
 
 class _Page(HTMLParser):
@@ -219,3 +220,24 @@ def test_words_stand_out_from_the_paper(tmp_path: Path, document: PolicyDocument
         for ink in ("ink", "quiet", "accent", "better", "worse", "open"):
             dark, light = sorted((_luminance(colors[paper]), _luminance(colors[ink])))
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (paper, ink)  # WCAG 2, level AA
+
+
+@pytest.mark.parametrize("width", [320, 390, 1200])
+def test_in_a_browser_nothing_is_cut(width: int, browser: Browser, tmp_path: Path, document: PolicyDocument) -> None:
+    figures = {}
+    for name, narrow in (("comparison", False), ("comparison_narrow", True)):
+        save_figure(comparison_figure(_COMPARISON, narrow=narrow), tmp_path / f"{name}.png")
+        figures[name] = tmp_path / f"{name}.png"
+    read = ["shapes: 360 images, 6 classes (circle, cross) -> 162 train / 90 validation, 64 x 64 pixels, colour"]
+    _write(tmp_path / "report.html", document, comparison=_COMPARISON, figures=figures, data=read)
+    browser.open(tmp_path / "report.html", width)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate(CUT) == []
+    text = browser.evaluate("document.body.innerText")
+    assert read[0] in text
+    shown = browser.evaluate("document.querySelector('figure img').currentSrc")
+    other = "comparison_narrow" if width < 700 else "comparison"
+    assert base64.b64decode(shown.partition(",")[2]) == figures[other].read_bytes()
+    labels = browser.evaluate("getComputedStyle(document.querySelector('td[data-of]'), '::before').content")
+    assert ("none" in labels) == (width == 1200)  # a cell names its column where the head is not shown
+    assert browser.complaints == []

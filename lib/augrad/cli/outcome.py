@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument
 from augrad.runs.metrics import read_metrics
 from augrad.show.figures import comparison_figure, evolution_figure, examples_figure
-from augrad.show.report import write_report
+from augrad.show.report import NARROW, write_report
 from augrad.show.style import save_figure
 
 
@@ -71,14 +72,22 @@ def write_figures(
 ) -> dict[str, Path]:
     """evolution, examples and, where there is one, comparison, as PNG files below `directory`/figures; those made.
 
+    What has several panels is there a second time, for narrow screens.
+
     exported: the step that the policy was taken from.
     """
+
+    def evolution(narrow: bool = False) -> Figure:
+        return evolution_figure(read_metrics(directory / "metrics.jsonl"), exported, narrow)
+
     figures: dict[str, Callable[[], Figure]] = {
-        "evolution": lambda: evolution_figure(read_metrics(directory / "metrics.jsonl"), exported),
+        "evolution": evolution,
         "examples": lambda: examples_figure(*draw_examples(policy, data, seed)),
+        f"evolution{NARROW}": partial(evolution, narrow=True),
     }
     if comparison:
         figures["comparison"] = lambda: comparison_figure(comparison)
+        figures[f"comparison{NARROW}"] = lambda: comparison_figure(comparison, narrow=True)
     paths: dict[str, Path] = {}
     for name, figure in figures.items():
         path = directory / "figures" / f"{name}.png"

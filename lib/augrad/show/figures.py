@@ -30,46 +30,53 @@ _LABEL_WIDTH, _LONGEST_LABEL = 40, 240
 """Characters: of a line of a name beside an axis, and of a name."""
 
 
-def evolution_figure(rows: Sequence[Mapping[str, Any]], exported: int | None = None) -> Figure:
+def evolution_figure(rows: Sequence[Mapping[str, Any]], exported: int | None = None, narrow: bool = False) -> Figure:
     """How a search went, from its metrics rows; a panel without values says so.
 
     Keys read: step; train_loss, val_loss; train_accuracy, val_accuracy, selection_accuracy; selection_entropy (nat),
     identity_mass; and for each operation mass/<op>, strength/<op>, probability/<op> (all in 0..1). exported: the step
-    that the policy was taken from, a line in each panel.
+    that the policy was taken from, a line in each panel. narrow: the panels below each other, for a phone.
     """
     with style():
-        figure = new_figure(11.0, 13.0)
-        grid = figure.add_gridspec(4, 2, height_ratios=(1, 1.4, 1, 0.75), hspace=0.06, wspace=0.04)
+        if narrow:
+            figure = new_figure(5.0, 18.0)
+            grid = figure.add_gridspec(7, 1, height_ratios=(1, 1, 1.8, 1.2, 1.2, 0.8, 0.8), hspace=0.05)
+            places = [grid[row, 0] for row in range(7)]
+        else:
+            figure = new_figure(11.0, 13.0)
+            grid = figure.add_gridspec(4, 2, height_ratios=(1, 1.4, 1, 0.75), hspace=0.06, wspace=0.04)
+            whole = grid[1, :]
+            places = [grid[0, 0], grid[0, 1], whole, grid[2, 0], grid[2, 1], grid[3, 0], grid[3, 1]]
         colors = _operation_colors(rows)
         acting = {op: color for op, color in colors.items() if op != "identity"}
 
-        axes = figure.add_subplot(grid[0, 0])
+        axes = figure.add_subplot(places[0])
         axes.set_title("Loss")
         _curves(axes, rows, {"train_loss": ("training", COLORS[0]), "val_loss": ("validation", COLORS[1])})
 
-        axes = figure.add_subplot(grid[0, 1])
+        axes = figure.add_subplot(places[1])
         axes.set_title("Accuracy")
         shown = {"train_accuracy": ("training", COLORS[0]), "val_accuracy": ("validation", COLORS[1])}
         _curves(axes, rows, {**shown, "selection_accuracy": ("selection", COLORS[2])}, percent=True)
 
-        axes = figure.add_subplot(grid[1, :])
-        axes.set_title("How often an image meets each operation in a stage")
+        axes = figure.add_subplot(places[2])
+        axes.set_title("Shares, in a stage" if narrow else "How often an image meets each operation in a stage")
         _operations(axes, rows, "mass", colors, with_rest=True)
 
-        axes = figure.add_subplot(grid[2, 0])
+        axes = figure.add_subplot(places[3])
         axes.set_title("Strength, as a part of the range")
         _operations(axes, rows, "strength", acting)
 
-        axes = figure.add_subplot(grid[2, 1])
+        axes = figure.add_subplot(places[4])
         axes.set_title("Probability of being applied once chosen")
         _operations(axes, rows, "probability", acting)
 
-        axes = figure.add_subplot(grid[3, 0])
+        axes = figure.add_subplot(places[5])
         axes.set_title("Entropy of the selection, nat")
         _curves(axes, rows, {"selection_entropy": ("", COLORS[6])}, from_zero=True)
         axes.set_xlabel("step")
 
-        axes = figure.add_subplot(grid[3, 1])
+        axes = figure.add_subplot(places[6])
         axes.set_title("How often a stage leaves the image as it is")
         _curves(axes, rows, {"identity_mass": ("", MUTED)}, percent=True, from_zero=True)
         axes.set_xlabel("step")
@@ -139,12 +146,13 @@ def examples_figure(
         return figure
 
 
-def comparison_figure(rows: Sequence[TrainingRow], reference: str = "learned") -> Figure:
+def comparison_figure(rows: Sequence[TrainingRow], reference: str = "learned", narrow: bool = False) -> Figure:
     """How much better each policy is than the best of the others, the zero line: in accuracy, and in loss.
 
     A diamond for the mean of the paired differences, a bar for its 95% t interval, a dot for each of the values that it
     is the mean over; to the right is better on both sides. The best of the others is that without `reference`, which
-    stands out. Raises `UserError` for no rows, or a row without a finite accuracy.
+    stands out. narrow: the two below each other, for a phone. Raises `UserError` for no rows, or a row without a finite
+    accuracy.
     """
     if not rows:
         raise UserError("comparison figure: expected at least one row, got none")
@@ -152,8 +160,9 @@ def comparison_figure(rows: Sequence[TrainingRow], reference: str = "learned") -
     labels = [_label(name) for name in names]
     lines = max(label.count("\n") + 1 for label in labels)
     with style():
-        figure = new_figure(11.0, max(0.52, 0.19 * lines) * len(names) + 1.5)
-        left, right = figure.subplots(1, 2, sharey=True)
+        height = max(0.52, 0.19 * lines) * len(names) + 1.5
+        figure = new_figure(5.0, 2 * height) if narrow else new_figure(11.0, height)
+        left, right = figure.subplots(2, 1, sharey=True) if narrow else figure.subplots(1, 2, sharey=True)
         panels: tuple[tuple[Axes, Metric, float], ...] = ((left, "accuracy", 100.0), (right, "loss", -1.0))
         for axes, metric, sign in panels:
             best = best_of(rows, reference, metric) or names[0]
@@ -171,15 +180,13 @@ def comparison_figure(rows: Sequence[TrainingRow], reference: str = "learned") -
             shown = f"{number(100 * mean, 1)}%" if metric == "accuracy" else f"{mean:.3f}"
             axes.set_title("Accuracy, points" if metric == "accuracy" else "Loss, less of it")
             axes.set_xlabel(_plain(f"better than {best} ({shown}) →"), fontsize=9, color=MUTED)
-        left.set_yticks(range(len(names)), labels)
-        for label, name in zip(left.get_yticklabels(), names, strict=True):
-            label.set(color=INK, fontsize=10.5, fontweight="bold" if name == reference else "normal")
+        for axes in (left, right) if narrow else (left,):
+            axes.set_yticks(range(len(names)), labels)
+            for label, name in zip(axes.get_yticklabels(), names, strict=True):
+                label.set(color=INK, fontsize=10.5, fontweight="bold" if name == reference else "normal")
         left.set_ylim(len(names) - 0.4, -0.6)
-        figure.suptitle(
-            "0: the best of the others · diamond: mean · bar: 95% t interval · dots: what it is the mean over",
-            fontsize=9,
-            color=MUTED,
-        )
+        legend = "0: the best of the others · diamond: mean", "bar: 95% t interval · dots: what it is the mean over"
+        figure.suptitle(("\n" if narrow else " · ").join(legend), fontsize=9, color=MUTED)
         return figure
 
 

@@ -20,6 +20,8 @@ from augrad.show.words import policy_rows, short_names
 
 _MOST_ROWS = 40
 """Operations that the table of the policy shows; the rest is in the policy file."""
+NARROW = "_narrow"
+"""The end of the name of a figure that takes the place of another one on narrow screens."""
 _LEGENDS = {
     "evolution": "How the search went.",
     "examples": "What the policy does: originals, and draws on each.",
@@ -43,9 +45,9 @@ def write_report(
     """Write the report to `path`, atomically.
 
     document: the policy; None: the page is about the comparison alone. rows: the metrics. figures: PNG files by name,
-    shown in that order. comparison: trainings; the policy `reference` is judged against the others. summary: facts of
-    the run. config_text: the composed configuration. taken: where in the search the policy is from, a sentence. data:
-    what was read, a sentence each.
+    shown in that order; NAME_narrow is the same as NAME for narrow screens. comparison: trainings; the policy
+    `reference` is judged against the others. summary: facts of the run. config_text: the composed configuration. taken:
+    where in the search the policy is from, a sentence. data: what was read, a sentence each.
     Raises `UserError` if a figure cannot be read or the report cannot be written.
     """
     every = policy_rows(document) if document else []
@@ -65,7 +67,11 @@ def write_report(
         rows=every[:_MOST_ROWS],
         left_out=len(every[_MOST_ROWS:]),
         several=document is not None and len(document.subpolicies) > 1,
-        figures=[(name, _LEGENDS.get(name, name), _embedded(figure)) for name, figure in figures.items()],
+        figures=[
+            (name, _LEGENDS.get(name, name), _embedded(figure), _embedded(figures.get(f"{name}{NARROW}", figure)))
+            for name, figure in figures.items()
+            if not name.endswith(NARROW)
+        ],
         facts=[*_told_by(rows), *facts_of(summary or {})],
         config_text=config_text,
     )
