@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from augrad.atomic import write_text
 from augrad.cli.policy_show import add_show_arguments, show
 from augrad.cli.status import exit_status, require_printed
-from augrad.interop.losses import Converted, Loss
+from augrad.interop.losses import Converted, in_words
 from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument, format_policy, write_policy
 from augrad.policy_file.convert import (
@@ -148,24 +148,13 @@ def _convert(options: argparse.Namespace) -> None:
         read = _READERS[options.source](options)
     # Only now: what is refused leaves no file.
     text, losses = _WRITERS[options.to](read.result, options)
-    for line in _in_words((*read.losses, *losses)):
-        say(line, stderr=True)
+    for sentence in in_words((*read.losses, *losses)):
+        say(f"lost: {sentence}", stderr=True)
     if options.output is None:
         say(text.rstrip("\n"))
     else:
         require_place(options.output)
         write_text(options.output, text)
-
-
-def _in_words(losses: Sequence[Loss]) -> list[str]:
-    """A line for each kind of loss."""
-    places: dict[str, list[str]] = {}
-    for place, what in losses:
-        places.setdefault(what, []).append(place)
-    return [
-        f"lost: {found[0]}{f' and {len(found) - 1} more places' if len(found) > 1 else ''}: {what}"
-        for what, found in places.items()
-    ]
 
 
 def _from_genotype(options: argparse.Namespace) -> Converted[Policy]:

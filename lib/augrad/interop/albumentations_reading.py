@@ -16,7 +16,7 @@ from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.interop.albumentations_leaves import Leaf, Lost, leaf_of, other_options
 from augrad.interop.leaves import require_side
-from augrad.interop.losses import Converted, Loss, converted
+from augrad.interop.losses import LEFT_OUT_HERE, Converted, Loss, converted, loss_of
 from augrad.ops import get
 from augrad.paths import expanded
 from augrad.policy import Policy
@@ -125,7 +125,7 @@ def _document(pipeline: Mapping[str, Any], context: _Context) -> PolicyDocument:
     choices = [node for node in nodes if _kind(node) == "OneOf"]
     if len(choices) != 1:
         raise UserError(f"from_albumentations: expected {_EXPECTED}; got {len(choices)} choices")
-    losses += [Loss("document", f"{_kind(node)} is left out") for node in nodes if node is not choices[0]]
+    losses += [loss_of(_kind(node), "document", "left out") for node in nodes if node is not choices[0]]
     sequences = _inner(choices[0], "OneOf")
     applied = _chance({"p": 1.0, **pipeline}) * _chance(choices[0])
     subpolicies = [
@@ -142,7 +142,7 @@ def _document(pipeline: Mapping[str, Any], context: _Context) -> PolicyDocument:
         subpolicies.append(SubPolicy(weight=1 - applied, stages=((Entry(op="identity"),),)))
     interpolation, fill = next(iter(context.reads), "bilinear"), next(iter(context.fills), 0.0)
     losses += [Loss("interpolation", f"{other} becomes {interpolation}") for other in list(context.reads)[1:]]
-    losses += [Loss("fill", f"{other:.4g} becomes {fill:.4g}") for other in list(context.fills)[1:]]
+    losses += [Loss("fill", "{:.4g} becomes {:.4g}", (other, fill)) for other in list(context.fills)[1:]]
     losses += mixed_border(interpolation, fill) if context.reads else []
     return PolicyDocument(
         interpolation=interpolation,  # type: ignore[arg-type]
@@ -177,11 +177,11 @@ def _stage(node: Mapping[str, Any], place: str, context: _Context) -> tuple[Entr
             raise
         except (Lost, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             why = f": {error}" if isinstance(error, Lost) and str(error) else ""
-            context.losses.append(Loss(f"{place}[{k}]", f"{_kind(one)} is not known here, and is left out{why}"))
+            context.losses.append(loss_of(_kind(one), f"{place}[{k}]", f"{LEFT_OUT_HERE}{why}"))
             leaf = Leaf("identity")
             entry = _entry(leaf, share * applied, probability)
         told = filter(None, [leaf.loss, *other_options(_kind(one), one)])
-        context.losses += [Loss(f"{place}[{k}]", f"{leaf.op}: {what}") for what in told if leaf.op != "identity"]
+        context.losses += [loss_of(leaf.op, f"{place}[{k}]", what) for what in told if leaf.op != "identity"]
         if leaf.reads is not None:
             context.reads[leaf.reads] = None
         if leaf.fill is not None:
