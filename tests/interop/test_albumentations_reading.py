@@ -174,11 +174,12 @@ def test_pixels_of_a_document_are_those_of_its_pipeline() -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ({}, "expected a document with a transform, got dict"),
+        ({}, "from_albumentations: expected a document of Albumentations, an object with a transform, got an object"),
+        ({"format": "augrad.policy"}, "got an object without it; it is a policy file of augrad: read it with"),
         ({"transform": {"p": 1}}, "expected transforms with their class"),
         ({"transform": old("Rotate")}, "got Rotate where Compose is expected"),
         ({"transform": {"__class_fullname__": "Compose", "transforms": [old("Rotate")]}}, "got 0 choices"),
-        (3, "expected a document with a transform, got int"),
+        (3, "an object with a transform, got 3"),
         (autoalbument([old("NoOp", 0.0)]), "expected a choice with a chance above 0, got none"),
         (autoalbument([old("NoOp", 1.5)]), r"expected p from 0 to 1, got 1\.5"),
         (autoalbument([]), "got OneOf where OneOf is expected"),

@@ -10,7 +10,9 @@ from typing import Any
 from augrad.atomic import write_text
 from augrad.cli.policy_show import add_show_arguments, show
 from augrad.cli.status import exit_status, require_printed
+from augrad.errors import UserError
 from augrad.interop.losses import Converted, in_words
+from augrad.interop.sources import in_file
 from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument, format_policy, write_policy
 from augrad.policy_file.convert import (
@@ -26,6 +28,7 @@ from augrad.show.difference import difference_in_words
 from augrad.terminal.console import say
 from augrad.terminal.output import visible
 
+_IN_PIXELS = "albumentations", "timm"
 _TOLD = "paper", "source", "searched on"
 _ALLOW = "a module, or a package with its modules, that the file may take operations from; can be repeated"
 _SOURCE = "a policy file, or the name of a built-in policy"
@@ -142,8 +145,14 @@ def _prune(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
+    _require_used(options)
     if options.source is None:
         read = Converted(load_policy(options.policy, options.allow), ())
+        if options.allow and not document_of(read.result).definitions:
+            raise UserError(
+                f"--allow: expected it for a policy with operations of other modules, which {options.policy} has not; "
+                "leave it out"
+            )
     else:
         read = _READERS[options.source](options)
     # Only now: what is refused leaves no file.
@@ -157,10 +166,22 @@ def _convert(options: argparse.Namespace) -> None:
         write_text(options.output, text)
 
 
+def _require_used(options: argparse.Namespace) -> None:
+    """Raise UserError for an option that would say nothing about such a policy."""
+    if options.side is not None and options.source not in _IN_PIXELS:
+        raise UserError(
+            f"--side: expected it with --from {' or '.join(_IN_PIXELS)}, which can count in pixels; leave it out"
+        )
+    if options.allow and options.source is not None:
+        raise UserError("--allow: expected it for a policy file of augrad, without --from; leave it out")
+
+
 def _from_genotype(options: argparse.Namespace) -> Converted[Policy]:
     from augrad.interop.genotype import from_genotype, read_genotype
 
-    return from_genotype(read_genotype(options.policy), options.strict)
+    listed = read_genotype(options.policy)
+    with in_file(options.policy):
+        return from_genotype(listed, options.strict, Path(options.policy).name)
 
 
 def _from_albumentations(options: argparse.Namespace) -> Converted[Policy]:

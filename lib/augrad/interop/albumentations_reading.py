@@ -9,6 +9,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,12 +18,13 @@ from augrad.errors import UserError
 from augrad.interop.albumentations_leaves import Leaf, Lost, leaf_of, other_options
 from augrad.interop.leaves import require_side
 from augrad.interop.losses import LEFT_OUT_HERE, Converted, Loss, converted, loss_of
+from augrad.interop.sources import hint, in_file, with_source
 from augrad.ops import get
 from augrad.paths import expanded
 from augrad.policy import Policy
 from augrad.policy_file import Entry, Magnitude, PolicyDocument, SubPolicy, Uniform, Value
 from augrad.policy_file.convert import policy_from_document
-from augrad.policy_file.refusals import told_in_words
+from augrad.policy_file.refusals import describe, told_in_words
 
 _LARGEST = 64 * 2**20
 """Bytes of a document: far more than any."""
@@ -55,9 +57,14 @@ def from_albumentations(source: Any, side: int | None = None, strict: bool = Fal
     if side is not None:
         require_side(side, "from_albumentations", "squares are in pixels")
     content = _read(source)
-    context = _Context(side, str(content.get("__version__", "")).startswith("0."), [])
-    with told_in_words():
+    version = str(content.get("__version__", ""))
+    context = _Context(side, version.startswith("0."), [])
+    is_file = isinstance(source, str | os.PathLike)
+    with in_file(source) if is_file else nullcontext(), told_in_words():
         document = _document(content["transform"], context)
+    name = f"{os.path.basename(os.fspath(source))}: " if is_file else ""
+    told = f"{name}a document of {'AutoAlbument' if context.old else 'Albumentations'} {version}".rstrip()
+    document = with_source(document, told, context.losses)
     return converted("from_albumentations", policy_from_document(document), context.losses, strict)
 
 
@@ -65,6 +72,7 @@ def _read(source: Any) -> Mapping[str, Any]:
     """The document: its transform, and its version."""
     if hasattr(source, "to_dict") and not isinstance(source, Mapping):
         source = source.to_dict()
+    taker = os.fspath(source) if isinstance(source, str | os.PathLike) else "from_albumentations"
     if isinstance(source, str | os.PathLike):
         try:
             path = expanded(source)
@@ -84,9 +92,10 @@ def _read(source: Any) -> Mapping[str, Any]:
         except UserError:
             raise
         except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{os.fspath(source)}: expected a document of Albumentations, got none: {error}") from None
+            raise UserError(f"{taker}: expected a document of Albumentations, got none: {error}") from None
     if not isinstance(source, Mapping) or not isinstance(source.get("transform"), Mapping):
-        raise UserError(f"from_albumentations: expected a document with a transform, got {type(source).__name__}")
+        got = f"an object without it{hint(source)}" if isinstance(source, Mapping) else describe(source)
+        raise UserError(f"{taker}: expected a document of Albumentations, an object with a transform, got {got}")
     return source
 
 

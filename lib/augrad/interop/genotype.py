@@ -18,6 +18,7 @@ from augrad.errors import UserError
 from augrad.interop.leaves import resampled
 from augrad.interop.listing import NOTHING, listed_choices
 from augrad.interop.losses import LEFT_OUT, ONE_WAY, Converted, Loss, converted, loss_of, mean_loss, narrowed_loss
+from augrad.interop.sources import hint, with_source
 from augrad.ops import get
 from augrad.paths import expanded
 from augrad.policy import Policy
@@ -25,7 +26,7 @@ from augrad.policy.required import require_policy
 from augrad.policy.slots import MOST_STAGES, MOST_SUBPOLICIES
 from augrad.policy_file import Entry, PolicyDocument, SubPolicy, Value
 from augrad.policy_file.convert import document_of, policy_from_document
-from augrad.policy_file.refusals import told_in_words
+from augrad.policy_file.refusals import describe, told_in_words
 from augrad.policy_file.values import drawn_range, values_of
 
 Genotype = Sequence[Sequence[Sequence[Any]]]
@@ -69,14 +70,16 @@ CUTOUT = "the square is grey (125, 123, 114) in the list's own code, and of the 
 """What is different of cutout."""
 
 
-def from_genotype(genotype: Genotype, strict: bool = False) -> Converted[Policy]:
+def from_genotype(genotype: Genotype, strict: bool = False, source: str = "") -> Converted[Policy]:
     """The policy that such a list describes, and what of it is done otherwise here.
 
+    source: where the list is from, for the policy's provenance.
     Raises UserError for a list of another form, ConversionError for a loss if `strict`.
     """
     with told_in_words():
         document, losses = document_of_genotype(genotype)
-    return converted("from_genotype", policy_from_document(document), losses, strict)
+    told = f"{f'{source}: ' if source else ''}a list of sub-policies, as of Fast AutoAugment and DADA"
+    return converted("from_genotype", policy_from_document(with_source(document, told, losses)), losses, strict)
 
 
 def document_of_genotype(
@@ -219,6 +222,9 @@ def read_genotype(path: PathName) -> Genotype:
     """The list in a JSON file. Raises UserError for what is none."""
     try:
         with open(expanded(path), encoding="utf-8") as file:
-            return json.load(file)  # type: ignore[no-any-return]
+            found = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{os.fspath(path)}: expected a JSON list of sub-policies, got none: {error}") from None
+    if not isinstance(found, list):
+        raise UserError(f"{os.fspath(path)}: expected a JSON list of sub-policies, got {describe(found)}{hint(found)}")
+    return found

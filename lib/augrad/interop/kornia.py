@@ -13,6 +13,7 @@ from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.interop.leaves import Known, is_whole, require_values, resampled, subpolicies_of
 from augrad.interop.losses import LEFT_OUT_HERE, Converted, Loss, converted, loss_of
+from augrad.interop.sources import with_source
 from augrad.ops import get
 from augrad.policy import Policy
 from augrad.policy.required import require_policy
@@ -220,6 +221,7 @@ def from_kornia(policy: Any, strict: bool = False) -> Converted[Policy]:
     Raises UserError for anything else, and for a name where Kornia is not installed; ConversionError for a loss if
     `strict`.
     """
+    source = f"kornia.augmentation.auto.AutoAugment({policy!r})" if isinstance(policy, str) else "Kornia: a list"
     if isinstance(policy, str):
         if policy not in _PRESETS:
             raise UserError(f"from_kornia: expected a list, or one of {', '.join(_PRESETS)}, got {policy!r}")
@@ -244,7 +246,7 @@ def from_kornia(policy: Any, strict: bool = False) -> Converted[Policy]:
                 for s, steps in enumerate(policy)
             ),
         )
-    return converted("from_kornia", policy_from_document(document), losses, strict)
+    return converted("from_kornia", policy_from_document(with_source(document, source, losses)), losses, strict)
 
 
 def _listed(step: Any, place: str, losses: list[Loss]) -> Entry:

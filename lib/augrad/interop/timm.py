@@ -24,6 +24,7 @@ from augrad.interop.losses import (
     mean_loss,
     narrowed_loss,
 )
+from augrad.interop.sources import with_source
 from augrad.ops import get
 from augrad.policy import Policy
 from augrad.policy.required import require_policy
@@ -110,10 +111,14 @@ def from_timm(transform: Any, side: int | None = None, strict: bool = False) -> 
     Raises UserError for anything else, and for a configuration where timm is not installed; ConversionError for a loss
     if `strict`.
     """
+    if side is not None:
+        require_side(side, "from_timm", "translations can be in pixels")
     losses: list[Loss] = []
+    made = _object(transform)
     with told_in_words():
-        document = _document(_object(transform), side, losses)
-    return converted("from_timm", policy_from_document(document), losses, strict)
+        document = _document(made, side, losses)
+    source = f"timm: {transform}" if isinstance(transform, str) else f"timm: an object, {type(made).__name__}"
+    return converted("from_timm", policy_from_document(with_source(document, source, losses)), losses, strict)
 
 
 def _object(transform: Any) -> Any:

@@ -9,6 +9,7 @@ from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.interop.leaves import is_whole, require_side
 from augrad.interop.losses import Converted, Loss, converted
+from augrad.interop.sources import with_source
 from augrad.ops import get
 from augrad.policy import Policy
 from augrad.policy.required import require_policy
@@ -49,6 +50,7 @@ def from_torchvision(transform: Any, side: int | None = None, strict: bool = Fal
     """
     with told_in_words():
         document, losses = document_of_transform(transform, side)
+    document = with_source(document, f"torchvision.transforms.{type(transform).__name__}", losses)
     return converted("from_torchvision", policy_from_document(document), losses, strict)
 
 
