@@ -164,7 +164,7 @@ def test_pixels_of_a_document_are_those_of_its_pipeline() -> None:
         theirs, ours = pipeline(image=as_array(image))["image"].astype(int), as_array(policy(image[None])[0])
         assert (np.abs(theirs - ours.astype(int)) > 1).mean() < 0.01
     smooth = A.Compose([A.OneOf([A.Sequential([A.OneOf([A.Affine(rotate=(5, 5), fill=30, p=1.0)])], p=1.0)])])
-    assert [loss.place for loss in from_albumentations(smooth).losses] == ["fill"]
+    assert [loss.place for loss in from_albumentations(smooth).losses] == ["interpolation"]
     ranged = A.Compose([A.OneOf([A.Sequential([A.OneOf([A.Affine(rotate=(-5, 25), p=1.0)], p=1.0)], p=1.0)], p=1.0)])
     drawn = from_albumentations(ranged).result.sample(4000, torch.Generator().manual_seed(0)).magnitude.detach()
     assert (float(drawn.min()), float(drawn.max())) == (pytest.approx(-5, abs=0.1), pytest.approx(25, abs=0.1))

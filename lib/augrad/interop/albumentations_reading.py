@@ -16,8 +16,8 @@ from typing import Any
 from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.interop.albumentations_leaves import Leaf, Lost, leaf_of, other_options
-from augrad.interop.leaves import require_side
-from augrad.interop.losses import LEFT_OUT_HERE, Converted, Loss, converted, loss_of
+from augrad.interop.leaves import is_number, require_side
+from augrad.interop.losses import LEFT_OUT_HERE, Converted, Loss, border_losses, converted, loss_of
 from augrad.interop.sources import hint, in_file, with_source
 from augrad.ops import get
 from augrad.paths import expanded
@@ -117,7 +117,7 @@ def _inner(node: Mapping[str, Any], what: str) -> Sequence[Mapping[str, Any]]:
 
 def _chance(node: Mapping[str, Any]) -> float:
     chance = node.get("p", 0.5)
-    if isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance <= 1 + 1e-6:
+    if not is_number(chance, 0, 1 + 1e-6):
         raise UserError(f"from_albumentations: expected p from 0 to 1, got {chance!r}")
     return min(float(chance), 1.0)
 
@@ -152,18 +152,12 @@ def _document(pipeline: Mapping[str, Any], context: _Context) -> PolicyDocument:
     interpolation, fill = next(iter(context.reads), "bilinear"), next(iter(context.fills), 0.0)
     losses += [Loss("interpolation", f"{other} becomes {interpolation}") for other in list(context.reads)[1:]]
     losses += [Loss("fill", "{:.4g} becomes {:.4g}", (other, fill)) for other in list(context.fills)[1:]]
-    losses += mixed_border(interpolation, fill) if context.reads else []
+    losses += border_losses(interpolation) if context.reads and fill > 0 else []
     return PolicyDocument(
         interpolation=interpolation,  # type: ignore[arg-type]
         fill=fill,
         subpolicies=tuple(subpolicies),
     )
-
-
-def mixed_border(interpolation: str, fill: float) -> list[Loss]:
-    """OpenCV mixes the fill into pixels that lie half outside of the image; torchvision, as augrad, dims them first."""
-    mixed = interpolation == "bilinear" and fill > 0
-    return [Loss("fill", "a row of pixels beside filled ones is mixed otherwise")] if mixed else []
 
 
 def _stage(node: Mapping[str, Any], place: str, context: _Context) -> tuple[Entry, ...]:

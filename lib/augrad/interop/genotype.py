@@ -15,7 +15,7 @@ from typing import Any
 
 from augrad.checks import PathName, checked
 from augrad.errors import UserError
-from augrad.interop.leaves import resampled
+from augrad.interop.leaves import is_number, resampled
 from augrad.interop.listing import NOTHING, listed_choices
 from augrad.interop.losses import LEFT_OUT, ONE_WAY, Converted, Loss, converted, loss_of, mean_loss, narrowed_loss
 from augrad.interop.sources import hint, with_source
@@ -122,7 +122,7 @@ def _entry(step: Sequence[Any], place: str) -> Entry:
         )
     name, probability, level = step
     for what, number in (("probability", probability), ("level", level)):
-        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
+        if not is_number(number, 0, 1):
             raise UserError(f"{place}: expected a {what} from 0 to 1, got {_short(number)}")
     known, op = RANGES[name], get(RANGES[name].op)
     if known.low is None or known.high is None:

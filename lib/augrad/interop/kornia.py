@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from augrad.checks import checked
 from augrad.errors import UserError
-from augrad.interop.leaves import Known, is_whole, require_values, resampled, subpolicies_of
+from augrad.interop.leaves import Known, is_number, is_whole, require_values, resampled, subpolicies_of
 from augrad.interop.losses import LEFT_OUT_HERE, Converted, Loss, converted, loss_of
 from augrad.interop.sources import with_source
 from augrad.ops import get
@@ -251,7 +251,7 @@ def from_kornia(policy: Any, strict: bool = False) -> Converted[Policy]:
 
 def _listed(step: Any, place: str, losses: list[Loss]) -> Entry:
     fits = isinstance(step, list | tuple) and len(step) == 3 and isinstance(step[0], str)
-    if not fits or isinstance(step[1], bool) or not isinstance(step[1], int | float) or not 0 <= step[1] <= 1:
+    if not fits or not is_number(step[1], 0, 1):
         raise UserError(f"from_kornia: {place}: expected (operation, probability, bin), got {str(step)[:80]}")
     name, probability, bin_ = step
     if name == "brightness":

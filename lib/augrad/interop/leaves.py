@@ -135,7 +135,12 @@ def _drawn_magnitudes(
 
 def is_whole(value: object, low: int, high: int) -> TypeGuard[int]:
     """Whether `value` is a whole number from `low` to `high`; true and false are none."""
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    return isinstance(value, int) and is_number(value, low, high)
+
+
+def is_number(value: object, low: int | float, high: int | float) -> TypeGuard[int | float]:
+    """Whether `value` is a number from `low` to `high`; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
 def require_side(side: object, taker: str, why: str) -> int:

@@ -51,6 +51,13 @@ def narrowed_loss(unit: str | None, place: str, value: float, end: float) -> Los
     return Loss(f"{place}.magnitude", f"{{:.4g}} {unit} {verb} {{:.4g}}", (value, end))
 
 
+def border_losses(interpolation: str) -> list[Loss]:
+    """Of pixels that lie half outside of the image: torchvision, as augrad, dims them and then mixes the fill into
+    them; OpenCV mixes at once, and Pillow reads the pixel beside."""
+    mixed = interpolation == "bilinear"
+    return [Loss("interpolation", "a row of pixels beside uncovered ones is mixed otherwise")] if mixed else []
+
+
 def in_words(losses: Iterable[Loss]) -> list[str]:
     """A sentence for each kind of loss, with its first place and the number of the others."""
     return [f"{places[0]}{_more(len(places) - 1, 'place')}: {what}" for what, places in _by_kind(losses)]

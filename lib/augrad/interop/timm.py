@@ -19,6 +19,7 @@ from augrad.interop.losses import (
     ONE_WAY,
     Converted,
     Loss,
+    border_losses,
     converted,
     loss_of,
     mean_loss,
@@ -188,14 +189,8 @@ def _resampling(ops: Sequence[Any], losses: list[Loss]) -> tuple[Any, float]:
         losses.append(Loss("fill", f"{values} becomes {mean:.4g} in every channel"))
     for other, fill in others:
         losses.append(Loss("interpolation", f"{' or '.join(other)} with fill {fill} becomes {kept} with {mean:.4g}"))
-    losses += _mixed_border(kept)
+    losses += border_losses(kept)
     return kept, round(mean / 255, 9)
-
-
-def _mixed_border(interpolation: str) -> list[Loss]:
-    """Pillow reads the pixel beside where torchvision, as augrad, mixes it with what is uncovered."""
-    mixed = interpolation == "bilinear"
-    return [Loss("interpolation", "a row of pixels beside uncovered ones is mixed otherwise")] if mixed else []
 
 
 def _names_of(modes: Any) -> tuple[str, ...]:
@@ -303,7 +298,7 @@ def to_timm(policy: Policy, entries: int | None = None, strict: bool = False) ->
     if resampled(document, {known.op for known in KNOWN.values()}):
         if abs(fill / 255 - document.fill) > 1e-6:
             losses.append(Loss("fill", "{:.4g} becomes {:.4g}", (document.fill, fill / 255)))
-        losses += _mixed_border(document.interpolation)
+        losses += border_losses(document.interpolation)
     from PIL.Image import Resampling
 
     resample = Resampling.NEAREST if document.interpolation == "nearest" else Resampling.BILINEAR
