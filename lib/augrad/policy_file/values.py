@@ -2,7 +2,7 @@
 
 from statistics import fmean
 
-from augrad.policy_file.magnitude import LogitNormal, Magnitude, Uniform, Value
+from augrad.policy_file.magnitude import LogitNormal, Magnitude, Uniform, UniformUpTo, Value
 from augrad.policy_file.model import Entry
 from augrad.policy_file.quantiles import quantile
 
@@ -15,11 +15,14 @@ def values_of(magnitude: Magnitude, count: int) -> list[float]:
     magnitude."""
     if isinstance(magnitude, Value):
         return [magnitude.value]
-    size = _NODES * count
-    drawn = [quantile(magnitude, (index + 0.5) / size) for index in range(size)]
-    means = (fmean(drawn[start : start + _NODES]) for start in range(0, size, _NODES))
+    return list(dict.fromkeys(_mean_of_part(magnitude, part, count) for part in range(count)))
+
+
+def _mean_of_part(magnitude: Uniform | LogitNormal | UniformUpTo, part: int, count: int) -> float:
+    nodes = range(part * _NODES, (part + 1) * _NODES)
+    mean = fmean(quantile(magnitude, (node + 0.5) / (_NODES * count)) for node in nodes)
     rounding = 1e-12 * max(abs(magnitude.low), abs(magnitude.high))
-    return list(dict.fromkeys(mean if abs(mean) > rounding else 0.0 for mean in means))
+    return mean if abs(mean) > rounding else 0.0
 
 
 def signed_values(entry: Entry, count: int) -> list[tuple[float, float]]:
@@ -43,8 +46,6 @@ def drawn_range(magnitude: Magnitude) -> tuple[float, float] | None:
     """
     if isinstance(magnitude, Value):
         return None
-    values = values_of(magnitude, 40)
-    if len(values) == 1:
-        return None
-    low = values[0] if isinstance(magnitude, LogitNormal) else magnitude.low
-    return low, magnitude.high if isinstance(magnitude, Uniform) else values[-1]
+    low = _mean_of_part(magnitude, 0, 40) if isinstance(magnitude, LogitNormal) else magnitude.low
+    high = magnitude.high if isinstance(magnitude, Uniform) else _mean_of_part(magnitude, 39, 40)
+    return None if low == high else (low, high)
