@@ -92,7 +92,7 @@ def test_the_document_is_loaded_by_albumentations(form: str, tmp_path: Path) -> 
 def test_what_albumentations_cannot_do_is_said() -> None:
     policy = Policy.over(["solarize_add", "sharpness", "translate_x"], probability=1.0)
     said = {loss.what for loss in to_albumentations(policy).losses}
-    assert "solarize_add is not known there, and is left out" in said
+    assert "solarize_add: not known there, and left out" in said
     assert any(what.startswith("sharpness of -") and "left out" in what for what in said)
     assert any("cut to whole pixels" in what for what in said)
     with pytest.raises(ConversionError, match="to_albumentations: expected that nothing is lost"):

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 from augrad.atomic import write_text
 from augrad.cli.policy_show import add_show_arguments, require_page, show
 from augrad.cli.status import exit_status, require_printed
-from augrad.interop.losses import Converted, Loss
+from augrad.errors import UserError
+from augrad.interop.losses import Converted, in_words
+from augrad.interop.sources import in_file
 from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument, format_policy, write_policy
 from augrad.policy_file.convert import (
@@ -27,6 +29,7 @@ from augrad.show.difference import difference_in_words
 from augrad.terminal.console import say
 from augrad.terminal.output import visible
 
+_IN_PIXELS = "albumentations", "timm"
 _TOLD = "paper", "source", "searched on"
 _ALLOW = "a module, or a package with its modules, that the file may take operations from; can be repeated"
 _SOURCE = "a policy file, or the name of a built-in policy"
@@ -156,14 +159,20 @@ def _prune(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
+    _require_used(options)
     if options.source is None:
         read = Converted(load_policy(options.policy, options.allow), ())
+        if options.allow and not document_of(read.result).definitions:
+            raise UserError(
+                f"--allow: expected it for a policy with operations of other modules, which {options.policy} has not; "
+                "leave it out"
+            )
     else:
         read = _READERS[options.source](options)
     # Only now: what is refused leaves no file.
     text, losses = _WRITERS[options.to](read.result, options)
-    for line in _in_words((*read.losses, *losses)):
-        say(line, stderr=True)
+    for sentence in in_words((*read.losses, *losses)):
+        say(f"lost: {sentence}", stderr=True)
     if options.output is None:
         say(text.rstrip("\n"))
     else:
@@ -171,21 +180,22 @@ def _convert(options: argparse.Namespace) -> None:
         write_text(options.output, text)
 
 
-def _in_words(losses: Sequence[Loss]) -> list[str]:
-    """A line for each kind of loss."""
-    places: dict[str, list[str]] = {}
-    for place, what in losses:
-        places.setdefault(what, []).append(place)
-    return [
-        f"lost: {found[0]}{f' and {len(found) - 1} more places' if len(found) > 1 else ''}: {what}"
-        for what, found in places.items()
-    ]
+def _require_used(options: argparse.Namespace) -> None:
+    """Raise UserError for an option that would say nothing about such a policy."""
+    if options.side is not None and options.source not in _IN_PIXELS:
+        raise UserError(
+            f"--side: expected it with --from {' or '.join(_IN_PIXELS)}, which can count in pixels; leave it out"
+        )
+    if options.allow and options.source is not None:
+        raise UserError("--allow: expected it for a policy file of augrad, without --from; leave it out")
 
 
 def _from_genotype(options: argparse.Namespace) -> Converted[Policy]:
     from augrad.interop.genotype import from_genotype, read_genotype
 
-    return from_genotype(read_genotype(options.policy), options.strict)
+    listed = read_genotype(options.policy)
+    with in_file(options.policy):
+        return from_genotype(listed, options.strict, Path(options.policy).name)
 
 
 def _from_albumentations(options: argparse.Namespace) -> Converted[Policy]:

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from augrad.checks import checked
 from augrad.errors import UserError
-from augrad.interop.albumentations_reading import from_albumentations, mixed_border
-from augrad.interop.leaves import Known, Leaf, require_values, subpolicies_of
-from augrad.interop.losses import Converted, Loss, converted
+from augrad.interop.albumentations_reading import from_albumentations
+from augrad.interop.leaves import Known, Leaf, require_values, resampled, subpolicies_of
+from augrad.interop.losses import Converted, Loss, border_losses, converted
 from augrad.policy import Policy
 from augrad.policy.required import require_policy
 from augrad.policy_file import PolicyDocument
@@ -39,7 +39,7 @@ def _affine(loss: str = "", **options: Callable[[float], Any]) -> Known:
             p=1.0,
         )
 
-    return Known(make, loss, uncovers=True)
+    return Known(make, loss)
 
 
 def _jitter(name: str, shift: float = 1.0, loss: str = "") -> Known:
@@ -123,8 +123,8 @@ def to_albumentations(policy: Policy, values: int = 9, strict: bool = False) -> 
     require_policy(policy, "to_albumentations")
     require_values(values, "to_albumentations")
     library, document = _library(), document_of(policy)
-    moves = any(KNOWN[e.op].uncovers for e in document.entries() if e.op in KNOWN)
-    losses: list[Loss] = mixed_border(document.interpolation, document.fill) if moves else []
+    mixes = document.fill > 0 and resampled(document, KNOWN)
+    losses: list[Loss] = border_losses(document.interpolation) if mixes else []
 
     def nothing() -> Any:
         return library.NoOp(p=1.0)

@@ -9,20 +9,22 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.interop.albumentations_leaves import Leaf, Lost, leaf_of, other_options
-from augrad.interop.leaves import require_side
-from augrad.interop.losses import Converted, Loss, converted
+from augrad.interop.leaves import is_number, require_side
+from augrad.interop.losses import LEFT_OUT_HERE, Converted, Loss, border_losses, converted, loss_of
+from augrad.interop.sources import hint, in_file, with_source
 from augrad.ops import get
 from augrad.paths import expanded
 from augrad.policy import Policy
 from augrad.policy_file import Entry, Magnitude, PolicyDocument, SubPolicy, Uniform, Value
 from augrad.policy_file.convert import policy_from_document
-from augrad.policy_file.refusals import told_in_words
+from augrad.policy_file.refusals import describe, told_in_words
 
 _LARGEST = 64 * 2**20
 """Bytes of a document: far more than any."""
@@ -55,9 +57,14 @@ def from_albumentations(source: Any, side: int | None = None, strict: bool = Fal
     if side is not None:
         require_side(side, "from_albumentations", "squares are in pixels")
     content = _read(source)
-    context = _Context(side, str(content.get("__version__", "")).startswith("0."), [])
-    with told_in_words():
+    version = str(content.get("__version__", ""))
+    context = _Context(side, version.startswith("0."), [])
+    is_file = isinstance(source, str | os.PathLike)
+    with in_file(source) if is_file else nullcontext(), told_in_words():
         document = _document(content["transform"], context)
+    name = f"{os.path.basename(os.fspath(source))}: " if is_file else ""
+    told = f"{name}a document of {'AutoAlbument' if context.old else 'Albumentations'} {version}".rstrip()
+    document = with_source(document, told, context.losses)
     return converted("from_albumentations", policy_from_document(document), context.losses, strict)
 
 
@@ -65,6 +72,7 @@ def _read(source: Any) -> Mapping[str, Any]:
     """The document: its transform, and its version."""
     if hasattr(source, "to_dict") and not isinstance(source, Mapping):
         source = source.to_dict()
+    taker = os.fspath(source) if isinstance(source, str | os.PathLike) else "from_albumentations"
     if isinstance(source, str | os.PathLike):
         try:
             path = expanded(source)
@@ -84,9 +92,10 @@ def _read(source: Any) -> Mapping[str, Any]:
         except UserError:
             raise
         except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{os.fspath(source)}: expected a document of Albumentations, got none: {error}") from None
+            raise UserError(f"{taker}: expected a document of Albumentations, got none: {error}") from None
     if not isinstance(source, Mapping) or not isinstance(source.get("transform"), Mapping):
-        raise UserError(f"from_albumentations: expected a document with a transform, got {type(source).__name__}")
+        got = f"an object without it{hint(source)}" if isinstance(source, Mapping) else describe(source)
+        raise UserError(f"{taker}: expected a document of Albumentations, an object with a transform, got {got}")
     return source
 
 
@@ -108,7 +117,7 @@ def _inner(node: Mapping[str, Any], what: str) -> Sequence[Mapping[str, Any]]:
 
 def _chance(node: Mapping[str, Any]) -> float:
     chance = node.get("p", 0.5)
-    if isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance <= 1 + 1e-6:
+    if not is_number(chance, 0, 1 + 1e-6):
         raise UserError(f"from_albumentations: expected p from 0 to 1, got {chance!r}")
     return min(float(chance), 1.0)
 
@@ -125,7 +134,7 @@ def _document(pipeline: Mapping[str, Any], context: _Context) -> PolicyDocument:
     choices = [node for node in nodes if _kind(node) == "OneOf"]
     if len(choices) != 1:
         raise UserError(f"from_albumentations: expected {_EXPECTED}; got {len(choices)} choices")
-    losses += [Loss("document", f"{_kind(node)} is left out") for node in nodes if node is not choices[0]]
+    losses += [loss_of(_kind(node), "document", "left out") for node in nodes if node is not choices[0]]
     sequences = _inner(choices[0], "OneOf")
     applied = _chance({"p": 1.0, **pipeline}) * _chance(choices[0])
     subpolicies = [
@@ -142,19 +151,13 @@ def _document(pipeline: Mapping[str, Any], context: _Context) -> PolicyDocument:
         subpolicies.append(SubPolicy(weight=1 - applied, stages=((Entry(op="identity"),),)))
     interpolation, fill = next(iter(context.reads), "bilinear"), next(iter(context.fills), 0.0)
     losses += [Loss("interpolation", f"{other} becomes {interpolation}") for other in list(context.reads)[1:]]
-    losses += [Loss("fill", f"{other:.4g} becomes {fill:.4g}") for other in list(context.fills)[1:]]
-    losses += mixed_border(interpolation, fill) if context.reads else []
+    losses += [Loss("fill", "{:.4g} becomes {:.4g}", (other, fill)) for other in list(context.fills)[1:]]
+    losses += border_losses(interpolation) if context.reads and fill > 0 else []
     return PolicyDocument(
         interpolation=interpolation,  # type: ignore[arg-type]
         fill=fill,
         subpolicies=tuple(subpolicies),
     )
-
-
-def mixed_border(interpolation: str, fill: float) -> list[Loss]:
-    """OpenCV mixes the fill into pixels that lie half outside of the image; torchvision, as augrad, dims them first."""
-    mixed = interpolation == "bilinear" and fill > 0
-    return [Loss("fill", "a row of pixels beside filled ones is mixed otherwise")] if mixed else []
 
 
 def _stage(node: Mapping[str, Any], place: str, context: _Context) -> tuple[Entry, ...]:
@@ -177,11 +180,11 @@ def _stage(node: Mapping[str, Any], place: str, context: _Context) -> tuple[Entr
             raise
         except (Lost, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             why = f": {error}" if isinstance(error, Lost) and str(error) else ""
-            context.losses.append(Loss(f"{place}[{k}]", f"{_kind(one)} is not known here, and is left out{why}"))
+            context.losses.append(loss_of(_kind(one), f"{place}[{k}]", f"{LEFT_OUT_HERE}{why}"))
             leaf = Leaf("identity")
             entry = _entry(leaf, share * applied, probability)
         told = filter(None, [leaf.loss, *other_options(_kind(one), one)])
-        context.losses += [Loss(f"{place}[{k}]", f"{leaf.op}: {what}") for what in told if leaf.op != "identity"]
+        context.losses += [loss_of(leaf.op, f"{place}[{k}]", what) for what in told if leaf.op != "identity"]
         if leaf.reads is not None:
             context.reads[leaf.reads] = None
         if leaf.fill is not None:

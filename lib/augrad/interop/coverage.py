@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from augrad import ops
 from augrad.interop import albumentations, genotype, kornia, timm
-from augrad.interop.leaves import Known
+from augrad.interop.leaves import Known, resamples
 from augrad.ops.spec import Op
 
 _NO, _YES = "no", "yes"
@@ -38,7 +38,7 @@ def _timm(op: Op) -> str:
     if not known:
         return _YES if op.kind == "identity" else _NO
     way = "always either way at random" if all(one.signed for one in known) else ""
-    border = "a row of pixels at the border is mixed otherwise where it is bilinear" if op.kind == "geometric" else ""
+    border = "a row of pixels at the border is mixed otherwise where it is bilinear" if resamples(op) else ""
     return "; ".join(filter(None, [known[0].loss, way, border])) or _YES
 
 

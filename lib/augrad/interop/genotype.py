@@ -15,8 +15,10 @@ from typing import Any
 
 from augrad.checks import PathName, checked
 from augrad.errors import UserError
-from augrad.interop.listing import listed_choices
-from augrad.interop.losses import Converted, Loss, converted
+from augrad.interop.leaves import is_number, resampled
+from augrad.interop.listing import NOTHING, listed_choices
+from augrad.interop.losses import LEFT_OUT, ONE_WAY, Converted, Loss, converted, loss_of, mean_loss, narrowed_loss
+from augrad.interop.sources import hint, with_source
 from augrad.ops import get
 from augrad.paths import expanded
 from augrad.policy import Policy
@@ -24,8 +26,8 @@ from augrad.policy.required import require_policy
 from augrad.policy.slots import MOST_STAGES, MOST_SUBPOLICIES
 from augrad.policy_file import Entry, PolicyDocument, SubPolicy, Value
 from augrad.policy_file.convert import document_of, policy_from_document
-from augrad.policy_file.refusals import told_in_words
-from augrad.policy_file.values import range_in_words, values_of
+from augrad.policy_file.refusals import describe, told_in_words
+from augrad.policy_file.values import drawn_range, values_of
 
 Genotype = Sequence[Sequence[Sequence[Any]]]
 
@@ -33,7 +35,7 @@ Genotype = Sequence[Sequence[Sequence[Any]]]
 @dataclass(frozen=True)
 class _Range:
     """op: ours. low, high: the magnitude in our unit at level 0 and level 1, before the sign; None without one.
-    mirrored: goes either way at random. whole: rounded down."""
+    mirrored: goes either way at random. whole: what is beyond a whole number is cut off."""
 
     op: str
     low: float | None = None
@@ -64,20 +66,20 @@ RANGES: Mapping[str, _Range] = {
 """The operations by their names there."""
 
 _NAMES = {known.op: name for name, known in RANGES.items()}
-_NOTHING = ["AutoContrast", 0.0, 0.0]
-"""Stands for an operation that leaves images as they are, which the lists do not have."""
 CUTOUT = "the square is grey (125, 123, 114) in the list's own code, and of the policy's fill here"
 """What is different of cutout."""
 
 
-def from_genotype(genotype: Genotype, strict: bool = False) -> Converted[Policy]:
+def from_genotype(genotype: Genotype, strict: bool = False, source: str = "") -> Converted[Policy]:
     """The policy that such a list describes, and what of it is done otherwise here.
 
+    source: where the list is from, for the policy's provenance.
     Raises UserError for a list of another form, ConversionError for a loss if `strict`.
     """
     with told_in_words():
         document, losses = document_of_genotype(genotype)
-    return converted("from_genotype", policy_from_document(document), losses, strict)
+    told = f"{f'{source}: ' if source else ''}a list of sub-policies, as of Fast AutoAugment and DADA"
+    return converted("from_genotype", policy_from_document(with_source(document, told, losses)), losses, strict)
 
 
 def document_of_genotype(
@@ -120,7 +122,7 @@ def _entry(step: Sequence[Any], place: str) -> Entry:
         )
     name, probability, level = step
     for what, number in (("probability", probability), ("level", level)):
-        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
+        if not is_number(number, 0, 1):
             raise UserError(f"{place}: expected a {what} from 0 to 1, got {_short(number)}")
     known, op = RANGES[name], get(RANGES[name].op)
     if known.low is None or known.high is None:
@@ -149,22 +151,23 @@ def to_genotype(policy: Policy, entries: int | None = None, strict: bool = False
 
 
 def _resampling_losses(document: PolicyDocument) -> list[Loss]:
+    if not resampled(document, _NAMES):
+        return []
     lost = []
-    if any(get(e.op).kind == "geometric" for e in document.entries() if "." not in e.op and e.op in _NAMES):
-        if document.interpolation != "nearest":
-            lost.append(Loss("interpolation", f"{document.interpolation} becomes nearest"))
-        if document.fill != 0:
-            lost.append(Loss("fill", f"{document.fill:g} becomes 0"))
+    if document.interpolation != "nearest":
+        lost.append(Loss("interpolation", f"{document.interpolation} becomes nearest"))
+    if document.fill != 0:
+        lost.append(Loss("fill", "{:g} becomes 0", (document.fill,)))
     return lost
 
 
 def _steps(entry: Entry, place: str, losses: list[Loss]) -> list[tuple[list[Any], float]]:
     """Steps of the list that do what `entry` does, each with its share of the entry's weight."""
     if entry.op == "identity":
-        return [(_NOTHING, 1.0)]
+        return [(NOTHING, 1.0)]
     if entry.op not in _NAMES:
-        losses.append(Loss(place, f"{entry.op} is not known there, and is left out"))
-        return [(_NOTHING, 1.0)]
+        losses.append(loss_of(entry.op, place, LEFT_OUT))
+        return [(NOTHING, 1.0)]
     name = _NAMES[entry.op]
     known = RANGES[name]
     if known.low is None or known.high is None or entry.magnitude is None:
@@ -172,10 +175,11 @@ def _steps(entry: Entry, place: str, losses: list[Loss]) -> list[tuple[list[Any]
     if entry.op == "cutout":
         losses.append(Loss(place, CUTOUT))
     (value,) = values_of(entry.magnitude, 1)
-    if spread := range_in_words(entry.magnitude):
-        losses.append(Loss(f"{place}.magnitude", f"drawn from {spread}; always {value:.4g} {entry.unit} there"))
+    value = float(round(value)) if known.whole else value  # as the operation itself does
+    if ends := drawn_range(entry.magnitude):
+        losses.append(mean_loss(entry.unit, place, ends, value))
     if known.mirrored and not entry.signed and value != 0:
-        losses.append(Loss(place, f"{entry.op} goes one way, and at random either way there"))
+        losses.append(loss_of(entry.op, place, ONE_WAY))
     ways = [(value, 0.5), (-value, 0.5)] if entry.signed and not known.mirrored else [(value, 1.0)]
     return [([name, entry.probability, _level(way, known, entry, place, losses)], share) for way, share in ways]
 
@@ -189,9 +193,7 @@ def _level(value: float, known: _Range, entry: Entry, place: str, losses: list[L
     kept = min(max(level, 0.0), 1.0)
     if abs(level - kept) > 1e-9:
         end = known.low + kept * (known.high - known.low)
-        losses.append(Loss(f"{place}.magnitude", f"{value:.4g} {entry.unit} is narrowed to {end:.4g}"))
-    if known.whole and abs(value - round(value)) > 1e-6:
-        losses.append(Loss(f"{place}.magnitude", f"{value:.4g} {entry.unit} becomes {math.floor(value)}"))
+        losses.append(narrowed_loss(entry.unit, place, value, end))
     return round(kept, 12)
 
 
@@ -220,6 +222,9 @@ def read_genotype(path: PathName) -> Genotype:
     """The list in a JSON file. Raises UserError for what is none."""
     try:
         with open(expanded(path), encoding="utf-8") as file:
-            return json.load(file)  # type: ignore[no-any-return]
+            found = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{os.fspath(path)}: expected a JSON list of sub-policies, got none: {error}") from None
+    if not isinstance(found, list):
+        raise UserError(f"{os.fspath(path)}: expected a JSON list of sub-policies, got {describe(found)}{hint(found)}")
+    return found

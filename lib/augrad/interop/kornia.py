@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from augrad.checks import checked
 from augrad.errors import UserError
-from augrad.interop.leaves import Known, require_values, subpolicies_of
-from augrad.interop.losses import Converted, Loss, converted
+from augrad.interop.leaves import Known, is_number, is_whole, require_values, resampled, subpolicies_of
+from augrad.interop.losses import LEFT_OUT_HERE, Converted, Loss, converted, loss_of
+from augrad.interop.sources import with_source
 from augrad.ops import get
 from augrad.policy import Policy
 from augrad.policy.required import require_policy
@@ -45,18 +46,18 @@ def _sheared(axis: str) -> Known:
     return Known(
         make,
         "two resamplings: about the centre, then back on square images; what leaves the image is lost",
-        uncovers=True,
     )
 
 
 def _shifted(axis: str) -> Known:
-    return Known(lambda K, value, document: _translated(K, axis, value, document), uncovers=True)
+    return Known(lambda K, value, document: _translated(K, axis, value, document))
 
 
 def _erased(K: Any, value: float, document: PolicyDocument) -> nn.Module:
     return K.RandomErasing(scale=_pair(min(value * value, 1.0)), ratio=_pair(1.0), p=1.0)  # type: ignore[no-any-return]
 
 
+_ONE_VALUE = "a channel of one value becomes black there"
 _LEVELS = "the same on values of 8 bits; those between are rounded otherwise there"
 
 KNOWN: Mapping[str, Known] = {
@@ -68,14 +69,12 @@ KNOWN: Mapping[str, Known] = {
     "rotate": Known(
         lambda K, value, document: K.RandomRotation(
             _pair(value), p=1.0, resample=document.interpolation, align_corners=False
-        ),
-        uncovers=True,
+        )
     ),
     "zoom": Known(
         lambda K, value, document: K.RandomAffine(
             0.0, scale=_pair(math.exp(value)), p=1.0, resample=document.interpolation
-        ),
-        uncovers=True,
+        )
     ),
     "horizontal_flip": _plain("RandomHorizontalFlip"),
     "vertical_flip": _plain("RandomVerticalFlip"),
@@ -86,9 +85,7 @@ KNOWN: Mapping[str, Known] = {
     "sharpness": _plain("RandomSharpness", sharpness=lambda value: _pair(1 + value)),
     "grayscale": _plain("RandomGrayscale"),
     "invert": _plain("RandomInvert"),
-    "auto_contrast": Known(
-        lambda K, value, _: K.RandomAutoContrast(p=1.0), "a channel of one value becomes black there"
-    ),
+    "auto_contrast": Known(lambda K, value, _: K.RandomAutoContrast(p=1.0), _ONE_VALUE),
     "equalize": Known(lambda K, value, _: K.RandomEqualize(p=1.0), _LEVELS),
     "solarize": _plain("RandomSolarize", thresholds=_pair, additions=lambda value: _pair(0.0)),
     "posterize": Known(lambda K, value, _: K.RandomPosterize(bits=_pair(value), p=1.0), _LEVELS),
@@ -163,8 +160,8 @@ def to_kornia(policy: Policy, values: int = 9, strict: bool = False) -> Converte
     require_policy(policy, "to_kornia")
     require_values(values, "to_kornia")
     library, losses, document = _library(), [], document_of(policy)
-    if document.fill and any(KNOWN[e.op].uncovers for e in document.entries() if e.op in KNOWN):
-        losses.append(Loss("fill", f"{document.fill:g} becomes 0"))
+    if document.fill and resampled(document, KNOWN):
+        losses.append(Loss("fill", "{:g} becomes 0", (document.fill,)))
     subpolicies = subpolicies_of(document, library, KNOWN, nn.Identity, values, losses)
 
     def of_each(name: str) -> list[list[list[Any]]]:
@@ -202,7 +199,7 @@ _LISTED: Mapping[str, _Listed] = {
     "translate_x": _Listed("translate_x", -0.5, 0.5),
     "translate_y": _Listed("translate_y", -0.5, 0.5),
     "rotate": _Listed("rotate", -30.0, 30.0),
-    "auto_contrast": _Listed("auto_contrast", loss="a channel of one value becomes black there"),
+    "auto_contrast": _Listed("auto_contrast", loss=_ONE_VALUE),
     "invert": _Listed("invert"),
     "equalize": _Listed("equalize", loss=_LEVELS),
     "solarize": _Listed("solarize", 0.0, 1.0),
@@ -224,6 +221,7 @@ def from_kornia(policy: Any, strict: bool = False) -> Converted[Policy]:
     Raises UserError for anything else, and for a name where Kornia is not installed; ConversionError for a loss if
     `strict`.
     """
+    source = f"kornia.augmentation.auto.AutoAugment({policy!r})" if isinstance(policy, str) else "Kornia: a list"
     if isinstance(policy, str):
         if policy not in _PRESETS:
             raise UserError(f"from_kornia: expected a list, or one of {', '.join(_PRESETS)}, got {policy!r}")
@@ -248,25 +246,25 @@ def from_kornia(policy: Any, strict: bool = False) -> Converted[Policy]:
                 for s, steps in enumerate(policy)
             ),
         )
-    return converted("from_kornia", policy_from_document(document), losses, strict)
+    return converted("from_kornia", policy_from_document(with_source(document, source, losses)), losses, strict)
 
 
 def _listed(step: Any, place: str, losses: list[Loss]) -> Entry:
     fits = isinstance(step, list | tuple) and len(step) == 3 and isinstance(step[0], str)
-    if not fits or isinstance(step[1], bool) or not isinstance(step[1], int | float) or not 0 <= step[1] <= 1:
+    if not fits or not is_number(step[1], 0, 1):
         raise UserError(f"from_kornia: {place}: expected (operation, probability, bin), got {str(step)[:80]}")
     name, probability, bin_ = step
     if name == "brightness":
-        losses.append(Loss(place, "brightness adds to all values there: it is not known here, and is left out"))
+        losses.append(loss_of(name, place, f"adds to all values there; {LEFT_OUT_HERE}"))
         return Entry(op="identity")
     if name not in _LISTED:
         raise UserError(f"from_kornia: {place}: expected one of brightness, {', '.join(_LISTED)}, got {name!r}")
     known, op = _LISTED[name], get(_LISTED[name].op)
     if known.loss:
-        losses.append(Loss(place, f"{op.name}: {known.loss}"))
+        losses.append(loss_of(op.name, place, known.loss))
     if op.unit is None:
         return Entry(op=op.name, probability=float(probability))
-    if isinstance(bin_, bool) or not isinstance(bin_, int) or not 0 <= bin_ < _BINS:
+    if not is_whole(bin_, 0, _BINS - 1):
         raise UserError(f"from_kornia: {place}: expected a bin from 0 to {_BINS - 1}, got {bin_!r}")
     width = (known.high - known.low) / _BINS
     ends = known.low + width * bin_, known.low + width * (bin_ + 1)

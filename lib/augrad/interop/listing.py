@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from augrad.errors import UserError
+from augrad.interop.leaves import is_whole
 from augrad.interop.losses import Loss
 from augrad.policy_file import Entry, PolicyDocument
 
 Step = list[Any]
 """One operation as a library lists it: JSON."""
+NOTHING: Step = ["AutoContrast", 0.0, 0.0]
+"""Stands for an operation that leaves images as they are, which neither the lists nor timm have."""
 Steps = Callable[[Entry, str, list[Loss]], list[tuple[Step, float]]]
 """Steps that do what an entry does, each with its share of the entry's weight; its place is for the losses."""
 
@@ -28,9 +31,7 @@ def listed_choices(
     more would be needed. losses: what this changes is added. taker: begins the message of the UserError for a policy of
     too many different choices, or a wrong `entries`.
     """
-    if entries is not None and (
-        isinstance(entries, bool) or not isinstance(entries, int) or not 1 <= entries <= _MOST_CHOICES
-    ):
+    if entries is not None and not is_whole(entries, 1, _MOST_CHOICES):
         raise UserError(f"{taker}: expected entries as a whole number from 1 to {_MOST_CHOICES}, got {entries!r}")
     choices: list[tuple[list[Step], float]] = []
     for s, sub in enumerate(document.subpolicies):
@@ -41,7 +42,9 @@ def listed_choices(
                 (step, entry.weight * share)
                 for k, entry in enumerate(stage)
                 if entry.weight > 0
-                for step, share in steps_of(entry, f"subpolicies[{s}].stages[{place}][{k}]", losses)
+                for step, share in steps_of(
+                    entry, f"subpolicies[{s}].stages[{place}][{k}]", losses if entry.probability > 0 else []
+                )
             ]
             for place, stage in enumerate(sub.stages)
         ]
@@ -59,9 +62,11 @@ def listed_choices(
     shares = [share for _, share in known]
     counts = _counts(shares, entries or _enough(shares))
     for (listed, share), count in zip(known, counts, strict=True):
-        if count == 0 or abs(share - count / sum(counts)) > 1e-6:
-            names = " then ".join(str(step[0]) for step in listed)
-            losses.append(Loss("subpolicies", f"{names}: chance {share:.4g} becomes {count / sum(counts):.4g}"))
+        names = " then ".join("identity" if step == NOTHING else str(step[0]) for step in listed)
+        if count == 0:
+            losses.append(Loss("subpolicies", "{}: chance {:.4g} becomes 0", (names, share)))
+        elif abs(share - (given := count / sum(counts))) > 1e-6:
+            losses.append(Loss("subpolicies", "{}: chance {:.4g} becomes {:.4g}", (names, share, given)))
     return [listed for (listed, _), count in zip(known, counts, strict=True) for _ in range(count)]
 
 

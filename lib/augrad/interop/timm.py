@@ -4,22 +4,37 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean, pstdev
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from augrad.checks import checked
 from augrad.errors import UserError
-from augrad.interop.leaves import require_side
-from augrad.interop.listing import Step, listed_choices
-from augrad.interop.losses import Converted, Loss, converted
+from augrad.interop.leaves import require_side, resampled, resamples
+from augrad.interop.listing import NOTHING, Step, listed_choices
+from augrad.interop.losses import (
+    LEFT_OUT,
+    LEFT_OUT_HERE,
+    ONE_WAY,
+    Converted,
+    Loss,
+    border_losses,
+    converted,
+    loss_of,
+    mean_loss,
+    narrowed_loss,
+)
+from augrad.interop.sources import with_source
 from augrad.ops import get
 from augrad.policy import Policy
 from augrad.policy.required import require_policy
 from augrad.policy.slots import MOST_STAGES
 from augrad.policy_file import Entry, LogitNormal, Magnitude, PolicyDocument, SubPolicy, Uniform, Value
 from augrad.policy_file.convert import document_of, policy_from_document
+from augrad.policy_file.quantiles import logistic_of_normals, normals
 from augrad.policy_file.refusals import told_in_words
-from augrad.policy_file.values import range_in_words, values_of
+from augrad.policy_file.values import drawn_range, values_of
 
 _TOP = 10.0  # the strongest level
 _FACTOR = 1.8 / _TOP
@@ -86,7 +101,6 @@ KNOWN: Mapping[str, _Known] = {
 """timm's operations by their names."""
 
 _ABSOLUTE = {"TranslateX": "TranslateXRel", "TranslateY": "TranslateYRel"}
-_NOTHING: Step = ["AutoContrast", 0.0, 0.0]
 
 
 @checked
@@ -98,10 +112,14 @@ def from_timm(transform: Any, side: int | None = None, strict: bool = False) -> 
     Raises UserError for anything else, and for a configuration where timm is not installed; ConversionError for a loss
     if `strict`.
     """
+    if side is not None:
+        require_side(side, "from_timm", "translations can be in pixels")
     losses: list[Loss] = []
+    made = _object(transform)
     with told_in_words():
-        document = _document(_object(transform), side, losses)
-    return converted("from_timm", policy_from_document(document), losses, strict)
+        document = _document(made, side, losses)
+    source = f"timm: {transform}" if isinstance(transform, str) else f"timm: an object, {type(made).__name__}"
+    return converted("from_timm", policy_from_document(with_source(document, source, losses)), losses, strict)
 
 
 def _object(transform: Any) -> Any:
@@ -158,7 +176,7 @@ def _document(transform: Any, side: int | None, losses: list[Loss]) -> PolicyDoc
 
 def _resampling(ops: Sequence[Any], losses: list[Loss]) -> tuple[Any, float]:
     """How the operations that resample do so; the others do not count."""
-    moving = [op for op in ops if (known := _known(op.name)) is not None and get(known.op).kind == "geometric"]
+    moving = [op for op in ops if (known := _known(op.name)) is not None and resamples(get(known.op))]
     found = {(_names_of(op.kwargs["resample"]), _fill_of(op.kwargs["fillcolor"])): None for op in moving}
     if not found:
         return "bilinear", 0.0
@@ -171,14 +189,8 @@ def _resampling(ops: Sequence[Any], losses: list[Loss]) -> tuple[Any, float]:
         losses.append(Loss("fill", f"{values} becomes {mean:.4g} in every channel"))
     for other, fill in others:
         losses.append(Loss("interpolation", f"{' or '.join(other)} with fill {fill} becomes {kept} with {mean:.4g}"))
-    losses += _mixed_border(kept)
+    losses += border_losses(kept)
     return kept, round(mean / 255, 9)
-
-
-def _mixed_border(interpolation: str) -> list[Loss]:
-    """Pillow reads the pixel beside where torchvision, as augrad, mixes it with what is uncovered."""
-    mixed = interpolation == "bilinear"
-    return [Loss("interpolation", "a row of pixels beside uncovered ones is mixed otherwise")] if mixed else []
 
 
 def _names_of(modes: Any) -> tuple[str, ...]:
@@ -200,10 +212,10 @@ def _entry(op: Any, weight: float, place: str, side: int | None, losses: list[Lo
     by = require_side(side, "from_timm", f"{name} moves by pixels") if name in _ABSOLUTE else 1
     known = _known(name)
     if known is None:
-        losses.append(Loss(place, f"{name} is not known here, and is left out"))
+        losses.append(loss_of(name, place, LEFT_OUT_HERE))
         return Entry(op="identity", weight=weight)
     if known.loss:
-        losses.append(Loss(place, f"{name}: {known.loss}"))
+        losses.append(loss_of(name, place, known.loss))
     own = get(known.op)
     if op.level_fn is None or own.unit is None:
         return Entry(op=own.name, probability=op.prob, weight=weight)
@@ -211,11 +223,12 @@ def _entry(op: Any, weight: float, place: str, side: int | None, losses: list[Lo
     def value(level: float) -> float:
         found, other = (known.value(argument) / by for argument in _both_ways(op, level))
         if abs(found - other) > 1e-9:
-            losses.append(Loss(f"{place}.magnitude", f"{found:.4g} {own.unit} one way, and {other:.4g} the other"))
+            words = f"{{:.4g}} {own.unit} one way, and {{:.4g}} the other"
+            losses.append(Loss(f"{place}.magnitude", words, (found, other)))
         least, most = own.meaning.within(1e6, known.signed)
         kept = max(least, min(found, most))
         if kept != found:
-            losses.append(Loss(f"{place}.magnitude", f"{found:.4g} {own.unit} is narrowed to {kept:.4g}"))
+            losses.append(narrowed_loss(own.unit, place, found, kept))
         return round(kept, 6)
 
     return Entry(
@@ -232,8 +245,10 @@ def _both_ways(op: Any, level: float) -> tuple[float, float]:
     """What timm makes of a level, which it negates at random: the two ends of what comes of many calls."""
     before = random.getstate()
     random.seed(0)
-    found = [float(op.level_fn(level, op.hparams)[0]) for _ in range(40)]
-    random.setstate(before)
+    try:
+        found = [float(op.level_fn(level, op.hparams)[0]) for _ in range(40)]
+    finally:
+        random.setstate(before)
     return max(found), min(found)
 
 
@@ -247,25 +262,24 @@ def _magnitude(op: Any, value: Callable[[float], float], place: str, losses: lis
         losses.append(Loss(f"{place}.magnitude", "bits are cut off to whole ones there, and rounded here"))
     if deviation == math.inf:
         return Uniform(low=value(0.0), high=value(level))
-    losses.append(
-        Loss(f"{place}.magnitude", f"normal around level {level:g} with deviation {deviation:g}; logit-normal here")
-    )
-    location, scale = _logit_normal([min(max(level + deviation * q, 0.0), top) / top for q in _QUANTILES])
+    words = "normal around level {:g} with deviation {:g}; logit-normal here"
+    losses.append(Loss(f"{place}.magnitude", words, (level, deviation)))
+    location, scale = _logit_normal((level + deviation * normals(_DRAWS)).clip(0.0, top) / top)
     return LogitNormal(low=value(0.0), high=value(top), location=round(location, 6), scale=round(scale, 6))
 
 
-_QUANTILES = [NormalDist().inv_cdf((index + 0.5) / 200) for index in range(200)]
+_DRAWS = 200
 
 
-def _logit_normal(shares: Sequence[float]) -> tuple[float, float]:
+def _logit_normal(shares: np.ndarray) -> tuple[float, float]:
     """Location and scale of the logit-normal distribution that has the mean and the deviation of `shares`."""
-    mean, deviation = fmean(shares), pstdev(shares)
+    mean, deviation = float(shares.mean()), float(shares.std())
     slope = mean * (1 - mean)
     location, scale = math.log(mean / (1 - mean)), deviation / slope
     for _ in range(50):
-        found = [1 / (1 + math.exp(-location - scale * q)) for q in _QUANTILES]
-        location += (mean - fmean(found)) / slope / 2
-        scale *= (deviation / pstdev(found)) ** 0.5
+        found = logistic_of_normals(location, scale, _DRAWS)
+        location += (mean - float(found.mean())) / slope / 2
+        scale *= (deviation / float(found.std())) ** 0.5
     return location, scale
 
 
@@ -281,45 +295,52 @@ def to_timm(policy: Policy, entries: int | None = None, strict: bool = False) ->
     library, document = _library("to_timm"), document_of(policy)
     losses: list[Loss] = []
     fill = round(255 * document.fill)
-    if any(get(entry.op).kind == "geometric" for entry in document.entries() if "." not in entry.op):
+    if resampled(document, {known.op for known in KNOWN.values()}):
         if abs(fill / 255 - document.fill) > 1e-6:
-            losses.append(Loss("fill", f"{document.fill:.4g} becomes {fill / 255:.4g}"))
-        losses += _mixed_border(document.interpolation)
+            losses.append(Loss("fill", "{:.4g} becomes {:.4g}", (document.fill, fill / 255)))
+        losses += border_losses(document.interpolation)
     from PIL.Image import Resampling
 
     resample = Resampling.NEAREST if document.interpolation == "nearest" else Resampling.BILINEAR
     options = {"translate_pct": 0.45, "translate_const": 250, "img_mean": (fill,) * 3, "interpolation": resample}
-    listed = listed_choices(document, _steps, entries, losses, "to_timm")
-    steps = [
-        [library.AugmentOp(name, prob=chance, magnitude=level, hparams=options) for name, chance, level in one]
-        for one in listed
-    ]
+
+    def made(name: str, chance: float, level: float) -> Any:
+        return library.AugmentOp(name, prob=chance, magnitude=level, hparams=options)
+
+    listed = listed_choices(document, partial(_steps, made), entries, losses, "to_timm")
+    steps = [[made(*step) for step in one] for one in listed]
     return converted("to_timm", library.AutoAugment(steps), losses, strict)
 
 
-def _steps(entry: Entry, place: str, losses: list[Loss]) -> list[tuple[Step, float]]:
+def _steps(made: Callable[..., Any], entry: Entry, place: str, losses: list[Loss]) -> list[tuple[Step, float]]:
+    """made: a transform of timm, from its name, probability and level."""
     if entry.op == "identity":
-        return [(_NOTHING, 1.0)]
+        return [(NOTHING, 1.0)]
     names = [name for name, one in KNOWN.items() if one.op == entry.op and (one.level or get(one.op).unit is None)]
     if not names:
-        losses.append(Loss(place, f"{entry.op} is not known there, and is left out"))
-        return [(_NOTHING, 1.0)]
+        losses.append(loss_of(entry.op, place, LEFT_OUT))
+        return [(NOTHING, 1.0)]
     (value,) = (0.0,) if entry.magnitude is None else values_of(entry.magnitude, 1)
     name = min(names, key=lambda name: (KNOWN[name].signed != entry.signed, _beyond(KNOWN[name], value)))
     known = KNOWN[name]
-    if known.loss:
-        losses.append(Loss(place, f"{name}: {known.loss}"))
     if entry.magnitude is None or known.level is None:
         return [([name, entry.probability, 0.0], 1.0)]
-    if known.signed and not entry.signed:
-        losses.append(Loss(place, f"{entry.op} goes one way, and at random either way there"))
-    if spread := range_in_words(entry.magnitude):
-        losses.append(Loss(f"{place}.magnitude", f"drawn from {spread}; always {value:.4g} {entry.unit} there"))
+    value = float(round(value)) if entry.unit == "bits" else value  # as the operation itself does
+    if ends := drawn_range(entry.magnitude):
+        losses.append(mean_loss(entry.unit, place, ends, value))
     level = known.level(abs(value) if known.signed else value)
     kept = min(max(level, 0.0), _TOP)
+    step: Step = [name, entry.probability, round(kept, 9)]
     if abs(kept - level) > 1e-6:
-        losses.append(Loss(f"{place}.magnitude", f"{value:.4g} {entry.unit} is narrowed to level {kept:g} of {_TOP:g}"))
-    return [([name, entry.probability, round(kept, 9)], 1.0)]
+        if value == get(entry.op).low:
+            return [(NOTHING, 1.0)]
+        end = known.value(_both_ways(made(*step), kept)[0])
+        losses.append(narrowed_loss(entry.unit, place, value, math.copysign(end, value) if known.signed else end))
+    if known.loss:
+        losses.append(loss_of(name, place, known.loss))
+    if known.signed and not entry.signed and value != 0:
+        losses.append(loss_of(entry.op, place, ONE_WAY))
+    return [(step, 1.0)]
 
 
 def _beyond(known: _Known, value: float) -> float:

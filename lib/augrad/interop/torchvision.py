@@ -7,8 +7,9 @@ from torchvision.transforms import v2
 
 from augrad.checks import checked
 from augrad.errors import UserError
-from augrad.interop.leaves import require_side
+from augrad.interop.leaves import is_whole, require_side
 from augrad.interop.losses import Converted, Loss, converted
+from augrad.interop.sources import with_source
 from augrad.ops import get
 from augrad.policy import Policy
 from augrad.policy.required import require_policy
@@ -49,6 +50,7 @@ def from_torchvision(transform: Any, side: int | None = None, strict: bool = Fal
     """
     with told_in_words():
         document, losses = document_of_transform(transform, side)
+    document = with_source(document, f"torchvision.transforms.{type(transform).__name__}", losses)
     return converted("from_torchvision", policy_from_document(document), losses, strict)
 
 
@@ -63,10 +65,10 @@ def document_of_transform(
         require_side(side, "from_torchvision", "the translations of TrivialAugmentWide are in pixels")
     space, losses, pixels = getattr(v2, name)._AUGMENTATION_SPACE, [], side or 1
     bins = getattr(transform, "num_magnitude_bins", _BINS_OF_AUTO_AUGMENT)
-    if name != "AutoAugment" and not _is_one_of(bins, 2, _MOST_BINS):
+    if name != "AutoAugment" and not is_whole(bins, 2, _MOST_BINS):
         raise UserError(f"from_torchvision: expected 2 to {_MOST_BINS} num_magnitude_bins, got {bins!r}")
     if name == "RandAugment" and not (
-        _is_one_of(transform.magnitude, 0, bins - 1) and _is_one_of(transform.num_ops, 1, MOST_STAGES)
+        is_whole(transform.magnitude, 0, bins - 1) and is_whole(transform.num_ops, 1, MOST_STAGES)
     ):
         raise UserError(
             f"from_torchvision: expected a whole magnitude from 0 to {bins - 1} and 1 to {MOST_STAGES} operations, got "
@@ -88,7 +90,7 @@ def document_of_transform(
         else:
             magnitude = Value(value=round(values[bin_], 6))
         if known.startswith("Translate"):
-            losses.append(Loss(place, f"{op.name} {_TRANSLATIONS}"))
+            losses.append(Loss(place, f"{{}} {_TRANSLATIONS}", (op.name,)))
         return Entry(**common, unit=op.unit, magnitude=magnitude, signed=signed)
 
     if name == "AutoAugment":
@@ -119,10 +121,6 @@ def document_of_transform(
         provenance=dict(provenance or {}),
     )
     return document, losses
-
-
-def _is_one_of(value: object, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 def _resampling(transform: Any, losses: list[Loss]) -> tuple[Any, float]:

@@ -15,6 +15,7 @@ Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 UPGRADES: Mapping[int, Upgrade] = {}
 """For every older version n, what makes a document of version n + 1 of it (decoded, not yet validated)."""
 
+_LISTED = "a list of sub-policies of [operation, probability, level] is read by augrad policy convert --from genotype"
 _MOST_LOOKED_AT = 100
 """Keys among which a misspelt one is looked for: more are no policy document."""
 
@@ -37,7 +38,7 @@ def upgrade(data: Any, upgrades: Mapping[int, Upgrade] = UPGRADES, newest: int =
     Raises PolicyFileError for what is not a policy document or is newer.
     """
     if not isinstance(data, dict):
-        raise refusal((), "a JSON object", describe(data))
+        raise refusal((), "a JSON object", describe(data), _LISTED if _is_listed(data) else "")
     if data.get("format") != "augrad.policy":
         got = describe(data["format"]) if "format" in data else "nothing"
         raise refusal(("format",), '"augrad.policy"', got, "" if "format" in data else _missing(data, "format"))
@@ -56,6 +57,11 @@ def upgrade(data: Any, upgrades: Mapping[int, Upgrade] = UPGRADES, newest: int =
     for step in range(version, newest):
         data = {**upgrades[step](data), "version": step + 1}
     return data
+
+
+def _is_listed(data: Any) -> bool:
+    """Whether it could be a list of Fast AutoAugment or DADA."""
+    return isinstance(data, list) and bool(data) and all(isinstance(sub, list) and sub for sub in data)
 
 
 def _missing(data: dict[str, Any], key: str) -> str:

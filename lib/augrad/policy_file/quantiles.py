@@ -46,13 +46,19 @@ def _below_a_drawn_end(magnitude: UniformUpTo, level: float) -> float:
 @lru_cache(maxsize=4096)
 def _passed(location: float, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Shares of the draws u * s below each of some equally likely ends s, and these ends; both begin at 0."""
-    ends = np.exp(-np.logaddexp(0.0, -(location + scale * _normals()))).clip(min=1e-300)
+    ends = logistic_of_normals(location, scale, _ENDS).clip(min=1e-300)
     # At u * s = ends[k] all smaller ends are passed, and of each larger one the share ends[k] / end.
     larger = np.append(np.cumsum((1 / ends)[::-1])[::-1][1:], 0.0)
     passed = (np.arange(1, _ENDS + 1) + ends * larger) / _ENDS
     return np.append(0.0, passed), np.append(0.0, ends)
 
 
+def logistic_of_normals(location: float, scale: float, count: int) -> np.ndarray:
+    """`count` equally likely draws of a logit-normal distribution on [0, 1], from the least to the largest."""
+    return np.exp(-np.logaddexp(0.0, -(location + scale * normals(count))))
+
+
 @cache
-def _normals() -> np.ndarray:
-    return np.array([NormalDist().inv_cdf((index + 0.5) / _ENDS) for index in range(_ENDS)])
+def normals(count: int) -> np.ndarray:
+    """`count` equally likely draws of the standard normal distribution, from the least to the largest."""
+    return np.array([NormalDist().inv_cdf((index + 0.5) / count) for index in range(count)])

@@ -2,7 +2,7 @@
 
 from statistics import fmean
 
-from augrad.policy_file.magnitude import Magnitude, Value
+from augrad.policy_file.magnitude import LogitNormal, Magnitude, Uniform, UniformUpTo, Value
 from augrad.policy_file.model import Entry
 from augrad.policy_file.quantiles import quantile
 
@@ -15,9 +15,14 @@ def values_of(magnitude: Magnitude, count: int) -> list[float]:
     magnitude."""
     if isinstance(magnitude, Value):
         return [magnitude.value]
-    size = _NODES * count
-    drawn = [quantile(magnitude, (index + 0.5) / size) for index in range(size)]
-    return list(dict.fromkeys(fmean(drawn[start : start + _NODES]) for start in range(0, size, _NODES)))
+    return list(dict.fromkeys(_mean_of_part(magnitude, part, count) for part in range(count)))
+
+
+def _mean_of_part(magnitude: Uniform | LogitNormal | UniformUpTo, part: int, count: int) -> float:
+    nodes = range(part * _NODES, (part + 1) * _NODES)
+    mean = fmean(quantile(magnitude, (node + 0.5) / (_NODES * count)) for node in nodes)
+    rounding = 1e-12 * max(abs(magnitude.low), abs(magnitude.high))
+    return mean if abs(mean) > rounding else 0.0
 
 
 def signed_values(entry: Entry, count: int) -> list[tuple[float, float]]:
@@ -33,9 +38,14 @@ def signed_values(entry: Entry, count: int) -> list[tuple[float, float]]:
     return list(found.items())
 
 
-def range_in_words(magnitude: Magnitude) -> str:
-    """From where to where it is drawn; "" where it is always the same."""
+def drawn_range(magnitude: Magnitude) -> tuple[float, float] | None:
+    """From where to where it is drawn, the weak end first; None where it is always the same.
+
+    An end that is drawn from a normal distribution is the mean of the outermost fortieth of the draws: its own says
+    nothing.
+    """
     if isinstance(magnitude, Value):
-        return ""
-    values = values_of(magnitude, 40)  # the ends of a normal distribution say nothing
-    return "" if len(values) == 1 else f"{values[0]:.3g} to {values[-1]:.3g}"
+        return None
+    low = _mean_of_part(magnitude, 0, 40) if isinstance(magnitude, LogitNormal) else magnitude.low
+    high = magnitude.high if isinstance(magnitude, Uniform) else _mean_of_part(magnitude, 39, 40)
+    return None if low == high else (low, high)
