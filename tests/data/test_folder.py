@@ -1,6 +1,7 @@
 """Pictures from folders: real files, small; every pixel, every split, every complaint."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -235,6 +236,9 @@ def test_folders_that_are_not_there(tmp_path: Path) -> None:
     write(tmp_path, {"train": 10}, "a")
     with pytest.raises(UserError, match="expected at least two classes, got only a"):
         load_folder(tmp_path)
+    words = re.escape(f"this is the train folder itself: give the folder that it lies in, data.root={tmp_path}")
+    with pytest.raises(UserError, match=words):
+        load_folder(tmp_path / "train")
     with pytest.raises(UserError, match="val: expected a folder"):
         load_imagenet(tmp_path)
 

@@ -1,11 +1,10 @@
 """What an override may have meant that was refused."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import yaml
 from hydra.errors import HydraException
@@ -13,7 +12,7 @@ from hydra.errors import HydraException
 from augrad.cli import quoting
 from augrad.cli.configs import config_directory
 from augrad.cli.mistakes import raised_in
-from augrad.cli.unread import refused_setting
+from augrad.cli.unread import did_you_mean, names_in, paths_that_end_in, refused_setting
 from augrad.errors import UserError
 
 
@@ -23,7 +22,11 @@ def hints_added(overrides: list[str], multirun: bool, command: str) -> Iterator[
     try:
         yield
     except (UserError, HydraException) as error:
-        told = refused_setting(str(error), overrides, command) or _setting_of_another_option(str(error), overrides)
+        told = (
+            refused_setting(str(error), overrides, command)
+            or _setting_of_another_option(str(error), overrides)
+            or _setting_elsewhere(str(error), overrides, command)
+        )
         told = error if told is None else UserError(told)
         for note in quoting.notes(overrides, multirun):
             told.add_note(note)
@@ -52,7 +55,7 @@ def _setting_of_another_option(message: str, overrides: list[str]) -> str | None
     options, known = [], set()
     for file in sorted(Path(config_directory(), group).glob("*.yaml")):
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        names = _names_in(content.get(group) or content)
+        names = set(names_in(content.get(group) or content))
         known |= names
         if path in names:
             options.append(file.stem)
@@ -72,14 +75,22 @@ def _setting_of_another_option(message: str, overrides: list[str]) -> str | None
     return None
 
 
+def _setting_elsewhere(message: str, overrides: list[str], command: str) -> str | None:
+    """What to say of an override of a setting that is not there, but in another place, or of an operation that the
+    chosen space has not. None for others."""
+    refused = re.match(r"Could not override '([\w.]*\w)'", message)
+    if refused is None:
+        return None
+    path = refused[1]
+    given = next((override for override in overrides if override.startswith(path)), f"{path}=...")
+    if operation := re.match(r"space\.ops\.(\w+)", path):
+        return f"{given}: the chosen space has no {operation[1]}; to add it: +space.ops.{operation[1]}={{}}"
+    every = paths_that_end_in(path.rpartition(".")[2], command)
+    near = [one for one in every if one.partition(".")[0] == path.partition(".")[0]]
+    meant = did_you_mean(near or every)
+    return f"{given}: no such setting{meant}" if meant else None
+
+
 def _below(before: str, names: set[str]) -> list[str]:
     """The last parts of the paths that stand directly below the path `before`."""
     return [name[len(before) :] for name in names if name.startswith(before) and "." not in name[len(before) :]]
-
-
-def _names_in(content: Any, before: str = "") -> set[str]:
-    """Every key of nested mappings, by its path."""
-    found = set()
-    for key, value in content.items() if isinstance(content, Mapping) else ():
-        found |= {f"{before}{key}", *_names_in(value, f"{before}{key}.")}
-    return found

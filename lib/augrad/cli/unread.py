@@ -1,10 +1,11 @@
 """Settings that a command does not have: adding one with + would change nothing, and is refused."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -48,7 +49,31 @@ def no_such_setting(override: str, top: str, command: str) -> str:
     others = [f"augrad {other}" for other in _COMMANDS if other != command and top in settings_of(other)]
     close = get_close_matches(top, settings_of(command) - {"hydra", "defaults"}, n=1)
     hint = f"; it belongs to {' and '.join(others)}" if others else f"; did you mean {close[0]}?" if close else ""
+    hint = hint or did_you_mean(paths_that_end_in(top, command))
     return f"{override}: augrad {command} has no setting {top}{hint}"
+
+
+def paths_that_end_in(name: str, command: str) -> list[str]:
+    """The settings of a command, below groups that are no choice, whose last part is this one."""
+    folder, found = Path(config_directory()), dict[str, None]()
+    for file in (folder / f"{one}.yaml" for one in (command, "recipe")):
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        content.pop("hydra", None)
+        found |= dict.fromkeys(path for path in names_in(content) if path.endswith(f".{name}"))
+    return list(found)
+
+
+def did_you_mean(paths: Sequence[str]) -> str:
+    """The end of a message that names what may have been meant; empty without any."""
+    return f"; did you mean {' or '.join(paths)}?" if paths else ""
+
+
+def names_in(content: Any, before: str = "") -> list[str]:
+    """Every key of nested mappings, by its path."""
+    found = []
+    for key, value in content.items() if isinstance(content, Mapping) else ():
+        found += [f"{before}{key}", *names_in(value, f"{before}{key}.")]
+    return found
 
 
 def refused_setting(message: str, overrides: Sequence[str], command: str) -> str | None:

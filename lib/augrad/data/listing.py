@@ -87,9 +87,13 @@ def find_sets(root: Path, wanted: Sequence[str]) -> tuple[dict[str, Path], list[
     sets = {name: Path(entries[0].path) for name, entries in candidates.items() if entries}
     for name in wanted:
         if name not in sets and name == "train":
+            way = "correct data.root, or move the class folders into train/"
+            if root.absolute().name.lower() in _SETS["train"]:
+                parent = root.absolute().parent
+                way = f"this is the train folder itself: give the folder that it lies in, data.root={parent}"
             raise UserError(
                 f"{root.absolute() / name}: expected a folder with a folder of images for each class, found none, "
-                f"beside {few(others) or 'no other folder'}; correct data.root, or move the class folders into train/"
+                f"beside {few(others) or 'no other folder'}; {way}"
             )
     return sets, left_out
 
