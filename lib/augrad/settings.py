@@ -1,9 +1,10 @@
 """What a run can be told besides its parts: plain values, checked when they arrive."""
 
+import inspect
 import math
 from dataclasses import field
 from functools import partial, wraps
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
@@ -52,7 +53,17 @@ def _told_in_words(kind: type[Settings]) -> type[Settings]:
             raise refused(error) from None
 
     kind.__init__ = init  # type: ignore[method-assign]
+    kind.__signature__ = _without_limits(kind)  # type: ignore[attr-defined]
     return kind
+
+
+def _without_limits(kind: type) -> inspect.Signature:
+    """What `help` shows: names, plain types and defaults."""
+    hints = get_type_hints(kind)
+    parameters = inspect.signature(kind).parameters.values()
+    return inspect.Signature(
+        [one.replace(annotation=hints.get(one.name, one.annotation)) for one in parameters], return_annotation=None
+    )
 
 
 @_told_in_words

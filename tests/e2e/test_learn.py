@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -23,6 +24,7 @@ from augrad import Splits, UserError
 from augrad.cli.configs import config_directory
 from augrad.cli.parts import starting_policy
 from augrad.data.digits import load_digits
+from augrad.data.folder import load_folder
 from augrad.data.standard import StandardAugmentation
 from augrad.errors import AugradWarning
 from augrad.models.small_conv import SmallConvNet
@@ -309,8 +311,25 @@ class NumberForAim(library.objectives.Bilevel):
         return 0.5
 
 
+def test_a_folder_of_pictures_is_data(tmp_path: Path, digits: Splits) -> None:
+    for index, (image, label) in enumerate(zip(digits.train.images[:200], digits.train.labels[:200], strict=True)):
+        folder = tmp_path / "pictures" / "train" / f"class {int(label)}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(folder / f"{index}.png")
+    result = library.learn(str(tmp_path / "pictures"), size=16, channels=1, policy=few_ops(), **STEPS)
+    again = library.learn(load_folder(tmp_path / "pictures", size=16, channels=1), policy=few_ops(), **STEPS)
+    assert result.policy.provenance["data"]["name"] == "pictures"
+    assert all(map(torch.equal, result.policy.parameters(), again.policy.parameters()))
+    shown = result._repr_html_()
+    assert "1 sub-policy" in shown
+    assert "rotate" in shown
+    np.savez(tmp_path / "mine.npz", train_images=digits.train.images[:, 0].numpy(), train_labels=digits.train.labels)
+    assert library.learn(tmp_path / "mine.npz", policy=few_ops(), **STEPS).steps == 6
+
+
 MISTAKES: dict[str, tuple[Callable[[Splits], Any], str]] = {
     "no data": (lambda data: library.learn("digits"), r"data: expected a Splits, got 'digits'; .*from_arrays"),  # type: ignore[arg-type]
+    "a size without a folder": (lambda data: learned(data, size=16), r"^size: is for a folder of pictures, got Splits"),
     "no such setting": (lambda data: learned(data, stpes=3), r"stpes: no such argument; .* steps"),
     "a setting's value": (lambda data: learned(data, steps=0), r"^steps: expected more than 0, got 0$"),
     "true for a number": (lambda data: learned(data, steps=True), r"^steps: expected a whole number, got True$"),

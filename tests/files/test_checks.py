@@ -1,7 +1,8 @@
 """One check of values against annotations, for calls from Python and for configurations."""
 
+import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -15,7 +16,7 @@ from augrad import UserError
 from augrad.checks import PathName, Seed, check_value, checked, refused
 from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy, random_policy
-from augrad.settings import SearchSettings, TrainSettings
+from augrad.settings import ChoiceSettings, SearchSettings, TrainSettings
 
 Pair = tuple[float | torch.Tensor, float | torch.Tensor]
 
@@ -186,3 +187,11 @@ def test_an_empty_name_is_no_policy_and_no_place_for_one() -> None:
         augrad.load_policy("")
     with pytest.raises(UserError, match=r"^expected a path, got an empty name"):
         augrad.save_policy(augrad.load_policy("identity"), "")
+
+
+@pytest.mark.parametrize("kind", [SearchSettings, TrainSettings, ChoiceSettings])
+def test_what_help_shows_of_settings_is_readable(kind: type) -> None:
+    shown = str(inspect.signature(kind))
+    assert "Annotated" not in shown
+    assert "FieldInfo" not in shown
+    assert set(inspect.signature(kind).parameters) == {field.name for field in fields(kind)}

@@ -18,7 +18,7 @@ import pytest
 
 from augrad.errors import UserError
 from augrad.runs.trackers import NoTracker, Tracker
-from augrad.runs.wandb_tracker import WandbTracker
+from augrad.runs.wandb_tracker import WandbTracker, group_of
 
 _RUN = """
 import json, logging, random, sys
@@ -104,6 +104,8 @@ def test_offline_everything_is_in_wandbs_file_and_a_resume_keeps_the_id(tmp_path
     options = {"name": "my run", "group": "g", "tags": ["a", "b"]}
     result = _run(directory, home, options={**options, "mode": "offline"}, WANDB_RUN_ID="chosen-id")
     assert "WARNING" not in result.stderr
+    (folder,) = directory.glob("wandb/offline-run-*")
+    assert f"wandb: {folder}; to upload it: wandb sync {folder}" in result.stderr
     records = _records(directory)
 
     run = next(record.run for record in records if record.HasField("run"))
@@ -140,6 +142,14 @@ def test_offline_everything_is_in_wandbs_file_and_a_resume_keeps_the_id(tmp_path
     assert run.run_id == "chosen-id"
     assert next(record.run for record in again if record.HasField("run")).run_id == "chosen-id"
     assert [row["train_loss"] for row in _history(again)] == [96.0, 95.0]
+
+
+def test_the_runs_of_a_sweep_are_a_group(tmp_path: Path):
+    sweep = tmp_path / "2026-01-02" / "03-04-05"
+    (sweep / "0").mkdir(parents=True)
+    assert group_of(sweep / "0") is None
+    (sweep / "multirun.yaml").touch()
+    assert group_of(sweep / "0") == "2026-01-02/03-04-05"
 
 
 def test_no_key_is_one_warning_and_no_question(tmp_path: Path):

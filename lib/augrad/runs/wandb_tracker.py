@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,16 +11,24 @@ from typing import Any
 
 from augrad.atomic import write_text
 from augrad.errors import UserError
+from augrad.terminal.console import say
 
 _MODES = ("online", "offline", "disabled")
 _LOG = logging.getLogger(__name__)
 _RUN_ID_FILE = "wandb_run_id.txt"
 
 
+def group_of(directory: Path) -> str | None:
+    """What groups the runs of a sweep, of which `directory` is one: the sweep's own folders; None for a single run."""
+    sweep = directory.absolute().parent
+    return "/".join(sweep.parts[-2:]) if (sweep / "multirun.yaml").is_file() else None
+
+
 class WandbTracker:
     """Sends the configuration, the metrics, the figures and the policy file (an artifact of type "policy") to wandb.
 
-    Its files lie in the `wandb` folder of the run directory; `wandb sync` sends those of an offline run. A resumed run
+    Its files lie in the `wandb` folder of the run directory; `wandb sync` sends those of an offline run, whose end says
+    where they are. The runs of a sweep are a group, unless another one is asked for. A resumed run
     goes on under the same wandb run id, kept in `wandb_run_id.txt`; wandb leaves out the rows it already has. Never
     asks for a login: without an API key, as after any failure, there is one warning and the run goes on.
     """
@@ -91,7 +100,7 @@ class WandbTracker:
             x_service_wait=self._init_timeout,
         )
         self._run = wandb.init(
-            **self._init,
+            **{**self._init, "group": self._init["group"] or group_of(directory)},
             config=config,
             dir=directory,
             id=run_id,
@@ -121,7 +130,10 @@ class WandbTracker:
             artifact.add_file(str(copy), name=policy_file.name, policy="immutable", skip_cache=True)
             self._run.log_artifact(artifact)
         self._run.summary.update(dict(summary))
+        offline, place = self._run.settings._offline, self._run.settings.sync_dir
         self._run.finish()
+        if offline:
+            say(f"wandb: {place}; to upload it: wandb sync {shlex.quote(str(place))}", stderr=True)
 
     def _guard(self, action: Callable[[], object]) -> None:
         try:

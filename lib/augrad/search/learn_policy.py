@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from augrad.checks import plain, require_flag
 from augrad.comparison.trainings import policy_digest
+from augrad.data.arrays import load_arrays
+from augrad.data.folder import load_folder
 from augrad.data.seeding import checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
@@ -36,6 +38,7 @@ from augrad.ops.space import published_space
 from augrad.paths import expanded
 from augrad.policy import Policy
 from augrad.policy.learnable import anything_learnable
+from augrad.policy_file.convert import document_of
 from augrad.regularizers.regularizer import Regularizer
 from augrad.regularizers.selection_entropy import SelectionEntropy
 from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
@@ -46,6 +49,8 @@ from augrad.search.resume import origin_of, require_same, take_up
 from augrad.search.state import SearchParts, SearchState
 from augrad.search.stopping import StopRequest
 from augrad.settings import SearchSettings
+from augrad.show.about import describe_shape
+from augrad.show.page import policy_fragment
 from augrad.show.progress import SearchProgress
 from augrad.terminal.console import terminal
 
@@ -77,6 +82,11 @@ class SearchResult:
     best_loss: float
     test_accuracy: float
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the heaviest operations of the policy, and how far the search came."""
+        done = f"{self.steps} steps; test accuracy of the classifier trained along {100 * self.test_accuracy:.1f}%"
+        return policy_fragment(document_of(self.policy), f"{describe_shape(document_of(self.policy))}; {done}")
+
 
 def default_start(seed: int) -> Policy:
     """Where a search begins that is given no policy: near RandAugment."""
@@ -84,7 +94,7 @@ def default_start(seed: int) -> Policy:
 
 
 def learn(
-    data: Splits,
+    data: Splits | str | os.PathLike[str],
     model: nn.Module | ModelBuilder = SmallConvNet,
     *,
     policy: Policy | None = None,
@@ -101,6 +111,8 @@ def learn(
     callback: Callable[[Row], object] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     settings: SearchSettings = SearchSettings(),  # noqa: B008
+    size: int | None = None,
+    channels: int | None = None,
     **changes: Any,
 ) -> SearchResult:
     """Learn an augmentation policy, while a classifier is trained with it: what `augrad search` does, as one call.
@@ -109,7 +121,10 @@ def learn(
     the choice that the command ends with. No random number comes from PyTorch's global generators, and neither `policy`
     nor `model` is changed: the result has copies.
 
-    data: made by `augrad.Splits.from_arrays` or `from_datasets`, or by a loader in `augrad.data`.
+    data: made by `augrad.Splits.from_arrays` or `from_datasets`, or by a loader in `augrad.data`; or a folder of
+    pictures with train/<class>/ in it, or an .npz file (see `augrad.data.folder.load_folder`,
+    `augrad.data.arrays.load_arrays`).
+    size, channels: of the pictures in a folder; None: 32 pixels, 3 channels.
     model: a classifier, a module that takes images [B, C, H, W] in [0, 1] and returns logits [B, classes]. It is used
     as it is, from its present weights on; parameters with `requires_grad` False stay, lazy layers get weights by the
     seed, and hooks on gradients are refused. Or what builds one when called as
@@ -138,13 +153,14 @@ def learn(
     before.
     """
     settings = _settings(settings, changes)
+    data = _data(data, {name: value for name, value in (("size", size), ("channels", channels)) if value is not None})
     if estimator is None:
         estimator = NoEstimator() if estimates_itself(objective) else Gumbel()
     if hypergradient is None:
         hypergradient = OneStep() if getattr(objective, "two_levels", True) else NoHypergradient()
     _require_parts(
         {
-            "data": (data, Splits, "augrad.Splits.from_arrays(images, labels) makes one"),
+            "data": (data, Splits, "augrad.Splits.from_arrays(images, labels) makes one; or name a folder"),
             "policy": (policy, Policy | None, "augrad.Policy.over and augrad.load_policy give one"),
             "objective": (objective, Objective, "augrad.objectives has some, as in augrad.objectives.Bilevel()"),
             "estimator": (estimator, Estimator, "augrad.estimators has some, as in augrad.estimators.Gumbel()"),
@@ -298,6 +314,19 @@ def _settings(settings: SearchSettings, changes: Mapping[str, Any]) -> SearchSet
             arguments = [argument for argument in inspect.signature(learn).parameters if argument != "changes"]
             raise UserError(f"{name}: no such argument; there are {', '.join([*arguments, *names])}")
     return replace(settings, **changes)
+
+
+def _data(given: object, of_folder: Mapping[str, Any]) -> Splits:
+    """The data set in a folder or a file, or the one that is given; `_require_parts` refuses what is neither."""
+    is_path = isinstance(given, str | os.PathLike)
+    place = expanded(given) if is_path else None  # type: ignore[arg-type]
+    is_folder = place is not None and place.is_dir()
+    if of_folder and not is_folder:
+        got = repr(given) if is_path else type(given).__name__
+        raise UserError(f"{next(iter(of_folder))}: is for a folder of pictures, got {got} as data; leave it out")
+    if place is None or not place.exists():
+        return given  # type: ignore[return-value]
+    return load_folder(place, **of_folder) if is_folder else load_arrays(place)
 
 
 def _require_parts(given: Mapping[str, tuple[object, Any, str]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from augrad.policy_file import PolicyDocument
-from augrad.show.words import operation_masses, share
+from augrad.show.words import heaviest_rows, operation_masses, policy_rows, share, short_names
 from augrad.terminal.output import visible, writable
 
 _LEAST_MASS = 0.005
@@ -28,6 +28,13 @@ def rendered(template: str, names: Mapping[str, str], **values: Any) -> str:
     )
     environment.filters |= {"share": share, "short": names.__getitem__}
     return writable(visible(environment.get_template(template).render(values)))
+
+
+def policy_fragment(document: PolicyDocument, caption: str, limit: int = 8) -> str:
+    """The `limit` heaviest operations as a table for a notebook: HTML that stands in a page of somebody else's."""
+    rows, left_out = heaviest_rows(policy_rows(document), limit)
+    names = short_names(row.op for row in rows)
+    return rendered("fragment.html.jinja", names, caption=caption, rows=rows, left_out=len(left_out))
 
 
 def visible_masses(document: PolicyDocument) -> list[tuple[str, float]]:
