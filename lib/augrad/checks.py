@@ -3,7 +3,7 @@
 import inspect
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache, wraps
 from numbers import Integral, Real
@@ -25,6 +25,8 @@ Draws = Annotated[int, Field(ge=1, le=10_000)]
 """How many for each image: more would be no better, and need more memory than there is."""
 PathName = Annotated[str, Field(min_length=1)] | os.PathLike[str]
 
+_NAMED = 5
+"""How many names a message has."""
 _VALUES = (bool, int, float, str)
 _WORDS = {
     "int_type": "a whole number",
@@ -174,6 +176,13 @@ def plain(value: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)(map(plain, value))
     return {key: plain(item) for key, item in value.items()} if type(value) is dict else value
+
+
+def few(names: Iterable[str]) -> str:
+    """For a message: the first names, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 def name_of(part: object) -> str:

@@ -50,6 +50,8 @@ def test_every_option_composes_into_a_search(group: str, option: str) -> None:
     extra = ["data.path=x.npz"] if option == "arrays" else []
     if (group, option) == ("policy", "file"):
         extra = ["policy.file=identity"]
+    if (group, option) == ("model", "torch"):
+        extra = ["model.path=augrad.models.small_conv:SmallConvNet"]
     config = composed("search", f"{group}={option}", *extra)
     SearchSettings(**settings_of(config.search, "optimizer", "policy_optimizer", "regularizers"))
     assert isinstance(instantiate(config.estimator), Estimator)

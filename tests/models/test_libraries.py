@@ -62,7 +62,7 @@ def test_settings_are_passed_on() -> None:
         ("resnt50", {}, r"expected the name of a classifier of \w+, got 'resnt50'; did you mean resnet50 or "),
         ("qqqqqqqq", {}, r"got 'qqqqqqqq'; \w+'s list_models\(\) has its names"),
         ("resnet18", {"drop_rat": 0.1}, "cannot build resnet18 with {'drop_rat': 0.1}: TypeError: .*drop_rat"),
-        ("resnet18", {"pretrained": True}, "other than pretrained, .* without trained weights"),
+        ("resnet18", {"pretrained": True}, "other than pretrained, .* come from a file"),
         ("resnet18", {"num_classes": 5}, "other than num_classes, .* those of the data"),
     ],
 )

@@ -12,11 +12,11 @@ from jaxtyping import Int64
 from PIL import Image
 from torch import Tensor
 
-from augrad.checks import PathName, checked, plain
+from augrad.checks import PathName, checked, few, plain
 from augrad.data.alike import groups_of, sorted_out, with_copies
 from augrad.data.divide import divided, require_fractions
 from augrad.data.labelled import Given, labelled_sets
-from augrad.data.left_out import LeftOut, few, telling
+from augrad.data.left_out import LeftOut, telling
 from augrad.data.npz import read_archive
 from augrad.data.planted import Plants, plant
 from augrad.data.seeding import checked_seed

@@ -1,8 +1,8 @@
 """A user's own images, in folders."""
 
-from augrad.checks import PathName, checked
+from augrad.checks import PathName, checked, few
 from augrad.data.divide import divided, require_fractions
-from augrad.data.left_out import few, one_line, telling
+from augrad.data.left_out import one_line, telling
 from augrad.data.listing import find_sets, list_images, require_same_classes
 from augrad.data.planted import Plants, plant
 from augrad.data.reading import cut, read_sets

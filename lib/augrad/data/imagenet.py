@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import torch
 
-from augrad.checks import PathName, checked
-from augrad.data.left_out import few, one_line, telling
+from augrad.checks import PathName, checked, few
+from augrad.data.left_out import one_line, telling
 from augrad.data.listing import Listing, find_sets, list_images, require_same_classes
 from augrad.data.planted import Plants, plant
 from augrad.data.published import published_parts

@@ -6,10 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from augrad.checks import few
 from augrad.errors import AugradWarning, UserError
 from augrad.terminal.output import visible, writable
-
-_NAMED = 5  # of each kind that a message names
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,6 @@ class LeftOut:
 def one_line(name: object) -> str:
     """A name for a message: no line break, nothing that a terminal takes for an order."""
     return writable(visible(str(name))).replace("\n", "\\n").replace("\t", "\\t")
-
-
-def few(names: Iterable[str]) -> str:
-    """The first names, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 def told(left_out: Iterable[LeftOut], root: Path) -> str:

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from augrad.data.left_out import LeftOut, few, one_line
+from augrad.checks import few
+from augrad.data.left_out import LeftOut, one_line
 from augrad.data.picture import ENDINGS
 from augrad.errors import UserError
 

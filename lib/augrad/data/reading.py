@@ -11,9 +11,10 @@ from jaxtyping import Int64, UInt8
 from rich.console import Console
 from torch import Tensor
 
+from augrad.checks import few
 from augrad.data.alike import groups_of, sorted_out, with_copies
 from augrad.data.decode import decode, fingerprints
-from augrad.data.left_out import LeftOut, few, one_line
+from augrad.data.left_out import LeftOut, one_line
 from augrad.data.listing import Listing, name_order
 from augrad.data.types import Split
 from augrad.errors import UserError

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from augrad.data.left_out import few
+from augrad.checks import few
 from augrad.data.types import Split, Splits
 
 _FEW = 10

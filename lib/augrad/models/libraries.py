@@ -6,23 +6,27 @@ from typing import Any
 
 from torch import nn
 
+from augrad.checks import PathName
 from augrad.errors import UserError
+from augrad.models.own import with_weights
 
 _DECIDED = {
     "num_classes": "the classes are those of the data",
     "in_chans": "the channels are those of the data",
-    "weights": "networks are built without trained weights",
-    "pretrained": "networks are built without trained weights",
+    "pretrained": "weights come from a file (model.weights)",
 }
 """What is no setting here, and why."""
 
 
-def torchvision_network(in_channels: int, class_count: int, name: str, **settings: Any) -> nn.Module:
-    """A classifier of `torchvision.models` without trained weights: images [B, in_channels, H, W] -> logits.
+def torchvision_network(
+    in_channels: int, class_count: int, name: str, weights: PathName | None = None, **settings: Any
+) -> nn.Module:
+    """A classifier of `torchvision.models`: images [B, in_channels, H, W] -> logits.
 
-    name: as in `torchvision.models.list_models(torchvision.models)`, e.g. resnet50. settings: what its builder takes
-    besides. For other than three channels the first convolution is made anew, with normal weights of the deviation that
-    those of torchvision's have.
+    name: as in `torchvision.models.list_models(torchvision.models)`, e.g. resnet50. weights: a file, see
+    `augrad.models.own.with_weights`; None: none that are trained. settings: what its builder takes besides. For other
+    than three channels the first convolution is made anew, with normal weights of the deviation that those of
+    torchvision's have.
     Raises UserError for another name, a setting that this network does not have, and where no convolution of three
     channels can be made anew.
     """
@@ -31,13 +35,16 @@ def torchvision_network(in_channels: int, class_count: int, name: str, **setting
     network = _made("torchvision", models.list_models(models), name, settings, models.get_model, class_count, {})
     if in_channels != 3:
         _take_channels(network, in_channels, name)
-    return network
+    return with_weights(network, weights)
 
 
-def timm_network(in_channels: int, class_count: int, name: str, **settings: Any) -> nn.Module:
-    """A classifier of timm without trained weights: images [B, in_channels, H, W] -> logits [B, class_count].
+def timm_network(
+    in_channels: int, class_count: int, name: str, weights: PathName | None = None, **settings: Any
+) -> nn.Module:
+    """A classifier of timm: images [B, in_channels, H, W] -> logits [B, class_count].
 
-    name: as in `timm.list_models()`, e.g. resnet50. settings: what `timm.create_model` takes besides, e.g. drop_rate.
+    name: as in `timm.list_models()`, e.g. resnet50. weights: as of `torchvision_network`. settings: what
+    `timm.create_model` takes besides, e.g. drop_rate.
     Raises UserError where timm is not installed, for another name, and for a setting that this network does not have.
     """
     try:
@@ -45,7 +52,8 @@ def timm_network(in_channels: int, class_count: int, name: str, **settings: Any)
     except ImportError as error:
         raise UserError(f"model: expected timm to be installed ({error}); pip install 'augrad[interop]'") from error
     channels = {"in_chans": in_channels}
-    return _made("timm", timm.list_models(), name, settings, timm.create_model, class_count, channels)
+    network = _made("timm", timm.list_models(), name, settings, timm.create_model, class_count, channels)
+    return with_weights(network, weights)
 
 
 def _made(
