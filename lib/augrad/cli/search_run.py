@@ -22,7 +22,6 @@ from augrad.cli.parts import exported, plain, provenance, say_data
 from augrad.cli.quoting import command_line, override
 from augrad.cli.run_directory import new_run, resumed_run
 from augrad.cli.status import in_sweep
-from augrad.data.summary import described
 from augrad.errors import NonFiniteError, PolicyFileError, UserError
 from augrad.learning.step import evaluate
 from augrad.objectives.objective import estimates_itself
@@ -163,8 +162,6 @@ class SearchRun:
     def rows(self, rows: list[Row]) -> None:
         """Metrics of the last steps."""
         for row in rows:
-            if row["step"] == 1:
-                row = {**row, "data": described(self.parts.data)}
             self._log.append(row)
             self.tracker.log(row, int(row["step"] or 0))
         last = rows[-1]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from augrad.checks import name_of
 from augrad.data.batches import EpochBatches
+from augrad.data.summary import described
 from augrad.errors import NonFiniteError, Stopped, UserError
 from augrad.learning.step import evaluate
 from augrad.objectives.objective import estimates_itself
@@ -94,6 +95,8 @@ def _rows(
             return {}
         return {"learning_rate": peak * parts.rate(step)}
 
+    # The first row of a search says what it is about.
+    data: Row = {} if first else {"data": described(parts.data)}
     # One transfer for all steps and quantities: the loop itself never waits for the device.
     table = torch.stack([torch.stack([row[name].to(torch.float64) for name in names]) for row in pending]).tolist()
     return [
@@ -103,6 +106,7 @@ def _rows(
             **rate(first + index),
             "hypergradient_passes": parts.hypergradient.passes,
             "step_seconds": seconds,
+            **({} if index else data),
         }
         for index, values in enumerate(table)
     ]
