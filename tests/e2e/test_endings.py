@@ -63,7 +63,11 @@ def test_a_comparison_that_diverges_leaves_policy_report_and_figures(augrad, sma
     )
     library.load_policy(tmp_path / "out" / "policy.json")
     assert (tmp_path / "out" / "report.html").stat().st_size
-    assert {path.name for path in (tmp_path / "out" / "figures").iterdir()} == {"evolution.png", "examples.png"}
+    assert {path.name for path in (tmp_path / "out" / "figures").iterdir()} == {
+        "evolution.png",
+        "evolution_narrow.png",
+        "examples.png",
+    }
     assert "report:" in done.stdout
     done = augrad("search", "resume=out", "train.optimizer.lr=0.1", "train.epochs=1")
     assert done.returncode == 0, done.stderr

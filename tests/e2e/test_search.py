@@ -40,7 +40,10 @@ def test_a_search_leaves_everything_a_person_needs(augrad, small, tmp_path: Path
         "report.html",
         ".hydra",
     }
-    assert {path.name for path in (out / "figures").iterdir()} == {"evolution.png", "examples.png", "comparison.png"}
+    assert {path.name for path in (out / "figures").iterdir()} == {
+        *("evolution.png", "evolution_narrow.png", "examples.png"),
+        *("comparison.png", "comparison_narrow.png"),
+    }
     assert [row["step"] for row in rows(out)] == [1, 2, 3, 4, 5, 6]
     for key in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "selection_entropy", "identity_mass",
                 "mass/rotate", "strength/rotate", "probability/rotate", "gradient_norm", "step_seconds"):  # fmt: skip

@@ -39,8 +39,11 @@ def test_what_was_read_says_where_it_is_from_and_what_differs(tmp_path: Path) ->
     )
 
 
-def test_a_converted_file_says_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    listed, out = tmp_path / "list.json", tmp_path / "out.json"
+def test_a_converted_file_says_it_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # short names: in 80 columns a long line is two
+    listed, out = Path("list.json"), Path("out.json")
     listed.write_text(json.dumps(LISTED))
     for arguments in (["original", "--from", "timm"], [str(listed), "--from", "genotype"]):
         assert main(["convert", *arguments, "-o", str(out)]) == 0

@@ -1,7 +1,7 @@
 """What a run leaves for a person to look at: figures, the comparison, the report."""
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -80,20 +80,22 @@ def write_figures(
     def evolution(narrow: bool = False) -> Figure:
         return evolution_figure(read_metrics(directory / "metrics.jsonl"), exported, narrow)
 
-    figures: dict[str, Callable[[], Figure]] = {
-        "evolution": evolution,
-        "examples": lambda: examples_figure(*draw_examples(policy, data, seed)),
-        f"evolution{NARROW}": partial(evolution, narrow=True),
+    figures: dict[str, Sequence[Callable[[], Figure]]] = {
+        "evolution": (evolution, partial(evolution, narrow=True)),
+        "examples": (lambda: examples_figure(*draw_examples(policy, data, seed)),),
     }
     if comparison:
-        figures["comparison"] = lambda: comparison_figure(comparison)
-        figures[f"comparison{NARROW}"] = lambda: comparison_figure(comparison, narrow=True)
+        figures["comparison"] = (
+            partial(comparison_figure, comparison),
+            partial(comparison_figure, comparison, narrow=True),
+        )
     paths: dict[str, Path] = {}
-    for name, figure in figures.items():
-        path = directory / "figures" / f"{name}.png"
+    for name, makes in figures.items():
         with attempt(f"the figure {name}"):
-            save_figure(figure(), path)
-            paths[name] = path
+            for make, end in zip(makes, ("", NARROW), strict=False):
+                path = directory / "figures" / f"{name}{end}.png"
+                save_figure(make(), path)
+                paths[f"{name}{end}"] = path
     return paths
 
 

@@ -57,6 +57,7 @@ from augrad.search import SearchParts, SearchState, begin_search, run_search
 from augrad.search.choice import Chosen
 from augrad.settings import ChoiceSettings
 from augrad.show.policy_table import policy_table
+from augrad.show.report import NARROW
 from augrad.show.table import comparison_table
 from augrad.terminal.console import say
 from augrad.train import check_recipe
@@ -201,7 +202,8 @@ def _show(
         config_text = OmegaConf.to_yaml(plain(config))
         write_search_report(directory / "report.html", data, document, figures, comparison, summary, config_text, taken)
         reported = f"   report: {shell_quoted(str(directory / 'report.html'))}"
-    run.tracker.finish(figures, directory / "policy.json", summary)
+    wide = {name: path for name, path in figures.items() if not name.endswith(NARROW)}
+    run.tracker.finish(wide, directory / "policy.json", summary)
     if in_sweep():
         told = f"; {judge(comparison, 'learned').headline}" if comparison else ""
         objective = state.best_loss if chosen is None else chosen.loss
