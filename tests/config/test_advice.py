@@ -20,6 +20,7 @@ WORD = re.compile(rf"(?<![\w.+~/$-])(?:\+{{0,2}}|~)(?:{GROUPS})(?:\.\w+)+(?:=(?:
 # The command, and what stands beside a word where it is advised.
 BESIDE = [
     ("train", ["model=timm"]),
+    ("train", ["model=torch"]),
     *[("search", [word]) for word in ("seed=0", "data=folder", "data=imagenet", "data=cifar10", "data=arrays")],
     *[
         ("search", [word])
