@@ -180,8 +180,9 @@ _LARGEST, _SMALLEST, _AN_EPOCH = 128, 16, 4
 
 
 def batch_size_of(asked: BatchSize, images: int) -> int:
-    """Of so many training images. "auto": 128, or for fewer than 512 images the power of two, 16 at least, with which
-    an epoch has at least four batches: with a single one there would be few steps, each on nearly the same images.
+    """Of so many training images. "auto": 128, or for fewer than 512 images the largest power of two with which an
+    epoch has at least four batches, but not below 16: with a single batch there would be few steps, each on nearly the
+    same images.
     """
     if asked != AUTO:
         return asked

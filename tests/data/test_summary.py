@@ -3,7 +3,7 @@
 import torch
 
 from augrad.data.digits import load_digits
-from augrad.data.summary import class_name, concerns, described, told_of
+from augrad.data.summary import class_name, concerns, described, lines_about
 from augrad.data.types import Split, Splits
 
 
@@ -42,7 +42,7 @@ def test_what_may_spoil_a_run_is_said() -> None:
         "no test images of ring",
         "few test images: each of the 50 is 2.0 percentage points of accuracy",
     ]
-    assert told_of(data({0: 20}, {0: 300})) == [described(data({0: 20}, {0: 300}))]
+    assert lines_about(data({0: 20}, {0: 300})) == [described(data({0: 20}, {0: 300}))]
 
 
 def test_a_class_without_a_name_is_told_by_its_number() -> None:

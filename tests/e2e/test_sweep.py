@@ -1,6 +1,11 @@
 """A sweep from the command line: a line for each run, and at its end which is the best."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 
 def test_a_sweep_ends_with_its_answer(augrad, small, tmp_path: Path) -> None:
@@ -23,3 +28,29 @@ def test_a_sweep_ends_with_its_answer(augrad, small, tmp_path: Path) -> None:
 def test_a_single_run_leaves_no_result_to_be_ranked(augrad, small, tmp_path: Path) -> None:
     assert augrad("search", *small, "compare=null", "hydra.run.dir=one").returncode == 0
     assert not (tmp_path / "one" / "result.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "how",
+    [
+        ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1"],
+        ["hydra/launcher=submitit_local", "seed=0,1"],
+        ["hydra/launcher=ray", "seed=0,1"],
+        ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1", "seed=choice(0,1)"],
+    ],
+    ids=["joblib", "submitit", "ray", "optuna"],
+)
+def test_a_sweep_in_processes_of_others_ends_with_its_answer(small, tmp_path: Path, how: list[str]) -> None:
+    """In a process of its own: these bring processes, loggers and signals of theirs."""
+    pytest.importorskip("hydra_plugins")
+    line = [*small, *how, "compare=null", "search.steps=2", "hydra.sweep.dir=all"]
+    done = subprocess.run(
+        [sys.executable, "-m", "augrad", "search", "--multirun", *line],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "sweep: 2 runs, the lowest objective first" in done.stdout
+    told = [json.loads((tmp_path / "all" / number / "result.json").read_text()) for number in ("0", "1")]
+    assert all(isinstance(one["objective"], float) for one in told)
+    assert (tmp_path / "all" / "report.html").is_file()

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from augrad import Policy
 from augrad.cli import costs
-from augrad.cli.costs import Costs, Trainings, told
+from augrad.cli.costs import Costs, Trainings, time_left
 from augrad.data.digits import load_digits
 from augrad.models.small_conv import SmallConvNet
 from augrad.settings import TrainSettings
@@ -27,12 +27,12 @@ def recipe(**settings: object) -> Recipe:
 def test_each_part_and_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(costs, "_seconds_of_step", lambda recipe, policy: 0.5)
     then = [Trainings("choice", 10, recipe(steps=40), 2), Trainings("comparison", 3, recipe(epochs=10), 2)]
-    assert list(told(CONFIG, 100.0, then, POLICY)) == [
+    assert list(time_left(CONFIG, 100.0, then, POLICY)) == [
         "time left: about 3:40 min: search 1:40 min, choice 1:40 min (10 trainings x 40 steps), "
         "comparison 20 s (3 trainings x 20 steps)"
     ]
-    assert list(told(CONFIG, 39.0, [], POLICY)) == []
-    whole, less = told(CONFIG, 1000.0, [], POLICY)
+    assert list(time_left(CONFIG, 39.0, [], POLICY)) == []
+    whole, less = time_left(CONFIG, 1000.0, [], POLICY)
     assert whole == "time left: about 16:40 min: search 16:40 min"
     assert less == (
         "time left: less of any of these makes it shorter: search.steps=1000, search.batch_size=128, train.epochs=50; "

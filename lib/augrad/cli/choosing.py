@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from augrad.atomic import write_text
 from augrad.cli.judging import digest_on, processes_of, recipe_on
 from augrad.cli.parts import allowed_modules, checked_settings, exported
-from augrad.cli.status import tell
+from augrad.cli.status import say_progress
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.policy import Policy
@@ -47,7 +47,7 @@ def choose_in(
     before = {one.key for one in kept}
     total, count = asked.seeds * len(tried), itertools.count(1)
     then = ((name, exported(policy, config)) for name, policy in further(start, learned, asked))
-    tell(f"choice: {len(tried)} policies x {asked.seeds} seeds x {recipe.steps} steps")
+    say_progress(f"choice: {len(tried)} policies x {asked.seeds} seeds x {recipe.steps} steps")
 
     def keep(trial: Trial) -> None:
         words = f"{100 * trial.accuracy:.1f}%, loss {trial.loss:.3f} on held-out images"
@@ -55,7 +55,7 @@ def choose_in(
         again = " (done before)" if trial.key in before else ""
         number = next(count)
         progress = f"[{number}/{total}]" if number <= total else "[further, as the furthest was the best]"
-        tell(f"  {trial.name:{max(map(len, tried))}}: {words}{again}  {progress}")
+        say_progress(f"  {trial.name:{max(map(len, tried))}}: {words}{again}  {progress}")
         if not again:
             kept.append(trial)
             write_text(directory / CHOICE, _text(kept))

@@ -22,7 +22,7 @@ from augrad.cli.configs import config_directory
 from augrad.cli.entry import run_entry_point
 from augrad.cli.judging import digest_on, first_seed, processes_of, recipe_on, say_verdict, trained_on, write_tables
 from augrad.cli.limits import too_large_refused
-from augrad.cli.outcome import Attempts, write_comparison_report
+from augrad.cli.outcome import Attempts, for_trackers, write_comparison_figures, write_comparison_report
 from augrad.cli.parts import checked_count, data_and_device, plain, say_data, tracker_of
 from augrad.cli.quoting import command_line, override, shell_quoted
 from augrad.cli.recipes import require_final_training, with_own_settings
@@ -36,17 +36,15 @@ from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.paths import expanded
 from augrad.runs.trackers import Tracker
-from augrad.show.figures import comparison_figure
-from augrad.show.style import save_figure
 from augrad.show.table import comparison_table
 from augrad.terminal.console import say
 from augrad.train import Recipe, check_recipe
 
-_REPORT, _FIGURE = "report.html", "comparison.png"
+_REPORT, _FIGURES = "report.html", ("comparison.png", "comparison_narrow.png")
 
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="compare")
-@nothing_left_of_mistakes()
+@nothing_left_of_mistakes
 def _compare(config: DictConfig) -> None:
     require_read(config)
     config = with_own_settings(config)
@@ -87,7 +85,7 @@ def _compare_in(config: DictConfig, directory: Path) -> None:
     run = (
         resumed_run(config, directory, lambda: None, (directory / TRAININGS).exists)
         if taken_up
-        else new_run(config, directory, TRAININGS, COMPARISON, _FIGURE, _REPORT, *TABLES)
+        else new_run(config, directory, TRAININGS, COMPARISON, *_FIGURES, _REPORT, *TABLES)
     )
     with run:
         recipe = next(iter(recipes.values()))
@@ -113,21 +111,18 @@ def _train(
 def _show(
     config: DictConfig, directory: Path, data: Splits, record: Recorder, reference: str, tracker: Tracker
 ) -> None:
-    rows, attempt, figures = record.rows, Attempts(), {}
+    rows, attempt = record.rows, Attempts()
     with attempt(COMPARISON):
         record.publish()
         record.require_written()
-    with attempt("the figure comparison"):
-        save_figure(comparison_figure(rows, reference), directory / _FIGURE)
-        figures["comparison"] = directory / _FIGURE
+    figures = write_comparison_figures(directory, rows, attempt, reference)
     with attempt("the tables"):
         write_tables(directory, rows, reference)
     with attempt("the report"):
         text = OmegaConf.to_yaml(plain(config))
         write_comparison_report(directory / _REPORT, data, figures, rows, reference, text)
-    tracker.finish(
-        figures, None, {f"test_accuracy/{line.name}": line.accuracy.mean for line in lines_of(rows, reference)}
-    )
+    accuracies = {f"test_accuracy/{line.name}": line.accuracy.mean for line in lines_of(rows, reference)}
+    tracker.finish(for_trackers(figures), None, accuracies)
     with attempt("the table"):
         say(comparison_table(rows, reference))
         say_verdict(rows, reference)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from augrad.atomic import write_text
-from augrad.cli.status import tell
+from augrad.cli.status import say_progress
 from augrad.comparison.differences import differences
 from augrad.comparison.rows import Place, TrainingRow, row_from
 from augrad.comparison.trainings import Planned, digest, policy_digest
@@ -89,7 +89,7 @@ class Recorder:
             f" {name} {value}" for name, value in (("search", row.search_seed), ("split", row.split_seed)) if value
         )
         words = f"  {row.policy:{self._width}}{seeds} seed {row.seed}: {100 * row.accuracy:.1f}%, loss {row.loss:.3f}"
-        tell(f"{words}{' (done before)' if before else ''}  [{self._done}/{self._total}]")
+        say_progress(f"{words}{' (done before)' if before else ''}  [{self._done}/{self._total}]")
         self._keep(row)
         self._write(comparison=not self._held_back)
         if self._tracker is not None:

@@ -1,5 +1,6 @@
 """How long a search and what follows it will take, told as soon as its first steps have been measured."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -35,35 +36,39 @@ class Trainings:
 
 
 class Costs:
-    """Told how long the search's steps take, says once what the whole run will."""
+    """Learns how long the search's steps take, and says once what the whole run will."""
 
     def __init__(self, config: DictConfig, then: Sequence[Trainings], say: Callable[[str], None]) -> None:
-        self.config, self.then, self.say = config, then, say
-        self._calls = 0
+        self._config, self._then, self._say = config, then, say
+        self._measurements, self._is_said = 0, False
 
     def measured(self, seconds: float, left: int, policy: Policy) -> None:
-        """A search of which `left` steps are left, each of about so many seconds. policy: for the trainings.
+        """A step took so many seconds, and `left` are left. policy: with which trainings are measured.
 
         The first measurement counts for slow steps alone: in it, code is compiled and processes start.
         """
-        self._calls += 1
-        if self._calls == (1 if seconds > _SLOW else 2):
-            self._calls += 1  # once and for all
-            for words in told(self.config, seconds * left, self.then, policy):
-                self.say(words)
+        self._measurements += 1
+        if self._is_said or (self._measurements == 1 and seconds <= _SLOW):
+            return
+        self._is_said = True
+        for words in time_left(self._config, seconds * left, self._then, policy):
+            self._say(words)
 
 
-def told(config: DictConfig, search: float, then: Sequence[Trainings], policy: Policy) -> Iterator[str]:
+def time_left(config: DictConfig, search: float, then: Sequence[Trainings], policy: Policy) -> Iterator[str]:
     """What is left to do, part by part, in words; where that is long, also by which keys there is less of it.
 
     search: seconds of it. policy: one with which the trainings are measured.
     """
-    parts, step = [("search", search, "")], None
+    parts = [("search", search, "")]
+    step_seconds: dict[int, float] = {}  # by the batch size
     for trainings in then:
-        step = _seconds_of_step(trainings.recipe, policy) if step is None else step
-        steps = trainings.recipe.steps
-        seconds = step * steps * -(-trainings.count // trainings.processes)
-        parts.append((trainings.what, seconds, f" ({trainings.count} trainings x {steps} steps)"))
+        recipe = trainings.recipe
+        if recipe.batch_size not in step_seconds:
+            step_seconds[recipe.batch_size] = _seconds_of_step(recipe, policy)
+        one = step_seconds[recipe.batch_size] * recipe.steps
+        seconds = one * math.ceil(trainings.count / trainings.processes)
+        parts.append((trainings.what, seconds, f" ({trainings.count} trainings x {recipe.steps} steps)"))
     total = sum(seconds for _, seconds, _ in parts)
     if total < _SHORT:
         return

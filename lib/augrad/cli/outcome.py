@@ -14,7 +14,7 @@ from torch import Tensor
 
 from augrad.comparison.rows import TrainingRow
 from augrad.data.pixels import to_float
-from augrad.data.summary import class_name, told_of
+from augrad.data.summary import class_name, lines_about
 from augrad.data.types import Splits
 from augrad.errors import NonFiniteError, UserError
 from augrad.policy import Policy
@@ -84,18 +84,34 @@ def write_figures(
         "evolution": (evolution, partial(evolution, narrow=True)),
         "examples": (lambda: examples_figure(*draw_examples(policy, data, seed)),),
     }
-    if comparison:
-        figures["comparison"] = (
-            partial(comparison_figure, comparison),
-            partial(comparison_figure, comparison, narrow=True),
-        )
-    paths: dict[str, Path] = {}
+    paths = {}
     for name, makes in figures.items():
-        with attempt(f"the figure {name}"):
-            for make, end in zip(makes, ("", NARROW), strict=False):
-                path = directory / "figures" / f"{name}{end}.png"
-                save_figure(make(), path)
-                paths[f"{name}{end}"] = path
+        paths |= _save_figures(directory / "figures", name, makes, attempt)
+    return paths | (write_comparison_figures(directory / "figures", comparison, attempt) if comparison else {})
+
+
+def write_comparison_figures(
+    directory: Path, comparison: Sequence[TrainingRow], attempt: Attempts, reference: str = "learned"
+) -> dict[str, Path]:
+    """comparison, as PNG files in `directory`: for wide screens and for narrow ones; those made."""
+    make = partial(comparison_figure, comparison, reference)
+    return _save_figures(directory, "comparison", (make, partial(make, narrow=True)), attempt)
+
+
+def for_trackers(figures: Mapping[str, Path]) -> dict[str, Path]:
+    """Each figure once: without the second ones, for narrow screens."""
+    return {name: path for name, path in figures.items() if not name.endswith(NARROW)}
+
+
+def _save_figures(
+    directory: Path, name: str, makes: Sequence[Callable[[], Figure]], attempt: Attempts
+) -> dict[str, Path]:
+    """A figure, and the second one for narrow screens, as PNG files; their paths by name."""
+    paths = {}
+    with attempt(f"the figure {name}"):
+        for make, own in zip(makes, (name, f"{name}{NARROW}"), strict=False):
+            save_figure(make(), directory / f"{own}.png")
+            paths[own] = directory / f"{own}.png"
     return paths
 
 
@@ -112,7 +128,7 @@ def write_search_report(
     """The report of the run in whose directory `path` lies."""
     rows, title = read_metrics(path.parent / "metrics.jsonl"), f"Policy search on {data.name}"
     write_report(
-        path, title, document, rows, figures, comparison, summary, config_text, taken=taken, data=told_of(data)
+        path, title, document, rows, figures, comparison, summary, config_text, taken=taken, data=lines_about(data)
     )
 
 
@@ -123,4 +139,4 @@ def write_comparison_report(
     seconds = sum(row.seconds for row in rows)
     facts = {"trainings": len(rows), "steps of each": max(row.steps for row in rows), "training seconds": seconds}
     title = f"Policies compared on {data.name}"
-    write_report(path, title, None, [], figures, rows, facts, config_text, reference, data=told_of(data))
+    write_report(path, title, None, [], figures, rows, facts, config_text, reference, data=lines_about(data))

@@ -12,10 +12,10 @@ from pydantic import Field
 from augrad.atomic import write_bytes
 from augrad.checks import annotations_of, check_value
 from augrad.cli.building import built, require_group, require_keys
-from augrad.cli.status import tell
+from augrad.cli.status import say_progress
 from augrad.data.seeding import SEEDS, checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
-from augrad.data.summary import told_of
+from augrad.data.summary import lines_about
 from augrad.data.types import Splits
 from augrad.devices import find_device
 from augrad.errors import UserError
@@ -141,12 +141,12 @@ def say_data(data: Splits, batches: Mapping[str, tuple[BatchSize, int]]) -> None
 
     batches: by key what was asked for, and of how many training images.
     """
-    for words in told_of(data):
-        tell(f"data: {words}")
+    for words in lines_about(data):
+        say_progress(f"data: {words}")
     for key, (asked, images) in batches.items():
         size = batch_size_of(asked, images)
         if asked == AUTO and size != batch_size_of(AUTO, 10**9):
-            tell(f"data: {key}={size}, so that {images} training images are {images // size} batches")
+            say_progress(f"data: {key}={size}, so that {images} training images are {images // size} batches")
 
 
 def allowed_modules(config: DictConfig) -> list[str]:

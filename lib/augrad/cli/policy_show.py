@@ -13,7 +13,8 @@ from augrad.policy_file.convert import policy_from_document, read_document
 from augrad.show.policy_table import policy_table
 from augrad.terminal.console import say
 
-_HTML = b"<!doctype html"
+_BEGINNING = 200
+"""Bytes in which a page says that it is one."""
 _MOST_OPERATIONS = 30
 """Of the table, unless it is to have all."""
 
@@ -50,8 +51,13 @@ def require_page(path: str, output: str | None = None) -> None:
     place = expanded(path)
     if output is not None and os.path.realpath(expanded(output)) == os.path.realpath(place):
         raise UserError(f"--html: expected another file than that of --output, got {path} for both")
-    if place.is_file() and place.stat().st_size and not place.read_bytes()[:200].lstrip().lower().startswith(_HTML):
+    if place.is_file() and place.stat().st_size and not _is_page(place):
         raise UserError(f"--html: expected a new file or a page, and {path} is something else, which would be lost")
+
+
+def _is_page(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(_BEGINNING).lstrip().lower().startswith(b"<!doctype html")
 
 
 def _write_page(document: PolicyDocument, options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from copy import deepcopy
+from functools import wraps
 from pathlib import Path
 from typing import Any, cast
 
@@ -60,12 +61,23 @@ def output_directory() -> Path:
     return Path(HydraConfig.get().runtime.output_dir)
 
 
-@contextlib.contextmanager
-def nothing_left_of_mistakes() -> Iterator[None]:
-    """Within a job: removes the empty folder that Hydra made for it if it is then refused.
+def nothing_left_of_mistakes(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """A job that removes the empty folder that Hydra made for it if it is then refused.
 
-    With the folders above it where they are by default; a folder that was there before stays.
+    With the folders above it where they are by default; a folder that was there before stays. Launchers send the
+    function to their processes, with all that it names: so it names nothing but another function.
     """
+
+    @wraps(task)
+    def run(config: DictConfig) -> Any:
+        with _removed_if_refused():
+            return task(config)
+
+    return run
+
+
+@contextlib.contextmanager
+def _removed_if_refused() -> Iterator[None]:
     place, overrides = HydraConfig.get().runtime.output_dir, HydraConfig.get().overrides.hydra
     is_new = HydraConfig.get().mode == RunMode.RUN and os.stat(place).st_ctime >= BEGUN.get()
     is_default = not any(text.lstrip("+").startswith("hydra.run.dir=") for text in overrides)

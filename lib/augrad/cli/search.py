@@ -26,7 +26,7 @@ from augrad.cli.judging import (
     write_tables,
 )
 from augrad.cli.limits import too_large_refused
-from augrad.cli.outcome import Attempts, write_figures, write_search_report
+from augrad.cli.outcome import Attempts, for_trackers, write_figures, write_search_report
 from augrad.cli.parts import (
     data_and_device,
     exported,
@@ -40,7 +40,7 @@ from augrad.cli.quoting import shell_quoted
 from augrad.cli.recipes import with_own_settings
 from augrad.cli.run_directory import nothing_left_of_mistakes, output_directory, resumed_from
 from augrad.cli.search_run import Interrupted, SearchRun
-from augrad.cli.status import in_sweep, require_shown, tell
+from augrad.cli.status import in_sweep, require_shown, say_progress
 from augrad.cli.unread import require_read
 from augrad.comparison.rows import TrainingRow
 from augrad.comparison.summary import lines_of
@@ -57,14 +57,13 @@ from augrad.search import SearchParts, SearchState, begin_search, run_search
 from augrad.search.choice import Chosen
 from augrad.settings import ChoiceSettings
 from augrad.show.policy_table import policy_table
-from augrad.show.report import NARROW
 from augrad.show.table import comparison_table
 from augrad.terminal.console import say
 from augrad.train import check_recipe
 
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="search")
-@nothing_left_of_mistakes()
+@nothing_left_of_mistakes
 def _search(config: DictConfig) -> float:
     """Learn a policy, write the run directory; returns how good it is, for sweeps.
 
@@ -100,7 +99,7 @@ def _search_in(config: DictConfig, directory: Path) -> float:
         say(words, stderr=True)
     with keys_added():
         state, parts = begin_search(data, device=device, **arguments)
-    costs = Costs(config, _trainings(config, data, asked, choice), tell)
+    costs = Costs(config, _trainings(config, data, asked, choice), say_progress)
     with SearchRun(directory, config, state, parts, tracker_of(config), costs) as run:
         with keys_added():
             run_search(state, parts, run)
@@ -162,7 +161,7 @@ def _compare(
     record = Recorder(directory, keys, "learned", held_back=held_back)
     recipe = recipe_on(data, config, asked.with_validation)
     count = len(asked.policies) + 1
-    tell(f"comparison: {count} policies x {len(asked.seeds)} seeds x {recipe.steps} steps")
+    say_progress(f"comparison: {count} policies x {len(asked.seeds)} seeds x {recipe.steps} steps")
     processes = processes_of(asked.processes, "compare.processes", data.train.images.device)
     split_seed = trainings[0].place.split_seed
     return record, compare_policies(trainings, {split_seed: recipe}, processes, record.known, record)
@@ -202,8 +201,7 @@ def _show(
         config_text = OmegaConf.to_yaml(plain(config))
         write_search_report(directory / "report.html", data, document, figures, comparison, summary, config_text, taken)
         reported = f"   report: {shell_quoted(str(directory / 'report.html'))}"
-    wide = {name: path for name, path in figures.items() if not name.endswith(NARROW)}
-    run.tracker.finish(wide, directory / "policy.json", summary)
+    run.tracker.finish(for_trackers(figures), directory / "policy.json", summary)
     if in_sweep():
         told = f"; {judge(comparison, 'learned').headline}" if comparison else ""
         objective = state.best_loss if chosen is None else chosen.loss

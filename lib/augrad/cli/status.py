@@ -64,7 +64,7 @@ def in_sweep() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def tell(words: str) -> None:
+def say_progress(words: str) -> None:
     """How a run goes on, on standard error; a run of a sweep, of which there are many, is silent."""
     if not in_sweep():
         say(words, stderr=True)

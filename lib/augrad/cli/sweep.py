@@ -23,7 +23,7 @@ from augrad.terminal.console import say
 RESULT, PAGE = "result.json", "report.html"
 _SEEDS = ("seed", "data.seed")
 """Settings whose values are repetitions of one thing."""
-_NOT_ONE_OF_THEM = "hydra.", "tracker."
+_ASIDE = "hydra.", "tracker."
 """Overrides that change nothing of a result."""
 
 
@@ -113,13 +113,13 @@ def ranked(jobs: Sequence[Job]) -> list[Group]:
 
 def _different(jobs: Sequence[Job]) -> list[str]:
     """The keys whose values are not the same in all jobs."""
-    keys = dict.fromkeys(key for job in jobs for key in job.settings if not key.startswith(_NOT_ONE_OF_THEM))
+    keys = dict.fromkeys(key for job in jobs for key in job.settings if not key.startswith(_ASIDE))
     return [key for key in keys if len({job.settings.get(key) for job in jobs}) > 1]
 
 
 def _lines(groups: Sequence[Group]) -> Iterator[tuple[str, ...]]:
     for place, group in enumerate(groups, 1):
-        settings = " ".join(f"{key}={value}" for key, value in group.settings.items()) or "all"
+        settings = " ".join(f"{key}={value}" for key, value in group.settings.items()) or "the same"
         failed = sum(job.objective is None for job in group.jobs)
         runs = f"{len(group.jobs)}" + (f" ({failed} failed)" if failed else "")
         yield str(place), settings, *_told(group.interval), runs, group.best.directory

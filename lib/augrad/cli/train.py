@@ -38,7 +38,7 @@ from augrad.train import Recipe, Row, check_recipe, train_classifier
 
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="train")
-@nothing_left_of_mistakes()
+@nothing_left_of_mistakes
 def _train(config: DictConfig) -> float:
     require_read(config)
     config = with_own_settings(config)

@@ -56,7 +56,7 @@ def concerns(data: Splits) -> Iterator[str]:
         yield f"few test images: each of the {tested} is {100 / tested:.1f} percentage points of accuracy"
 
 
-def told_of(data: Splits) -> list[str]:
+def lines_about(data: Splits) -> list[str]:
     """`described`, and then `concerns`."""
     return [described(data), *concerns(data)]
 

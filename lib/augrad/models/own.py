@@ -3,10 +3,10 @@
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -110,13 +110,12 @@ def _file(place: str) -> ModuleType:
     file = expanded(place)
     if not file.is_file():
         raise UserError(f"model.path: {place}: no such file")
-    name = f"augrad_own_{file.stem}"
+    name = "augrad_own" + re.sub(r"\W", "_", str(file.resolve()))  # another for each file
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
-    known = sys.modules.get(name)
-    if known is not None and Path(str(known.__file__)) == file:
-        return known
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # so that what it defines can be pickled
     try:
