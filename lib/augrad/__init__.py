@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from augrad import estimators, hypergradients, interop, objectives, regularizers
     from augrad.data.types import Splits
     from augrad.search import SearchResult, learn
-    from augrad.settings import SearchSettings, TrainSettings
+    from augrad.settings import ChoiceSettings, CompareSettings, SearchSettings, TrainSettings
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ChoiceSettings",
+    "CompareSettings",
     "ImageRangeWarning",
     "NonFiniteError",
     "Policy",
@@ -48,6 +50,8 @@ __all__ = [
 ]
 
 _LATER = {
+    "ChoiceSettings": "augrad.settings",
+    "CompareSettings": "augrad.settings",
     "SearchResult": "augrad.search",
     "SearchSettings": "augrad.settings",
     "Splits": "augrad.data.types",

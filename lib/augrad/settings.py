@@ -169,6 +169,27 @@ class ChoiceSettings:
     processes: PositiveInt | None = None
 
 
+CONTROLS = ("none", "initial", "random", "randaugment", "trivialaugment_wide")
+"""What a policy is judged against unless one says otherwise."""
+
+
+@_told_in_words
+@dataclass(frozen=True, config=_CONFIG)
+class CompareSettings:
+    """What a search judges its policy against at its end, with trainings of the same classifier with each.
+
+    policies: none (no augmentation), initial (the start of the search), random (drawn anew for each seed, over what the
+    start chooses from), names of built-in policies, or files. seeds: trainings with each, all on the same seeds, which
+    are apart from the search's. with_validation: whether they train on the validation images, too, which the search has
+    seen. processes: how many trainings run at a time; None: one for each processor, and one on a GPU.
+    """
+
+    policies: Annotated[tuple[str, ...], Field(min_length=1)] = CONTROLS
+    seeds: Annotated[PositiveInt, Field(le=MOST_SEEDS)] = 3
+    with_validation: bool = True
+    processes: PositiveInt | None = None
+
+
 def require_settings(train: object) -> None:
     """Raises UserError for what is no TrainSettings."""
     if not isinstance(train, TrainSettings):

@@ -12,7 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 import augrad as library
-from augrad.cli.arms import CONTROLS, entrants_of, loaded_from, start_for
+from augrad.cli.arms import entrants_of, loaded_from, start_for
 from augrad.cli.comparison import Recorder, read_comparison
 from augrad.cli.configs import config_directory
 from augrad.comparison.rows import TrainingRow, names_of, of_policy
@@ -20,6 +20,7 @@ from augrad.comparison.trainings import policy_digest, training_splits
 from augrad.data.digits import load_digits
 from augrad.data.types import Splits
 from augrad.policy.initial import even_policy
+from augrad.settings import CONTROLS
 from augrad.train.loop import trained
 from small_runs import COMPARED, SMALL
 from trainings import training

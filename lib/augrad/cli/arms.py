@@ -3,7 +3,6 @@
 import glob
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,19 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from augrad.cli.building import built
 from augrad.cli.parts import allowed_modules, plain
+from augrad.comparison.arms import OWN_NAMES, own_arm
 from augrad.comparison.trainings import Arm, Entrant, Planned, always
 from augrad.data.seeding import checked_seed
 from augrad.data.types import Splits
 from augrad.errors import AugradWarning, UserError
 from augrad.paths import expanded
 from augrad.policy import Policy
-from augrad.policy.initial import even_policy, initial_policy, random_policy
+from augrad.policy.initial import even_policy, initial_policy
 from augrad.policy_file.convert import builtin_policies, load_policy
 from augrad.search.provenance import Origin, origin_of_policy
 
-CONTROLS = ("none", "initial", "random", "randaugment", "trivialaugment_wide")
-"""What a policy is judged against unless the configuration says otherwise."""
-
 INITIAL = "initial.json"
 """Beside a search's policy.json: the policy that the search started from."""
-
-_OWN = ("none", "initial", "random")
 
 
 def sources_of(policies: Any, place: str) -> dict[str, list[str]]:
@@ -49,7 +44,7 @@ def sources_of(policies: Any, place: str) -> dict[str, list[str]]:
                 raise UserError(
                     f"{expected}, got {entry!r}; quote what is a file's name, as in 'policies=[none,\"7\"]'"
                 )
-            if name in _OWN and files != [name]:
+            if name in OWN_NAMES and files != [name]:
                 raise UserError(f"{place}: {name} is a name of its own, got a file under it; choose another name")
             if name in found or not files:
                 raise UserError(f"{expected}, got {name!r} {'twice' if name in found else 'without a file'}")
@@ -62,7 +57,7 @@ def loaded_from(sources: Mapping[str, Sequence[str]], config: DictConfig) -> dic
     return {
         name: [(file, load_policy(file, allowed_modules(config))) for file in files]
         for name, files in sources.items()
-        if not (name in _OWN and list(files) == [name])
+        if not (name in OWN_NAMES and list(files) == [name])
     }
 
 
@@ -97,7 +92,7 @@ def entrants_of(
         _warn_of_seen_images(file, origin_of_policy(policy), data, config)
     entrants: list[Entrant] = []
     for name in sources:
-        entrants += _searched(name, loaded[name], data) if name in loaded else [Entrant(name, _own_arm(name, start))]
+        entrants += _searched(name, loaded[name], data) if name in loaded else [Entrant(name, own_arm(name, start))]
     return entrants
 
 
@@ -143,13 +138,6 @@ def _searched(name: str, loaded: Sequence[tuple[str, Policy]], data: Splits) -> 
     ]
 
 
-def search_entrants(names: Sequence[str], start: Policy, learned: Policy, config: DictConfig) -> list[Entrant]:
-    """The controls of a search, and the policy that it learned, last. start: what it began with."""
-    allow = allowed_modules(config)
-    arms = {n: _own_arm(n, start) if n in _OWN else always(load_policy(n, allow)) for n in names}
-    return [*(Entrant(name, arm) for name, arm in arms.items()), Entrant("learned", always(learned), config.seed)]
-
-
 def start_of(file: str, policy: Policy, allow: Sequence[str] = ()) -> Policy:
     """What the search that wrote `file` started from, if that lies beside it; else `policy` with even choices."""
     beside = expanded(file).parent / INITIAL
@@ -180,16 +168,9 @@ def split_seeds_of(given: Any, entrants: Sequence[Entrant], config: DictConfig) 
 
 def policy_arm(source: str | None, config: DictConfig) -> Arm:
     """What a classifier of a seed is trained with: a file, a built-in policy, or one of the configured space."""
-    if source is None or source in _OWN:
-        return _own_arm(source or "none", None if source in (None, "none") else _configured(config))
+    if source is None or source in OWN_NAMES:
+        return own_arm(source or "none", None if source in (None, "none") else _configured(config))
     return always(load_policy(source, allowed_modules(config)))
-
-
-def _own_arm(name: str, start: Policy | None) -> Arm:
-    """none, initial or random."""
-    if name == "none" or start is None:
-        return always(None)
-    return always(start) if name == "initial" else partial(random_policy, start)
 
 
 def _configured(config: DictConfig) -> Policy:

@@ -10,6 +10,7 @@ from augrad.atomic import write_text
 from augrad.cli.status import say_progress
 from augrad.comparison.differences import differences
 from augrad.comparison.rows import Place, TrainingRow, row_from
+from augrad.comparison.summary import words_of_training
 from augrad.comparison.trainings import Planned, digest, policy_digest
 from augrad.data.types import Splits
 from augrad.errors import UserError
@@ -85,11 +86,8 @@ class Recorder:
         place, before = row.place, row.place in self.known
         self._done += 1
         self._rows[place] = row
-        seeds = "".join(
-            f" {name} {value}" for name, value in (("search", row.search_seed), ("split", row.split_seed)) if value
-        )
-        words = f"  {row.policy:{self._width}}{seeds} seed {row.seed}: {100 * row.accuracy:.1f}%, loss {row.loss:.3f}"
-        say_progress(f"{words}{' (done before)' if before else ''}  [{self._done}/{self._total}]")
+        words = words_of_training(row, self._width)
+        say_progress(f"  {words}{' (done before)' if before else ''}  [{self._done}/{self._total}]")
         self._keep(row)
         self._write(comparison=not self._held_back)
         if self._tracker is not None:

@@ -11,25 +11,23 @@ from omegaconf import DictConfig
 
 from augrad.atomic import write_text
 from augrad.checks import check_value
-from augrad.cli.arms import CONTROLS, search_entrants, sources_of
+from augrad.cli.arms import sources_of
 from augrad.cli.building import require_keys
 from augrad.cli.comparison import TABLES, is_kept, keys_of, read_comparison, recipe_digest
-from augrad.cli.parts import checked_count, plain, recipe_of, standard_of
+from augrad.cli.parts import allowed_modules, checked_count, plain, recipe_of, standard_of
 from augrad.cli.status import in_sweep
+from augrad.comparison.arms import LEARNED, entrants_of_search, first_training_seed
 from augrad.comparison.rows import Place, TrainingRow, names_of
 from augrad.comparison.summary import csv_of, markdown_of
 from augrad.comparison.trainings import Planned, planned, training_splits
 from augrad.comparison.verdict import judge
-from augrad.data.seeding import checked_seed
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.policy import Policy
-from augrad.settings import PositiveInt
+from augrad.settings import CONTROLS, PositiveInt
 from augrad.terminal.console import say
 from augrad.train import Recipe
 from augrad.train.processes import processes_for, require_processes
-
-FIRST_SEED = 1000
 
 
 @dataclass(frozen=True)
@@ -52,19 +50,14 @@ def asked_comparison(config: DictConfig) -> AskedComparison | None:
     group = config.compare if isinstance(config.compare, DictConfig) else DictConfig({"seeds": config.compare})
     require_keys(group, ("policies", "seeds", "with_validation", "processes"), "compare")
     sources = sources_of(group.get("policies", list(CONTROLS)), "compare.policies")
-    if strange := [name for name, files in sources.items() if files != [name] or name == "learned"]:
+    if strange := [name for name, files in sources.items() if files != [name] or name == LEARNED]:
         raise UserError(
             f"compare.policies: expected names and single files, the learned policy is judged against them, got "
             f"{strange[0]}; augrad compare takes several files of one name"
         )
-    seeds = checked_count(group.get("seeds"), "compare.seeds", first_seed(config))
+    seeds = checked_count(group.get("seeds"), "compare.seeds", first_training_seed(config.seed))
     with_validation = check_value(group.get("with_validation", True), bool, "compare.with_validation")
     return AskedComparison(tuple(sources), seeds, with_validation, group.get("processes"))
-
-
-def first_seed(config: DictConfig) -> int:
-    """Of the trainings of a comparison: apart from the seeds of searches, and 100 further for each seed of the run."""
-    return FIRST_SEED + 100 * checked_seed(config.seed)
 
 
 def comparison_plan(
@@ -72,7 +65,7 @@ def comparison_plan(
 ) -> tuple[list[Planned], dict[Place, str]]:
     """The trainings of the comparison at the end of a search, and what identifies them."""
     split_seed = config.data.get("seed", 0)
-    entrants = search_entrants(asked.policies, start, learned, config)
+    entrants = entrants_of_search(asked.policies, start, learned, config.seed, allowed_modules(config))
     trainings = planned(entrants, [split_seed], asked.seeds)
     return trainings, keys_of(trainings, {split_seed: digest_on(data, config, asked.with_validation)})
 
@@ -80,7 +73,7 @@ def comparison_plan(
 def kept(config: DictConfig, directory: Path, data: Splits, start: Policy, learned: Policy) -> list[TrainingRow] | None:
     """The comparison that the run has already, if it is whole, and of these policies and this recipe; None else."""
     shown = read_comparison(directory)
-    names = tuple(name for name in names_of(shown) if name != "learned")
+    names = tuple(name for name in names_of(shown) if name != LEARNED)
     seeds = sorted({row.seed for row in shown})
     with contextlib.suppress(UserError):  # a policy that it was judged against is gone: it is not of these policies
         for with_validation in (True, False) if names else ():

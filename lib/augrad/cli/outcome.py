@@ -1,27 +1,21 @@
 """What a run leaves for a person to look at: figures, the comparison, the report."""
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from matplotlib.figure import Figure
-from torch import Tensor
-
 from augrad.comparison.rows import TrainingRow
-from augrad.data.pixels import to_float
-from augrad.data.summary import class_name, lines_about
+from augrad.data.summary import lines_about
 from augrad.data.types import Splits
 from augrad.errors import NonFiniteError, UserError
 from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument
 from augrad.runs.metrics import read_metrics
-from augrad.show.figures import comparison_figure, evolution_figure, examples_figure
 from augrad.show.report import NARROW, write_report
+from augrad.show.run_figures import Makes, comparison_figures, search_figures
 from augrad.show.style import save_figure
 
 
@@ -44,23 +38,6 @@ class Attempts:
             self.failed.append(f"{what}: {reason} ({place.filename}, line {place.lineno})")
 
 
-def draw_examples(
-    policy: Policy, data: Splits, seed: int, images: int = 6, draws: int = 8
-) -> tuple[Tensor, Tensor, list[str]]:
-    """The first training image of some classes, draws of the policy on each, and the names of the classes.
-
-    [N, C, H, W] and [N, M, C, H, W], in [0, 1], on the CPU.
-    """
-    split = data.train
-    labels = split.labels.unique().tolist()[:images]
-    first = [int((split.labels == label).nonzero()[0]) for label in labels]
-    before = to_float(split.images[first])
-    repeated = before.repeat_interleave(draws, 0)
-    with torch.no_grad():
-        after = policy(repeated, generator=torch.Generator().manual_seed(seed))
-    return before.cpu(), after.unflatten(0, (len(first), draws)).cpu(), [class_name(data, label) for label in labels]
-
-
 def write_figures(
     directory: Path,
     policy: Policy,
@@ -77,25 +54,18 @@ def write_figures(
     exported: the step that the policy was taken from.
     """
 
-    def evolution(narrow: bool = False) -> Figure:
-        return evolution_figure(read_metrics(directory / "metrics.jsonl"), exported, narrow)
-
-    figures: dict[str, Sequence[Callable[[], Figure]]] = {
-        "evolution": (evolution, partial(evolution, narrow=True)),
-        "examples": (lambda: examples_figure(*draw_examples(policy, data, seed)),),
-    }
+    made = search_figures(lambda: read_metrics(directory / "metrics.jsonl"), policy, data, seed, comparison, exported)
     paths = {}
-    for name, makes in figures.items():
+    for name, makes in made.items():
         paths |= _save_figures(directory / "figures", name, makes, attempt)
-    return paths | (write_comparison_figures(directory / "figures", comparison, attempt) if comparison else {})
+    return paths
 
 
 def write_comparison_figures(
     directory: Path, comparison: Sequence[TrainingRow], attempt: Attempts, reference: str = "learned"
 ) -> dict[str, Path]:
     """comparison, as PNG files in `directory`: for wide screens and for narrow ones; those made."""
-    make = partial(comparison_figure, comparison, reference)
-    return _save_figures(directory, "comparison", (make, partial(make, narrow=True)), attempt)
+    return _save_figures(directory, "comparison", comparison_figures(comparison, reference), attempt)
 
 
 def for_trackers(figures: Mapping[str, Path]) -> dict[str, Path]:
@@ -103,9 +73,7 @@ def for_trackers(figures: Mapping[str, Path]) -> dict[str, Path]:
     return {name: path for name, path in figures.items() if not name.endswith(NARROW)}
 
 
-def _save_figures(
-    directory: Path, name: str, makes: Sequence[Callable[[], Figure]], attempt: Attempts
-) -> dict[str, Path]:
+def _save_figures(directory: Path, name: str, makes: Makes, attempt: Attempts) -> dict[str, Path]:
     """A figure, and the second one for narrow screens, as PNG files; their paths by name."""
     paths = {}
     with attempt(f"the figure {name}"):

@@ -8,9 +8,8 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from augrad.checks import check_value
-from augrad.cli.arms import search_entrants
 from augrad.cli.building import key_added, keys_added
-from augrad.cli.choosing import asked_choice, choose_in, words_of
+from augrad.cli.choosing import asked_choice, choose_in
 from augrad.cli.comparison import Recorder, withdraw_comparison
 from augrad.cli.configs import config_directory
 from augrad.cli.costs import Costs, Trainings
@@ -28,6 +27,7 @@ from augrad.cli.judging import (
 from augrad.cli.limits import too_large_refused
 from augrad.cli.outcome import Attempts, for_trackers, write_figures, write_search_report
 from augrad.cli.parts import (
+    allowed_modules,
     data_and_device,
     exported,
     plain,
@@ -42,6 +42,7 @@ from augrad.cli.run_directory import nothing_left_of_mistakes, output_directory,
 from augrad.cli.search_run import Interrupted, SearchRun
 from augrad.cli.status import in_sweep, require_shown, say_progress
 from augrad.cli.unread import require_read
+from augrad.comparison.arms import LEARNED, entrants_of_search
 from augrad.comparison.rows import TrainingRow
 from augrad.comparison.summary import lines_of
 from augrad.comparison.trainings import compare_policies
@@ -53,8 +54,9 @@ from augrad.policy import Policy
 from augrad.policy.learnable import anything_learnable
 from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
-from augrad.search import SearchParts, SearchState, begin_search, run_search
+from augrad.search import begin_search, run_search
 from augrad.search.choice import Chosen
+from augrad.search.words import taken_from, words_of
 from augrad.settings import ChoiceSettings
 from augrad.show.policy_table import policy_table
 from augrad.show.table import comparison_table
@@ -86,7 +88,7 @@ def _search_in(config: DictConfig, directory: Path) -> float:
     start = arguments["policy"]
     format_policy(document_of(exported(start, config), provenance(config, data, {})))  # so is what comes of it
     if asked is not None:
-        search_entrants(asked.policies, start, start, config)
+        entrants_of_search(asked.policies, start, start, config.seed, allowed_modules(config))
         processes_of(asked.processes, "compare.processes", device)
     choice = asked_choice(config, device)
     if choice is not None and (count := folds_of(choice.folds, data)) is not None:
@@ -158,7 +160,7 @@ def _compare(
     held_back: bool,
 ) -> tuple[Recorder, list[TrainingRow]]:
     trainings, keys = comparison_plan(config, data, asked, start, learned)
-    record = Recorder(directory, keys, "learned", held_back=held_back)
+    record = Recorder(directory, keys, LEARNED, held_back=held_back)
     recipe = recipe_on(data, config, asked.with_validation)
     count = len(asked.policies) + 1
     say_progress(f"comparison: {count} policies x {len(asked.seeds)} seeds x {recipe.steps} steps")
@@ -183,7 +185,7 @@ def _show(
     summary: dict[str, Any] = run.summary()
     if chosen is not None:
         summary |= {"chosen": chosen.name, "chosen_loss": chosen.loss}
-    for line in lines_of(comparison, "learned") if comparison else ():
+    for line in lines_of(comparison, LEARNED) if comparison else ():
         summary[f"test_accuracy/{line.name}"] = line.accuracy.mean
     document = document_of(policy, provenance(config, data, summary))
     with attempt("comparison.json"):
@@ -192,10 +194,10 @@ def _show(
         elif record is not None:
             record.publish()
             record.require_written()
-            write_tables(directory, record.rows, "learned")
+            write_tables(directory, record.rows, LEARNED)
     run.write_policy(document)
     reported = ""
-    taken = _taken(state, run.parts) if chosen is None else f"{_taken(state, run.parts)} {words_of(chosen)}"
+    taken = taken_from(state, run.parts) if chosen is None else f"{taken_from(state, run.parts)} {words_of(chosen)}"
     figures = write_figures(directory, policy, data, config.seed, comparison, attempt, state.best_step or None)
     with attempt("the report"):
         config_text = OmegaConf.to_yaml(plain(config))
@@ -213,7 +215,7 @@ def _show(
         say(policy_table(document, limit=8))
         if comparison:
             say(comparison_table(comparison))
-            say_verdict(comparison, "learned")
+            say_verdict(comparison, LEARNED)
     say(f"search: {state.step} steps; results in {shell_quoted(str(directory))}")
     if run.parts.settings.keep_model:
         accuracy, model = summary["search_classifier_test_accuracy"], directory / "model.pt"
@@ -221,18 +223,6 @@ def _show(
         say(f"classifier trained along: test accuracy {accuracy:.4f} after the last step{kept}")
     say(f"policy: {shell_quoted(str(directory / 'policy.json'))}{reported}")
     require_shown(attempt.failed)
-
-
-def _taken(state: SearchState, parts: SearchParts) -> str:
-    """Where in the search the learned policy is from, in a sentence."""
-    if not state.best_step:
-        return f"The learned policy is that of the last step, {state.step}: there was no look at the selection split."
-    of = f"The learned policy is that of step {state.best_step} of {state.step}"
-    return {
-        "average": f"The learned policy is the mean over the last steps before step {state.best_step} of {state.step}.",
-        "last": f"{of}, the last look at the selection split.",
-        "best": f"{of}, where the loss on the selection split was lowest.",
-    }[parts.select]
 
 
 def main(arguments: list[str] | None = None) -> int:

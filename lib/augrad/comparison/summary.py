@@ -54,6 +54,13 @@ def lines_of(rows: Sequence[TrainingRow], reference: str) -> list[Line]:
     return lines
 
 
+def words_of_training(row: TrainingRow, width: int = 0) -> str:
+    """A training in a line of text. width: of the names of all policies."""
+    told = ("search", row.search_seed), ("split", row.split_seed)
+    seeds = "".join(f" {name} {value}" for name, value in told if value)
+    return f"{row.policy:{width}}{seeds} seed {row.seed}: {100 * row.accuracy:.1f}%, loss {row.loss:.3f}"
+
+
 def csv_of(rows: Sequence[TrainingRow]) -> str:
     """Every training, a line each."""
     text = io.StringIO()

@@ -12,19 +12,19 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from augrad.comparison.arms import LEARNED
 from augrad.comparison.trainings import digest, policy_digest
 from augrad.comparison.verdict import above_chance, has_converged
 from augrad.data.folds import folds_of, in_turn
 from augrad.data.seeding import SEEDS, local_generator
 from augrad.data.types import Split, Splits
-from augrad.errors import NonFiniteError
+from augrad.errors import NonFiniteError, UserError
 from augrad.policy import Policy
 from augrad.policy.along import along, always_applies, never_applied
+from augrad.policy_file.convert import load_policy
 from augrad.settings import ChoiceSettings
 from augrad.train.loop import Recipe
 from augrad.train.many import judged_trainings
-
-LEARNED = "learned"
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,20 @@ def further(start: Policy, learned: Policy, choice: ChoiceSettings) -> Iterator[
 def _at(start: Policy, learned: Policy, reach: float) -> tuple[str, Policy]:
     name = {0.0: "initial", 1.0: LEARNED}.get(reach, f"{reach:g} x learned")
     return name, along(start, learned, reach)
+
+
+def others(choice: ChoiceSettings, allow: Sequence[str] = ()) -> dict[str, Policy]:
+    """The policies of `also`. allow: the modules of which files may name operations.
+
+    Raises UserError for one that is not there, and for the name of another candidate.
+    """
+    taken = [name for name in choice.also if name in ("none", "initial") or name.endswith(LEARNED)]
+    if taken or len(set(choice.also)) < len(choice.also):
+        raise UserError(
+            f"choose.also: expected different files and names of built-in policies, got {', '.join(choice.also)}; "
+            "none, initial and learned are tried anyway"
+        )
+    return {name: load_policy(name, allow) for name in choice.also}
 
 
 def deciding(splits: Splits) -> Splits:

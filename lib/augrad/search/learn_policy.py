@@ -5,7 +5,8 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from copy import deepcopy
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
 from augrad.devices import find_device
 from augrad.errors import AugradWarning, NonFiniteError, UserError
-from augrad.estimators.control import ControlledEstimator
 from augrad.estimators.estimate import Estimator
 from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.none import NoEstimator
@@ -38,19 +38,20 @@ from augrad.ops.space import published_space
 from augrad.paths import expanded
 from augrad.policy import Policy
 from augrad.policy.learnable import anything_learnable
-from augrad.policy_file.convert import document_of
 from augrad.regularizers.regularizer import Regularizer
 from augrad.regularizers.selection_entropy import SelectionEntropy
 from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
 from augrad.search.begin import begin_search
+from augrad.search.given import described, require_builder, require_parts
+from augrad.search.judging import judged, judging_of, require_judgeable
 from augrad.search.loop import Row, run_search
 from augrad.search.provenance import search_provenance
+from augrad.search.result import SearchResult
 from augrad.search.resume import origin_of, require_same, take_up
 from augrad.search.state import SearchParts, SearchState
 from augrad.search.stopping import StopRequest
-from augrad.settings import SearchSettings
-from augrad.show.about import describe_shape
-from augrad.show.page import policy_fragment
+from augrad.search.words import taken_from
+from augrad.settings import ChoiceSettings, CompareSettings, SearchSettings, TrainSettings
 from augrad.show.progress import SearchProgress
 from augrad.terminal.console import terminal
 
@@ -58,34 +59,6 @@ OPTIMIZER: OptimizerBuilder = partial(torch.optim.SGD, lr=0.1, momentum=0.9, nes
 """The classifier's optimiser, unless another one is asked for."""
 POLICY_OPTIMIZER: OptimizerBuilder = partial(torch.optim.Adam, lr=0.1, betas=(0.9, 0.999))
 """The policy's optimiser, unless another one is asked for."""
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search has learned.
-
-    policy: the mean over the last steps, or what `SearchSettings.select` says; it is on the device of the search.
-    final_policy: after the last step. model: the classifier that was trained along, after the last step.
-    metrics: one row for each step, in order: the losses, the policy in numbers, the seconds.
-    steps: how many were done. finished: whether these are all; False after Ctrl-C, or where `callback` said so.
-    best_step: the step that `policy` is from, 0 where none was chosen yet. best_loss: its loss on the selection split,
-    infinite where none was chosen yet. test_accuracy: of `model` on the test split, from 0 to 1.
-    """
-
-    policy: Policy
-    final_policy: Policy
-    model: nn.Module
-    metrics: list[Row]
-    steps: int
-    finished: bool
-    best_step: int
-    best_loss: float
-    test_accuracy: float
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the heaviest operations of the policy, and how far the search came."""
-        done = f"{self.steps} steps; test accuracy of the classifier trained along {100 * self.test_accuracy:.1f}%"
-        return policy_fragment(document_of(self.policy), f"{describe_shape(document_of(self.policy))}; {done}")
 
 
 def default_start(seed: int) -> Policy:
@@ -111,14 +84,17 @@ def learn(
     callback: Callable[[Row], object] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     settings: SearchSettings = SearchSettings(),  # noqa: B008
+    choose: ChoiceSettings | None = None,
+    compare: CompareSettings | int | None = None,
+    train: TrainSettings | None = None,
     size: int | None = None,
     channels: int | None = None,
     **changes: Any,
 ) -> SearchResult:
     """Learn an augmentation policy, while a classifier is trained with it: what `augrad search` does, as one call.
 
-    With the same arguments the result is that of the command with choose=null, bit for bit; `augrad.search.choice` has
-    the choice that the command ends with. No random number comes from PyTorch's global generators, and neither `policy`
+    With the same arguments the result is that of the command, bit for bit, of which `choose` and `compare` are null
+    here unless they are given. No random number comes from PyTorch's global generators, and neither `policy`
     nor `model` is changed: the result has copies.
 
     data: made by `augrad.Splits.from_arrays` or `from_datasets`, or by a loader in `augrad.data`; or a folder of
@@ -138,18 +114,24 @@ def learn(
     standard: what training images undergo after the policy: random crops, flips, a cutout.
     seed: of everything that is drawn. device: "auto", "cpu", "cuda" or a device.
     progress: True shows the losses and the time left on standard error, False shows nothing; None: a moving bar where
-    standard error is a terminal, else nothing.
+    standard error is a terminal, lines in a notebook, else nothing.
     callback: is called with each row of the metrics; the search ends after the next step where it returns True, also
     one of NumPy or PyTorch.
     checkpoint: a file that is written every `checkpoint_every` steps and at the end. Where it exists, the search goes
     on from it, bit for bit, and the earlier rows are among the result's.
+    choose: at the end fresh classifiers decide which policy is left: the start, the learned one, or what lies further
+    that way (see `augrad.search.choice`). compare: afterwards the same classifier is trained with each of several
+    policies and with the one that is left (see `augrad.CompareSettings`); a number: so many trainings with each. train:
+    how classifiers are trained for both. Each begins as `model` says and has an optimiser that `optimizer` makes.
     settings, changes: an `augrad.SearchSettings`, or any of its values by name, such as steps=1000 or batch_size=64.
 
     Searches in several threads take turns, step by step; each is what it is alone. While a step runs, PyTorch's global
     generators are its own: policies that other threads call draw as if no search ran, but not `torch.rand` there.
     Ctrl-C ends the search after the step in hand (one of `WholeTraining` is broken off), and what was learned until
-    then is returned; a second one is a KeyboardInterrupt. Raises UserError for arguments that cannot be, and
-    NonFiniteError when a loss or a gradient is no finite number any more; the error's `result` is what was learned
+    then is returned; a second one is a KeyboardInterrupt. During the choice or the comparison it ends these.
+
+    Raises UserError for arguments that cannot be, and NonFiniteError when a loss or a gradient is no finite number any
+    more; the error's `result` is what was learned
     before.
     """
     settings = _settings(settings, changes)
@@ -158,7 +140,7 @@ def learn(
         estimator = NoEstimator() if estimates_itself(objective) else Gumbel()
     if hypergradient is None:
         hypergradient = OneStep() if getattr(objective, "two_levels", True) else NoHypergradient()
-    _require_parts(
+    require_parts(
         {
             "data": (data, Splits, "augrad.Splits.from_arrays(images, labels) makes one; or name a folder"),
             "policy": (policy, Policy | None, "augrad.Policy.over and augrad.load_policy give one"),
@@ -171,9 +153,9 @@ def learn(
     if not isinstance(regularizers, Sequence):
         raise UserError(f"regularizers: expected a sequence of terms, as in [term], got {regularizers!r:.200}")
     for index, regularizer in enumerate(regularizers):
-        _require_parts({f"regularizers[{index}]": (regularizer, Regularizer, "augrad.regularizers has some")})
+        require_parts({f"regularizers[{index}]": (regularizer, Regularizer, "augrad.regularizers has some")})
     seed, where = checked_seed(seed), find_device(str(device))
-    _require_builder(model, data)
+    require_builder(model, data)
     for name, builder in {"optimizer": optimizer, "policy_optimizer": policy_optimizer}.items():
         if not callable(builder):
             raise UserError(
@@ -184,6 +166,7 @@ def learn(
         raise UserError(f"callback: expected a function, which is called with each row, got {callback!r:.200}")
     if policy is None:
         policy = default_start(seed)
+    judging = judging_of(choose, compare, train, optimizer)
     told = {
         "objective": objective,
         "estimator": estimator,
@@ -203,19 +186,23 @@ def learn(
             AugradWarning,
             stacklevel=2,
         )
-    run = _Run(state, parts, {"seed": seed, "settings": asdict(settings), **_described(told)}, callback, checkpoint)
+    start = deepcopy(policy)
+    require_judgeable(judging, parts, start)
+    told = {"seed": seed, "settings": asdict(settings), **described(told)}
+    run = _Run(state, parts, start, told, callback, checkpoint)
     with ExitStack() as stack:
         run.stop = stack.enter_context(StopRequest())
         if progress is not None:
             require_flag(progress, "progress")
-        shown = terminal(stderr=True).is_interactive if progress is None else progress
+        shown = _is_watched() if progress is None else progress
         run.progress = stack.enter_context(SearchProgress(settings.steps, state.step, disable=not shown))
         try:
             finished = run_search(state, parts, run)
         except NonFiniteError as error:
             error.result = run.result(finished=False)
             raise
-    return run.result(finished)
+    result = run.result(finished)
+    return judged(result, parts, judging, shown) if finished else result
 
 
 class _Run:
@@ -228,11 +215,12 @@ class _Run:
         self,
         state: SearchState,
         parts: SearchParts,
+        start: Policy,
         told: dict[str, Any],
         callback: Callable[[Row], object] | None,
         checkpoint: str | os.PathLike[str] | None,
     ) -> None:
-        self.state, self.parts, self.told, self.callback = state, parts, told, callback
+        self.state, self.parts, self.start, self.told, self.callback = state, parts, start, told, callback
         self.began = policy_digest(state.policy)
         self.kept: list[Row] = []
         self.enough = False
@@ -291,6 +279,7 @@ class _Run:
         return SearchResult(
             policy=best,
             final_policy=state.policy,
+            initial=self.start,
             model=state.model,
             metrics=self.kept,
             steps=state.step,
@@ -298,6 +287,9 @@ class _Run:
             best_step=state.best_step,
             best_loss=state.best_loss,
             test_accuracy=float(found.accuracy),
+            taken=taken_from(state, self.parts),
+            data=data,
+            seed=self.parts.seed,
         )
 
 
@@ -317,7 +309,7 @@ def _settings(settings: SearchSettings, changes: Mapping[str, Any]) -> SearchSet
 
 
 def _data(given: object, of_folder: Mapping[str, Any]) -> Splits:
-    """The data set in a folder or a file, or the one that is given; `_require_parts` refuses what is neither."""
+    """The data set in a folder or a file, or the one that is given; `require_parts` refuses what is neither."""
     is_path = isinstance(given, str | os.PathLike)
     place = expanded(given) if is_path else None  # type: ignore[arg-type]
     is_folder = place is not None and place.is_dir()
@@ -329,72 +321,12 @@ def _data(given: object, of_folder: Mapping[str, Any]) -> Splits:
     return load_folder(place, **of_folder) if is_folder else load_arrays(place)
 
 
-def _require_parts(given: Mapping[str, tuple[object, Any, str]]) -> None:
-    """Raises UserError for a part that is not of its kind. given: the part, its kind and what to do, by argument."""
-    for argument, (part, kind, advice) in given.items():
-        if inspect.isclass(part):
-            got = f"the class {part.__name__}; write {part.__name__}()"
-        elif not isinstance(part, kind):
-            got = f"{part!r:.200}"
-        elif why := _cannot_be_called(part, kind):
-            got = f"{part!r:.200} ({why})"
-        else:
-            continue
-        name = getattr(kind, "__name__", "Policy")
-        raise UserError(f"{argument}: expected {'an' if name[0] in 'EO' else 'a'} {name}, got {got}; {advice}")
-
-
-def _cannot_be_called(part: object, kind: Any) -> str:
-    """Why the part cannot be called with what a part of its kind is called with; empty where it can, or need not."""
-    if kind not in (Objective, Estimator, Hypergradient, Regularizer):
-        return ""
-    _, *names = inspect.signature(kind.__call__).parameters
-    called_with = [*names, "control"] if isinstance(part, ControlledEstimator) else names
-    try:
-        inspect.signature(part).bind(*called_with)  # type: ignore[arg-type]
-    except TypeError as error:
-        return f"it is called with {', '.join(called_with)}: {error}"
-    except ValueError:  # written in C, without a signature
-        return ""
-    return ""
-
-
-def _require_builder(model: object, data: Splits) -> None:
-    """Raises UserError for what is neither a module nor can be called to build one."""
-    if isinstance(model, nn.Module):
-        return
-    channels = data.image_shape[0]
-    try:
-        inspect.signature(model).bind(in_channels=channels, class_count=data.class_count)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            "model: expected a torch.nn.Module, or what builds one when called as "
-            f"model(in_channels={channels}, class_count={data.class_count}), got {model!r:.200} ({error})"
-        ) from None
+def _is_watched() -> bool:
+    """Whether a person looks at standard error: at a terminal, or at what a cell of a notebook prints."""
+    console = terminal(stderr=True)
+    return console.is_interactive or console.is_jupyter
 
 
 def _is_true(answer: object) -> bool:
     """Whether it is the truth value true: of Python, or of NumPy or PyTorch, as comparisons of their numbers give."""
     return plain(answer.item() if isinstance(answer, Tensor | np.ndarray) and answer.shape == () else answer) is True
-
-
-def _described(value: Any) -> Any:
-    """A part as plain values, alike for parts that are alike: for a checkpoint, and for a policy's provenance."""
-    match value:
-        case None | bool() | int() | float() | str():
-            return value
-        case dict():
-            return {str(key): _described(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_described(item) for item in value]
-        case Tensor():
-            return _described(value.tolist())
-        case partial():
-            return {"_target_": _name(value.func), **_described(value.keywords)}
-    own = {field.name: _described(getattr(value, field.name)) for field in fields(value)} if is_dataclass(value) else {}
-    return {"_target_": _name(value), **own}
-
-
-def _name(value: Any) -> str:
-    named = value if hasattr(value, "__qualname__") else type(value)
-    return f"{named.__module__}.{named.__qualname__}"

@@ -1,12 +1,16 @@
 """HTML pages that need nothing else, on a desk or on a phone, by day or by night."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from augrad.comparison.rows import TrainingRow
+from augrad.comparison.statistics import percent, points
+from augrad.comparison.summary import lines_of
+from augrad.comparison.verdict import judge
 from augrad.policy_file import PolicyDocument
 from augrad.show.words import heaviest_rows, operation_masses, policy_rows, share, short_names
 from augrad.terminal.output import visible, writable
@@ -26,7 +30,7 @@ def rendered(template: str, names: Mapping[str, str], **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"share": share, "short": names.__getitem__}
+    environment.filters |= {"share": share, "short": names.__getitem__, "percent": percent, "points": points}
     return writable(visible(environment.get_template(template).render(values)))
 
 
@@ -35,6 +39,11 @@ def policy_fragment(document: PolicyDocument, caption: str, limit: int = 8) -> s
     rows, left_out = heaviest_rows(policy_rows(document), limit)
     names = short_names(row.op for row in rows)
     return rendered("fragment.html.jinja", names, caption=caption, rows=rows, left_out=len(left_out))
+
+
+def comparison_fragment(rows: Sequence[TrainingRow], reference: str) -> str:
+    """The verdict and a line for each policy, for a notebook."""
+    return rendered("comparison.html.jinja", {}, verdict=judge(rows, reference), lines=lines_of(rows, reference))
 
 
 def visible_masses(document: PolicyDocument) -> list[tuple[str, float]]:

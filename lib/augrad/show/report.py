@@ -42,16 +42,36 @@ def write_report(
     taken: str = "",
     data: Sequence[str] = (),
 ) -> None:
-    """Write the report to `path`, atomically.
+    """Write the report to `path`, atomically; see `report_page`.
 
-    document: the policy; None: the page is about the comparison alone. rows: the metrics. figures: PNG files by name,
-    shown in that order; NAME_narrow is the same as NAME for narrow screens. comparison: trainings; the policy
+    figures: PNG files by name. Raises `UserError` if a figure cannot be read or the report cannot be written.
+    """
+    read = {name: _read(figure) for name, figure in figures.items()}
+    page = report_page(title, document, rows, read, comparison, summary, config_text, reference, taken, data)
+    write_text(path, page)
+
+
+def report_page(
+    title: str,
+    document: PolicyDocument | None,
+    rows: Sequence[Mapping[str, Any]],
+    figures: Mapping[str, bytes],
+    comparison: Sequence[TrainingRow] | None = None,
+    summary: Mapping[str, Any] | None = None,
+    config_text: str = "",
+    reference: str = "learned",
+    taken: str = "",
+    data: Sequence[str] = (),
+) -> str:
+    """The report as HTML.
+
+    document: the policy; None: the page is about the comparison alone. rows: the metrics. figures: PNG images by
+    name, shown in that order; NAME_narrow is the same as NAME for narrow screens. comparison: trainings; the policy
     `reference` is judged against the others. summary: facts of the run. config_text: the composed configuration. taken:
     where in the search the policy is from, a sentence. data: what was read, a sentence each.
-    Raises `UserError` if a figure cannot be read or the report cannot be written.
     """
     every = policy_rows(document) if document else []
-    html = rendered(
+    return rendered(
         "report.html.jinja",
         short_names(dict.fromkeys(["identity", *(row.op for row in every)])),
         title=title,
@@ -68,14 +88,13 @@ def write_report(
         left_out=len(every[_MOST_ROWS:]),
         several=document is not None and len(document.subpolicies) > 1,
         figures=[
-            (name, _LEGENDS.get(name, name), _embedded(figure), _embedded(figures.get(f"{name}{NARROW}", figure)))
-            for name, figure in figures.items()
+            (name, _LEGENDS.get(name, name), data_uri(wide, "png"), data_uri(figures.get(name + NARROW, wide), "png"))
+            for name, wide in figures.items()
             if not name.endswith(NARROW)
         ],
         facts=[*_told_by(rows), *facts_of(summary or {})],
         config_text=config_text,
     )
-    write_text(path, html)
 
 
 def _result(line: Line, reference: str) -> dict[str, Any]:
@@ -115,11 +134,10 @@ def _told_by(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
             yield words_of_key(key), words_of_value(key, values[-1])
 
 
-def _embedded(figure: Path) -> str:
+def _read(figure: Path) -> bytes:
     try:
-        data = Path(figure).read_bytes()
+        return Path(figure).read_bytes()
     except OSError as error:
         raise UserError(
             f"{figure}: cannot read this figure ({error.strerror or error}); expected a PNG file"
         ) from error
-    return data_uri(data, "png")

@@ -121,12 +121,14 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write the figure as a PNG of 130 dots per inch, atomically; the same figure gives the same bytes.
+    """Write the figure (see `png_of`), atomically. Raises `UserError` naming the path if it cannot be written."""
+    write_bytes(path, png_of(figure))
 
-    Raises `UserError` naming the path if it cannot be written.
-    """
+
+def png_of(figure: Figure) -> bytes:
+    """The figure as a PNG of 130 dots per inch; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     with style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in another script shows as boxes
         figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
