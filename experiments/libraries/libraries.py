@@ -12,14 +12,13 @@ import argparse
 import json
 import os
 import platform
-import re
 import shutil
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from statistics import mean
 from typing import Any, cast
 
 import torch
@@ -35,7 +34,7 @@ from augrad.comparison.rows import TrainingRow, of_policy, row_from
 from augrad.comparison.statistics import change, percent
 from augrad.comparison.trainings import policy_digest
 from augrad.data.pixels import to_float
-from augrad.interop.losses import Loss
+from augrad.interop.losses import by_kind
 from augrad.learning.step import evaluate, logits_over, measured
 from augrad.policy import Policy
 from augrad.policy_file.convert import load_policy
@@ -49,7 +48,7 @@ _HERE = Path(__file__).parent
 _PACKAGES = "torch", "torchvision", "kornia", "albumentations", "timm"
 _WORDS = {
     NONE: "no augmentation",
-    OWN: "augrad's engine on the batch: what the others are compared with",
+    OWN: "augrad's engine on the batch",
     **{name: way.words for name, way in WAYS.items()},
 }
 
@@ -62,6 +61,7 @@ class Study:
     data: tuple[str, ...]
 
 
+_OWN_DRAWS, _OWN_MEAN = (OWN, f"{OWN}, other draws"), f"{OWN}, mean"
 _FEWEST = 5
 """Seeds of a study that is on the page."""
 _SEARCH = ("search.batch_size=128",)
@@ -173,12 +173,13 @@ def section(name: str) -> list[str]:
     every = [row_from(values, str(path)) for values in found["rows"]]
     seeds = set.intersection(*({row.seed for row in of_policy(every, way)} for way in _WORDS))
     rows = [row for row in every if row.seed in seeds]
+    rows += own_mean(rows)
     if len(seeds) < _FEWEST:
         return []
     policy = load_policy(_HERE / f"{name}_policy.json")
     versions = ", ".join(f"{package} {number}" for package, number in found["versions"].items())
-    losses = {way: kinds(WAYS[way].made(policy)[1]) for way in ("Kornia", "Albumentations", "timm")}
-    head = ["way", "accuracy", f"minus {OWN}, points", "loss", f"minus {OWN}", "0 in both intervals", "ms a batch"]
+    losses = {way: list(by_kind(WAYS[way].made(policy)[1])) for way in ("Kornia", "Albumentations", "timm")}
+    head = ["way", "accuracy", f"minus {_OWN_MEAN}: points", "loss", f"minus {_OWN_MEAN}", "0 in both", "ms a batch"]
     return [
         f"## {name}",
         "",
@@ -199,19 +200,38 @@ def section(name: str) -> list[str]:
             {way: [*_cells(rows, way), f"{found['milliseconds'][way]:.1f}"] for way in _WORDS},
         ),
         "",
-        *(_told(rows, way) for way in _WORDS if way not in (NONE, OWN)),
+        *(_told(rows, way) for way in _WORDS if way not in (NONE, *_OWN_DRAWS)),
         *markdown(
             "What the conversions of this policy lose, by kind, and at how many places",
             ["library", "losses"],
-            {way: ["; ".join(f"{count} × {kind}" for kind, count in one.items())] for way, one in losses.items()},
+            {way: ["; ".join(f"{len(places)} × {what}" for what, places in one)] for way, one in losses.items()},
         ),
         "",
     ]
 
 
+def own_mean(rows: Sequence[TrainingRow]) -> list[TrainingRow]:
+    """The means of the rows of augrad's own engine, one for each seed: they differ in draws alone.
+
+    What is compared with them does not have the luck of one set of draws in each of its differences.
+    """
+    first, second = ({row.seed: row for row in of_policy(rows, way)} for way in _OWN_DRAWS)
+    return [
+        replace(
+            row,
+            policy=_OWN_MEAN,
+            accuracy=mean((row.accuracy, second[seed].accuracy)),
+            loss=mean((row.loss, second[seed].loss)),
+        )
+        for seed, row in first.items()
+    ]
+
+
 def _differences(rows: Sequence[TrainingRow], way: str) -> Mapping[str, tuple[Difference, str]]:
-    """To augrad's own engine, by metric, each with its words."""
-    accuracy, loss = (difference(rows, way, OWN, metric) for metric in ("accuracy", "loss"))
+    """To augrad's own engine, by metric, each with its words; none of that itself."""
+    if way in _OWN_DRAWS:
+        return {}
+    accuracy, loss = (difference(rows, way, _OWN_MEAN, metric) for metric in ("accuracy", "loss"))
     if accuracy is None or loss is None:
         return {}
     return {
@@ -243,26 +263,6 @@ def _told(rows: Sequence[TrainingRow], way: str) -> str:
             f"**{better}** in {metric}, {words}" if one.clear else f"within noise in {metric} (interval {wide})"
         )
     return f"- {way}: {_WORDS[way]}; {', '.join(said)}."
-
-
-def kinds(losses: Iterable[Loss]) -> dict[str, int]:
-    """What is lost, without its numbers, and at how many places; operations that lose the same stand together."""
-    losses = list(losses)
-    dropped = [re.search(r"chance (\S+) becomes 0$", loss.what) for loss in losses]
-    left_out = sum(float(found[1]) for found in dropped if found)
-    counts, ops = Counter[str](), defaultdict[str, dict[str, None]](dict)
-    for loss in losses:
-        words = re.sub(r"^drawn from .*?; always .*", "the mean of what is drawn from a range", loss.what)
-        words = re.sub(r"^drawn from .*?; one of", "of a range, one of", words)
-        rounded = f"the chance of a choice, which is rounded; choices of {left_out:.1%} in all are left out"
-        words = re.sub(r"^\w+( then \w+)*: chance .*", rounded, words)
-        words = re.sub(r"^-?[\d.]+ (\w+) is narrowed to .*", r"a \1 that is too large, narrowed", words)
-        found = re.match(r"(\w+)(?: of -?[\d.]+)?(: | is not known)(.*)", words)
-        kind = f"{found[2]}{found[3]}" if found else words
-        counts[kind] += 1
-        if found:
-            ops[kind][found[1]] = None
-    return {", ".join(ops[kind]) + kind: count for kind, count in counts.most_common()}
 
 
 def parse_options() -> argparse.Namespace:

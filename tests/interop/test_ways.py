@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from augrad import Policy
-from augrad.interop import Loss
+from augrad.comparison.rows import TrainingRow
 from page_blocks import ROOT
 
 NAMES = ("augrad, other draws", "torchvision, tensor", "torchvision, PIL", "Kornia", "Albumentations", "timm")
@@ -56,24 +56,15 @@ def test_each_image_has_its_draw_which_the_generator_decides(modules, name: str)
     assert 0.2 < inverted < 0.8
 
 
-def test_losses_are_counted_by_kind(modules) -> None:
-    words = (
-        "drawn from 1 to 2 degree; one of 9 values there",
-        "drawn from 3 to 4 factor; one of 9 values there",
-        "drawn from 3 to 4 factor; always 3.5 factor there",
-        "Rotate then Invert: chance 0.01 becomes 0.02",
-        "Invert: chance 0.021 becomes 0",
-        "shear_x: two resamplings",
-        "shear_y: two resamplings",
-        "sharpness of -0.125 is not known there, and is left out",
-        "cutout is not known there, and is left out",
-        "44.52 degree is narrowed to level 10 of 10",
-    )
-    assert modules[1].kinds(Loss(str(place), what) for place, what in enumerate(words)) == {
-        "of a range, one of 9 values there": 2,
-        "shear_x, shear_y: two resamplings": 2,
-        "sharpness, cutout is not known there, and is left out": 2,
-        "the chance of a choice, which is rounded; choices of 2.1% in all are left out": 2,
-        "the mean of what is drawn from a range": 1,
-        "a degree that is too large, narrowed": 1,
-    }
+def test_the_mean_of_both_draws_is_that_of_each_seed(modules) -> None:
+    own = modules[1].OWN
+
+    def row(policy: str, seed: int, accuracy: float, loss: float) -> TrainingRow:
+        numbers = {"steps": 1, "seconds": 1.0, "images": 10}
+        rest = ("calibration_error", "diversity", "train_loss", "held_out_loss", "late", "chance")
+        values = dict.fromkeys(rest, 0.0) | numbers
+        return TrainingRow(policy, None, 0, seed, accuracy=accuracy, loss=loss, digest="", **values)
+
+    rows = [row(own, 0, 0.5, 1.0), row(own, 1, 0.25, 2.0), row("timm", 0, 1.0, 0.0)]
+    rows += [row(f"{own}, other draws", 1, 0.75, 4.0), row(f"{own}, other draws", 0, 0.5, 2.0)]
+    assert [(one.seed, one.accuracy, one.loss) for one in modules[1].own_mean(rows)] == [(0, 0.5, 1.5), (1, 0.5, 3.0)]

@@ -60,15 +60,15 @@ def border_losses(interpolation: str) -> list[Loss]:
 
 def in_words(losses: Iterable[Loss]) -> list[str]:
     """A sentence for each kind of loss, with its first place and the number of the others."""
-    return [f"{places[0]}{_more(len(places) - 1, 'place')}: {what}" for what, places in _by_kind(losses)]
+    return [f"{places[0]}{_more(len(places) - 1, 'place')}: {what}" for what, places in by_kind(losses)]
 
 
 def differences(losses: Iterable[Loss]) -> list[str]:
     """A sentence for each kind of loss, in alphabetical order: for the provenance of a policy."""
-    return sorted(what for what, _ in _by_kind(losses))
+    return sorted(what for what, _ in by_kind(losses))
 
 
-def _by_kind(losses: Iterable[Loss]) -> Iterator[tuple[str, list[str]]]:
+def by_kind(losses: Iterable[Loss]) -> Iterator[tuple[str, list[str]]]:
     """What is lost of each kind, with the range of its amounts, and where."""
     kinds: dict[str, list[Loss]] = {}
     for loss in losses:
