@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -98,13 +99,15 @@ class Reader:
     """Someone who types what a page says, in the current folder."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._names: dict[str, Any] = {"__name__": "__main__"}
+        self._main = ModuleType("__main__")
         self._monkeypatch = monkeypatch
         monkeypatch.syspath_prepend(os.getcwd())  # as Python does for who starts it here
 
     def python(self, text: str, place: str = "given", line: int = 1) -> None:
         """Runs `text`, which tracebacks show where it stands in its page."""
-        exec(compile("\n" * (line - 1) + text, place, "exec"), self._names)
+        with self._monkeypatch.context() as context:
+            context.setitem(sys.modules, "__main__", self._main)  # what is defined there is found there
+            exec(compile("\n" * (line - 1) + text, place, "exec"), vars(self._main))
 
     def do(self, block: Block) -> None:
         """Runs the block, or writes the file that it is."""

@@ -25,7 +25,7 @@ from augrad.ops.external import external_op
 from augrad.ops.probe import probe
 from augrad.ops.space import make_candidate, make_space
 from augrad.ops.spec import Op
-from augrad.policy.initial import initial_policy
+from augrad.policy.initial import initial_policy, space_of
 
 STRENGTH = {"low": 0.0, "high": 0.9, "unit": "strength"}
 
@@ -342,7 +342,7 @@ def test_an_estimator_that_needs_the_derivative_says_so(estimator: Callable[...,
 
 COMPILE = """
 import torch
-from augrad.policy.initial import initial_policy
+from augrad.policy.initial import initial_policy, space_of
 from augrad.ops.space import make_space
 strength = {"low": 0.0, "high": 0.9, "unit": "strength"}
 ops = {"open_ops.gamma": strength, "open_ops.rain": {**strength, "draws": 1}, "identity": {}}
@@ -362,3 +362,71 @@ def test_functions_compile_as_one_graph() -> None:
     command = [sys.executable, "-c", COMPILE]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.stdout.strip() == "compiled", done.stderr[-3000:]
+
+
+# --- functions in the place of names ----------------------------------------------------------------------------------
+
+
+def test_a_function_stands_for_its_name() -> None:
+    """Of the user's, of augrad, of a surrogate; in a mapping and in a list."""
+    given = {open_ops.gamma: STRENGTH, ops.rotate: {"high": 20.0}, open_ops.negative: None, "identity": None}
+    named = {"open_ops.gamma": STRENGTH, "rotate": {"high": 20.0}, "open_ops.negative": None, "identity": None}
+    found, expected = make_space(given), make_space(named)
+    assert found.names == expected.names == ("open_ops.gamma", "rotate", "open_ops.negative", "identity")
+    assert [(one.low, one.high, one.signed) for one in found.candidates] == [
+        (one.low, one.high, one.signed) for one in expected.candidates
+    ]
+    by_function = make_space({open_ops.step: {**STRENGTH, "surrogate": open_ops.step_slope}})
+    assert by_function.candidates[0].op.apply.definition.surrogate == "open_ops.step_slope"
+    assert space_of([open_ops.negative, ops.invert]).names == ("open_ops.negative", "invert")
+    with pytest.raises(UserError, match="expected each operation once"):
+        space_of([ops.invert, "invert"])
+
+
+def test_a_function_of_the_script_is_in_its_file_and_found_again(tmp_path: Path) -> None:
+    script = """
+import augrad, torch
+def fade(images, magnitude):
+    return images * (1 - magnitude[:, None, None, None])
+policy = augrad.Policy.over({fade: {"low": 0.0, "high": 0.9, "unit": "strength"}, "identity": None})
+augrad.save_policy(policy, "policy.json")
+again = augrad.load_policy("policy.json", allow=["__main__"])
+images = torch.rand(4, 3, 8, 8)
+made = [one(images, generator=torch.Generator().manual_seed(0)) for one in (policy, again)]
+assert torch.equal(*made) and not torch.equal(made[0], images)
+assert "__main__.fade" in open("policy.json").read()
+"""
+    (tmp_path / "script.py").write_text(script)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+class Callable3:
+    def __call__(self, images: Tensor) -> Tensor:
+        return images
+
+
+def _shadowed(images: Tensor) -> Tensor:
+    return 1 - images
+
+
+_OLD = _shadowed
+
+
+def _shadowed(images: Tensor) -> Tensor:  # type: ignore[no-redef]
+    return images
+
+
+def test_what_no_name_stands_for_is_refused() -> None:
+    def inner(images: Tensor) -> Tensor:
+        return 1 - images
+
+    wrong: dict[Any, str] = {
+        inner: "a function with a name of its own.*<locals>.inner.*at the top level",
+        (lambda images: images): "a function with a name of its own.*<lambda>",
+        Callable3(): "a function with a name of its own.*Callable3",
+        _OLD: "got another one of that name",
+    }
+    for given, words in wrong.items():
+        with pytest.raises(UserError, match=f"space: .*{words}"):
+            make_space({given: None})

@@ -1,6 +1,7 @@
-"""From a dotted name to what it stands for."""
+"""From a dotted name to what it stands for, and back."""
 
 import importlib
+import inspect
 from difflib import get_close_matches
 from typing import Any
 
@@ -27,6 +28,24 @@ def find(name: str) -> tuple[Any, str | None]:
         if is_operation(found):
             return found, last
         raise _not_found(name, error) from None
+
+
+def name_of(operation: object) -> str:
+    """The name by which `find` finds a function or a class: for files, and for other processes.
+
+    Raises UserError for what is none that can be found so: a lambda, a function within another one, a callable object.
+    """
+    named = f"{getattr(operation, '__module__', None)}.{getattr(operation, '__qualname__', None)}"
+    if not is_dotted(named) or not (inspect.isroutine(operation) or isinstance(operation, type)):
+        what = getattr(operation, "__qualname__", None) or repr(operation)
+        raise UserError(
+            f"expected a function with a name of its own, which can be imported, got {what:.100}; define it with def "
+            "at the top level of a module, of the script or of the notebook"
+        )
+    found, rest = find(named)
+    if found is not operation or rest is not None:
+        raise UserError(f"expected the function that {named} stands for, got another one of that name")
+    return named
 
 
 def _not_found(name: str, error: ModuleNotFoundError) -> UserError:

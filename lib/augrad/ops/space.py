@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from augrad import ops as augrad_ops
 from augrad.checks import checked, plain
 from augrad.errors import AugradWarning, UserError
 from augrad.ops import get, names
 from augrad.ops.definition import OPTIONS
 from augrad.ops.external import external_op
 from augrad.ops.given import check_interpolation, checked_fill
+from augrad.ops.imported import name_of
 from augrad.ops.spec import Op
 from augrad.paths import config_directory
 
@@ -80,6 +82,8 @@ def make_candidate(name: str, options: Any = None) -> Candidate:
 
 
 def _external_candidate(name: str, options: Any) -> Candidate:
+    if isinstance(options, Mapping) and callable(options.get("surrogate")):
+        options = {**options, "surrogate": named(options["surrogate"])}
     try:
         op, finding = external_op(name, options)
     except UserError as error:
@@ -94,12 +98,14 @@ def _external_candidate(name: str, options: Any) -> Candidate:
     return Candidate(op, op.low, op.high, op.signed)
 
 
-def make_space(ops: Mapping[str, Any], interpolation: Interpolation = "bilinear", fill: float = 0.0) -> Space:
+def make_space(ops: Mapping[Any, Any], interpolation: Interpolation = "bilinear", fill: float = 0.0) -> Space:
     """A space from a mapping of operation names to their options (None or empty: the default range), in order.
 
     An operation whose options are False is left out, so that one word on the command line removes it:
-    `space.ops.invert=false`. A dotted name may be given part by part, as the command line does
-    (`+space.ops.mypackage.ops.gamma.high=0.5`); options of the same operation add up, the later ones win.
+    `space.ops.invert=false`. A function stands for its name, as in
+    `{gamma: {"low": 0.0, "high": 0.9, "unit": "strength"}}`; so does one that is the surrogate. A dotted name may be
+    given part by part, as the command line does (`+space.ops.mypackage.ops.gamma.high=0.5`); options of the same
+    operation add up, the later ones win.
     Raises UserError for bad entries, an empty space, an interpolation other than bilinear or nearest, a fill outside
     0..1.
     """
@@ -128,9 +134,26 @@ def checked_resampling(interpolation: Any, fill: Any) -> tuple[Interpolation, fl
     return interpolation, checked_fill(fill)
 
 
-def _by_dotted_name(ops: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+def named(operation: Any) -> Any:
+    """The name of an operation that is given as a function, augrad's own or another; anything else as it is.
+
+    Raises UserError for a function that no name stands for.
+    """
+    if not callable(operation):
+        return operation
+    own = next((name for name in names() if getattr(augrad_ops, name, None) is operation), None)
+    try:
+        return own or name_of(operation)
+    except UserError as error:
+        raise UserError(f"space: {error}") from None
+
+
+def _by_dotted_name(ops: Mapping[Any, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     """The entries, those of `{mypackage: {ops: {gamma: {...}}}}` as `mypackage.ops.gamma`."""
     for key, options in ops.items():
+        if not before and callable(key):
+            yield named(key), options
+            continue
         name = f"{before}{key}"
         deeper = isinstance(options, Mapping) and len(options) > 0 and name not in names()
         if deeper and not set(options) & set(OPTIONS) and not any(_is_value(option) for option in options.values()):

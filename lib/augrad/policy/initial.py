@@ -13,7 +13,7 @@ from torch import Tensor
 from augrad.checks import Seed, checked
 from augrad.devices import made_on_cpu
 from augrad.errors import UserError
-from augrad.ops.space import Interpolation, Space, checked_resampling, make_space
+from augrad.ops.space import Interpolation, Space, checked_resampling, make_space, named
 from augrad.policy.distributions import CERTAIN
 from augrad.policy.learnable import learnable
 from augrad.policy.parameters import parameters_like
@@ -128,6 +128,7 @@ def space_of(given: Any, interpolation: Interpolation | None = None, fill: float
     """
     space = given
     if isinstance(given, Sequence) and not isinstance(given, str):
+        given = [named(one) for one in given]
         if len(set(map(repr, given))) < len(given):
             raise UserError(f"space: expected each operation once, got {', '.join(map(str, given))}")
         if strange := [name for name in given if not isinstance(name, str)]:

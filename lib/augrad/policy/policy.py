@@ -120,7 +120,7 @@ class Policy(nn.Module):
 
     @staticmethod
     def over(
-        space: Space | Mapping[str, Any] | Sequence[str],
+        space: Space | Mapping[Any, Any] | Sequence[Any],
         *,
         subpolicies: int = 1,
         stages: int = 1,
@@ -137,7 +137,8 @@ class Policy(nn.Module):
         """A policy that chooses evenly among the operations of a space: an augmentation as it is, or a search's start.
 
         space: an `augrad.Space`; the names of operations; or a mapping of names to what is changed of an operation's
-        range, as in `{"rotate": {"high": 20.0}, "color": None}` (see `augrad.ops.space.make_space`).
+        range, as in `{"rotate": {"high": 20.0}, "color": None}`; a function of one's own is its name (see
+        `augrad.ops.space.make_space`).
         subpolicies: how many there are, of which one is drawn for each image. stages: how many operations an image
         undergoes, one after another. probability: that a chosen operation is applied, from 0 to 1.
         magnitude: "logit_normal", the magnitude is low + (high - low) * sigmoid(n), n normal with standard deviation
