@@ -155,7 +155,7 @@ def carry_out(name: str, options: argparse.Namespace) -> None:
     }
     content = {
         **what,
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {options.jobs} processes of one thread",
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, each training on one thread",
         "versions": {package: version(package) for package in _PACKAGES},
         "milliseconds": milliseconds,
     }
