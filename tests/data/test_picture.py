@@ -41,6 +41,7 @@ def pgm(levels: np.ndarray, white: int) -> bytes:
     return f"P5 {SIDE} {SIDE} {white}\n".encode() + levels.astype(">u2").tobytes()
 
 
+DARK = (1 - RAMP).astype(np.float32)
 GREYS = {
     "8-bit PNG": lambda f: Image.fromarray(EIGHT).save(f, "PNG"),
     "16-bit PNG": lambda f: Image.fromarray(SIXTEEN).save(f, "PNG"),
@@ -48,6 +49,7 @@ GREYS = {
     "16-bit TIFF, big-endian": lambda f: Image.fromarray(SIXTEEN.astype(">u2")).save(f, "TIFF"),
     "16-bit TIFF, compressed": lambda f: Image.fromarray(SIXTEEN).save(f, "TIFF", compression="tiff_lzw"),
     "16-bit TIFF, white is zero": lambda f: Image.fromarray(65535 - SIXTEEN).save(f, "TIFF", tiffinfo={262: 0}),
+    "float TIFF, white is zero": lambda f: Image.fromarray(DARK).save(f, "TIFF", tiffinfo={262: 0}),
     "16-bit JPEG 2000": lambda f: Image.fromarray(SIXTEEN).save(f, "JPEG2000"),
     "16-bit PGM": lambda f: f.write_bytes(pgm(SIXTEEN, 65535)),
     "10-bit PGM": lambda f: f.write_bytes(pgm(RAMP * 1023, 1023)),

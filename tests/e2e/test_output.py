@@ -206,3 +206,15 @@ def test_the_policy_command_takes_any_name(augrad, tmp_path: Path, monkeypatch: 
         done = augrad("policy", "validate", source)
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_folder_that_hydra_would_read_as_an_interpolation_is_named(
+    augrad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / "c${y}d"
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    done = augrad("search", "--cfg", "job")
+    assert done.returncode == 2
+    assert "reads ${ as the beginning of an interpolation" in done.stderr
+    assert list(odd.iterdir()) == []

@@ -2,9 +2,11 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
+import albumentations as A
 import numpy as np
 import pytest
 import torch
@@ -269,8 +271,9 @@ def test_options_that_change_the_result_are_said(name: str, options: dict[str, A
     import albumentations as A
 
     pipeline = among(getattr(A, name)(**options, p=1.0))
-    with pytest.raises(ConversionError, match=said):
+    with pytest.raises(ConversionError):
         from_albumentations(pipeline, strict=True)
+    assert any(re.search(said, loss.what) for loss in from_albumentations(pipeline).losses)
 
 
 def test_squares_in_pixels_need_the_side() -> None:
@@ -310,3 +313,59 @@ def test_magnitudes_that_albumentations_refuses_are_left_out_and_said(name: str,
     image = np.full((8, 8, 3), 100, np.uint8)
     assert np.array_equal(pipeline(image=image)["image"], image)
     assert any("farther than 6 pixels" in loss.what for loss in to_albumentations(fixed("gaussian_blur", 3.0)).losses)
+
+
+def alone(transform: Any) -> Any:
+    """A pipeline of this transform."""
+
+    def sequence(inner: Any) -> Any:
+        return A.Sequential([inner], p=1.0)
+
+    return A.Compose([A.OneOf([sequence(A.OneOf([sequence(transform)], p=1.0))], p=1.0)])
+
+
+LOST: dict[str, tuple[Any, str]] = {
+    "a range that fits the image": (
+        A.RandomBrightnessContrast(0, (0.5, 0.5), ensure_safe_range=True, p=1.0),
+        "ensure_safe_range=True there",
+    ),
+    "whole pixels": (A.Affine(translate_percent={"x": (0.26, 0.26), "y": (0, 0)}, p=1.0), "cut to whole pixels"),
+    "a wide blur": (A.GaussianBlur(sigma_limit=(5, 5), blur_limit=0, p=1.0), "reaches farther than 6 pixels"),
+    "both directions": (A.Affine(scale=(0.5, 2), p=1.0), "another scale in each direction"),
+    "both sides": (
+        A.CoarseDropout((1, 1), hole_height_range=(0.1, 0.6), hole_width_range=(0.1, 0.6), p=1.0),
+        "height and width are drawn apart",
+    ),
+    "hue": (A.ColorJitter((1, 1), (1, 1), (1, 1), (0.1, 0.1), p=1.0), "steps of 2 degrees"),
+    "equalize": (A.Equalize(p=1.0), "some levels of 255"),
+}
+
+
+@pytest.mark.parametrize("case", LOST)
+def test_what_is_done_otherwise_is_named_in_this_direction_too(case: str) -> None:
+    transform, words = LOST[case]
+    losses = from_albumentations(alone(transform)).losses
+    assert any(words in loss.what for loss in losses), losses
+    with pytest.raises(ConversionError):
+        from_albumentations(alone(transform), strict=True)
+
+
+def test_one_scale_in_both_directions_is_zoom() -> None:
+    together = from_albumentations(alone(A.Affine(scale=(0.5, 2), keep_ratio=True, p=1.0))).losses
+    assert [loss.what for loss in together] == ["zoom: the range is drawn evenly in another unit there"]
+    assert from_albumentations(alone(A.Affine(scale=(1.5, 1.5), p=1.0)), strict=True).losses == ()
+
+
+@torch.no_grad()
+def test_sides_of_one_and_more_are_pixels_there() -> None:
+    sides = {"hole_height_range": (8.0, 8.0), "hole_width_range": (8.0, 8.0)}
+    transform = alone(A.CoarseDropout((1, 1), **sides, fill=0, p=1.0))
+    with pytest.raises(UserError, match="squares are in pixels"):
+        from_albumentations(transform)
+    entry = document_of(from_albumentations(transform, side=40).result).subpolicies[0].stages[0][0]
+    assert entry.magnitude.value == 0.2  # type: ignore[union-attr]
+    large = Policy.over({"cutout": {"low": 0.0, "high": 1.5}}, probability=1.0, magnitude="point", level=0.7)
+    pipeline, losses = to_albumentations(large)
+    white = np.full((40, 40, 3), 255, "uint8")
+    assert (pipeline(image=white)["image"] == 0).mean() > 0.9
+    assert any("1.05 fraction ends below the whole side" in loss.what for loss in losses)

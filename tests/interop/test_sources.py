@@ -23,7 +23,7 @@ LISTED = [[["Rotate", 0.5, 0.25], ["Cutout", 1.0, 0.5]]]
 def test_what_was_read_says_where_it_is_from_and_what_differs(tmp_path: Path) -> None:
     timm = from_timm("rand-m9-mstd0.5-inc1").result.provenance
     assert timm["source"] == "timm: rand-m9-mstd0.5-inc1"
-    assert "normal around level 9 with deviation 0.5; logit-normal here" in timm["differences"]
+    assert "normal around level 9 with deviation 0.5, cut at 10; logit-normal here" in timm["differences"]
     turned = to_timm(fixed("rotate", 10.0, "nearest")).result
     assert from_timm(turned).result.provenance == {"source": "timm: an object, AutoAugment"}
     listed = from_genotype(LISTED).result.provenance

@@ -1,5 +1,6 @@
 """Policies from and for timm."""
 
+import math
 import random
 
 import numpy as np
@@ -143,3 +144,22 @@ def test_transforms_of_nothing_and_what_is_no_policy_are_refused() -> None:
     with shapes_unchecked(), pytest.raises(UserError, match="to_timm: expected a policy, got str"):
         to_timm("randaugment")  # type: ignore[arg-type]
     assert any("bits are cut off" in loss.what for loss in from_timm("rand-m9-mstd101-inc1").losses)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("level", "deviation", "lost"),
+    [(15.0, math.inf, True), (20.0, 1.0, False), (15.0, 0.0, False), (10.0, 0.5, True), (11.0, 3.0, True)],
+)
+def test_levels_beyond_the_top_are_drawn_and_then_cut(level: float, deviation: float, lost: bool) -> None:
+    hparams = {"magnitude_std": deviation, "img_mean": (0, 0, 0), "interpolation": Image.BILINEAR}
+    operation = AugmentOp("BrightnessIncreasing", 1.0, level, hparams)
+    grey, count = Image.new("RGB", (1, 1), (100, 100, 100)), 3000
+    random.seed(0)
+    there = torch.tensor([operation(grey).getpixel((0, 0))[0] / 100 - 1 for _ in range(count)]).abs()
+    policy, losses = from_timm(AutoAugment([[operation]]))
+    images = torch.full((count, 3, 1, 1), 100 / 255)
+    here = (policy(images, generator=torch.Generator().manual_seed(0))[:, 0, 0, 0] * 2.55 - 1).abs()
+    assert here.mean() == pytest.approx(float(there.mean()), abs=0.02)
+    assert here.std() == pytest.approx(float(there.std()), abs=0.02)
+    assert any("logit-normal here" in loss.what for loss in losses) == lost

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -78,3 +79,29 @@ def test_what_was_emptied_is_as_before_once_its_state_is_loaded(device: str) -> 
         torch.manual_seed(3)
         results.append(network(images))
     assert torch.equal(*results)
+
+
+def test_data_files_and_searches_are_what_they_are_whatever_the_default_device(tmp_path: Path) -> None:
+    labels = np.arange(90) % 3
+    images = np.random.default_rng(0).random((90, 8, 8, 3)).astype("float32")
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3))
+
+    def searched() -> list[torch.Tensor]:
+        data = augrad.Splits.from_arrays(images, labels)
+        result = augrad.learn(
+            data,
+            network,
+            policy=POLICY,
+            device="cpu",
+            steps=2,
+            batch_size=8,
+            choose=augrad.ChoiceSettings(seeds=2, folds=2, processes=1),
+            train=augrad.TrainSettings(steps=2, batch_size=8),
+        )
+        augrad.save_policy(result.policy, tmp_path / "policy.json")
+        return [*augrad.load_policy(tmp_path / "policy.json").params.tensors(), *result.model.state_dict().values()]
+
+    expected = searched()
+    with META:
+        found = searched()
+    assert all(map(torch.equal, found, expected))

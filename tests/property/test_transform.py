@@ -211,3 +211,15 @@ def test_workers_of_a_data_loader_draw_apart_and_repeat(method: str, tmp_path: P
     first = epoch()
     assert len({image.numpy().tobytes() for image in first}) == 8  # the same picture, eight draws
     assert torch.equal(first, epoch())
+
+
+def test_numbers_that_are_written_past_autograd_count() -> None:
+    """`.data`, as moving averages of weights write it, changes no version."""
+    policy = Policy.over({"invert": None}, probability=0.5)
+    policy.gate_logits.data.fill_(-40.0)
+    transform, black = policy.to_torchvision(), torch.zeros(3, 4, 4, dtype=torch.uint8)
+    assert transform(black).max() == 0
+    transform.policy.gate_logits.data.fill_(40.0)
+    assert transform(black).min() == 255
+    transform.policy.gate_logits.data = torch.full_like(transform.policy.gate_logits, -40.0)
+    assert transform(black).max() == 0

@@ -78,6 +78,11 @@ def _with_paths(arguments: list[str], resumable: bool) -> list[str]:
         os.getcwd()
     except OSError as error:
         raise UserError(f"the current directory cannot be used ({error.strerror}); change to another") from error
+    if "${" in os.getcwd():
+        raise UserError(
+            f"the current directory is {os.getcwd()}, and Hydra reads ${{ as the beginning of an interpolation; rename "
+            "the folder, or change to another"
+        )
     options, _ = get_args_parser().parse_known_args(arguments)
     overrides = options.overrides
     starts = (index for index in range(len(arguments)) if arguments[index : index + len(overrides)] == overrides)

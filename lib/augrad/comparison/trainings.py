@@ -187,5 +187,5 @@ def some_of(split: Split, seed: int) -> Split:
     """At most 10,000 of its images, drawn by the seed."""
     if len(split) <= _MOST_IMAGES:
         return split
-    order = torch.randperm(len(split), generator=local_generator(seed, "measured images"))[:_MOST_IMAGES]
+    order = torch.randperm(len(split), generator=local_generator(seed, "measured images"), device="cpu")[:_MOST_IMAGES]
     return split[order.to(split.images.device)]

@@ -21,11 +21,13 @@ from augrad.data.npz import read_archive
 from augrad.data.planted import Plants, plant
 from augrad.data.seeding import checked_seed
 from augrad.data.types import Split, Splits
+from augrad.devices import made_on_cpu
 from augrad.errors import UserError
 from augrad.terminal.output import writable
 
 
 @checked
+@made_on_cpu
 def load_arrays(
     path: PathName,
     validation_fraction: float = 0.25,
@@ -54,6 +56,7 @@ def load_arrays(
     return plant(splits, planted, seed)
 
 
+@made_on_cpu
 def splits_from_arrays(
     images: Any,
     labels: Any,
@@ -87,6 +90,7 @@ def splits_from_arrays(
     return Splits(name, class_count, **parts, sha256=sha256, own_validation=own, class_names=())
 
 
+@made_on_cpu
 def splits_from_datasets(
     train: Any, validation: Any, test: Any, fractions: Mapping[str, float], seed: int, name: str
 ) -> Splits:

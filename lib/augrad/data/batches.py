@@ -48,7 +48,9 @@ class EpochBatches:
         epoch, position = divmod(step, self.batches_per_epoch)
         if epoch != self._epoch:
             generator = local_generator(self.seed, "epoch", epoch)
-            self._permutation = torch.randperm(self.size, generator=generator).to(self.device, non_blocking=True)
+            self._permutation = torch.randperm(self.size, generator=generator, device="cpu").to(
+                self.device, non_blocking=True
+            )
             self._epoch = epoch
         start = position * self.batch_size
         return self._permutation[start : start + self.batch_size].clone()

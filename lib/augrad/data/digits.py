@@ -11,12 +11,14 @@ from augrad.data.decode import require_memory
 from augrad.data.planted import Plants, plant
 from augrad.data.stratify import stratified_split
 from augrad.data.types import Split, Splits
+from augrad.devices import made_on_cpu
 from augrad.errors import UserError
 
 _BYTES = 3 * 8  # for each pixel, while the images are enlarged: three steps in float64
 
 
 @checked
+@made_on_cpu
 def load_digits(
     size: int = 16,
     train_size: int = 1000,

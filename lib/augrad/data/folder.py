@@ -8,12 +8,14 @@ from augrad.data.planted import Plants, plant
 from augrad.data.reading import cut, read_sets
 from augrad.data.stratify import stratified_split
 from augrad.data.types import Splits
+from augrad.devices import made_on_cpu
 from augrad.errors import UserError
 from augrad.paths import expanded
 from augrad.terminal.output import writable
 
 
 @checked
+@made_on_cpu
 def load_folder(
     root: PathName,
     size: int = 32,

@@ -11,6 +11,7 @@ from torch import Tensor
 from augrad.data.alike import groups_of
 from augrad.data.seeding import local_generator
 from augrad.data.types import Split, Splits
+from augrad.devices import made_on_cpu
 from augrad.errors import UserError
 from augrad.settings import AUTO, Folds
 
@@ -38,6 +39,7 @@ def in_turn(splits: Splits, count: int | None, turns: Sequence[int], seed: int) 
     return [each[turn % count] for turn in turns]
 
 
+@made_on_cpu
 def fold_of(splits: Splits, count: int, index: int, seed: int) -> Splits:
     """One of `count` divisions of the train and validation images together: part `index` validates, the others train.
 
@@ -46,6 +48,7 @@ def fold_of(splits: Splits, count: int, index: int, seed: int) -> Splits:
     return _validated_by(splits, parts_of(splits, count, seed) == index % count)
 
 
+@made_on_cpu
 def parts_of(splits: Splits, count: int, seed: int) -> Int64[Tensor, " N"]:
     """The part of each of the train and then the validation images, 0 .. count - 1, and -1 for one that always trains.
 

@@ -13,11 +13,13 @@ from augrad.data.published import published_parts
 from augrad.data.reading import cut, read_sets
 from augrad.data.seeding import local_generator
 from augrad.data.types import Splits
+from augrad.devices import made_on_cpu
 from augrad.errors import UserError
 from augrad.paths import expanded
 
 
 @checked
+@made_on_cpu
 def load_imagenet(
     root: PathName,
     reduced: int | None = None,

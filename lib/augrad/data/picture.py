@@ -25,6 +25,7 @@ Mode = Literal["RGB", "L"]
 _SIXTEEN_BITS = ("PNG", "PPM")  # formats whose mode "I" is 16 bits, in one version of Pillow or another
 _LONGEST = 16  # sides: beyond, only the middle of a picture is looked at
 _ORIENTATION, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 274, 258, 262, 339  # tags of EXIF and TIFF
+_WHITE_IS_ZERO = 0
 _SIGNED = 2  # of the sample format
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -111,7 +112,8 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
         low, high = levels.min(), levels.max()
         if not (low >= 0 and high <= 1):  # not a number, too
             raise ValueError(f"floating point from {low:g} to {high:g}, expected 0 to 1")
-        return Image.fromarray(np.rint(levels * 255).astype(np.uint8))
+        grey = np.rint(levels * 255).astype(np.uint8)
+        return Image.fromarray(255 - grey if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else grey)
     signed = _SIGNED in tuple(tags.get(_SAMPLE_FORMAT, ()))  # of 8 bits, too, which Pillow reads as if it were not
     if signed or (mode == "I" and picture.format not in _SIXTEEN_BITS):
         raise ValueError("32-bit or signed integers, whose white is not known; convert it to 8 or 16 bits")
@@ -120,7 +122,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     white = 2 ** int(tags.get(_BITS, (16,))[0]) - 1
     levels = np.asarray(picture).astype(np.uint32)
     grey = ((levels * 255 + white // 2) // white).astype(np.uint8)
-    if tags.get(_PHOTOMETRIC) == 0:  # white is zero
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         grey = 255 - grey
     if (transparent := picture.info.get("transparency")) is not None:
         grey = np.where(levels == transparent, np.uint8(255), grey)

@@ -17,6 +17,7 @@ from augrad.data.idx import find_idx, read_idx
 from augrad.data.planted import Plants, plant
 from augrad.data.stratify import stratified_split
 from augrad.data.types import Split, Splits
+from augrad.devices import made_on_cpu
 from augrad.errors import UserError
 from augrad.paths import expanded
 
@@ -25,6 +26,7 @@ _CLASSES = {"cifar10": 10, "cifar100": 100, "svhn": 10, "fashion_mnist": 10}
 
 
 @checked
+@made_on_cpu
 def load_published(
     name: Name,
     root: PathName,

@@ -14,6 +14,11 @@ SEEDS = 2**32
 """The seeds of runs are below this number."""
 
 
+def drawn_seed(seed: int, purpose: str, index: int = 0) -> int:
+    """A seed for something of its own, drawn from a local generator (see `local_generator`)."""
+    return int(torch.randint(SEEDS, (), generator=local_generator(seed, purpose, index), device="cpu"))
+
+
 def local_generator(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     """A CPU generator that depends on all three arguments and on nothing else.
 

@@ -113,15 +113,17 @@ class StandardAugmentation:
         device = images.device
         box = shift = flip = centre = None
         if self.smallest_area < 1:
-            uniform = torch.rand(batch, 4, generator=generator, dtype=torch.float64)
+            uniform = torch.rand(batch, 4, generator=generator, device="cpu", dtype=torch.float64)
             box = _boxes(uniform, self.smallest_area).to(device, torch.float32, non_blocking=True)
         if self.crop_padding:
             reach = self.crop_padding
-            shift = torch.randint(-reach, reach + 1, (batch, 2), generator=generator).to(device, non_blocking=True)
+            shift = torch.randint(-reach, reach + 1, (batch, 2), generator=generator, device="cpu").to(
+                device, non_blocking=True
+            )
         if self.flip:
-            flip = (torch.rand(batch, generator=generator) < 0.5).to(device, non_blocking=True)
+            flip = (torch.rand(batch, generator=generator, device="cpu") < 0.5).to(device, non_blocking=True)
         if self.cutout:
-            along = [torch.randint(side, (batch,), generator=generator) for side in (height, width)]
+            along = [torch.randint(side, (batch,), generator=generator, device="cpu") for side in (height, width)]
             centre = torch.stack(along, 1).to(device, non_blocking=True)
         return StandardDraw(box, shift, flip, centre, self.cutout, self.fill)
 

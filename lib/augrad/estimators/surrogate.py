@@ -12,9 +12,9 @@ class Network(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, generator: torch.Generator) -> None:
         super().__init__()
-        weight = torch.randn(hidden, inputs, generator=generator, dtype=torch.float64)
+        weight = torch.randn(hidden, inputs, generator=generator, device="cpu", dtype=torch.float64)
         self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.randn(hidden, generator=generator, dtype=torch.float64))
+        self.bias = nn.Parameter(torch.randn(hidden, generator=generator, device="cpu", dtype=torch.float64))
         self.output = nn.Parameter(torch.zeros(inputs + hidden + 1, dtype=torch.float64))
 
     def forward(self, inputs: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from augrad.checks import checked
 from augrad.errors import UserError
+from augrad.interop.albumentations_leaves import BEYOND_BLUR, DIFFERENCES, INSIDE, WIDEST_BLUR
 from augrad.interop.albumentations_reading import from_albumentations
 from augrad.interop.leaves import Known, Leaf, require_values, resampled, subpolicies_of
 from augrad.interop.losses import Converted, Loss, border_losses, converted
@@ -46,7 +47,12 @@ def _jitter(name: str, shift: float = 1.0, loss: str = "") -> Known:
     return _known("ColorJitter", lambda value: {**_JITTER, name: (shift + value, shift + value)}, loss)
 
 
+_LARGEST_HOLE = 0.9999
+"""A side of 1 would be one of a pixel."""
+
+
 def _erased(A: Any, value: float, document: PolicyDocument) -> Any:
+    value = min(value, _LARGEST_HOLE)
     sides = {"hole_height_range": (value, value), "hole_width_range": (value, value)}
     return A.CoarseDropout(num_holes_range=(1, 1), **sides, fill=255 * document.fill, p=1.0)
 
@@ -60,15 +66,12 @@ def _sheared(axis: str) -> Callable[[float], dict[str, tuple[float, float]]]:
     return lambda value: _along(axis)(math.degrees(math.atan(value)))
 
 
-_WHOLE_PIXELS = "translations are cut to whole pixels there: less than one pixel"
-_CORNER = "goes about the centre, then back by whole pixels: less than one pixel on square images, more on others"
-
 KNOWN: Mapping[str, Known] = {
     "identity": _known("NoOp", lambda _: {}),
-    "shear_x": _affine(_CORNER, shear=_sheared("x"), translate_percent=_along("x", -0.5)),
-    "shear_y": _affine(_CORNER, shear=_sheared("y"), translate_percent=_along("y", -0.5)),
-    "translate_x": _affine(_WHOLE_PIXELS, translate_percent=_along("x")),
-    "translate_y": _affine(_WHOLE_PIXELS, translate_percent=_along("y")),
+    "shear_x": _affine(DIFFERENCES["shear_x"], shear=_sheared("x"), translate_percent=_along("x", -0.5)),
+    "shear_y": _affine(DIFFERENCES["shear_x"], shear=_sheared("y"), translate_percent=_along("y", -0.5)),
+    "translate_x": _affine(DIFFERENCES["translate_x"], translate_percent=_along("x")),
+    "translate_y": _affine(DIFFERENCES["translate_x"], translate_percent=_along("y")),
     "rotate": _affine(rotate=lambda value: (value, value)),
     "zoom": _affine(scale=lambda value: (math.exp(value), math.exp(value))),
     "horizontal_flip": _known("HorizontalFlip", lambda _: {}),
@@ -76,20 +79,20 @@ KNOWN: Mapping[str, Known] = {
     "brightness": _jitter("brightness"),
     "contrast": _jitter("contrast"),
     "color": _jitter("saturation"),
-    "hue": _jitter("hue", 0.0, "OpenCV's hue has steps of 2 degrees: up to some 12 levels of 255"),
+    "hue": _jitter("hue", 0.0, DIFFERENCES["hue"]),
     "sharpness": _known(
         "Sharpen",
         lambda value: {"alpha": (value / _SHARPEN, value / _SHARPEN), "lightness": _SAME, "method": "kernel"},
-        "the outermost pixels are sharpened, too",
+        DIFFERENCES["sharpness"],
         least=0.0,
     ),
     "grayscale": _known("ToGray", lambda _: {}),
     "invert": _known("InvertImg", lambda _: {}),
-    "auto_contrast": _known("AutoContrast", lambda _: {"method": "pil"}, "up to some 5 levels of 255"),
+    "auto_contrast": _known("AutoContrast", lambda _: {"method": "pil"}, DIFFERENCES["auto_contrast"]),
     "equalize": _known(
         "Equalize",
         lambda _: {"mode": "pil"},
-        "some levels of 255 on photographs, and far more where an image has few values",
+        DIFFERENCES["equalize"],
     ),
     # A little less: a level that is the threshold is inverted, whatever rounding makes of it.
     "solarize": _known("Solarize", lambda value: {"threshold_range": (max(value - 1e-9, 0.0),) * 2}),
@@ -97,14 +100,16 @@ KNOWN: Mapping[str, Known] = {
     "gaussian_blur": _known(
         "GaussianBlur",
         lambda value: {"sigma_limit": (value, value), "blur_limit": 0},
-        most=2.0,
-        beyond="reaches farther than 6 pixels there",
+        most=WIDEST_BLUR,
+        beyond=BEYOND_BLUR,
     ),
     "gamma": _known("RandomGamma", lambda value: {"gamma_limit": (100 * math.exp(value), 100 * math.exp(value))}),
     "gaussian_noise": _known("GaussNoise", lambda value: {"std_range": (value, value)}),
     "cutout": Known(
         _erased,
-        "the square lies wholly inside the image there, and is as high and wide as a share of the height and width",
+        f"{INSIDE}, and is as high and wide as a share of the height and width",
+        most=_LARGEST_HOLE,
+        beyond="ends below the whole side there",
     ),
 }
 """What each operation is there."""

@@ -11,6 +11,23 @@ class Lost(Exception):
     """What a transform does cannot be carried over; the message says why."""
 
 
+_WHOLE_PIXELS = "translations are cut to whole pixels there: less than one pixel"
+_CORNER = "goes about the centre, then back by whole pixels: less than one pixel on square images, more on others"
+DIFFERENCES: Mapping[str, str] = {
+    "shear_x": _CORNER,
+    "shear_y": _CORNER,
+    "translate_x": _WHOLE_PIXELS,
+    "translate_y": _WHOLE_PIXELS,
+    "hue": "OpenCV's hue has steps of 2 degrees: up to some 12 levels of 255",
+    "sharpness": "the outermost pixels are sharpened, too",
+    "auto_contrast": "up to some 5 levels of 255",
+    "equalize": "some levels of 255 on photographs, and far more where an image has few values",
+}
+"""What today's transforms do otherwise than the operation, however it is drawn, in either direction."""
+INSIDE = "the square lies wholly inside the image there"
+WIDEST_BLUR, BEYOND_BLUR = 2.0, "reaches farther than 6 pixels there"
+
+
 class Leaf(NamedTuple):
     """An operation with the ends of the range that its magnitude is drawn from; None without one. reads, fill: how it
     interpolates, and the value of what it uncovers, where it does. loss: what is done otherwise here."""
@@ -53,7 +70,8 @@ def leaf_of(kind: str, options: Mapping[str, Any], side: int | None, old: bool) 
                 raise Lost("other than blending with the smoothed image")
             return Leaf("sharpness", _of(_ends(options["alpha"]), lambda value: 13 * value))
         case "GaussianBlur":
-            return Leaf("gaussian_blur", _ends(options["sigma_limit"]))
+            ends = _ends(options["sigma_limit"])
+            return Leaf("gaussian_blur", ends, loss=BEYOND_BLUR if max(ends) > WIDEST_BLUR else "")
         case "RandomGamma":
             return _uneven("gamma", _ends(options["gamma_limit"]), lambda value: math.log(value / 100))
         case "GaussNoise":
@@ -135,7 +153,10 @@ def _affine(options: Mapping[str, Any]) -> Leaf:
     if any(ends != (1.0, 1.0) for ends in scale.values()):
         if scale["x"] != scale["y"]:
             raise Lost("another scale in each direction")
-        found.append(_uneven("zoom", scale["x"], math.log))
+        zoom = _uneven("zoom", scale["x"], math.log)
+        together = options.get("keep_ratio", False) or scale["x"][0] == scale["x"][1]
+        apart = "" if together else "another scale in each direction is drawn there"
+        found.append(zoom._replace(loss="; ".join(filter(None, [zoom.loss, apart]))))
     for axis in "xy":
         by, moved = _ends(options["shear"][axis]), _ends(shift[axis])
         leaf = _uneven(f"shear_{axis}", by, lambda value: math.tan(math.radians(value)))
@@ -188,14 +209,17 @@ def _square(options: Mapping[str, Any], side: int | None) -> Leaf:
         if (options["min_holes"], options["max_holes"]) != (1, 1):
             raise Lost("several squares")
         given = [[options[f"min_{name}"], options[f"max_{name}"]] for name in ("height", "width")]
-    if any(isinstance(value, int) for pair in given for value in pair):
+    in_pixels = given[0][1] >= 1
+    if in_pixels:
         side = require_side(side, "from_albumentations", "squares are in pixels")
         given = [[value / side for value in pair] for pair in given]
     height, width = map(_ends, given)
     if height != width:
         raise Lost("a rectangle")
     fill = _fill(options.get("fill", options.get("fill_value")))
-    return Leaf("cutout", height, fill=fill, loss="the square lies wholly inside the image there")
+    words = INSIDE if in_pixels else f"{INSIDE}, and is as high and wide as a share of the height and width"
+    words += "" if height[0] == height[1] else "; height and width are drawn apart there"
+    return Leaf("cutout", height, fill=fill, loss=words)
 
 
 _USUAL: Mapping[str, Mapping[str, Any]] = {
@@ -204,7 +228,8 @@ _USUAL: Mapping[str, Mapping[str, Any]] = {
     "Equalize": {"mode": "pil", "by_channels": True, "mask": None},
     "GaussianBlur": {"blur_limit": [0, 0]},
     "GaussNoise": {"mean_range": [0.0, 0.0], "per_channel": True, "noise_scale_factor": 1.0},
-    "Affine": {"fit_output": False, "keep_ratio": False},
+    "Affine": {"fit_output": False},
+    "RandomBrightnessContrast": {"ensure_safe_range": False},
 }
 """Options of today's transforms that decide what is done here; others than these are done otherwise."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from augrad.checks import checked
 from augrad.errors import UserError
-from augrad.interop.albumentations_leaves import Leaf, Lost, leaf_of, other_options
+from augrad.interop.albumentations_leaves import DIFFERENCES, Leaf, Lost, leaf_of, other_options
 from augrad.interop.leaves import is_number, require_side
 from augrad.interop.losses import LEFT_OUT_HERE, Converted, Loss, border_losses, converted, loss_of
 from augrad.interop.sources import hint, in_file, with_source
@@ -183,7 +183,8 @@ def _stage(node: Mapping[str, Any], place: str, context: _Context) -> tuple[Entr
             context.losses.append(loss_of(_kind(one), f"{place}[{k}]", f"{LEFT_OUT_HERE}{why}"))
             leaf = Leaf("identity")
             entry = _entry(leaf, share * applied, probability)
-        told = filter(None, [leaf.loss, *other_options(_kind(one), one)])
+        here = "" if context.old else DIFFERENCES.get(leaf.op, "")
+        told = filter(None, [leaf.loss, here, *other_options(_kind(one), one)])
         context.losses += [loss_of(leaf.op, f"{place}[{k}]", what) for what in told if leaf.op != "identity"]
         if leaf.reads is not None:
             context.reads[leaf.reads] = None

@@ -99,7 +99,11 @@ KNOWN: Mapping[str, Known] = {
     "gaussian_noise": Known(
         lambda K, value, _: K.RandomGaussianNoise(std=value, p=1.0), "values beyond black and white are not cut there"
     ),
-    "cutout": Known(_erased, "the square lies wholly inside the image there, and is black", 0.0),
+    "cutout": Known(
+        _erased,
+        "the square lies wholly inside the image there, is black, and is larger on images that are not square",
+        0.0,
+    ),
 }
 """What each operation is there."""
 
@@ -203,7 +207,7 @@ _LISTED: Mapping[str, _Listed] = {
     "invert": _Listed("invert"),
     "equalize": _Listed("equalize", loss=_LEVELS),
     "solarize": _Listed("solarize", 0.0, 1.0),
-    "posterize": _Listed("posterize", 4.0, 8.0, math.floor),
+    "posterize": _Listed("posterize", 4.0, 8.0, loss=_LEVELS),
     # Kornia's contrast of a preset multiplies all values, without their mean: brightness here.
     "contrast": _Listed("brightness", 0.1, 1.9, lambda factor: factor - 1),
     "sharpness": _Listed("sharpness", 0.1, 1.9, lambda factor: factor - 1),
@@ -269,10 +273,6 @@ def _listed(step: Any, place: str, losses: list[Loss]) -> Entry:
     width = (known.high - known.low) / _BINS
     ends = known.low + width * bin_, known.low + width * (bin_ + 1)
     low, high = (round(float(known.value(end)), 9) + 0.0 for end in ends)
-    if op.name == "posterize":  # whole bits, the last of them only by chance
-        high = low if math.floor(ends[1] - 1e-9) == math.floor(ends[0] + 1e-9) else high
-        if low != high:
-            losses.append(Loss(f"{place}.magnitude", "bits are cut off to whole ones there, and rounded here"))
     if known.value is _turned:
         losses.append(Loss(f"{place}.magnitude", "the range is drawn evenly in degrees there"))
     magnitude = Value(value=low) if low == high else Uniform(low=low, high=high)

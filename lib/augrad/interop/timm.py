@@ -255,20 +255,28 @@ def _both_ways(op: Any, level: float) -> tuple[float, float]:
 def _magnitude(op: Any, value: Callable[[float], float], place: str, losses: list[Loss]) -> Magnitude:
     """Of a level that is fixed, uniform from 0 to it, or normal around it and cut at both ends."""
     top = float(op.magnitude_max or _TOP)
-    level, deviation = min(float(op.magnitude), top), float(op.magnitude_std)
+    level, deviation = float(op.magnitude), float(op.magnitude_std)
     if deviation == 0 or (deviation < math.inf and value(0.0) == value(top)):
-        return Value(value=value(level))
+        return Value(value=value(min(level, top)))
     if op.name.startswith("Posterize"):
         losses.append(Loss(f"{place}.magnitude", "bits are cut off to whole ones there, and rounded here"))
     if deviation == math.inf:
-        return Uniform(low=value(0.0), high=value(level))
-    words = "normal around level {:g} with deviation {:g}; logit-normal here"
-    losses.append(Loss(f"{place}.magnitude", words, (level, deviation)))
-    location, scale = _logit_normal((level + deviation * normals(_DRAWS)).clip(0.0, top) / top)
+        if level <= top:
+            return Uniform(low=value(0.0), high=value(level))
+        words, drawn = "even up to level {:g}", level * (np.arange(_DRAWS) + 0.5) / _DRAWS
+    else:
+        words, drawn = "normal around level {:g} with deviation {:g}", level + deviation * normals(_DRAWS)
+    shares = drawn.clip(0.0, top) / top
+    if shares.std() < _ALIKE:
+        return Value(value=value(top * float(shares.mean())))
+    losses.append(Loss(f"{place}.magnitude", f"{words}, cut at {top:g}; logit-normal here", (level, deviation)))
+    location, scale = _logit_normal(shares)
     return LogitNormal(low=value(0.0), high=value(top), location=round(location, 6), scale=round(scale, 6))
 
 
 _DRAWS = 200
+_ALIKE = 0.001
+"""Deviation of the shares of the range below which they are one."""
 
 
 def _logit_normal(shares: np.ndarray) -> tuple[float, float]:

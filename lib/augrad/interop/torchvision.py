@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.interop.leaves import is_whole, require_side
-from augrad.interop.losses import Converted, Loss, converted
+from augrad.interop.losses import Converted, Loss, converted, loss_of
 from augrad.interop.sources import with_source
 from augrad.ops import get
 from augrad.policy import Policy
@@ -89,6 +89,8 @@ def document_of_transform(
             losses.append(Loss(f"{place}.magnitude", f"uniform; torchvision draws one of {bins} values of the range"))
         else:
             magnitude = Value(value=round(values[bin_], 6))
+        if op.name == "solarize" and values[bin_ or 0] >= 1:
+            losses.append(loss_of(op.name, place, "at its weakest, threshold 1, white becomes black there"))
         if known.startswith("Translate"):
             losses.append(Loss(place, f"{{}} {_TRANSLATIONS}", (op.name,)))
         return Entry(**common, unit=op.unit, magnitude=magnitude, signed=signed)

@@ -87,7 +87,7 @@ class DensityMatching:
             augmented = step.policy(other, generator=step.generator)
             augmented = step.standard.draw(augmented, step.generator)(augmented)
             real = step.standard.draw(real, step.generator)(real)
-        mix = torch.rand(half, generator=step.generator).to(images.device, non_blocking=True)
+        mix = torch.rand(half, generator=step.generator, device="cpu").to(images.device, non_blocking=True)
         with bfloat16_autocast(step.autocast, images.device):
             loss = critic_loss(critic, real, augmented, labels[:half], mix, self.penalty_weight, self.class_weight)
         gradients = gradients_of_loss(loss.total, dict(trainable(critic)))

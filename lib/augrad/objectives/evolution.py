@@ -27,10 +27,12 @@ def directions(policy: Policy, count: int, generator: torch.Generator) -> Float[
         return torch.zeros(count, 0, dtype=torch.float64)
     found = []
     for start in range(0, count, free):
-        drawn = torch.randn(min(free, count - start), free, dtype=torch.float64, generator=generator)
+        drawn = torch.randn(min(free, count - start), free, dtype=torch.float64, generator=generator, device="cpu")
         basis, triangle = torch.linalg.qr(drawn.T)
         rows = (basis * triangle.diagonal().sign()).T  # without a sign of QR's own choice
-        found.append(rows * torch.randn(drawn.shape, dtype=torch.float64, generator=generator).norm(dim=1)[:, None])
+        found.append(
+            rows * torch.randn(drawn.shape, dtype=torch.float64, generator=generator, device="cpu").norm(dim=1)[:, None]
+        )
     return torch.cat(found)
 
 

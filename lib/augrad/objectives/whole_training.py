@@ -9,7 +9,7 @@ from torch import nn
 
 from augrad.checks import checked, require_count, require_number
 from augrad.data.folds import folds_of, in_turn
-from augrad.data.seeding import SEEDS, local_generator
+from augrad.data.seeding import drawn_seed
 from augrad.data.types import Splits
 from augrad.errors import NonFiniteError, UserError
 from augrad.estimators.estimate import Estimate
@@ -159,7 +159,7 @@ def fresh_network(model: nn.Module | ModelBuilder, splits: Splits, seed: int, de
 
 def seed_of_pair(seed: int, number: int) -> int:
     """Of the trainings of a pair, apart from those of other searches and of comparisons."""
-    return int(torch.randint(SEEDS, (), generator=local_generator(seed, "pair", number)))
+    return drawn_seed(seed, "pair", number)
 
 
 def _remembered(memory: Weights, free: int) -> Slopes:

@@ -4,10 +4,11 @@ NaN and infinity, in every engine, forward and backward. A pixel that is not a n
 from it, also with weight 0: itself under an operation on values, the pixel's other channels where it takes the grey
 value or the hue, the window of a filter (3 x 3, 13 x 13), the blends of resampling that it counts in
 (`augrad.ops.geometric.COUNTS`), the channel under auto_contrast and equalize, the image under contrast. Moving moves
-it; what cutout cuts out is gone. Comparisons with it are false. An infinite pixel follows the same arithmetic. A
-magnitude that is not a number, of an operation that has one, makes its own image NaN, and the gradients of that image
-and magnitude. Magnitudes without a meaning (`augrad.ops.meaning`) are refused where they can be read; on a GPU, where
-nothing is read back, infinity counts as NaN, and 8 bits, which hold no NaN, are undefined.
+it; what cutout cuts out is gone. Comparisons with it are false. An infinite pixel follows the same arithmetic,
+except that the derivative with respect to the magnitude, which has no value there, is an infinity, a number or NaN
+according to the engine. A magnitude that is not a number, of an operation that has one, makes its own image NaN, and
+the gradients of that image and magnitude. Magnitudes without a meaning (`augrad.ops.meaning`) are refused where they
+can be read; on a GPU, where nothing is read back, infinity counts as NaN, and 8 bits, which hold no NaN, are undefined.
 
 Values outside [0, 1], in every engine. They are no error, but operations are made for [0, 1]: brightness, color,
 contrast, sharpness, grayscale, invert, auto_contrast and sample_pairing clamp to it, solarize_add what it adds to;

@@ -1,7 +1,9 @@
 """A call of a policy: the checks of what it is given, and the draw that becomes of images and targets."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from augrad.checks import require_flag
 from augrad.engines.apply import apply_hard, apply_relaxed, check_magnitudes, limits_of
 from augrad.engines.choice import plan_of
 from augrad.engines.contract import Plan
-from augrad.errors import UserError
+from augrad.errors import AugradWarning, UserError
 from augrad.ops.numeric import check_images
 from augrad.ops.spec import Op
 from augrad.ops.targets import Augmented, check_targets, move_targets
@@ -90,3 +92,19 @@ def apply_draw(
 
 def _has_targets(given: Augmented) -> bool:
     return any(target is not None for target in given[1:])
+
+
+def warn_in_evaluation(training: bool) -> None:
+    """Says, once in a process, that a policy augments in evaluation mode, too: test images are to pass by it."""
+    if not training and not torch.compiler.is_compiling() and not _said_in_evaluation.cache_info().currsize:
+        _said_in_evaluation()
+
+
+@lru_cache(maxsize=1)
+def _said_in_evaluation() -> None:
+    warnings.warn(
+        "a policy in evaluation mode augments all the same, as transforms do; images that are to be judged should pass "
+        "by it: call it in the training loop, and leave it out of the network",
+        AugradWarning,
+        stacklevel=2,
+    )

@@ -7,6 +7,7 @@ import torch
 import torch.utils.data
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.data import default_collate
 
 from augrad.checks import require_count, require_flag, require_number
 from augrad.devices import made_on_cpu
@@ -15,7 +16,7 @@ from augrad.ops import with_shape
 from augrad.ops.space import Interpolation, Space, checked_resampling
 from augrad.ops.spec import Op
 from augrad.ops.targets import Augmented
-from augrad.policy.application import application_of, apply_draw, checked_call
+from augrad.policy.application import application_of, apply_draw, checked_call, warn_in_evaluation
 from augrad.policy.distributions import (
     HardNoise,
     RelaxedNoise,
@@ -46,6 +47,7 @@ from augrad.policy.tables import Tables, moved_tables, tables_of
 from augrad.types import Drawn, PolicyParams, PolicySample, RelaxedSample
 
 if TYPE_CHECKING:
+    from augrad.policy.collate import AugmentingCollate
     from augrad.policy.transform import PolicyTransform
 
 _WORKED_OUT = ("_application", "_slot_table", "_plan", "_limits", "_arrangement")
@@ -334,6 +336,8 @@ class Policy(nn.Module):
         no area where a box has left it. keypoints: [B, N, 2], x y in pixels, (0, 0) being the centre of the first
         pixel; they may leave the image. Boxes and key points carry the magnitudes' gradient; in whole numbers they
         are rounded.
+        In evaluation mode it augments all the same, and says so once: transforms do, and what is to be left as it is
+        does not belong behind a policy.
         Raises UserError for images or targets of another shape or type, for `params` of another batch size or drawn
         over other operations, and for targets that an operation of the policy cannot move or with a relaxed `params`.
         """
@@ -354,6 +358,7 @@ class Policy(nn.Module):
     ) -> Any:
         given = checked_call(given, params, self.ops, same_on_batch, return_params)
         if params is None:
+            warn_in_evaluation(self.training)
             sample: PolicySample | RelaxedSample = self.sample(len(given.images), generator, same_on_batch)
         else:
             require_generator(generator)
@@ -373,6 +378,12 @@ class Policy(nn.Module):
         from augrad.policy.transform import PolicyTransform
 
         return PolicyTransform(self)
+
+    def to_collate_fn(self, collate: Callable[[Any], Any] = default_collate, key: int | str = 0) -> "AugmentingCollate":
+        """A copy of the policy as the `collate_fn` of a data loader: see `augrad.policy.collate.AugmentingCollate`."""
+        from augrad.policy.collate import AugmentingCollate
+
+        return AugmentingCollate(self, collate, key)
 
     def selection_entropy(self) -> Float[Tensor, ""]:
         """Entropy, in nats, of what is selected for an image.

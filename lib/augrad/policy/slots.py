@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from augrad.devices import made_on_cpu
 from augrad.errors import UserError
 from augrad.layout import Range, layout_of
 from augrad.ops.spec import Op
@@ -117,6 +118,7 @@ def checked_slots(ops: Sequence[Op], slots: Slots) -> Slots:
     return nested
 
 
+@made_on_cpu
 def grid_of(slots: Slots) -> Grid:
     """The places of all candidates. Raises UserError where there is none."""
     stages = max((len(stages) for stages in slots), default=0)

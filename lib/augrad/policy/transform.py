@@ -1,9 +1,10 @@
 """A policy as a torchvision transform: for data sets and data loaders, one sample after another."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +30,28 @@ _MORE_THAN_8_BITS = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _UPRIGHT = ("XYXY", "XYWH", "CXCYWH")
 
 
+class _Known(NamedTuple):
+    """What draws need of the parameters, and what these were: by value, as writes to `.data` leave no other trace."""
+
+    places: tuple[int, ...]
+    views: tuple[np.ndarray, ...]
+    values: tuple[bytes, ...]
+    fixed: Fixed
+
+    @staticmethod
+    def of(tensors: Sequence[Tensor], found: Fixed) -> "_Known":
+        views = tuple(tensor.detach().numpy() for tensor in tensors)
+        return _Known(_places(tensors), views, tuple(view.tobytes() for view in views), found)
+
+    def is_of(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether the parameters are these, and what they were."""
+        return self.places == _places(tensors) and self.values == tuple(view.tobytes() for view in self.views)
+
+
+def _places(tensors: Sequence[Tensor]) -> tuple[int, ...]:
+    return tuple(tensor.data_ptr() for tensor in tensors)
+
+
 class PolicyTransform(v2.Transform):
     """A policy as a `torchvision.transforms.v2.Transform`; `augrad.Policy.to_torchvision` makes it.
 
@@ -49,7 +72,7 @@ class PolicyTransform(v2.Transform):
                 f"to_torchvision: expected operations on one image, got {', '.join(mixing)}, which takes another one "
                 "of the batch; apply this policy to batches, in the training loop"
             )
-        self._fixed: tuple[list[tuple[int, int]], Fixed] | None = None
+        self._fixed: _Known | None = None
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """One draw for all that belongs to the sample."""
@@ -99,10 +122,9 @@ class PolicyTransform(v2.Transform):
         tensors = self.policy.params.tensors()
         if not tensors[0].is_cpu:
             return None
-        versions = [(tensor.data_ptr(), tensor._version) for tensor in tensors]
-        if self._fixed is None or self._fixed[0] != versions:
-            self._fixed = versions, fixed(self.policy.params, self.policy.tables)
-        return self._fixed[1]
+        if self._fixed is None or not self._fixed.is_of(tensors):
+            self._fixed = _Known.of(tensors, fixed(self.policy.params, self.policy.tables))
+        return self._fixed.fixed
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_fixed": None}

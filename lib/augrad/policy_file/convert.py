@@ -130,6 +130,7 @@ def policy_from_document(document: PolicyDocument, allow: str | Sequence[str] = 
     return Policy(table, slots, params, document.interpolation, document.fill, document.provenance)
 
 
+@made_on_cpu
 def document_of(policy: Policy, provenance: Mapping[str, Any] | None = None) -> PolicyDocument:
     """The document that describes `policy`, with its own provenance or another one.
 

@@ -16,7 +16,7 @@ from augrad.comparison.arms import LEARNED
 from augrad.comparison.trainings import digest, policy_digest
 from augrad.comparison.verdict import above_chance, has_converged
 from augrad.data.folds import folds_of, in_turn
-from augrad.data.seeding import SEEDS, local_generator
+from augrad.data.seeding import drawn_seed
 from augrad.data.types import Split, Splits
 from augrad.errors import NonFiniteError, UserError
 from augrad.policy import Policy
@@ -129,7 +129,7 @@ def choose(
     order. identity: of the recipe, a part of the trials' keys. then: one at a time, names and policies that are tried
     too, as long as the last one tried is the best (see `further`). Raises NonFiniteError where every training diverges.
     """
-    seeds = [int(torch.randint(SEEDS, (), generator=local_generator(seed, "choice", n))) for n in range(choice.seeds)]
+    seeds = [drawn_seed(seed, "choice", n) for n in range(choice.seeds)]
     folds = folds_of(choice.folds, recipe.splits)
     if folds is not None:
         identity = digest(identity, f"{folds} folds")

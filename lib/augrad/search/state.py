@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from augrad.data.pixels import to_float
-from augrad.data.seeding import SEEDS, local_generator
+from augrad.data.seeding import drawn_seed, local_generator
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
 from augrad.errors import UserError
@@ -178,7 +178,7 @@ class SearchState:
     def restart(self, parts: SearchParts) -> None:
         """A new classifier, by a seed of its own, and an optimiser that knows nothing; the policy goes on."""
         assert parts.model is not None
-        seed = int(torch.randint(SEEDS, (), generator=local_generator(parts.seed, "round", self.step)))
+        seed = drawn_seed(parts.seed, "round", self.step)
         fresh = parts.objective.model(parts.model, parts.data, seed, parts.device)
         self.model.load_state_dict(fresh.state_dict())
         companion = parts.objective.companion(fresh)
