@@ -89,7 +89,6 @@ def section(name: str, study: Study) -> list[str]:
         for name in sorted(names, key=lambda name: interval_of(rows, name, "loss").mean)
     }
     head = ["policy", "loss", "over the start: loss", "accuracy", "over the start: points", "processor seconds"]
-    what = "; ".join(f"{method}: `{' '.join(own)}`" for method, own in study.methods.items())
     return [
         f"## {name}",
         "",
@@ -104,7 +103,7 @@ def section(name: str, study: Study) -> list[str]:
         "```",
         *markdown("By loss on test images", head, cells),
         "",
-        f"{what}.",
+        *(f"- {method}: `{' '.join(own)}`" for method, own in study.methods.items()),
         "",
     ]
 

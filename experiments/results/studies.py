@@ -81,6 +81,7 @@ def _digits_shift(trained_on: str, judged: tuple[str, ...]) -> Study:
 
 STUDIES: Mapping[str, Study] = {
     "fashion_mnist_500": _fashion_mnist(500, 1000, 60, 60, _METHODS),
+    "fashion_mnist_1000": _fashion_mnist(1000, 2000, 30, 60, {"one_step": (), "population_in_folds": _FOLDS}),
     "digits_shift": _digits_shift("both", ()),
     "digits_shift_source": _digits_shift("the digits of scikit-learn alone", ("with_validation=false",)),
     "fashion_mnist_500_starts": _fashion_mnist(500, 1000, 100, 60, _STARTS),

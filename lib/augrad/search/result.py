@@ -35,7 +35,7 @@ class Comparison:
     rows: one for each training. A notebook shows the verdict and a table.
     """
 
-    rows: tuple[TrainingRow, ...]
+    rows: tuple[TrainingRow, ...] = field(repr=False)
 
     @property
     def verdict(self) -> Verdict:
@@ -90,8 +90,8 @@ class SearchResult:
     policy: Policy
     final_policy: Policy
     initial: Policy
-    model: nn.Module
-    metrics: list[Row]
+    model: nn.Module = field(repr=False)
+    metrics: list[Row] = field(repr=False)
     steps: int
     finished: bool
     best_step: int
