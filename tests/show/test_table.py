@@ -9,6 +9,7 @@ from rich.table import Table
 
 from augrad.errors import UserError
 from augrad.show.table import comparison_table
+from augrad.show.words import shortened
 from trainings import trainings
 
 
@@ -44,3 +45,13 @@ def test_without_the_reference_there_is_no_difference():
 def test_a_row_without_results():
     with pytest.raises(UserError, match="at least one finite value"):
         comparison_table(trainings({"none": (math.nan,)}))
+
+
+def test_a_long_name_loses_its_middle_as_long_as_it_tells_policies_apart():
+    first, second = (f"runs/search/2026-01-0{day}/12-00-00-000000/policy.json" for day in (1, 2))
+    alike = f"runs/search/{'x' * 40}/policy.json", f"runs/search/{'x' * 39}y{'x' * 9}/policy.json"
+    names = shortened([first, second, *alike, "none"], 32)
+    assert names == {name: name for name in names}  # each pair would be the same
+    assert shortened([first, "none"], 32) == {first: "runs/search…0-000000/policy.json", "none": "none"}
+    rows = trainings({first: (0.9, 0.92), "none": (0.9, 0.91)})
+    assert all(len(cells[0]) <= 32 for cells in _cells(comparison_table(rows)))

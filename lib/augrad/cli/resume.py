@@ -1,6 +1,7 @@
 """How a run is taken up again: `resume=DIR` on the command line."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -8,11 +9,15 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Quote
 
 from augrad.cli import quoting
+from augrad.cli.status import say_progress
 from augrad.errors import UserError
 from augrad.paths import expanded
 from augrad.runs.directory import RECORD, has_content, read_record
+from augrad.runs.metrics import read_metrics
 
 _KINDS = {"checkpoint.pt": "search", "trainings.json": "compare"}
+_REPLACED = re.compile(r"[+~]*(policy|space)([=.@]|$)(?!allow)|hydra\.run\.dir=")
+"""Overrides that say what a search begins with, and where it is written."""
 _LOGS = ("metrics.jsonl",)
 """What a run that was stopped between its record and its first checkpoint, with nothing done, does not have."""
 
@@ -24,6 +29,9 @@ def resolve_resume(arguments: list[str], needed: str = "checkpoint.pt") -> list[
     (DIR/.hydra/overrides.yaml) come before the given ones, which win, for Hydra takes the last; the run directory is
     DIR again. DIR may be named by the file. Options such as `--config-dir` are not recorded by Hydra: they have to be
     given again.
+
+    A search that is finished, and gets another number of steps, is not taken up: its policy is where a new run begins,
+    with the other overrides, in a directory of its own.
 
     Raises UserError where DIR is no run directory or nothing is there to go on from, and together with `--multirun`.
     """
@@ -43,6 +51,15 @@ def resolve_resume(arguments: list[str], needed: str = "checkpoint.pt") -> list[
     recorded = [override for override in _recorded_overrides(directory, needed) if not sets_resume(override)]
     place = arguments.index(overrides[0])  # argparse wants all overrides side by side
     given = [argument for argument in arguments[place:] if not sets_resume(argument)]
+    if needed == "checkpoint.pt" and (more := _more_steps(directory, given)):
+        learned = directory / "policy.json"
+        say_progress(
+            f"resume: the run has all its {more} steps, for which its schedules were made; what it has learned, "
+            f"{quoting.shell_quoted(str(learned))}, is where a new run begins"
+        )
+        kept = [one for one in recorded if not _REPLACED.match(one)]
+        file = f"policy.file={quoting.hydra_quoted(str(learned), Quote.single)}"
+        return [*arguments[:place], *kept, "policy=file", file, *given]
     return [
         *arguments[:place],
         *recorded,
@@ -50,6 +67,20 @@ def resolve_resume(arguments: list[str], needed: str = "checkpoint.pt") -> list[
         f"hydra.run.dir={quoted}",
         *given,
     ]
+
+
+def _more_steps(directory: Path, given: Sequence[str]) -> int | None:
+    """How many steps the run in the directory has done, if that is all of them and others are asked for now."""
+    asked = [quoting.text_of(one) for one in given if re.match(r"\+{0,2}search\.steps=", one)]
+    metrics, policy = directory / "metrics.jsonl", directory / "policy.json"
+    if not asked or not all(has_content(path) for path in (metrics, policy, directory / "report.html")):
+        return None
+    try:
+        steps = yaml.safe_load(read_record(directory).get("config.yaml", ""))["search"]["steps"]
+    except (yaml.YAMLError, KeyError, TypeError):
+        return None
+    rows = read_metrics(metrics)
+    return steps if rows and rows[-1].get("step") == steps and asked[-1] != str(steps) else None
 
 
 def sets_resume(override: str) -> bool:

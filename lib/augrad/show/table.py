@@ -12,7 +12,11 @@ from augrad.comparison.differences import Difference
 from augrad.comparison.rows import TrainingRow
 from augrad.comparison.statistics import percent, points, without_interval
 from augrad.comparison.summary import lines_of
+from augrad.show.words import shortened
 from augrad.terminal.console import Words
+
+_LONGEST_NAME = 32
+"""Characters of a policy's name in a table."""
 
 
 def comparison_table(rows: Sequence[TrainingRow], reference: str = "learned") -> Table:
@@ -23,16 +27,21 @@ def comparison_table(rows: Sequence[TrainingRow], reference: str = "learned") ->
     is left out without a row called `reference`. Raises `UserError` for a row without a finite accuracy.
     """
     lines = lines_of(rows, reference)
+    names = shortened([line.name for line in lines], _LONGEST_NAME)
     paired = any(line.name == reference for line in lines)
     table = Table(title="Test accuracy, mean and 95% t interval", title_justify="left")
     table.add_column("policy", overflow="fold")
     table.add_column("accuracy", overflow="fold")
     table.add_column("loss", justify="right", overflow="fold")
     if paired:
-        table.add_column(Words(f"{reference} minus this, points"), overflow="fold")
+        table.add_column(Words(f"{names.get(reference, reference)} minus this, points"), overflow="fold")
     for line in lines:
         style = "bold" if line.name == reference else ""
-        cells = [Words(line.name, style), Words(percent(line.accuracy), style), Words(f"{line.loss.mean:.3f}", style)]
+        cells = [
+            Words(names[line.name], style),
+            Words(percent(line.accuracy), style),
+            Words(f"{line.loss.mean:.3f}", style),
+        ]
         if paired:
             cells.append(Words("") if line.name == reference else _difference(line.ahead))
         table.add_row(*cells)

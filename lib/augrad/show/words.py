@@ -254,3 +254,14 @@ def share(fraction: float | int) -> str:
     if 0 < fraction < 0.0005:
         return "<0.1%"
     return f"{100 * fraction:.0f}%" if fraction >= 0.0995 or fraction == 0 else f"{100 * fraction:.1f}%"
+
+
+def shortened(names: Sequence[str], longest: int) -> dict[str, str]:
+    """Each name, a long one without its middle: of a path, the beginning and the file are what tells it apart.
+
+    Where two would be the same then, both are as they were.
+    """
+    end = (longest - 1) * 2 // 3
+    short = {name: name if len(name) <= longest else f"{name[: longest - 1 - end]}…{name[-end:]}" for name in names}
+    told = list(short.values())
+    return {name: one if told.count(one) == 1 else name for name, one in short.items()}
