@@ -34,7 +34,7 @@ from augrad.hypergradients.hypergradient import TrainingBatch, TwoLevels, valida
 from augrad.hypergradients.one_step import OneStep
 from augrad.learning.classifier import gradients_of_weights, logits_with, losses_of, weights_of
 from augrad.learning.pure_optimizer import pure_optimizer
-from augrad.learning.step import backward_on, build_classifier
+from augrad.learning.step import ModelBuilder, backward_on, build_classifier
 from augrad.models.wide_resnet import WideResNet
 from augrad.objectives.bilevel import Bilevel, ahead_scores, difference_scores, directional_scores
 from augrad.search import SearchParts, SearchState, new_state, search_step
@@ -69,22 +69,25 @@ def sgd(parameters: Any) -> torch.optim.Optimizer:
 
 @dataclass(frozen=True)
 class Setting:
-    """What both steps have in common. depth, widen_factor: of the network. batch: images of each batch."""
+    """What both steps have in common. depth, widen_factor: of a WRN. batch: images of each batch. side: of them, in
+    pixels. network: another one than that WRN."""
 
     depth: int
     widen_factor: int
     batch: int
     device: torch.device
     compiled: bool = False
+    side: int = 32
+    network: ModelBuilder | None = None
 
     def data(self) -> Splits:
-        return random_images(8 * self.batch, 32, self.device)
+        return random_images(8 * self.batch, self.side, self.device)
 
     def model(self) -> torch.nn.Module:
         def wide(in_channels: int, class_count: int) -> torch.nn.Module:
             return WideResNet(in_channels, class_count, self.depth, self.widen_factor)
 
-        model = build_classifier(wide, self.data(), 0, self.device)
+        model = build_classifier(self.network or wide, self.data(), 0, self.device)
         if self.compiled:
             model.compile()
         return model

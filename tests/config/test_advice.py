@@ -30,6 +30,9 @@ BESIDE = [
             "objective=adversarial",
             "objective=whole_training",
             "estimator=enumerate",
+            "hypergradient=unrolled",
+            "hypergradient=neumann",
+            "hypergradient=cg",
             "tracker=wandb",
         )
     ],

@@ -25,17 +25,20 @@ LONG = {
     *(f"docs/guides/{page}.md" for page in ("data", "operation", "resume", "sweeps")),
 }
 # What a page takes for granted.
-GIVEN = {
-    **dict.fromkeys(
-        TRAINS,
-        """
+PICTURES = """
 import os
 import augrad
 from page_blocks import blocks_of
 make_pictures, *_ = (b.text for b in blocks_of("docs/tutorial.md") if b.text.startswith("# make_pictures.py"))
 exec(make_pictures)
+"""
+GIVEN = {
+    "docs/guides/scripts.md": PICTURES,
+    **dict.fromkeys(
+        TRAINS,
+        f"""{PICTURES}
 os.makedirs("runs/first")
-turned = augrad.Policy.over({"rotate": {"high": 30.0}, "translate_x": None}, probability=0.9)
+turned = augrad.Policy.over({{"rotate": {{"high": 30.0}}, "translate_x": None}}, probability=0.9)
 augrad.save_policy(turned, "runs/first/policy.json")
 """,
     ),

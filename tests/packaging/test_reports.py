@@ -105,6 +105,16 @@ def test_the_cost_of_a_search_step_is_written_down(tmp_path: Path) -> None:
     assert "gumbel, pathwise magnitudes" in out
 
 
+def test_what_a_step_costs_by_size_is_written_down(tmp_path: Path) -> None:
+    path = tmp_path / "sizes.json"
+    out = run("scripts/benchmark_sizes.py", "--json", path, "--runs", 1, "--largest", 32)
+    rows = json.loads(path.read_text())["rows"]
+    assert [row[:2] for row in rows] == [["small_conv", "16 x 16"], ["small_conv", "32 x 32"], ["wrn_16_2", "32 x 32"]]
+    assert rows[1][3] == 1
+    assert all(value > 0 for row in rows for value in row[2:])
+    assert "| small_conv | 32 x 32 |" in out
+
+
 def test_what_a_policy_costs_in_training_is_written_down(tmp_path: Path) -> None:
     """By a few steps: the figures are there, and are numbers."""
     path = tmp_path / "training.json"
