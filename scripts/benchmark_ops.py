@@ -48,17 +48,19 @@ def photographs(batch: int, side: int) -> Tensor:
     return (images * 255).round().to(torch.uint8)
 
 
-def paired(contenders: Mapping[str, Call], runs: int, calls: int) -> dict[str, np.ndarray]:
+def paired(
+    contenders: Mapping[str, Call], runs: int, calls: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, np.ndarray]:
     """Milliseconds of one call, by contender: [runs], each the mean of `calls` calls."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for call in contenders.values():
         call()
     for _ in range(runs):
         for name, call in contenders.items():
-            start = time.perf_counter()
+            start = clock()
             for _ in range(calls):
                 call()
-            times[name].append((time.perf_counter() - start) / calls * 1e3)
+            times[name].append((clock() - start) / calls * 1e3)
     return {name: np.array(values) for name, values in times.items()}
 
 

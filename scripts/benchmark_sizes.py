@@ -15,7 +15,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from augrad.estimators.gumbel import Gumbel
@@ -23,7 +22,7 @@ from augrad.models.libraries import torchvision_network
 from augrad.models.small_conv import SmallConvNet
 from augrad.models.wide_resnet import WideResNet
 from augrad.objectives.bilevel import Bilevel
-from benchmark_ops import median, ratio, table
+from benchmark_ops import Call, median, paired, ratio, table
 from benchmark_search import Setting, plain_step, whole_step
 
 
@@ -44,6 +43,12 @@ CASES = {
 }
 """Network and side: what builds the network, and how many images a batch has."""
 REFERENCE = ("small_conv", 32)
+STEPS = ("search", "plain")
+
+
+def key_of(name: str, side: int, step: str) -> str:
+    """A contender by its name."""
+    return f"{name} {side} {step}"
 
 
 def main() -> None:
@@ -56,14 +61,18 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     cases = {case: given for case, given in CASES.items() if case[1] <= options.largest}
-    calls = {}
+    calls: dict[str, Call] = {}
     for (name, side), (network, batch) in cases.items():
         setting = Setting(0, 0, batch, torch.device("cpu"), side=side, network=network)
-        calls[name, side, "search"] = whole_step(setting, Gumbel(), Bilevel())
-        calls[name, side, "plain"] = plain_step(setting)
-    times = processor_times(calls, options.runs)
-    each = {key: values / cases[key[:2]][1] for key, values in times.items()}
-    unit = each[(*REFERENCE, "search")]
+        calls[key_of(name, side, "search")] = whole_step(setting, Gumbel(), Bilevel())
+        calls[key_of(name, side, "plain")] = plain_step(setting)
+    times = paired(calls, options.runs, 1, time.process_time)
+    each = {
+        (name, side, step): times[key_of(name, side, step)] / batch
+        for (name, side), (_, batch) in cases.items()
+        for step in STEPS
+    }
+    unit = each[(*REFERENCE, STEPS[0])]
     rows: list[list[Any]] = [
         [
             name,
@@ -82,19 +91,6 @@ def main() -> None:
     }
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-
-
-def processor_times(calls: dict[Any, Any], runs: int) -> dict[Any, np.ndarray]:
-    """Milliseconds of one call, by contender: [runs], one after the other in each run."""
-    times: dict[Any, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for _ in range(runs):
-        for name, call in calls.items():
-            start = time.process_time()
-            call()
-            times[name].append(1000 * (time.process_time() - start))
-    return {name: np.array(values) for name, values in times.items()}
 
 
 if __name__ == "__main__":

@@ -94,9 +94,17 @@ def write_search_report(
     taken: str = "",
 ) -> None:
     """The report of the run in whose directory `path` lies."""
-    rows, title = read_metrics(path.parent / "metrics.jsonl"), f"Policy search on {data.name}"
     write_report(
-        path, title, document, rows, figures, comparison, summary, config_text, taken=taken, data=lines_about(data)
+        path,
+        figures,
+        title=f"Policy search on {data.name}",
+        document=document,
+        rows=read_metrics(path.parent / "metrics.jsonl"),
+        comparison=comparison,
+        summary=summary,
+        config_text=config_text,
+        taken=taken,
+        data=lines_about(data),
     )
 
 
@@ -106,5 +114,15 @@ def write_comparison_report(
     """The report of a comparison alone."""
     seconds = sum(row.seconds for row in rows)
     facts = {"trainings": len(rows), "steps of each": max(row.steps for row in rows), "training seconds": seconds}
-    title = f"Policies compared on {data.name}"
-    write_report(path, title, None, [], figures, rows, facts, config_text, reference, data=lines_about(data))
+    write_report(
+        path,
+        figures,
+        title=f"Policies compared on {data.name}",
+        document=None,
+        rows=[],
+        comparison=rows,
+        summary=facts,
+        config_text=config_text,
+        reference=reference,
+        data=lines_about(data),
+    )

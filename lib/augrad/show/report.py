@@ -29,26 +29,12 @@ _LEGENDS = {
 }
 
 
-def write_report(
-    path: str | os.PathLike[str],
-    title: str,
-    document: PolicyDocument | None,
-    rows: Sequence[Mapping[str, Any]],
-    figures: Mapping[str, Path],
-    comparison: Sequence[TrainingRow] | None = None,
-    summary: Mapping[str, Any] | None = None,
-    config_text: str = "",
-    reference: str = "learned",
-    taken: str = "",
-    data: Sequence[str] = (),
-) -> None:
-    """Write the report to `path`, atomically; see `report_page`.
+def write_report(path: str | os.PathLike[str], figures: Mapping[str, Path], **parts: Any) -> None:
+    """Write the report to `path`, atomically. figures: PNG files by name. parts: the others of `report_page`.
 
-    figures: PNG files by name. Raises `UserError` if a figure cannot be read or the report cannot be written.
+    Raises `UserError` if a figure cannot be read or the report cannot be written.
     """
-    read = {name: _read(figure) for name, figure in figures.items()}
-    page = report_page(title, document, rows, read, comparison, summary, config_text, reference, taken, data)
-    write_text(path, page)
+    write_text(path, report_page(figures={name: _read(figure) for name, figure in figures.items()}, **parts))
 
 
 def report_page(
