@@ -35,8 +35,9 @@ class Judging:
 
     def recipe(self, parts: SearchParts, with_validation: bool) -> Recipe:
         """How classifiers are trained, on the data of the search."""
+        assert parts.model is not None
         splits = training_splits(parts.data, with_validation)
-        return Recipe(splits, parts.model, self.optimizer, self.train, parts.standard)  # type: ignore[arg-type]
+        return Recipe(splits, parts.model, self.optimizer, self.train, parts.standard)
 
 
 def judging_of(choose: object, compare: object, train: object, optimizer: OptimizerBuilder) -> Judging:

@@ -38,11 +38,12 @@ Report = Callable[[Row], None]
 class Recipe:
     """How classifiers are trained, but for the policy and the seed.
 
-    splits: on the device on which they are trained. standard: what every training image undergoes after the policy.
+    splits: on the device on which they are trained. model: what builds a network, or one of which each training begins
+    with a copy. standard: what every training image undergoes after the policy.
     """
 
     splits: Splits
-    model: ModelBuilder
+    model: nn.Module | ModelBuilder
     optimizer: OptimizerBuilder
     settings: TrainSettings
     standard: StandardAugmentation = NO_STANDARD
