@@ -140,7 +140,7 @@ def page_of(folder: Path) -> str:
             table += lines_of(trial, outcomes_from(kept[trial.name], str(files[trial.name])))
             words.append(f"- `{trial.name}`: {trial.words}")
         elif trial.needs_mnist:
-            words.append(f"- `{trial.name}`: left out (`--mnist` was not given).")
+            words.append(f"- `{trial.name}`: not run yet; it needs `--mnist`.")
         else:
             words.append(f"- `{trial.name}`: not run yet.")
     notes = list(dict.fromkeys(one["provenance"] for one in kept.values()))
