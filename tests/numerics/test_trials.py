@@ -169,7 +169,7 @@ def test_the_page_is_made_of_what_lies_beside_it(measures, trials, tmp_path: Pat
     assert [line for line in page.splitlines() if line.startswith("| few")] == trials.lines_of(trial, outcomes)
     assert "**no**" in page
     assert "Command: this." in page
-    assert "`gap_mnist_rotation`: left out" in page
+    assert "`gap_mnist_rotation`: not run yet; it needs `--mnist`" in page
     assert "`harmful`: not run yet" in page
 
 
