@@ -35,7 +35,7 @@ def test_it_runs_and_shows_progress_policy_and_verdict(tmp_path: Path) -> None:
     assert "rotate" in learned["html"]
     assert "Better than the best of the others" in learned["html"]
     assert learned["html"].count("<table>") == 2
-    assert "image/png" in _shown(notebook, "import matplotlib")["kinds"]
+    assert "image/png" in _shown(notebook, "drawn = policy")["kinds"]
     assert "Policy search on" in (tmp_path / "report.html").read_text("utf-8")
     assert "fade" in _shown(notebook, "def fade")["html"]
 
