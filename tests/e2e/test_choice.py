@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import augrad
-from augrad.cli.choosing import words_of
 from augrad.cli.search import main
 from augrad.data.digits import load_digits
 from augrad.data.folds import fold_of
@@ -21,6 +20,7 @@ from augrad.policy.along import along, never_applied
 from augrad.policy.learnable import learnable
 from augrad.search.average import POWER, averaged
 from augrad.search.choice import Chosen, Trial, candidates, choose, deciding, further
+from augrad.search.words import words_of
 from augrad.settings import ChoiceSettings, TrainSettings
 from augrad.train import Recipe
 from augrad.train.loop import trained

@@ -1,7 +1,6 @@
 """The end of augrad.learn: the choice and the comparison are those of the command, and the report is its page."""
 
 import json
-import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -89,8 +88,8 @@ def test_a_number_is_so_many_trainings_with_each(digits: Splits, capsys: pytest.
 
 
 def test_control_c_during_the_trainings_returns_what_is_known(digits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(*arguments: object) -> None:
-        signal.raise_signal(signal.SIGINT)
+    def stopped(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
 
     monkeypatch.setattr("augrad.train.many.trained", stopped)
     result = learned(digits, choose=CHOICE, compare=COMPARED, train=TRAIN)
