@@ -68,7 +68,7 @@ def judged(name: str, study: Study, options: argparse.Namespace) -> dict[str, An
             found["rows"] += one["rows"]
     return {
         "study": name,
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {options.jobs} processes of one thread",
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, each search and training on one thread",
         "torch": torch.__version__,
         "searches": [
             {

@@ -15,7 +15,8 @@ from augrad import UserError, load_policy, save_policy
 from augrad.cli.arms import policy_arm
 from augrad.cli.building import built, keys_added
 from augrad.cli.configs import config_directory
-from augrad.cli.parts import checked_count, checked_settings, exported, plain, starting_policy
+from augrad.cli.parts import checked_settings, exported, plain, starting_policy
+from augrad.comparison.arms import training_seeds
 from augrad.data.digits import load_digits
 from augrad.data.planted import Planted
 from augrad.learning.step import build_optimizer
@@ -305,11 +306,13 @@ def test_a_setting_is_asked_for_by_its_key(override: str, words: str) -> None:
     assert str(refusal.value) == words
 
 
-@pytest.mark.parametrize(("count", "first"), [(True, 0), (0, 0), ("3", 0), (2**40, 0), (3, 2**32 - 1)])
-def test_a_number_of_seeds_is_one(count: object, first: int) -> None:
+@pytest.mark.parametrize(("count", "seed"), [(True, 0), (0, 0), ("3", 0), (2**40, 0), (3, 2**32 - 1)])
+def test_a_number_of_seeds_is_one(count: object, seed: int) -> None:
     with pytest.raises(UserError, match=r"^seeds: expected "):
-        checked_count(count, "seeds", first)
-    assert list(checked_count(1, "seeds", 2**32 - 1)) == [2**32 - 1]
+        training_seeds(seed, count, "seeds")
+    assert list(training_seeds(3, 2, "seeds")) == [1300, 1301]
+    last = (2**32 - 1001) // 100
+    assert len(training_seeds(last, 2**32 - 1000 - 100 * last, "seeds")) < 200  # up to the last seed that there is
 
 
 @pytest.mark.parametrize("node", [None, 3, "abc", [1]])

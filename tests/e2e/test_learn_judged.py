@@ -59,6 +59,10 @@ def test_it_ends_as_the_command_does(augrad, small, digits: Splits, tmp_path: Pa
     report = result.report.html
     assert result.comparison.verdict.headline in report
     assert result.comparison.verdict.headline in page
+    of_the_command = library.load_policy(tmp_path / "out/policy.json").provenance["metrics"]
+    for key in ("chosen", "test_accuracy/learned", "test_accuracy/none", "policy_from_step"):
+        assert result.policy.provenance["metrics"][key] == pytest.approx(of_the_command[key])
+    assert report.count("data:image/png;base64,") == page.count("data:image/png;base64,")
     for words in ("Policy search on digits", "data:image/png;base64,", "1,797 images", result.chosen.name):
         assert words in report
         assert words in page

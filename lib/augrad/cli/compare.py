@@ -23,13 +23,13 @@ from augrad.cli.entry import run_entry_point
 from augrad.cli.judging import digest_on, processes_of, recipe_on, say_verdict, trained_on, write_tables
 from augrad.cli.limits import too_large_refused
 from augrad.cli.outcome import Attempts, for_trackers, write_comparison_figures, write_comparison_report
-from augrad.cli.parts import checked_count, data_and_device, plain, say_data, tracker_of
+from augrad.cli.parts import data_and_device, plain, say_data, tracker_of
 from augrad.cli.quoting import command_line, override, shell_quoted
 from augrad.cli.recipes import require_final_training, with_own_settings
 from augrad.cli.run_directory import new_run, nothing_left_of_mistakes, output_directory, resumed_from, resumed_run
 from augrad.cli.status import require_shown
 from augrad.cli.unread import require_read
-from augrad.comparison.arms import first_training_seed
+from augrad.comparison.arms import training_seeds
 from augrad.comparison.summary import lines_of
 from augrad.comparison.trainings import Planned, compare_policies, planned
 from augrad.data.seeding import checked_seed
@@ -134,7 +134,7 @@ def _show(
 def _seeds(config: DictConfig) -> list[int]:
     """Of the trainings: so many, or those of a list."""
     if not isinstance(config.seeds, ListConfig):
-        return list(checked_count(config.seeds, "seeds", first_training_seed(config.seed)))
+        return list(training_seeds(config.seed, config.seeds, "seeds"))
     if not config.seeds or len(set(config.seeds)) < len(config.seeds):
         raise UserError(f"seeds: expected a number of seeds, or a list of different ones, got {config.seeds}")
     return [checked_seed(seed) for seed in config.seeds]

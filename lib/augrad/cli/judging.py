@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from augrad.checks import check_value
 from augrad.cli.arms import sources_of
 from augrad.cli.building import require_keys
 from augrad.cli.comparison import TABLES, is_kept, keys_of, read_comparison, recipe_digest
-from augrad.cli.parts import allowed_modules, checked_count, plain, recipe_of, standard_of
+from augrad.cli.parts import allowed_modules, checked_settings, plain, recipe_of, standard_of
 from augrad.cli.status import in_sweep
-from augrad.comparison.arms import LEARNED, entrants_of_search, first_training_seed
+from augrad.comparison.arms import LEARNED, entrants_of_search, training_seeds
 from augrad.comparison.rows import Place, TrainingRow, names_of
 from augrad.comparison.summary import csv_of, markdown_of
 from augrad.comparison.trainings import Planned, planned, training_splits
@@ -24,23 +23,13 @@ from augrad.comparison.verdict import judge
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.policy import Policy
-from augrad.settings import CONTROLS, PositiveInt
+from augrad.settings import CONTROLS, CompareSettings, PositiveInt
 from augrad.terminal.console import say
 from augrad.train import Recipe
 from augrad.train.processes import processes_for, require_processes
 
 
-@dataclass(frozen=True)
-class AskedComparison:
-    """What `compare` of a search's configuration asks for."""
-
-    policies: tuple[str, ...]
-    seeds: range
-    with_validation: bool
-    processes: Any
-
-
-def asked_comparison(config: DictConfig) -> AskedComparison | None:
+def asked_comparison(config: DictConfig) -> CompareSettings | None:
     """The comparison at the end of a search; compare=3 is compare.seeds=3, and null is none.
 
     Raises UserError for anything else.
@@ -55,18 +44,19 @@ def asked_comparison(config: DictConfig) -> AskedComparison | None:
             f"compare.policies: expected names and single files, the learned policy is judged against them, got "
             f"{strange[0]}; augrad compare takes several files of one name"
         )
-    seeds = checked_count(group.get("seeds"), "compare.seeds", first_training_seed(config.seed))
-    with_validation = check_value(group.get("with_validation", True), bool, "compare.with_validation")
-    return AskedComparison(tuple(sources), seeds, with_validation, group.get("processes"))
+    asked = checked_settings(CompareSettings, DictConfig({**group, "policies": list(sources)}), "compare")
+    training_seeds(config.seed, asked.seeds, "compare.seeds")
+    return asked
 
 
 def comparison_plan(
-    config: DictConfig, data: Splits, asked: AskedComparison, start: Policy, learned: Policy
+    config: DictConfig, data: Splits, asked: CompareSettings, start: Policy, learned: Policy
 ) -> tuple[list[Planned], dict[Place, str]]:
     """The trainings of the comparison at the end of a search, and what identifies them."""
     split_seed = config.data.get("seed", 0)
     entrants = entrants_of_search(asked.policies, start, learned, config.seed, allowed_modules(config))
-    trainings = planned(entrants, [split_seed], asked.seeds)
+    seeds = training_seeds(config.seed, asked.seeds, "compare.seeds")
+    trainings = planned(entrants, [split_seed], seeds)
     return trainings, keys_of(trainings, {split_seed: digest_on(data, config, asked.with_validation)})
 
 
@@ -74,10 +64,10 @@ def kept(config: DictConfig, directory: Path, data: Splits, start: Policy, learn
     """The comparison that the run has already, if it is whole, and of these policies and this recipe; None else."""
     shown = read_comparison(directory)
     names = tuple(name for name in names_of(shown) if name != LEARNED)
-    seeds = sorted({row.seed for row in shown})
+    seeds = len({row.seed for row in shown})
     with contextlib.suppress(UserError):  # a policy that it was judged against is gone: it is not of these policies
         for with_validation in (True, False) if names else ():
-            asked = AskedComparison(names, range(seeds[0], seeds[-1] + 1), with_validation, None)
+            asked = CompareSettings(names, seeds, with_validation)
             if is_kept(directory, comparison_plan(config, data, asked, start, learned)[1]):
                 return shown
     return None

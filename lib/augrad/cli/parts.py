@@ -3,17 +3,16 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from pydantic import Field
 
 from augrad.atomic import write_bytes
 from augrad.checks import annotations_of, check_value
 from augrad.cli.building import built, require_group, require_keys
 from augrad.cli.status import say_progress
-from augrad.data.seeding import SEEDS, checked_seed
+from augrad.data.seeding import checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.summary import lines_about
 from augrad.data.types import Splits
@@ -28,29 +27,20 @@ from augrad.runs.trackers import Guest, Tracker
 from augrad.search.provenance import search_provenance
 from augrad.settings import (
     AUTO,
-    MOST_SEEDS,
     BatchSize,
     ChoiceSettings,
-    PositiveInt,
+    CompareSettings,
     SearchSettings,
     TrainSettings,
     batch_size_of,
 )
 
-Settings = TypeVar("Settings", TrainSettings, SearchSettings, ChoiceSettings)
+Settings = TypeVar("Settings", TrainSettings, SearchSettings, ChoiceSettings, CompareSettings)
 
 
 def plain(config: Any) -> dict[str, Any]:
     """A configuration as plain dictionaries and lists, interpolations resolved."""
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-
-
-def checked_count(count: Any, place: str, first: int = 0) -> range:
-    """So many seeds from `first` on. Raises UserError unless it is a whole number of at least 1, and all are seeds."""
-    check_value(count, Annotated[PositiveInt, Field(le=MOST_SEEDS)], place)
-    if first + count > SEEDS:
-        raise UserError(f"{place}: expected at most {SEEDS - first}, seeds from {first} to 2**32 - 1, got {count}")
-    return range(first, first + count)
 
 
 def settings_of(group: DictConfig, *parts: str) -> dict[str, Any]:

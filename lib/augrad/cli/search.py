@@ -2,7 +2,7 @@
 
 from contextlib import chdir
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -15,7 +15,6 @@ from augrad.cli.configs import config_directory
 from augrad.cli.costs import Costs, Trainings
 from augrad.cli.entry import run_entry_point
 from augrad.cli.judging import (
-    AskedComparison,
     asked_comparison,
     comparison_plan,
     kept,
@@ -44,7 +43,6 @@ from augrad.cli.status import in_sweep, require_shown, say_progress
 from augrad.cli.unread import require_read
 from augrad.comparison.arms import LEARNED, entrants_of_search
 from augrad.comparison.rows import TrainingRow
-from augrad.comparison.summary import lines_of
 from augrad.comparison.trainings import compare_policies
 from augrad.comparison.verdict import judge
 from augrad.data.folds import folds_of, parts_of
@@ -56,8 +54,8 @@ from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
 from augrad.search import begin_search, run_search
 from augrad.search.choice import Chosen
-from augrad.search.words import taken_from, words_of
-from augrad.settings import ChoiceSettings
+from augrad.search.words import facts_of_end, taken_from, words_of
+from augrad.settings import ChoiceSettings, CompareSettings
 from augrad.show.policy_table import policy_table
 from augrad.show.table import comparison_table
 from augrad.terminal.console import say
@@ -135,7 +133,7 @@ def _search_in(config: DictConfig, directory: Path) -> float:
 
 
 def _trainings(
-    config: DictConfig, data: Splits, asked: AskedComparison | None, choice: ChoiceSettings | None
+    config: DictConfig, data: Splits, asked: CompareSettings | None, choice: ChoiceSettings | None
 ) -> list[Trainings]:
     """What is trained after the search, as far as that is known before."""
     device, found = data.train.images.device, []
@@ -144,7 +142,7 @@ def _trainings(
         processes = processes_of(choice.processes, "choose.processes", device)
         found.append(Trainings("choice", count, recipe_on(data, config, False), processes))
     if asked is not None:
-        count = len(asked.seeds) * (len(asked.policies) + 1)
+        count = asked.seeds * (len(asked.policies) + 1)
         processes = processes_of(asked.processes, "compare.processes", device)
         found.append(Trainings("comparison", count, recipe_on(data, config, asked.with_validation), processes))
     return found
@@ -154,7 +152,7 @@ def _compare(
     config: DictConfig,
     directory: Path,
     data: Splits,
-    asked: AskedComparison,
+    asked: CompareSettings,
     start: Policy,
     learned: Policy,
     held_back: bool,
@@ -163,7 +161,7 @@ def _compare(
     record = Recorder(directory, keys, LEARNED, held_back=held_back)
     recipe = recipe_on(data, config, asked.with_validation)
     count = len(asked.policies) + 1
-    say_progress(f"comparison: {count} policies x {len(asked.seeds)} seeds x {recipe.steps} steps")
+    say_progress(f"comparison: {count} policies x {asked.seeds} seeds x {recipe.steps} steps")
     processes = processes_of(asked.processes, "compare.processes", data.train.images.device)
     split_seed = trainings[0].place.split_seed
     return record, compare_policies(trainings, {split_seed: recipe}, processes, record.known, record)
@@ -182,11 +180,7 @@ def _show(
 ) -> None:
     """Writes what agrees with each other, comparison.json among it, as late and as closely together as can be."""
     state = run.state
-    summary: dict[str, Any] = run.summary()
-    if chosen is not None:
-        summary |= {"chosen": chosen.name, "chosen_loss": chosen.loss}
-    for line in lines_of(comparison, LEARNED) if comparison else ():
-        summary[f"test_accuracy/{line.name}"] = line.accuracy.mean
+    summary = run.summary() | facts_of_end(chosen, comparison)
     document = document_of(policy, provenance(config, data, summary))
     with attempt("comparison.json"):
         if comparison is None:

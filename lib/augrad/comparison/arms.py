@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Annotated
 
+from pydantic import Field
+
+from augrad.checks import check_value
 from augrad.comparison.trainings import Arm, Entrant, always
-from augrad.data.seeding import checked_seed
+from augrad.data.seeding import SEEDS, checked_seed
+from augrad.errors import UserError
 from augrad.policy import Policy
 from augrad.policy.initial import random_policy
 from augrad.policy_file.convert import load_policy
+from augrad.settings import MOST_SEEDS, PositiveInt
 
 OWN_NAMES = ("none", "initial", "random")
 """Names of arms that no file and no built-in policy can have."""
@@ -38,6 +44,13 @@ def entrants_of_search(
     return [*(Entrant(name, arm) for name, arm in arms.items()), Entrant(LEARNED, always(learned), seed)]
 
 
-def first_training_seed(seed: int) -> int:
-    """Of the trainings of a comparison: apart from the seeds of searches, and 100 further for each seed of the run."""
-    return _FIRST_SEED + 100 * checked_seed(seed)
+def training_seeds(seed: int, count: object, place: str) -> range:
+    """Of `count` trainings of a comparison: apart from the seeds of searches, 100 further for each seed of the run.
+
+    Raises UserError, which begins with `place`, unless count is a whole number of at least 1, and all are seeds.
+    """
+    checked = check_value(count, Annotated[PositiveInt, Field(le=MOST_SEEDS)], place)
+    first = _FIRST_SEED + 100 * checked_seed(seed)
+    if first + checked > SEEDS:
+        raise UserError(f"{place}: expected at most {SEEDS - first}, seeds from {first} to 2**32 - 1, got {checked}")
+    return range(first, first + checked)

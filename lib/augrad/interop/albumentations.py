@@ -4,11 +4,12 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from augrad.checks import checked
 from augrad.errors import UserError
-from augrad.interop.albumentations_leaves import BEYOND_BLUR, DIFFERENCES, INSIDE, WIDEST_BLUR
+from augrad.interop.albumentations_leaves import BEYOND_BLUR, DIFFERENCES, IN_SHARES, WIDEST_BLUR
 from augrad.interop.albumentations_reading import from_albumentations
 from augrad.interop.leaves import Known, Leaf, require_values, resampled, subpolicies_of
 from augrad.interop.losses import Converted, Loss, border_losses, converted
@@ -25,12 +26,12 @@ _JITTER: Mapping[str, Any] = {"brightness": _SAME, "contrast": _SAME, "saturatio
 _SHARPEN = 13  # times the blend of Sharpen is the strength, with lightness 1
 
 
-def _known(name: str, options: Callable[[float], dict[str, Any]], loss: str = "", **more: Any) -> Known:
+def _known(name: str, options: Callable[[float], dict[str, Any]], **more: Any) -> Known:
     """name: of the class there. options: of the magnitude with its sign."""
-    return Known(lambda A, value, _: getattr(A, name)(**options(value), p=1.0), loss, **more)
+    return Known(lambda A, value, _: getattr(A, name)(**options(value), p=1.0), **more)
 
 
-def _affine(loss: str = "", **options: Callable[[float], Any]) -> Known:
+def _affine(**options: Callable[[float], Any]) -> Known:
     def make(A: Any, value: float, document: PolicyDocument) -> Any:
         return A.Affine(
             **{name: of(value) for name, of in options.items()},
@@ -40,11 +41,11 @@ def _affine(loss: str = "", **options: Callable[[float], Any]) -> Known:
             p=1.0,
         )
 
-    return Known(make, loss)
+    return Known(make)
 
 
-def _jitter(name: str, shift: float = 1.0, loss: str = "") -> Known:
-    return _known("ColorJitter", lambda value: {**_JITTER, name: (shift + value, shift + value)}, loss)
+def _jitter(name: str, shift: float = 1.0) -> Known:
+    return _known("ColorJitter", lambda value: {**_JITTER, name: (shift + value, shift + value)})
 
 
 _LARGEST_HOLE = 0.9999
@@ -66,12 +67,12 @@ def _sheared(axis: str) -> Callable[[float], dict[str, tuple[float, float]]]:
     return lambda value: _along(axis)(math.degrees(math.atan(value)))
 
 
-KNOWN: Mapping[str, Known] = {
+_KNOWN: Mapping[str, Known] = {
     "identity": _known("NoOp", lambda _: {}),
-    "shear_x": _affine(DIFFERENCES["shear_x"], shear=_sheared("x"), translate_percent=_along("x", -0.5)),
-    "shear_y": _affine(DIFFERENCES["shear_x"], shear=_sheared("y"), translate_percent=_along("y", -0.5)),
-    "translate_x": _affine(DIFFERENCES["translate_x"], translate_percent=_along("x")),
-    "translate_y": _affine(DIFFERENCES["translate_x"], translate_percent=_along("y")),
+    "shear_x": _affine(shear=_sheared("x"), translate_percent=_along("x", -0.5)),
+    "shear_y": _affine(shear=_sheared("y"), translate_percent=_along("y", -0.5)),
+    "translate_x": _affine(translate_percent=_along("x")),
+    "translate_y": _affine(translate_percent=_along("y")),
     "rotate": _affine(rotate=lambda value: (value, value)),
     "zoom": _affine(scale=lambda value: (math.exp(value), math.exp(value))),
     "horizontal_flip": _known("HorizontalFlip", lambda _: {}),
@@ -79,20 +80,18 @@ KNOWN: Mapping[str, Known] = {
     "brightness": _jitter("brightness"),
     "contrast": _jitter("contrast"),
     "color": _jitter("saturation"),
-    "hue": _jitter("hue", 0.0, DIFFERENCES["hue"]),
+    "hue": _jitter("hue", 0.0),
     "sharpness": _known(
         "Sharpen",
         lambda value: {"alpha": (value / _SHARPEN, value / _SHARPEN), "lightness": _SAME, "method": "kernel"},
-        DIFFERENCES["sharpness"],
         least=0.0,
     ),
     "grayscale": _known("ToGray", lambda _: {}),
     "invert": _known("InvertImg", lambda _: {}),
-    "auto_contrast": _known("AutoContrast", lambda _: {"method": "pil"}, DIFFERENCES["auto_contrast"]),
+    "auto_contrast": _known("AutoContrast", lambda _: {"method": "pil"}),
     "equalize": _known(
         "Equalize",
         lambda _: {"mode": "pil"},
-        DIFFERENCES["equalize"],
     ),
     # A little less: a level that is the threshold is inverted, whatever rounding makes of it.
     "solarize": _known("Solarize", lambda value: {"threshold_range": (max(value - 1e-9, 0.0),) * 2}),
@@ -107,11 +106,12 @@ KNOWN: Mapping[str, Known] = {
     "gaussian_noise": _known("GaussNoise", lambda value: {"std_range": (value, value)}),
     "cutout": Known(
         _erased,
-        f"{INSIDE}, and is as high and wide as a share of the height and width",
+        IN_SHARES,
         most=_LARGEST_HOLE,
         beyond="ends below the whole side there",
     ),
 }
+KNOWN = {op: replace(known, loss=DIFFERENCES.get(op, known.loss)) for op, known in _KNOWN.items()}
 """What each operation is there."""
 
 

@@ -24,7 +24,8 @@ DIFFERENCES: Mapping[str, str] = {
     "equalize": "some levels of 255 on photographs, and far more where an image has few values",
 }
 """What today's transforms do otherwise than the operation, however it is drawn, in either direction."""
-INSIDE = "the square lies wholly inside the image there"
+_INSIDE = "the square lies wholly inside the image there"
+IN_SHARES = f"{_INSIDE}, and is as high and wide as a share of the height and width"
 WIDEST_BLUR, BEYOND_BLUR = 2.0, "reaches farther than 6 pixels there"
 
 
@@ -217,7 +218,7 @@ def _square(options: Mapping[str, Any], side: int | None) -> Leaf:
     if height != width:
         raise Lost("a rectangle")
     fill = _fill(options.get("fill", options.get("fill_value")))
-    words = INSIDE if in_pixels else f"{INSIDE}, and is as high and wide as a share of the height and width"
+    words = _INSIDE if in_pixels else IN_SHARES
     words += "" if height[0] == height[1] else "; height and width are drawn apart there"
     return Leaf("cutout", height, fill=fill, loss=words)
 

@@ -12,7 +12,6 @@ from torch.utils.data import default_collate
 from augrad.checks import require_count, require_flag, require_number
 from augrad.devices import made_on_cpu
 from augrad.errors import UserError
-from augrad.ops import with_shape
 from augrad.ops.space import Interpolation, Space, checked_resampling
 from augrad.ops.spec import Op
 from augrad.ops.targets import Augmented
@@ -34,27 +33,22 @@ from augrad.policy.draws import (
     relaxed_draw,
     score_terms,
 )
+from augrad.policy.module import PolicyModule
 from augrad.policy.parameters import (
     kept_parameters,
     largest_entropy,
-    layout_state,
-    loaded_parameters,
-    require_layout_state,
 )
 from augrad.policy.replay import require_replayable
 from augrad.policy.slots import Learnable, Magnitude, Slots, checked_slots, grid_of, slots_layout
-from augrad.policy.tables import Tables, moved_tables, tables_of
+from augrad.policy.tables import tables_of
 from augrad.types import Drawn, PolicyParams, PolicySample, RelaxedSample
 
 if TYPE_CHECKING:
     from augrad.policy.collate import AugmentingCollate
     from augrad.policy.transform import PolicyTransform
 
-_WORKED_OUT = ("_application", "_slot_table", "_plan", "_limits", "_arrangement")
-"""What a policy works out of its operations: not pickled. (Older versions pickled it, by all but the first name.)"""
 
-
-class Policy(nn.Module):
+class Policy(PolicyModule):
     """A distribution over augmentations: S sub-policies of L stages, each stage one of K candidates.
 
     `policy(images)` draws for every image on its own and applies the draw: images [B, C, H, W], float in [0, 1] or
@@ -63,9 +57,9 @@ class Policy(nn.Module):
     called here or on a model around the policy, move it and leave its types alone. `provenance` travels with the policy
     into its file.
 
-    It augments in evaluation mode, too, as the transforms of torchvision and Kornia do: `eval()` of a model around it
-    changes nothing. Call it in the training loop or the data loader, or where `self.training` is true, and not as a
-    layer of the network that is tested.
+    It augments in evaluation mode, too, as the transforms of torchvision and Kornia do, and says so once: `eval()` of a
+    model around it changes nothing. Call it in the training loop or the data loader, or where `self.training` is true,
+    and not as a layer of the network that is tested.
 
     Randomness is as in the rest of PyTorch. With `generator=` everything comes from it, and nothing else is touched.
     Without, each call takes one number from the global generator of the CPU, and draws from a stream that begins there:
@@ -80,9 +74,6 @@ class Policy(nn.Module):
     gate_logits: nn.Parameter
     magnitude_locations: nn.Parameter
     magnitude_log_scales: nn.Parameter
-    tables: Tables
-    """What is fixed of the candidates: constants, and no buffers, so that averages over a module's buffers leave them
-    alone."""
 
     @made_on_cpu
     def __init__(
@@ -188,41 +179,6 @@ class Policy(nn.Module):
         subpolicies, stages, width = self.shape
         names = ", ".join(op.name for op in self.ops)
         return f"{subpolicies} sub-policies x {stages} stages x {width} candidates of ({names})"
-
-    # --- what it is as a module --------------------------------------------------------------------------------------
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Policy":
-        def moved(tensor: Tensor) -> Tensor:
-            result = fn(tensor)
-            return result if result.dtype == tensor.dtype else tensor.to(result.device)
-
-        self.tables = moved_tables(self.tables, moved, lambda: tables_of(self.ops, grid_of(self.slots)))
-        return super()._apply(moved, recurse)
-
-    def get_extra_state(self) -> Tensor:
-        """The layout with its ranges as UTF-8, for the state_dict; in float64 like the rest, so that one can average
-        them all."""
-        return layout_state(self.ops, self.slots)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Raise UserError if `state` is the layout of a policy with other operations, or with another one, or another
-        range, in a place."""
-        require_layout_state(state, self.ops, self.slots)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        layout = state_dict.setdefault(f"{prefix}_extra_state", self.get_extra_state())  # older ones have none
-        self.set_extra_state(layout)  # first: a state_dict that is refused changes nothing
-        state_dict.update(loaded_parameters(state_dict, prefix))
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({key: value for key, value in state.items() if key not in _WORKED_OUT})
-        self.ops = tuple(with_shape(op) for op in self.ops)
-        self.layout = slots_layout(self.ops, self.slots)  # older versions pickled none
-        self._application = application_of(self.ops, self.slots)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in _WORKED_OUT}
 
     # --- distributions -----------------------------------------------------------------------------------------------
 
@@ -336,8 +292,6 @@ class Policy(nn.Module):
         no area where a box has left it. keypoints: [B, N, 2], x y in pixels, (0, 0) being the centre of the first
         pixel; they may leave the image. Boxes and key points carry the magnitudes' gradient; in whole numbers they
         are rounded.
-        In evaluation mode it augments all the same, and says so once: transforms do, and what is to be left as it is
-        does not belong behind a policy.
         Raises UserError for images or targets of another shape or type, for `params` of another batch size or drawn
         over other operations, and for targets that an operation of the policy cannot move or with a relaxed `params`.
         """

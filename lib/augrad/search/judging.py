@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 
 from augrad.checks import plain
-from augrad.comparison.arms import LEARNED, entrants_of_search, first_training_seed
+from augrad.comparison.arms import LEARNED, entrants_of_search, training_seeds
 from augrad.comparison.rows import TrainingRow
 from augrad.comparison.summary import words_of_training
 from augrad.comparison.trainings import compare_policies, planned, training_splits
@@ -17,7 +17,7 @@ from augrad.policy.learnable import anything_learnable
 from augrad.search.choice import Trial, candidates, choose, further, others
 from augrad.search.result import Comparison, SearchResult
 from augrad.search.state import SearchParts
-from augrad.search.words import words_of, words_of_trial
+from augrad.search.words import facts_of_end, words_of, words_of_trial
 from augrad.settings import ChoiceSettings, CompareSettings, TrainSettings, require_settings
 from augrad.terminal.console import say
 from augrad.train import Recipe, check_recipe
@@ -81,6 +81,7 @@ def require_judgeable(asked: Judging, parts: SearchParts, start: Policy) -> None
                 f"{', '.join(names)}"
             )
         entrants_of_search(names, start, start, parts.seed)
+        training_seeds(parts.seed, asked.compare.seeds, "compare: seeds")
     for what in (asked.choose, asked.compare):
         if what is not None and what.processes is not None:
             require_processes(what.processes)
@@ -107,6 +108,9 @@ def judged(result: SearchResult, parts: SearchParts, asked: Judging, shown: bool
         raise
     except KeyboardInterrupt:
         say_line("stopped; what was learned is returned")
+    rows = None if result.comparison is None else result.comparison.rows
+    metrics = {**result.summary, **facts_of_end(result.chosen, rows)}
+    result.policy.provenance = {**result.policy.provenance, "metrics": metrics}
     return result
 
 
@@ -133,9 +137,9 @@ def _compared(
     result: SearchResult, parts: SearchParts, asked: Judging, compare: CompareSettings, say_line: Callable[[str], None]
 ) -> SearchResult:
     recipe = asked.recipe(parts, compare.with_validation)
-    first, split_seed = first_training_seed(parts.seed), 0
+    seeds, split_seed = training_seeds(parts.seed, compare.seeds, "compare: seeds"), 0
     entrants = entrants_of_search(compare.policies, result.initial, result.policy, parts.seed)
-    trainings = planned(entrants, [split_seed], range(first, first + compare.seeds))
+    trainings = planned(entrants, [split_seed], seeds)
     say_line(f"comparison: {len(entrants)} policies x {compare.seeds} seeds x {recipe.steps} steps")
     width = max(len(entrant.name) for entrant in entrants)
 

@@ -290,6 +290,7 @@ class _Run:
             taken=taken_from(state, self.parts),
             data=data,
             seed=self.parts.seed,
+            summary=metrics,
         )
 
 

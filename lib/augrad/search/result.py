@@ -12,7 +12,7 @@ from torch import nn
 from augrad.atomic import write_text
 from augrad.comparison.arms import LEARNED
 from augrad.comparison.rows import TrainingRow
-from augrad.comparison.summary import csv_of, lines_of, markdown_of
+from augrad.comparison.summary import csv_of, markdown_of
 from augrad.comparison.verdict import Verdict, judge
 from augrad.data.summary import lines_about
 from augrad.data.types import Splits
@@ -21,9 +21,10 @@ from augrad.policy import Policy
 from augrad.policy_file.convert import document_of
 from augrad.search.choice import Chosen
 from augrad.search.loop import Row
+from augrad.search.words import facts_of_end
 from augrad.show.about import describe_shape
 from augrad.show.page import comparison_fragment, policy_fragment
-from augrad.show.report import report_page
+from augrad.show.report import NARROW, report_page
 from augrad.show.run_figures import search_figures
 from augrad.show.style import png_of
 
@@ -83,8 +84,8 @@ class SearchResult:
     best_step: the step that `policy` is from, 0 where none was chosen yet. best_loss: its loss on the selection split,
     infinite where none was chosen yet. test_accuracy: of `model` on the test split, from 0 to 1.
     taken: where in the search the policy is from, in words. chosen: what the choice among its start, the learned policy
-    and what lies further that way has found; comparison: how the policy was judged. Both None unless asked for, or
-    where Ctrl-C ended them. data, seed: of the search.
+    and what lies further that way has found; comparison: how the policy was judged. Both None unless asked for, where
+    the search is not finished, or where Ctrl-C ended them. data, seed: of the search. summary: it in a few numbers.
     """
 
     policy: Policy
@@ -100,6 +101,7 @@ class SearchResult:
     taken: str
     data: Splits = field(repr=False)
     seed: int
+    summary: dict[str, Any] = field(repr=False)
     chosen: Chosen | None = None
     comparison: Comparison | None = None
 
@@ -109,25 +111,22 @@ class SearchResult:
         document = document_of(self.policy)
         rows = None if self.comparison is None else list(self.comparison.rows)
         figures = search_figures(lambda: self.metrics, self.policy, self.data, self.seed, rows, self.best_step or None)
-        made = {name: png_of(makes[0]()) for name, makes in figures.items()}
+        made = {
+            f"{name}{width}": png_of(make())
+            for name, makes in figures.items()
+            for make, width in zip(makes, ("", NARROW), strict=False)
+        }
         page = report_page(
-            *(f"Policy search on {self.data.name}", document, self.metrics, made, rows, self._facts()),
+            title=f"Policy search on {self.data.name}",
+            document=document,
+            rows=self.metrics,
+            figures=made,
+            comparison=rows,
+            summary={**self.summary, **facts_of_end(self.chosen, rows)},
             taken=self.taken,
             data=lines_about(self.data),
         )
         return Report(page)
-
-    def _facts(self) -> dict[str, Any]:
-        facts: dict[str, Any] = {
-            "steps": self.steps,
-            "policy_from_step": self.best_step,
-            "selection_loss": self.best_loss,
-            "search_classifier_test_accuracy": self.test_accuracy,
-        }
-        if self.chosen is not None:
-            facts |= {"chosen": self.chosen.name, "chosen_loss": self.chosen.loss}
-        lines = lines_of(self.comparison.rows, LEARNED) if self.comparison else []
-        return facts | {f"test_accuracy/{line.name}": line.accuracy.mean for line in lines}
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the heaviest operations of the policy, how far the search came, and the verdict."""

@@ -1,8 +1,12 @@
-"""What a search and its choice have come to, in words."""
+"""What a search, its choice and its comparison have come to, in words and in a few numbers."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from augrad.comparison.arms import LEARNED
+from augrad.comparison.rows import TrainingRow
+from augrad.comparison.summary import lines_of
 from augrad.search.choice import Chosen, Trial
 from augrad.search.state import SearchParts, SearchState
 
@@ -46,6 +50,13 @@ def words_of(chosen: Chosen) -> str:
     elif what is None:
         what = f"What is left is {chosen.name}, a policy from elsewhere: what was learned is not better than it"
     return f"{what}, by {how}."
+
+
+def facts_of_end(chosen: Chosen | None, rows: Sequence[TrainingRow] | None) -> dict[str, Any]:
+    """What the choice and the comparison came to, in a few numbers: for a report, and for a policy's provenance."""
+    facts = {} if chosen is None else {"chosen": chosen.name, "chosen_loss": chosen.loss}
+    lines = lines_of(rows, LEARNED) if rows else []
+    return facts | {f"test_accuracy/{line.name}": line.accuracy.mean for line in lines}
 
 
 def words_of_trial(trial: Trial, width: int = 0) -> str:
