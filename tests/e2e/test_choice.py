@@ -20,7 +20,7 @@ from augrad.policy.along import along, never_applied
 from augrad.policy.learnable import learnable
 from augrad.search.average import POWER, averaged
 from augrad.search.choice import Chosen, Trial, candidates, choose, deciding, further
-from augrad.search.words import words_of
+from augrad.search.words import words_of_choice
 from augrad.settings import ChoiceSettings, TrainSettings
 from augrad.train import Recipe
 from augrad.train.loop import trained
@@ -103,7 +103,7 @@ def test_with_folds_each_seed_holds_out_another_part() -> None:
     told: list[Trial] = []
     chosen = choose(given, {"learned": policy()}, 4, asked, done=told.append)
     assert chosen.images == 80 + 60  # a half of train and validation, and the selection split
-    assert "on 140 images of a fold and selection (3 trainings" in words_of(chosen)
+    assert "on 140 images of a fold and selection (3 trainings" in words_of_choice(chosen)
     for number, trial in enumerate(told):
         own = replace(given, splits=deciding(fold_of(given.splits, 2, number % 2, 4)))
         again = evaluate(trained(own, policy(), trial.seed).model, own.splits.validation)

@@ -15,7 +15,7 @@ from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument
 from augrad.runs.metrics import read_metrics
 from augrad.show.report import NARROW, write_report
-from augrad.show.run_figures import Makes, comparison_figures, search_figures
+from augrad.show.run_figures import FigureMakers, comparison_figures, search_figures
 from augrad.show.style import save_figure
 
 
@@ -73,7 +73,7 @@ def for_trackers(figures: Mapping[str, Path]) -> dict[str, Path]:
     return {name: path for name, path in figures.items() if not name.endswith(NARROW)}
 
 
-def _save_figures(directory: Path, name: str, makes: Makes, attempt: Attempts) -> dict[str, Path]:
+def _save_figures(directory: Path, name: str, makes: FigureMakers, attempt: Attempts) -> dict[str, Path]:
     """A figure, and the second one for narrow screens, as PNG files; their paths by name."""
     paths = {}
     with attempt(f"the figure {name}"):

@@ -54,7 +54,7 @@ from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
 from augrad.search import begin_search, run_search
 from augrad.search.choice import Chosen
-from augrad.search.words import facts_of_end, taken_from, words_of
+from augrad.search.words import facts_of_end, taken_from, words_of_choice
 from augrad.settings import ChoiceSettings, CompareSettings
 from augrad.show.policy_table import policy_table
 from augrad.show.table import comparison_table
@@ -191,7 +191,9 @@ def _show(
             write_tables(directory, record.rows, LEARNED)
     run.write_policy(document)
     reported = ""
-    taken = taken_from(state, run.parts) if chosen is None else f"{taken_from(state, run.parts)} {words_of(chosen)}"
+    taken = (
+        taken_from(state, run.parts) if chosen is None else f"{taken_from(state, run.parts)} {words_of_choice(chosen)}"
+    )
     figures = write_figures(directory, policy, data, config.seed, comparison, attempt, state.best_step or None)
     with attempt("the report"):
         config_text = OmegaConf.to_yaml(plain(config))

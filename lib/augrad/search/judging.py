@@ -17,7 +17,7 @@ from augrad.policy.learnable import anything_learnable
 from augrad.search.choice import Trial, candidates, choose, further, others
 from augrad.search.result import Comparison, SearchResult
 from augrad.search.state import SearchParts
-from augrad.search.words import facts_of_end, words_of, words_of_trial
+from augrad.search.words import facts_of_end, words_of_choice, words_of_trial
 from augrad.settings import ChoiceSettings, CompareSettings, TrainSettings, require_settings
 from augrad.terminal.console import say
 from augrad.train import Recipe, check_recipe
@@ -130,7 +130,7 @@ def _chosen(
     found = choose(recipe, tried, parts.seed, choice, done=done, then=then)
     policy = deepcopy(found.policy).to(parts.device)
     policy.provenance = result.policy.provenance
-    return replace(result, policy=policy, chosen=found, taken=f"{result.taken} {words_of(found)}")
+    return replace(result, policy=policy, chosen=found, taken=f"{result.taken} {words_of_choice(found)}")
 
 
 def _compared(

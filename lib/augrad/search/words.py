@@ -23,7 +23,7 @@ def taken_from(state: SearchState, parts: SearchParts) -> str:
     }[parts.select]
 
 
-def words_of(chosen: Chosen) -> str:
+def words_of_choice(chosen: Chosen) -> str:
     """What was chosen, and among what, in a sentence or two."""
     means = {name: loss for name, (loss, _) in chosen.means.items()}
     told = ", ".join(

@@ -16,8 +16,8 @@ from augrad.data.types import Splits
 from augrad.policy import Policy
 from augrad.show.figures import comparison_figure, evolution_figure, examples_figure
 
-Makes = Sequence[Callable[[], Figure]]
-"""What makes a figure, and, as a second one, the same for a narrow screen."""
+FigureMakers = Sequence[Callable[[], Figure]]
+"""Functions that draw a figure: for a wide screen, and, where there is a second one, for a narrow screen."""
 
 
 def search_figures(
@@ -27,7 +27,7 @@ def search_figures(
     seed: int,
     comparison: Sequence[TrainingRow] | None,
     exported: int | None = None,
-) -> dict[str, Makes]:
+) -> dict[str, FigureMakers]:
     """evolution, examples and, where there is one, comparison. Nothing is drawn, and `rows` not read, before they are
     made.
 
@@ -43,7 +43,7 @@ def search_figures(
     } | ({"comparison": comparison_figures(comparison)} if comparison else {})
 
 
-def comparison_figures(rows: Sequence[TrainingRow], reference: str = LEARNED) -> Makes:
+def comparison_figures(rows: Sequence[TrainingRow], reference: str = LEARNED) -> FigureMakers:
     """The differences of the policy `reference` to the others."""
     make = partial(comparison_figure, rows, reference)
     return make, partial(make, narrow=True)
