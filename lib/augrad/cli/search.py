@@ -191,9 +191,7 @@ def _show(
             write_tables(directory, record.rows, LEARNED)
     run.write_policy(document)
     reported = ""
-    taken = (
-        taken_from(state, run.parts) if chosen is None else f"{taken_from(state, run.parts)} {words_of_choice(chosen)}"
-    )
+    taken = taken_from(state, run.parts) + ("" if chosen is None else f" {words_of_choice(chosen)}")
     figures = write_figures(directory, policy, data, config.seed, comparison, attempt, state.best_step or None)
     with attempt("the report"):
         config_text = OmegaConf.to_yaml(plain(config))
