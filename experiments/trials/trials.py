@@ -43,7 +43,7 @@ classifiers with `augrad compare`, on the division of the search, several with e
 
 What is there already is taken as it is; each trial by itself: `--trials NAME`.
 
-<!-- not run: hours -->
+<!-- not run: twenty trials with five seeds take many hours -->
 ```bash
 python -m experiments.trials.trials --out runs/trials --mnist mnist.npz
 ```
