@@ -14,6 +14,7 @@ import json
 import platform
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ STACKED_STEPS = 100
 """Of the trainings whose networks are trained as one: what it takes to build those counts for less then."""
 SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.0005)
 NONE, POLICY, LOADER = "no augmentation", "policy", "loader"
+BY_KERNELS = "without CUDA graphs"
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
@@ -114,6 +116,12 @@ def measured(name: str, policy: Policy, steps: int, runs: int, workers: int, dev
         POLICY: in_memory(recipe, policy),
         LOADER: from_loader(recipe, workers),
     }
+    if device.type == "cuda":
+        without = replace(recipe, settings=replace(settings, cuda_graphs=False))
+        contenders |= {
+            f"{NONE}, {BY_KERNELS}": in_memory(without, None),
+            f"{POLICY}, {BY_KERNELS}": in_memory(without, policy),
+        }
     times = paired(contenders, runs, calls=1)
     images = 1e3 * steps * more * BATCH
     speeds = {f"{one}, images a second": images / median(values) for one, values in times.items()}
@@ -141,7 +149,8 @@ def stack(name: str, count: int, runs: int, device: torch.device) -> dict[str, f
         return lambda: list(judged_trainings(recipe, policies[:networks], range(networks), 1, stacked=stacked))
 
     times = paired({"one": trainings(1, 1), "stack": trainings(count, count)}, runs, calls=1)
-    return {"as one, over one network": ratio(times["stack"], times["one"])}
+    seconds = {f"seconds of {STACKED_STEPS} steps, {name}": median(values) / 1e3 for name, values in times.items()}
+    return {**seconds, "as one, over one network": ratio(times["stack"], times["one"])}
 
 
 def main() -> None:

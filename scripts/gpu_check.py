@@ -1,4 +1,6 @@
-"""Every check that needs a GPU, one part after the other, each with its own time limit, and one report.
+"""Every check that needs a GPU, each part with its own time limit, and one report.
+
+What is not timed runs side by side, then the rest, one part after the other.
 
     python scripts/gpu_check.py --report docs/gpu_report.md
 
@@ -18,7 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +36,8 @@ TOTAL_SECONDS = 460.0
 class Part:
     """One part. command: what is run, in the root of the repository. seconds: its limit.
 
-    page: what the command writes for the report, if it does; else the last line that it prints is its outcome.
+    page: what the command writes for the report, if it does; else the last line that it prints is its outcome. timed:
+    whether its figures are times, so that it runs alone.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Part:
     seconds: float
     page: Path | None = None
     needs_gpu: bool = True
+    timed: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,31 +61,43 @@ class Outcome:
 
 
 def parts(python: str, work: Path) -> tuple[Part, ...]:
-    """What is checked, the most telling first."""
+    """What is checked: first what runs side by side, then what is timed, the most telling first."""
     plugins = ("-p", "no:cacheprovider", "-p", "no:benchmark")  # the latter's warning beside xdist would be an error
-    # Verbose: of a part that is stopped the report still says which tests had failed.
-    pytest = (python, "-m", "pytest", "-v", *plugins, "--durations=3", "-n", "6", "tests/triton", "-m")
-    run = f"hydra.run.dir={work}"
+
+    def tests(processes: int, marks: str, *paths: str) -> tuple[str, ...]:
+        # Verbose: of a part that is stopped the report still says which tests had failed.
+        options = ("-v", *plugins, "--durations=3", "-n", str(processes))
+        return (python, "-m", "pytest", *options, "-m", marks, *paths)
 
     def script(name: str, *options: str) -> tuple[tuple[str, ...], Path]:
         page = work / f"{name}{len(options)}.md"
         return (python, f"scripts/{name}.py", "--markdown", str(page), *options), page
 
-    searches, search_page = script("gpu_search", "--profile")
+    def commands(*lines: str) -> tuple[str, ...]:
+        return ("bash", "-e", "-c", "\n".join(line.replace("python", python, 1) for line in lines))
+
+    searches, search_page = script("gpu_search")
     stages, stage_page = script("benchmark_gpu")
-    trainings, training_page = script("benchmark_training", "--stack", "32", "--runs", "3")
+    trainings, training_page = script("benchmark_training", "--stack", "32", "--runs", "3", "--workers", "8")
     compiled, compiled_page = script("benchmark_gpu", "--compile", "--sizes", "0")
-    search = ("experiments/search.py", "search.steps=200", "compare.seeds=2", "train.epochs=5", f"{run}/search")
-    train = ("experiments/train.py", f"policy.file={work}/search/policy.json", "train.epochs=5", f"{run}/train")
+    on_gpu = ("tests/models/test_init.py", "tests/property/test_interface.py", "tests/property/test_samples.py")
+    search = commands(
+        f"python experiments/search.py search.steps=200 compare.seeds=2 train.epochs=5 hydra.run.dir={work}/search",
+        f"python experiments/train.py policy.file={work}/search/policy.json train.epochs=5 hydra.run.dir={work}/train",
+    )
+    population = (
+        *(python, "experiments/search.py", "experiment=population", "objective.pairs=15", "search.steps=3"),
+        *("train.steps=100", "compare=null", f"hydra.run.dir={work}/population"),
+    )
     return (
-        Part("training with a policy, and 32 networks as one", trainings, 60, training_page),
-        Part("searches: DADA's CIFAR-10 budget, agreement with a CPU", searches, 150, search_page),
-        Part("tests on a GPU", (*pytest, "gpu and not slow"), 110),
-        Part("augrad search", (python, *search), 45, needs_gpu=False),
-        Part("augrad train", (python, *train), 30, needs_gpu=False),
-        Part("policies on a batch", stages, 110, stage_page),
-        Part("kernels against the operations' definitions", (*pytest, "not gpu"), 100, needs_gpu=False),
-        Part("policies on a batch, by torch.compile", compiled, 90, compiled_page),
+        Part("tests on a GPU", tests(5, "gpu and not slow", "tests/triton", *on_gpu), 170),
+        Part("kernels against the operations' definitions", tests(6, "not gpu", "tests/triton"), 170, needs_gpu=False),
+        Part("augrad search, augrad train", search, 120, needs_gpu=False),
+        Part("augrad search experiment=population, 31 networks as one", population, 120, needs_gpu=False),
+        Part("training with a policy, and 32 networks as one", trainings, 90, training_page, timed=True),
+        Part("policies on a batch", stages, 110, stage_page, timed=True),
+        Part("searches: DADA's CIFAR-10 budget, agreement with a CPU", searches, 150, search_page, timed=True),
+        Part("policies on a batch, by torch.compile", compiled, 90, compiled_page, timed=True),
     )
 
 
@@ -173,21 +190,30 @@ def main() -> int:
     else:
         os.environ["TRITON_INTERPRET"] = "1"
     deadline = time.monotonic() + options.seconds
-    outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as work:
-        for part in parts(sys.executable, Path(work)):
+        every = parts(sys.executable, Path(work))
+        outcomes: list[Outcome] = []
+
+        def done(part: Part) -> Outcome:
             seconds = min(part.seconds, deadline - time.monotonic())
             if part.needs_gpu and not found:
-                outcome = Outcome(part, "left out: it needs a GPU", 0.0, "")
-            elif seconds < 5:
-                outcome = Outcome(part, "**left out**: no time was left", 0.0, "")
-            else:
-                print(f"gpu_check: {part.name} (at most {seconds:.0f} s)", file=sys.stderr, flush=True)
-                outcome = carried_out(part, seconds)
-            print(f"gpu_check: {outcome.status}, {outcome.seconds:.0f} s; {last_line(outcome.output)}", file=sys.stderr)
-            outcomes.append(outcome)
-            options.report.parent.mkdir(parents=True, exist_ok=True)
-            options.report.write_text(report(outcomes))
+                return Outcome(part, "left out: it needs a GPU", 0.0, "")
+            if seconds < 5:
+                return Outcome(part, "**left out**: no time was left", 0.0, "")
+            print(f"gpu_check: {part.name} (at most {seconds:.0f} s)", file=sys.stderr, flush=True)
+            return carried_out(part, seconds)
+
+        def reported(one_by_one: Iterable[Outcome]) -> None:
+            for outcome in one_by_one:
+                said = f"{outcome.status}, {outcome.seconds:.0f} s; {last_line(outcome.output)}"
+                print(f"gpu_check: {outcome.part.name}: {said}", file=sys.stderr)
+                outcomes.append(outcome)
+                options.report.parent.mkdir(parents=True, exist_ok=True)
+                options.report.write_text(report(outcomes))
+
+        with ThreadPoolExecutor() as side_by_side:
+            reported(side_by_side.map(done, [part for part in every if not part.timed]))
+        reported(map(done, [part for part in every if part.timed]))
         if options.json:
             rows = [
                 {"part": o.part.name, "status": o.status, "seconds": o.seconds, "output": o.output} for o in outcomes

@@ -79,7 +79,8 @@ class TrainSettings:
     without it. ema: the decay of a moving average of the weights, which starts at those after the first step; the
     averaged network is what is evaluated and returned. None: the weights as they are. channels_last: whether weights
     and images are laid out channels last, which is faster on a GPU under autocast. compile: whether the training passes
-    run by `torch.compile`; evaluations do not.
+    run by `torch.compile`; evaluations do not. cuda_graphs: whether, on a GPU, training passes and policy are CUDA
+    graphs, without which a small network waits for Python; None: where nothing in the network forbids it.
     """
 
     epochs: PositiveInt = 50
@@ -94,6 +95,7 @@ class TrainSettings:
     ema: Annotated[Number, Field(gt=0, lt=1)] | None = None
     channels_last: bool = False
     compile: bool = False
+    cuda_graphs: bool | None = None
 
 
 @_told_in_words

@@ -11,8 +11,8 @@ from augrad import estimators, hypergradients, learn
 from augrad.data.digits import load_digits
 from augrad.data.seeding import global_draws
 from augrad.errors import UserError
+from augrad.learning.capturable import can_be_captured, graphs_for
 from augrad.learning.classifier import leaves_of, logits_with, weights_of
-from augrad.learning.cuda_graphs import can_be_captured, graphs_for
 from augrad.models.dropout import is_random
 from augrad.models.init import seeded
 from augrad.models.pyramid_net import PyramidNet

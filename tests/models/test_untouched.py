@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from augrad.data.types import Split
 from augrad.errors import UserError
+from augrad.learning.capturable import can_be_captured, graphs_for
 from augrad.learning.classifier import logits_with, untouched, weights_of
-from augrad.learning.cuda_graphs import can_be_captured, graphs_for
 from augrad.learning.step import evaluate
 from augrad.models.dropout import SeededDropout, is_random
 from augrad.models.init import seeded

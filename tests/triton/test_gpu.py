@@ -251,3 +251,51 @@ def test_the_benchmark_runs(tmp_path: Path) -> None:
     (contenders,) = json.loads(figures.read_text())["sizes"].values()
     assert {name for name, row in contenders.items() if "failed" in row} == set()
     assert all(row["ms"] > 0 and row["launches"] > 0 for row in contenders.values())
+
+
+@pytest.mark.parametrize("eight_bits", [False, True])
+@pytest.mark.parametrize("where", ["cuda", "cpu", None])
+def test_a_policy_as_graphs_is_the_policy(where: str | None, eight_bits: bool) -> None:
+    policy = a_policy()
+    graphed = policy.to_cuda_graphs()
+    own, other = (None if where is None else torch.Generator(where).manual_seed(4) for _ in range(2))
+    for call in range(5):
+        images = some_images(call)
+        images = (images * 255).to(torch.uint8) if eight_bits else images
+        torch.manual_seed(call)
+        expected = policy(images, generator=own).detach()
+        torch.manual_seed(call)
+        assert torch.equal(graphed(images, generator=other), expected)
+        if call == 0:
+            kept, first = graphed(images, generator=None), None
+            first = kept.clone()
+    assert torch.equal(kept, first)  # no later call writes there
+    assert all(graph is not None for graph in graphed._graphs._captured.values())
+
+
+def test_a_policy_as_graphs_has_few_launches_and_waits_for_nothing() -> None:
+    policy, images = a_policy(), some_images()
+    graphed = policy.to_cuda_graphs()
+    for _ in range(3):
+        graphed(images)
+    with without_synchronisation():
+        graphed(images)
+    assert (
+        graphed(images.clone().requires_grad_()).requires_grad is False
+    )  # the policy is frozen: images alone have one
+
+
+def test_a_policy_as_graphs_takes_other_images_too() -> None:
+    policy = a_policy()
+    graphed = policy.to_cuda_graphs()
+    wide = some_images().to(memory_format=torch.channels_last)
+    for images in (some_images(), wide, some_images()[:7], some_images().half(), some_images().cpu()) * 3:
+        torch.manual_seed(3)
+        expected = policy(images).detach()
+        torch.manual_seed(3)
+        assert torch.equal(graphed(images), expected)
+    with torch.inference_mode():
+        graphed(some_images()[:9])
+        graphed(some_images()[:9])
+        graphed(some_images()[:9])
+    graphed(some_images()[:9])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from augrad.cuda_graphs import Graphs
 from augrad.data.batches import EpochBatches
 from augrad.data.types import Split, Splits
 from augrad.errors import AugradWarning
@@ -14,7 +15,7 @@ from augrad.estimators.gumbel import Gumbel
 from augrad.estimators.relax import Relax
 from augrad.hypergradients.one_step import OneStep
 from augrad.hypergradients.unrolled import Unrolled
-from augrad.learning.cuda_graphs import Graphs, can_be_captured
+from augrad.learning.capturable import can_be_captured
 from augrad.models.small_conv import SmallConvNet
 from augrad.models.wide_resnet import WideResNet
 from augrad.objectives.bilevel import Bilevel

@@ -91,6 +91,11 @@ def alone(plan: Plan, image: Tensor) -> np.ndarray | None:
     return plan.prepared[NUMBA.name]  # type: ignore[no-any-return]
 
 
+def can_be_captured(plan: Plan, images: Tensor) -> bool:
+    """Whether `run` launches the same kernels for every draw, and nothing else: then a CUDA graph may hold them."""
+    return _asked.get() in ("auto", TRITON.name) and plan.rest[TRITON.name] is None and TRITON.is_best_for(images)
+
+
 def require_own_functions() -> None:
     """Raise UserError where an engine was asked for that does not take the operations' own functions."""
     if _asked.get() not in ("auto", "reference"):

@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from augrad.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.data.pixels import to_float
 from augrad.data.seeding import global_draws
 from augrad.data.standard import StandardAugmentation
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
 from augrad.learning.classifier import Weights, accuracy_of, evaluating, losses_of, require_derivatives, trainable
-from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.learning.network import own_copy, ready_to_train
 from augrad.models.init import seeded
 from augrad.models.normalized import Normalized, channel_statistics
@@ -153,9 +153,10 @@ def backward_on(
     labels: Int[Tensor, " B"],
     autocast: bool,
     label_smoothing: float = 0.0,
+    graphs: Graphs = NO_GRAPHS,
 ) -> StepResult:
     """A `training_pass` that leaves its gradients in the parameters, where `optimizer.step()` finds them."""
-    found = training_pass(model, images, labels, autocast, label_smoothing=label_smoothing)
+    found = training_pass(model, images, labels, autocast, graphs, label_smoothing)
     set_gradients(model, found.gradients)
     return StepResult(found.loss, found.accuracy, found.losses)
 

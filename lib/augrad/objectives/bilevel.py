@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from augrad.checks import Draws, checked, require_returned
+from augrad.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.data.pixels import to_float
 from augrad.data.seeding import global_draws_kept
 from augrad.data.standard import StandardDraw
@@ -21,7 +22,6 @@ from augrad.estimators.estimate import CoupledScalar, Scalar, beside_of, is_cent
 from augrad.hypergradients.hypergradient import Link, Term, TwoLevels, ValidationPass, forward_and_backward
 from augrad.learning.classifier import Weights, accuracy_of, couples, logits_with, losses_of, weights_of
 from augrad.learning.coupling import attributed, attributed_beside, is_exact
-from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.learning.network import drawn_by
 from augrad.learning.pure_optimizer import pure_optimizer
 from augrad.learning.step import ModelBuilder, bfloat16_autocast, build_classifier, training_pass

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from augrad.checks import name_of
+from augrad.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.data.pixels import to_float
 from augrad.data.standard import StandardAugmentation, StandardDraw
 from augrad.data.types import Split, Splits
@@ -21,7 +22,6 @@ from augrad.hypergradients.hypergradient import Hypergradient, TrainingBatch
 from augrad.hypergradients.none import NoHypergradient
 from augrad.learning.classifier import Weights, couples, device_of, logits_with, losses_of
 from augrad.learning.coupling import attributed, attributed_beside, couples_otherwise, is_exact
-from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.learning.step import ModelBuilder, bfloat16_autocast
 from augrad.policy import Policy
 from augrad.types import PolicySample, RelaxedSample

@@ -45,6 +45,7 @@ from augrad.types import Drawn, PolicyParams, PolicySample, RelaxedSample
 
 if TYPE_CHECKING:
     from augrad.policy.collate import AugmentingCollate
+    from augrad.policy.graphed import GraphedPolicy
     from augrad.policy.transform import PolicyTransform
 
 
@@ -338,6 +339,13 @@ class Policy(PolicyModule):
         from augrad.policy.collate import AugmentingCollate
 
         return AugmentingCollate(self, collate, key)
+
+    def to_cuda_graphs(self) -> "GraphedPolicy":
+        """A copy of the policy for training loops on a GPU, where a call of it is launched as a whole, which takes a
+        tenth of the time for small images: see `augrad.policy.graphed.GraphedPolicy`."""
+        from augrad.policy.graphed import GraphedPolicy
+
+        return GraphedPolicy(self)
 
     def selection_entropy(self) -> Float[Tensor, ""]:
         """Entropy, in nats, of what is selected for an image.

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from augrad.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.data.pixels import to_float
 from augrad.data.seeding import drawn_seed, local_generator
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
@@ -15,8 +16,8 @@ from augrad.errors import UserError
 from augrad.estimators.control import Control, initial_control
 from augrad.estimators.estimate import Estimator
 from augrad.hypergradients.hypergradient import Hypergradient
+from augrad.learning.capturable import graphs_for
 from augrad.learning.classifier import Weights, trainable, weights_of
-from augrad.learning.cuda_graphs import NO_GRAPHS, Graphs, graphs_for
 from augrad.learning.step import ModelBuilder, OptimizerBuilder, build_optimizer
 from augrad.objectives.objective import Objective, estimates_itself, require_fitting
 from augrad.policy import Policy

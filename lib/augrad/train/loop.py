@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from augrad.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.data.batches import EpochBatches
 from augrad.data.pixels import to_float
 from augrad.data.seeding import global_draws, local_generator
@@ -16,6 +17,7 @@ from augrad.data.standard import NO_STANDARD, StandardAugmentation
 from augrad.data.types import Splits
 from augrad.errors import NonFiniteError, UserError
 from augrad.learning.average import WeightAverage
+from augrad.learning.capturable import graphs_for
 from augrad.learning.step import (
     ModelBuilder,
     OptimizerBuilder,
@@ -140,6 +142,8 @@ def trained(recipe: Recipe, policy: Policy | None, seed: int, report: Report | N
     per_epoch = batches.batches_per_epoch
     total = recipe.steps
     tenths = Tenths(total)
+    graphs = _graphs(recipe, classifier)
+    augment = None if policy is None else policy.to_cuda_graphs() if settings.cuda_graphs is not False else policy
     for epoch in range(math.ceil(total / per_epoch)):
         losses, end = [], min((epoch + 1) * per_epoch, total)
         for step in range(epoch * per_epoch, end):
@@ -147,13 +151,15 @@ def trained(recipe: Recipe, policy: Policy | None, seed: int, report: Report | N
             set_rates(stepper, rate_at(step, total, settings.schedule, settings.final_rate, warmup))
             batch = splits.train[batches.indices(step)]
             images = to_float(batch.images)
-            if policy is not None:
+            if augment is not None:
                 with torch.no_grad():
-                    images = policy(images, generator=generator)
+                    images = augment(images, generator=generator)
             images = standard.draw(images, beside)(images)
             images = _channels_last(images) if settings.channels_last else images
-            with global_draws(device, seed, "train step", step), _refused_compilations():
-                result = backward_on(stepped, images, batch.labels, settings.autocast, settings.label_smoothing)
+            # A network whose passes are captured draws nothing.
+            drawing = nullcontext() if graphs.enabled else global_draws(device, seed, "train step", step)
+            with drawing, _refused_compilations():
+                result = backward_on(stepped, images, batch.labels, settings.autocast, settings.label_smoothing, graphs)
             if settings.clip_norm is not None:
                 nn.utils.clip_grad_norm_(classifier.parameters(), settings.clip_norm)
             stepper.step()
@@ -213,6 +219,15 @@ def late_share(first: float, middle: float, last: float) -> float:
 def check_recipe(recipe: Recipe) -> None:
     """Raises what `trained` raises for its recipe before the first step."""
     _begin(recipe, 0)
+
+
+def _graphs(recipe: Recipe, classifier: nn.Module) -> Graphs:
+    """What runs the training passes. `torch.compile` captures what it can by itself."""
+    settings = recipe.settings
+    if settings.compile or (recipe.device.type != "cuda" and not settings.cuda_graphs):
+        return NO_GRAPHS
+    few = to_float(recipe.splits.train.images[:8])
+    return graphs_for(classifier, settings.cuda_graphs, few, "train.cuda_graphs")
 
 
 def _begin(recipe: Recipe, seed: int) -> tuple[nn.Module, torch.optim.Optimizer, EpochBatches, StandardAugmentation]:

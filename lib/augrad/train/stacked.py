@@ -15,14 +15,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
+from augrad.cuda_graphs import Graphs
 from augrad.data.batches import EpochBatches
 from augrad.data.pixels import to_float
 from augrad.data.seeding import local_generator
 from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import Stopped, UserError
+from augrad.learning.capturable import can_be_captured
 from augrad.learning.classifier import losses_of
-from augrad.learning.cuda_graphs import can_be_captured
 from augrad.learning.step import bfloat16_autocast, build_classifier, build_optimizer, fitted, set_rates
 from augrad.policy import Policy
 from augrad.policy.distributions import HardNoise
@@ -96,6 +97,7 @@ class Stack:
         self._optimizer = build_optimizer(recipe.optimizer, self._weights.values(), "train.optimizer")
         self._batches = [EpochBatches(len(splits[0].train), batch_size, seed, device) for seed in seeds]
         self._side_by_side = torch.vmap(self._losses)
+        self._graphs = Graphs(recipe.settings.cuda_graphs is not False)
 
     def run(
         self,
@@ -120,16 +122,13 @@ class Stack:
             batches = [own.train[order.indices(step)] for own, order in zip(self._splits, self._batches, strict=True)]
             labels = torch.stack([batch.labels for batch in batches])
             images = draws.augmented(to_float(torch.cat([batch.images for batch in batches])))
-            minimised, loss = self._side_by_side(
-                self._weights, self._buffers, images.unflatten(0, labels.shape), labels
-            )
-            found = torch.autograd.grad(minimised.sum(), list(self._weights.values()), allow_unused=True)
+            loss, *found = self._graphs("training pass", self._pass, images.unflatten(0, labels.shape), labels)
             if settings.clip_norm is not None:
                 found = _clipped(found, settings.clip_norm)
             for weight, gradient in zip(self._weights.values(), found, strict=True):
                 weight.grad = gradient
             self._optimizer.step()
-            loss = loss.detach()
+            loss = loss.clone()  # the next pass writes there
             if step % per_epoch == 0 or not sums:
                 sums.append(loss)
             else:
@@ -137,6 +136,12 @@ class Stack:
             if tenths is not None:
                 tenths.see(step, loss)
         return torch.stack(sums).isfinite().all(0)
+
+    def _pass(self, images: Tensor, labels: Tensor) -> tuple[Tensor | None, ...]:
+        """The loss of each network [P] with the labels as they are, and the gradients of what it minimises."""
+        minimised, loss = self._side_by_side(self._weights, self._buffers, images, labels)
+        found = torch.autograd.grad(minimised.sum(), list(self._weights.values()), allow_unused=True)
+        return loss.detach(), *found
 
     def _losses(
         self, weights: dict[str, Any], buffers: dict[str, Tensor], images: Tensor, labels: Tensor

@@ -1,4 +1,4 @@
-"""Passes of a network as CUDA graphs, which are launched as a whole and not kernel by kernel."""
+"""Functions of tensors as CUDA graphs, which are launched as a whole and not kernel by kernel."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from augrad.errors import AugradWarning, UserError
-from augrad.learning.network import drawn_by
-from augrad.models.dropout import random_layers
+from augrad.errors import AugradWarning
 
 Pass = Callable[..., tuple[Any, ...]]
 """Returns tensors, and None for what there is none of (always in the same places)."""
+
+
+_MOST = 16
+"""Graphs of one `Graphs`: each keeps its memory."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Graphs:
     or a list of tensors. What the function computes must follow from its inputs, and from tensors that stay where they
     are (parameters and buffers, which it may also write to): whatever Python does in it is done at the capture alone.
     The outputs are overwritten by the next call of the same name. Where a capture fails, a warning says so, and the
-    function is called as it stands. Not enabled, and off the GPU, all of it is `function(*inputs)`.
+    function is called as it stands. Not enabled, off the GPU, while somebody else captures, and after shapes enough
+    (16), all of it is `function(*inputs)`. For one thread and one stream at a time.
     """
 
     def __init__(self, enabled: bool) -> None:
@@ -46,11 +48,12 @@ class Graphs:
 
     def __call__(self, name: str, function: Pass, *inputs: Tensor | Sequence[Tensor]) -> tuple[Any, ...]:
         flat = [tensor for part in inputs for tensor in ([part] if isinstance(part, Tensor) else part)]
-        if not (self.enabled and flat[0].is_cuda):
+        if not (self.enabled and flat[0].is_cuda) or torch.cuda.is_current_stream_capturing():
             return function(*inputs)
         key = (name, *((tensor.shape, tensor.dtype, tensor.stride()) for tensor in flat))
         if key not in self._captured:
-            self._captured[key] = None
+            if len(self._captured) < _MOST:
+                self._captured[key] = None
             return function(*inputs)
         kept = self._captured[key]
         if kept is None:
@@ -63,6 +66,7 @@ class Graphs:
         torch._foreach_copy_(kept.kept, kept.outputs)  # pyright: ignore[reportPrivateImportUsage]
         return kept.result
 
+    @torch.inference_mode(False)  # what is kept is used outside of it, too
     def _capture(self, name: str, function: Pass, inputs: Sequence[Tensor | Sequence[Tensor]]) -> _Graph | None:
         own = [
             part.detach().clone() if isinstance(part, Tensor) else [tensor.detach().clone() for tensor in part]
@@ -75,7 +79,8 @@ class Graphs:
         draws = torch.cuda.default_generators[torch.cuda.current_device()]
         before = draws.clone_state()
         try:
-            with torch.cuda.graph(graph, pool=self._pool):
+            # Other threads, of a data loader that pins memory, say, may do meanwhile what a capture cannot.
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 outputs = function(*own)
         except RuntimeError as error:
             self.enabled = False
@@ -96,30 +101,3 @@ class Graphs:
 
 
 NO_GRAPHS = Graphs(enabled=False)
-
-
-def graphs_for(model: nn.Module, wanted: bool | None, images: Float[Tensor, "B C H W"]) -> Graphs:
-    """What runs the passes of `model`: as CUDA graphs if that is wanted; None: if `can_be_captured`.
-
-    images: a few, with which it is tried. Raises UserError where graphs are wanted for a network that draws random
-    numbers.
-    """
-    if wanted and (drawing := drawn_by(model, images)):
-        raise UserError(
-            f"cuda_graphs: the passes of a step share their dropout masks, which replays of a graph cannot, got a "
-            f"network that draws ({drawing}); leave it out, or set it to false"
-        )
-    return Graphs(can_be_captured(model) if wanted is None else wanted)
-
-
-def can_be_captured(model: nn.Module) -> bool:
-    """Whether every module is one of PyTorch's or augrad's own that does the same at each call.
-
-    Of other modules, and of hooks, nobody knows what they do in Python: a capture would freeze it. Passes that belong
-    together share their dropout masks (see `augrad.learning.classifier.untouched`), which replays could not.
-    """
-    return not random_layers(model) and all(
-        type(module).__module__.startswith(("torch.nn.", "augrad."))
-        and not (module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
-        for module in model.modules()
-    )
