@@ -36,13 +36,14 @@ class Graphs:
     compiles or is tuned when it is first used), captured at the second, replayed from then on. An input is one tensor
     or a list of tensors. What the function computes must follow from its inputs, and from tensors that stay where they
     are (parameters and buffers, which it may also write to): whatever Python does in it is done at the capture alone.
-    The outputs are overwritten by the next call of the same name. Where a capture fails, a warning says so, and the
-    function is called as it stands. Not enabled, off the GPU, while somebody else captures, and after shapes enough
-    (16), all of it is `function(*inputs)`. For one thread and one stream at a time.
+    The outputs are overwritten by the next call of the same name, or, without `own_outputs`, of any name. Where a
+    capture fails, a warning says so, and the function is called as it stands. Not enabled, off the GPU, while somebody
+    else captures, and after shapes enough (16), all of it is `function(*inputs)`. For one thread and one stream at a
+    time.
     """
 
-    def __init__(self, enabled: bool) -> None:
-        self.enabled = enabled
+    def __init__(self, enabled: bool, own_outputs: bool = True) -> None:
+        self.enabled, self._own_outputs = enabled, own_outputs
         self._captured: dict[Any, _Graph | None] = {}
         self._pool: Any = None
 
@@ -63,7 +64,8 @@ class Graphs:
             self._captured[key] = kept
         torch._foreach_copy_(kept.inputs, flat)  # pyright: ignore[reportPrivateImportUsage]
         kept.graph.replay()
-        torch._foreach_copy_(kept.kept, kept.outputs)  # pyright: ignore[reportPrivateImportUsage]
+        if self._own_outputs:
+            torch._foreach_copy_(kept.kept, kept.outputs)  # pyright: ignore[reportPrivateImportUsage]
         return kept.result
 
     @torch.inference_mode(False)  # what is kept is used outside of it, too
@@ -94,7 +96,7 @@ class Graphs:
             return None
         flat = [tensor for part in own for tensor in ([part] if isinstance(part, Tensor) else part)]
         found = [output.detach() for output in outputs if output is not None]
-        copies = [torch.empty_like(output) for output in found]
+        copies = [torch.empty_like(output) for output in found] if self._own_outputs else found
         rest = iter(copies)
         result = tuple(None if output is None else next(rest) for output in outputs)
         return _Graph(graph, flat, found, copies, result)

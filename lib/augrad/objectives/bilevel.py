@@ -274,13 +274,20 @@ class Bilevel:
         if self.derivative == "shared_difference":
             (term,) = self._require_shared(link.terms, levels, step.autocast)
 
+            def ahead(values: Sequence[Tensor], along: Sequence[Tensor], *batch: Tensor) -> tuple[Tensor, ...]:
+                images, labels, losses = batch
+                return (ahead_scores(model, *vectors_of(term, values, along), images, labels, losses),)
+
+            def beside(values: Sequence[Tensor], along: Sequence[Tensor], *batch: Tensor) -> tuple[Tensor, ...]:
+                return (attributed(partial(difference_scores, model, *vectors_of(term, values, along)), *batch),)
+
             @torch.no_grad()
             def there() -> Tensor:
+                given = *vectors_in(term), augmented, batch.labels
                 if not couples(model):
-                    return ahead_scores(model, term.weights, term.u, augmented, batch.labels, trained.losses)
+                    return step.graphs("scores ahead", ahead, *given, trained.losses)[0]
                 others = exchanged(step.policy, batch.images, sample, after[0])
-                along = partial(difference_scores, model, term.weights, term.u)
-                return attributed(along, augmented, batch.labels, *others)
+                return step.graphs("shared scores", beside, *given, *others)[0]
 
             scalar = SharedDraw(sample, there, scalar)
         return Aim(scalar, self.draws * image_count(link.terms), trained.gradients, metrics, link.memory)
@@ -349,12 +356,10 @@ class Bilevel:
                 return score(term.weights, term.u, augmented, labels, *others) / share
 
             def scoring_pass(values: Sequence[Tensor], along: Sequence[Tensor], *batch: Tensor) -> tuple[Tensor, ...]:
-                weights, u = (dict(zip(term.weights, part, strict=True)) for part in (values, along))
-                return (score(weights, u, *batch),)
+                return (score(*vectors_of(term, values, along), *batch),)
 
             with torch.no_grad():
-                vectors = list(term.weights.values()), list(term.u.values())
-                (found,) = graphs(name, scoring_pass, *vectors, augmented, labels, *others)
+                (found,) = graphs(name, scoring_pass, *vectors_in(term), augmented, labels, *others)
                 return found / share
 
         def scalar(sample: PolicySample | RelaxedSample, companions: PolicySample | None = None) -> Float[Tensor, " B"]:
@@ -377,6 +382,17 @@ def _layer_of(error: BaseException, model: nn.Module) -> str:
     owners = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
     found = [owner for owner in owners if isinstance(owner, nn.Module) and names.get(owner)]
     return f"{names[found[-1]]} ({type(found[-1]).__name__})" if found else "the network"
+
+
+def vectors_in(term: Term) -> tuple[list[Tensor], list[Tensor]]:
+    """The weights and u of a term, as a graph takes them."""
+    return list(term.weights.values()), list(term.u.values())
+
+
+def vectors_of(term: Term, values: Sequence[Tensor], along: Sequence[Tensor]) -> tuple[Weights, Weights]:
+    """The inverse of `vectors_in`: such values, by the names that they have in the term."""
+    weights, u = (dict(zip(term.weights, part, strict=True)) for part in (values, along))
+    return weights, u
 
 
 def image_count(terms: tuple[Term, ...]) -> int:

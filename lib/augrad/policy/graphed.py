@@ -30,12 +30,12 @@ class GraphedPolicy:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = copy.deepcopy(policy).requires_grad_(False)
-        self._graphs = Graphs(enabled=True)
+        self._graphs = Graphs(enabled=True, own_outputs=False)
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         policy = self.policy
         differentiated = isinstance(images, Tensor) and images.requires_grad and torch.is_grad_enabled()
-        if differentiated or not self._captures(images):
+        if differentiated or not self.captures(images):
             return policy(images, generator=generator)  # type: ignore[no-any-return]
         with torch.no_grad():
             given = checked_call(Augmented(images), None, policy.ops, False, False).images
@@ -43,7 +43,15 @@ class GraphedPolicy:
             (found,) = self._graphs("policy", self._augmented, given, list(vars(noise).values()))
             return found.clone()  # the next call writes there
 
-    def _captures(self, images: Tensor) -> bool:
+    def _augmented(self, images: Tensor, *noise: Any) -> tuple[Tensor]:
+        policy, (values,) = self.policy, noise
+        sample = policy.sample_from(HardNoise(*values))
+        given = Augmented(images)
+        found, _ = apply_draw(policy._application, given, sample, policy.fill, policy.interpolation, replayed=False)
+        return (found,)
+
+    def captures(self, images: Tensor) -> bool:
+        """Whether calls with such images are captured."""
         return (
             type(images) is Tensor
             and images.is_cuda
@@ -52,13 +60,6 @@ class GraphedPolicy:
             and images.device == self.policy.device
             and can_be_captured(self.policy._application.plan, images)
         )
-
-    def _augmented(self, images: Tensor, *noise: Any) -> tuple[Tensor]:
-        policy, (values,) = self.policy, noise
-        sample = policy.sample_from(HardNoise(*values))
-        given = Augmented(images)
-        found, _ = apply_draw(policy._application, given, sample, policy.fill, policy.interpolation, replayed=False)
-        return (found,)
 
     def __reduce__(self) -> tuple[Callable[[Policy], "GraphedPolicy"], tuple[Policy]]:
         return GraphedPolicy, (self.policy,)

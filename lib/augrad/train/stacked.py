@@ -196,8 +196,8 @@ class Stack:
 class _Draws:
     """The draws of all policies and of the standard augmentation, each by the generators of its own training.
 
-    They are drawn on the CPU, where a draw costs no launches, and of all policies as of one with the sub-policies of
-    all; one copy takes a step's draws to the device.
+    The base draws are made on the CPU, where they cost no launches; what they make of the images is one graph, of all
+    policies as of one with the sub-policies of all.
     begin: the step of the training that they begin at; its first piece has the draws of `augrad.train.loop.trained`.
     """
 
@@ -210,9 +210,14 @@ class _Draws:
         splits: Sequence[Splits],
     ) -> None:
         self._count, self._policy = len(policies), copy.deepcopy(policies[0]).to("cpu")
-        self._params = PolicyParams(*map(torch.cat, zip(*[_values(one.params) for one in policies], strict=True)))
-        self._tables = self._policy.tables.map(lambda table: table.repeat(self._count, *[1] * (table.dim() - 1)))
         self._apply = copy.deepcopy(policies[0]).to(recipe.device)
+        joined = PolicyParams(*map(torch.cat, zip(*[_values(one.params) for one in policies], strict=True)))
+        self._params = joined.to(recipe.device)
+        self._tables = self._apply.tables.map(lambda table: table.repeat(self._count, *[1] * (table.dim() - 1)))
+        can_be = recipe.settings.cuda_graphs is not False and self._apply.to_cuda_graphs().captures(
+            torch.empty(1, *recipe.splits.image_shape, device=recipe.device)
+        )
+        self._graphs = Graphs(can_be, own_outputs=False)
         self._standard = [fitted(recipe.standard, own.train) for own in splits]
         self._generators = [local_generator(seed, "train policy draws", begin) for seed in seeds]
         self._beside = [local_generator(seed, "train standard draws", begin) for seed in seeds]
@@ -223,12 +228,23 @@ class _Draws:
         size = len(images) // self._count
         noise = [_values(self._policy.draw_noise(size, generator)) for generator in self._generators]
         joined = HardNoise(*map(torch.cat, zip(*noise, strict=True)))
-        images = self._apply(images, hard_draw(self._params, self._tables, joined, self._policy.layout, self._count))
+        (images,) = self._graphs("policies", self._drawn_by, images, _moved(joined, images.device))
         like = torch.empty(()).expand(size, *images.shape[1:])
         beside = StandardDraw.concatenate(
             [one.draw(like, generator) for one, generator in zip(self._standard, self._beside, strict=True)]
         )
         return beside.to(images.device)(images)
+
+    def _drawn_by(self, images: Tensor, noise: Sequence[Tensor]) -> tuple[Tensor]:
+        draw = hard_draw(self._params, self._tables, HardNoise(*noise), self._policy.layout, self._count)
+        return (self._apply(images, draw),)
+
+
+def _moved(noise: HardNoise, device: torch.device) -> list[Tensor]:
+    """By one copy."""
+    parts = list(vars(noise).values())
+    moved = torch.cat([part.flatten() for part in parts]).to(device, non_blocking=True)
+    return [one.view(part.shape) for one, part in zip(moved.split([p.numel() for p in parts]), parts, strict=True)]
 
 
 def _values(fields: TensorFields) -> tuple[Tensor, ...]:

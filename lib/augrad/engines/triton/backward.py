@@ -157,7 +157,7 @@ def stage_gradient_kernel(
         shared = grey * shared + tl.where(valid, by_mean, 0.0)
         for channel in tl.static_range(CHANNELS if IMAGES else 0):
             _, own = let_through(kind, source, gradient, channel * size + pixel, valid, gain, shift, COMPUTE)
-            moved = gain * own + luma_weight(channel, CHANNELS) * shared
+            moved = gain * own + luma_weight(channel, CHANNELS, COMPUTE) * shared
             write(target + channel * size + pixel, moved + broken, valid)
     elif (kind == SHARPNESS) | (kind == GAUSSIAN_BLUR):
         if kind == SHARPNESS:

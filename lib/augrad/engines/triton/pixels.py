@@ -130,9 +130,10 @@ def drawn_for(image, chosen, kinds, magnitude, magnitude_stride, COMPUTE: tl.con
 
 @triton.jit
 @no_type_check
-def luma_weight(channel: tl.constexpr, CHANNELS: tl.constexpr):
+def luma_weight(channel: tl.constexpr, CHANNELS: tl.constexpr, COMPUTE: tl.constexpr):
+    """In the type that is computed in: older versions of Triton return plain numbers in single precision."""
     weight: tl.constexpr = 1.0 if CHANNELS == 1 else (RED if channel == 0 else (GREEN if channel == 1 else BLUE))
-    return weight
+    return tl.full((), weight, COMPUTE)
 
 
 @triton.jit

@@ -42,10 +42,11 @@ def contrast_mean(
     """The mean grey value of an image; of 8 bits (EIGHT) the mean grey level."""
     if EIGHT:
         return total_of(statistics, image * CHANNELS * 3, splits, SPLITS) / size
-    total = luma_weight(0, CHANNELS) * total_of(statistics, image * CHANNELS * 3, splits, SPLITS)
+    COMPUTE: tl.constexpr = statistics.dtype.element_ty
+    total = luma_weight(0, CHANNELS, COMPUTE) * total_of(statistics, image * CHANNELS * 3, splits, SPLITS)
     for channel in tl.static_range(1, CHANNELS):
         row = (image * CHANNELS + channel) * 3
-        total += luma_weight(channel, CHANNELS) * total_of(statistics, row, splits, SPLITS)
+        total += luma_weight(channel, CHANNELS, COMPUTE) * total_of(statistics, row, splits, SPLITS)
     return total / size
 
 
