@@ -10,6 +10,7 @@ pytest.importorskip("triton")
 
 # In a process of its own, without the interpreter. A launch compiles instead of running: nothing needs a GPU.
 SCRIPT = """
+import re
 import sys
 from typing import no_type_check
 
@@ -23,10 +24,11 @@ NAMES = {
     torch.float64: "fp64", torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16", torch.uint8: "u8",
     torch.int64: "i64", torch.int32: "i32",
 }
-compiled = []
+compiled, fusing = [], []
 
 
 def compile_instead(self, *arguments, grid, warmup, **constants):
+    options = {name: constants.pop(name) for name in ("enable_fp_fusion",) if name in constants}
     bound = dict(zip(self.arg_names, arguments, strict=False))
     # As a launch does it: the whole number 1 is known when a kernel is compiled.
     constants.update({name: 1 for name, value in bound.items() if isinstance(value, int) and value == 1})
@@ -38,8 +40,12 @@ def compile_instead(self, *arguments, grid, warmup, **constants):
         is_tensor = isinstance(value, torch.Tensor)
         signature[name] = "constexpr" if name in constants else "*" + NAMES[value.dtype] if is_tensor else "i32"
     source = ASTSource(self, signature=signature, constexprs=constants)
-    result = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options={"num_warps": 4})
+    result = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options={"num_warps": 4} | options)
     assert len(result.asm["cubin"]) > 0
+    # A product or a sum that is not said to be rounded may be made one with the next.
+    may_fuse = re.search("(mul|add|sub)[.]f32", result.asm["ptx"]) is not None
+    assert dtype != torch.uint8 or not may_fuse, self.__name__
+    fusing.append(may_fuse)
     compiled.append(self.__name__)
 
 
@@ -59,6 +65,7 @@ settings = Settings(fill, interpolation, images)
 output = TRITON.apply(images, Stages(plan_of(ops), chosen, magnitude, torch.zeros(2, 1, 2), settings))
 if dtype.is_floating_point:
     output.sum().backward()
+assert dtype in (torch.uint8, torch.float64) or any(fusing)
 print(*compiled)
 """
 FORWARD = ["statistics_kernel", "curve_kernel", "row_blur_kernel", "stage_kernel"]

@@ -104,6 +104,8 @@ def run_stage(images: Tensor, drawn: Drawn, config: Config) -> tuple[Tensor, Kep
     output = torch.empty_like(images)
     statistics = curves = blurred = images.new_empty(0, dtype=sizes.dtype)
     draw = _extra(drawn)
+    # Products and sums of 8-bit levels are rounded one by one, as on a CPU: see `augrad.ops.levels`.
+    rounding = {"enable_fp_fusion": images.dtype != torch.uint8}
     with torch.cuda.device_of(images):
         if config.has("contrast", "auto_contrast", "equalize"):
             planes = (sizes.batch, sizes.channels)
@@ -112,27 +114,27 @@ def run_stage(images: Tensor, drawn: Drawn, config: Config) -> tuple[Tensor, Kep
             counts = numbers.new_empty(*planes, sizes.splits, 256) if equalizes else numbers
             statistics_kernel[(sizes.batch * sizes.splits,)](
                 images, statistics, counts, drawn.chosen, numbers, sizes.size, sizes.part, sizes.splits,
-                CHANNELS=sizes.channels, BLOCK=_SUMMED, COMPUTE=sizes.compute, EQUALIZES=equalizes,
+                CHANNELS=sizes.channels, BLOCK=_SUMMED, COMPUTE=sizes.compute, EQUALIZES=equalizes, **rounding,
             )  # fmt: skip
             if equalizes:
                 curves = curves.new_empty(*planes, 256)
                 curve_kernel[(sizes.batch * sizes.channels,)](
                     counts, curves, drawn.chosen, numbers, sizes.size, sizes.splits,
-                    CHANNELS=sizes.channels, COMPUTE=sizes.compute,
+                    CHANNELS=sizes.channels, COMPUTE=sizes.compute, **rounding,
                 )  # fmt: skip
         if config.has("gaussian_blur"):
             blurred = torch.empty_like(images, dtype=sizes.dtype)
             row_blur_kernel[(sizes.batch * sizes.tiles,)](
                 images, blurred, drawn.chosen, numbers, drawn.magnitude, drawn.magnitude.stride(0),
                 sizes.height, sizes.width, sizes.tiles,
-                CHANNELS=sizes.channels, BLOCK=_TILE, COMPUTE=sizes.compute,
+                CHANNELS=sizes.channels, BLOCK=_TILE, COMPUTE=sizes.compute, **rounding,
             )  # fmt: skip
         stage_kernel[(sizes.batch * sizes.tiles,)](
             images, output, drawn.chosen, numbers, drawn.magnitude, drawn.magnitude.stride(0),
             draw, draw.stride(0), draw.stride(1), drawn.others, _partner(config, drawn), drawn.matrices,
             statistics, curves, blurred, sizes.height, sizes.width, sizes.tiles, sizes.splits,
             FILL=config.fill, NEAREST=config.nearest, CHANNELS=sizes.channels, BLOCK=_TILE,
-            SPLITS=sizes.next_power, COMPUTE=sizes.compute, GIVEN=config.has("warp"),
+            SPLITS=sizes.next_power, COMPUTE=sizes.compute, GIVEN=config.has("warp"), **rounding,
         )  # fmt: skip
     return output, Kept(statistics, blurred)
 
