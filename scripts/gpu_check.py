@@ -78,7 +78,9 @@ def parts(python: str, work: Path) -> tuple[Part, ...]:
 
     searches, search_page = script("gpu_search")
     stages, stage_page = script("benchmark_gpu")
-    trainings, training_page = script("benchmark_training", "--stack", "32", "--runs", "3", "--workers", "8", "--steps", "60")
+    trainings, training_page = script(
+        "benchmark_training", "--stack", "32", "--runs", "3", "--workers", "8", "--steps", "60"
+    )
     compiled, compiled_page = script("benchmark_gpu", "--compile", "--sizes", "0")
     on_gpu = ("tests/models/test_init.py", "tests/property/test_interface.py", "tests/property/test_samples.py")
     search = commands(

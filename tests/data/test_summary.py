@@ -40,7 +40,8 @@ def test_what_may_spoil_a_run_is_said() -> None:
         "few training images of ring 9: little can be learned from fewer than 10 of a class",
         "classes of unequal sizes: 100 training images of circle, 9 of ring; accuracy says little of the small ones",
         "no test images of ring",
-        "few test images: each of the 50 is 2.0 percentage points of accuracy",
+        "few test images: each of the 50 is 2.0 percentage points of accuracy; more of them, by test_fraction or a "
+        "test set of your own, make the verdict sharper",
     ]
     assert lines_about(data({0: 20}, {0: 300})) == [described(data({0: 20}, {0: 300}))]
 

@@ -53,7 +53,10 @@ def concerns(data: Splits) -> Iterator[str]:
             yield f"no {name} images of {few(missing)}"
     tested = len(data.test)
     if tested < _FEW_TESTED:
-        yield f"few test images: each of the {tested} is {100 / tested:.1f} percentage points of accuracy"
+        yield (
+            f"few test images: each of the {tested} is {100 / tested:.1f} percentage points of accuracy; more of "
+            "them, by test_fraction or a test set of your own, make the verdict sharper"
+        )
 
 
 def lines_about(data: Splits) -> list[str]:
