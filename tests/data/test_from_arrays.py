@@ -169,3 +169,34 @@ def test_one_whole_number_is_a_label_whoever_made_it(kind: Callable[[int], Any])
     x, y = images(), labels()
     given = [(image, kind(int(label))) for image, label in zip(x, y, strict=True)]
     assert same(Splits.from_datasets(given), Splits.from_datasets(list(zip(x, y, strict=True))))
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+def test_what_is_done_to_the_arrays_afterwards_changes_nothing(kind: str, grey: bool) -> None:
+    drawn = np.random.default_rng(0)
+    shape = (8, 8) if grey else (8, 8, 3) if kind == "array" else (3, 8, 8)
+
+    def some(count: int) -> tuple[Any, Any]:
+        both = drawn.integers(0, 256, (count, *shape), dtype=np.uint8), np.arange(count) % 3
+        return both if kind == "array" else tuple(map(torch.from_numpy, both))  # type: ignore[return-value]
+
+    (images, labels), validation, test = some(60), some(30), some(30)
+    data = Splits.from_arrays(images, labels, validation=validation, test=test)
+    before = data.train.images.clone(), data.train.labels.clone(), data.test.images.clone()
+    for given in (images, labels, *validation, *test):
+        given[...] = 0
+    assert torch.equal(data.train.images, before[0])
+    assert torch.equal(data.train.labels, before[1])
+    assert torch.equal(data.test.images, before[2])
+
+
+def test_what_is_masked_is_not_used() -> None:
+    images, labels = np.zeros((30, 8, 8), np.uint8) + np.arange(30, dtype=np.uint8)[:, None, None], np.arange(30) % 3
+    with pytest.raises(
+        UserError, match=r"labels: expected an array with all its values, got one of which 4 are masked"
+    ):
+        Splits.from_arrays(images, np.ma.masked_array(labels, np.arange(30) < 4))
+    with pytest.raises(UserError, match="images: expected an array with all its values"):
+        Splits.from_arrays(np.ma.masked_greater(images, 20), labels)
+    assert len(Splits.from_arrays(np.ma.masked_array(images), labels).train)

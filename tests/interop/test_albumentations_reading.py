@@ -15,6 +15,7 @@ import augrad
 from augrad import Policy, UserError
 from augrad.interop import ConversionError
 from augrad.interop.albumentations import KNOWN, from_albumentations, serialized, to_albumentations
+from augrad.interop.genotype import read_genotype
 from augrad.policy_file.convert import document_of
 from fixed_policies import as_array, fixed, strengths
 from pictures import every_kind, in_levels
@@ -184,7 +185,7 @@ def test_pixels_of_a_document_are_those_of_its_pipeline() -> None:
         (3, "an object with a transform, got 3"),
         (autoalbument([old("NoOp", 0.0)]), "expected a choice with a chance above 0, got none"),
         (autoalbument([old("NoOp", 1.5)]), r"expected p from 0 to 1, got 1\.5"),
-        (autoalbument([]), "got OneOf where OneOf is expected"),
+        (autoalbument([]), "got OneOf without transforms"),
     ],
 )
 def test_other_documents_are_refused(source: object, said: str) -> None:
@@ -257,10 +258,10 @@ def test_todays_objects_mean_what_they_do() -> None:
         ("Affine", {"rotate": (9, 9), "interpolation": 2}, "interpolation 2"),
         ("Affine", {"rotate": (9, 9), "fit_output": True}, "fit_output=True there is False here"),
         ("Affine", {"scale": (0.5, 2.0)}, "drawn evenly in another unit there"),
-        ("CoarseDropout", {"num_holes_range": (1, 1), "fill": "random"}, "fill random"),
-        ("ToGray", {"method": "max"}, "method=max there is weighted_average here"),
-        ("AutoContrast", {"method": "cdf", "cutoff": 20}, "method=cdf there is pil here"),
-        ("Equalize", {"mode": "cv", "by_channels": False}, "mode=cv there is pil here"),
+        ("CoarseDropout", {"num_holes_range": (1, 1), "fill": "random"}, "fill 'random'"),
+        ("ToGray", {"method": "max"}, "method='max' there is weighted_average here"),
+        ("AutoContrast", {"method": "cdf", "cutoff": 20}, "method='cdf' there is pil here"),
+        ("Equalize", {"mode": "cv", "by_channels": False}, "mode='cv' there is pil here"),
         ("GaussianBlur", {"blur_limit": (3, 3), "sigma_limit": (3, 3)}, r"blur_limit=\[3, 3\] there"),
         ("GaussNoise", {"std_range": (0.1, 0.1), "mean_range": (0.5, 0.5)}, "mean_range="),
         ("Posterize", {"num_bits": (3, 7)}, "whole bits, all as likely"),
@@ -369,3 +370,59 @@ def test_sides_of_one_and_more_are_pixels_there() -> None:
     white = np.full((40, 40, 3), 255, "uint8")
     assert (pipeline(image=white)["image"] == 0).mean() > 0.9
     assert any("1.05 fraction ends below the whole side" in loss.what for loss in losses)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("Affine", {"cval": 255}, "cval=255 there is not known here"),
+        ("Affine", {"mode": 4}, "mode=4 there is not known here"),
+        ("Affine", {"balanced_scale": True}, "balanced_scale=True there is False here"),
+        ("ToGray", {"num_output_channels": 1}, "num_output_channels=1 there is 3 here"),
+        ("HorizontalFlip", {"of": [1, [2, [3, [4]]]]}, "of=[1, [2, [...]]] there is not known here"),
+    ],
+)
+def test_no_option_is_dropped_without_a_word(name: str, options: dict[str, Any], said: str) -> None:
+    """What another version calls otherwise may decide anything."""
+    affine = A.to_dict(A.Affine(rotate=(20, 20), interpolation=0))["transform"] if name == "Affine" else {}
+    leaf = {**affine, "__class_fullname__": name, "p": 1.0, **options}
+    _, lost = only(autoalbument([leaf]) | {"__version__": "1.3.1"})
+    assert any(said in what for what in lost)
+
+
+@pytest.mark.parametrize("what", ["node", "p", "option", "interpolation"])
+def test_a_few_lines_that_stand_for_gigabytes_are_told_shortly(what: str, tmp_path: Path) -> None:
+    lines = ["x0: &x0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]"]
+    lines += [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]" for n in range(1, 30)]
+    leaf = {
+        "node": "*x29",
+        "p": "{__class_fullname__: InvertImg, p: *x29}",
+        "option": "{__class_fullname__: ToGray, method: *x29, p: 1}",
+        "interpolation": "{__class_fullname__: ShiftScaleRotate, shift_limit_x: 0, shift_limit_y: 0, scale_limit: 0, "
+        "rotate_limit: 3, interpolation: *x29, p: 1}",
+    }[what]
+    of = "{{__class_fullname__: {}, p: 1.0, transforms: [{}]}}".format
+    lines.append("transform: " + of("Compose", of("OneOf", of("Sequential", of("OneOf", leaf)))))
+    (tmp_path / "few.yaml").write_text("\n".join(lines))
+    try:
+        told = [loss.what for loss in from_albumentations(tmp_path / "few.yaml").losses]
+    except UserError as error:
+        told = [str(error)]
+    assert told
+    assert max(map(len, told)) < 400
+
+
+@pytest.mark.parametrize("chance", ["x" * 10**6, 10**4999, [[1] * 10**6]], ids=["text", "number", "list"])
+def test_what_is_wrong_is_told_shortly(chance: object) -> None:
+    with pytest.raises(UserError, match="expected p from 0 to 1") as caught:
+        from_albumentations(autoalbument([old("NoOp", chance)]))  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 300
+    _, lost = only(autoalbument([old("x" * 10**6)]))
+    assert all(len(what) < 300 for what in lost)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no device without an end")
+def test_a_file_without_an_end_is_refused() -> None:
+    for read in (from_albumentations, read_genotype):
+        with pytest.raises(UserError, match="expected a document of at most 64 MiB, got more"):
+            read("/dev/zero")

@@ -129,3 +129,15 @@ def test_to_torchvision_is_the_policys_own() -> None:
 def test_transforms_that_no_policy_describes_are_refused_in_words(options: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         from_torchvision(v2.RandAugment(**options))
+
+
+def test_tables_of_an_object_are_not_those_of_torchvision() -> None:
+    own = v2.RandAugment()
+    own._AUGMENTATION_SPACE = {"Identity": (lambda *_: None, False)}
+    with pytest.raises(UserError, match="expected torchvision's own operations of RandAugment, got others"):
+        from_torchvision(own)
+    for policies in ([], [(("Rotate", 0.5, 11), ("Invert", 0.5, None))]):
+        other = v2.AutoAugment()
+        other._policies = policies
+        with pytest.raises(UserError, match="expected sub-policies with bins from 0 to 9"):
+            from_torchvision(other)

@@ -81,6 +81,10 @@ def splits_from_arrays(
             image_name, label_name = f"{before[key]}images", f"{before[key]}labels"
             sets[key] = Given(_image_array(pair[0], image_name), _array(pair[1], label_name), image_name, label_name)
     splits, class_count = labelled_sets(sets, name)
+    splits = {
+        key: Split(_own(split.images, sets[key].images), _own(split.labels, sets[key].labels))
+        for key, split in splits.items()
+    }
     digest = hashlib.sha256()
     for split in splits.values():
         digest.update(split.images.numpy().tobytes())
@@ -161,6 +165,11 @@ def _require_enough(labels: Mapping[str, Int64[Tensor, " _"] | None], class_coun
         )
 
 
+def _own(values: Tensor, given: np.ndarray) -> Tensor:
+    """A copy where memory is shared: the data must not change with a buffer that its owner uses again."""
+    return values.clone() if np.may_share_memory(values.numpy(), given) else values
+
+
 def _image_array(images: Any, name: str) -> np.ndarray:
     """As [N, H, W, C] or [N, H, W]; tensors come as [N, C, H, W] or [N, H, W]."""
     if isinstance(images, Tensor) and images.ndim == 4:
@@ -184,6 +193,11 @@ def _array(values: Any, name: str) -> np.ndarray:
             raise UserError(f"{name}: expected an array or a tensor with all its values, got {what}")
         values = values.detach().cpu()
         values = values.to(torch.float32) if values.is_floating_point() else values  # NumPy has no bfloat16
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise UserError(
+            f"{name}: expected an array with all its values, got one of which {int(np.ma.count_masked(values))} are "
+            "masked; take those out, as in values[~mask]"
+        )
     try:
         return np.asarray(values)
     except ValueError as error:

@@ -14,6 +14,11 @@ from torch import Tensor
 from augrad.errors import UserError
 from augrad.paths import expanded
 
+_BYTES = b"\x00\x00\x08"
+"""What an idx file of unsigned bytes begins with."""
+_MOST = 2**32
+"""Bytes of values."""
+
 
 def find_idx(root: str | os.PathLike[str], name: str) -> Path:
     """The file `name` or `name`.gz in `root`, in `root`/raw or in torchvision's `root`/FashionMNIST/raw.
@@ -38,14 +43,24 @@ def read_idx(file: Path) -> UInt8[Tensor, "..."]:
     number, the values. Raises UserError for another type or a wrong length.
     """
     try:
-        content = file.read_bytes()
-        content = gzip.decompress(content) if file.suffix == ".gz" else content
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
+            start = opened.read(4)
+            sizes = opened.read(4 * start[3]) if start[:3] == _BYTES and len(start) == 4 else b""
+            values = opened.read(min(_product(sizes) + 1, _MOST))  # a few bytes may stand for gigabytes
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file}: expected a readable idx file, got an error ({error}); fetch it anew") from error
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise UserError(f"{file}: expected an idx file of unsigned bytes, got one that starts with {content[:4]!r}")
-    start = 4 + 4 * content[3]
-    sizes = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
-    if len(content) != start + math.prod(sizes):
-        raise UserError(f"{file}: expected {math.prod(sizes)} values for the sizes {sizes}, got {len(content) - start}")
-    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).reshape(sizes).copy())
+    if len(start) < 4 or start[:3] != _BYTES:
+        raise UserError(f"{file}: expected an idx file of unsigned bytes, got one that starts with {start!r}")
+    shape = _shape(sizes)
+    if len(values) != math.prod(shape) or len(shape) != start[3]:
+        more = "more" if len(values) > math.prod(shape) else str(len(values))
+        raise UserError(f"{file}: expected {math.prod(shape)} values for the sizes {shape}, got {more}")
+    return torch.from_numpy(np.frombuffer(values, np.uint8).reshape(shape).copy())
+
+
+def _shape(sizes: bytes) -> list[int]:
+    return [int.from_bytes(sizes[at : at + 4], "big") for at in range(0, len(sizes), 4)]
+
+
+def _product(sizes: bytes) -> int:
+    return math.prod(_shape(sizes))

@@ -34,7 +34,7 @@ class StandardDraw:
     side: int = 0
     fill: Float[Tensor, "*B C"] | None = None
 
-    def __getitem__(self, chosen: slice) -> "StandardDraw":
+    def __getitem__(self, chosen: slice | Tensor) -> "StandardDraw":
         """The draws of these images."""
         own = self._map(lambda drawn: drawn[chosen])
         return own if self.fill is None or self.fill.ndim == 1 else replace(own, fill=self.fill[chosen])

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from augrad.interop.leaves import require_side
+from augrad.interop.sources import shortly
 
 
 class Lost(Exception):
@@ -18,6 +19,7 @@ DIFFERENCES: Mapping[str, str] = {
     "shear_y": _CORNER,
     "translate_x": _WHOLE_PIXELS,
     "translate_y": _WHOLE_PIXELS,
+    "color": "up to 2 levels of 255 where most of the colour goes (factors below 0.4)",
     "hue": "OpenCV's hue has steps of 2 degrees: up to some 12 levels of 255",
     "sharpness": "the outermost pixels are sharpened, too",
     "auto_contrast": "up to some 5 levels of 255",
@@ -113,7 +115,7 @@ def _uneven(op: str, ends: tuple[float, float], function: Any, **more: Any) -> L
 
 def _reads(value: Any) -> str:
     if value not in (0, 1):
-        raise Lost(f"interpolation {value}")
+        raise Lost(f"interpolation {shortly(value)}")
     return "nearest" if value == 0 else "bilinear"
 
 
@@ -121,7 +123,7 @@ def _fill(value: Any) -> float:
     """In 0..1; of several numbers, which are one."""
     values = set(value) if isinstance(value, list | tuple) else {0.0 if value is None else value}
     if len(values) != 1 or not isinstance(one := values.pop(), int | float):
-        raise Lost(f"fill {value}")
+        raise Lost(f"fill {shortly(value)}")
     return float(one) / 255
 
 
@@ -224,19 +226,52 @@ def _square(options: Mapping[str, Any], side: int | None) -> Leaf:
 
 
 _USUAL: Mapping[str, Mapping[str, Any]] = {
-    "ToGray": {"method": "weighted_average"},
+    "ToGray": {"method": "weighted_average", "num_output_channels": 3},
     "AutoContrast": {"method": "pil", "cutoff": 0.0, "ignore": None},
     "Equalize": {"mode": "pil", "by_channels": True, "mask": None},
     "GaussianBlur": {"blur_limit": [0, 0]},
     "GaussNoise": {"mean_range": [0.0, 0.0], "per_channel": True, "noise_scale_factor": 1.0},
-    "Affine": {"fit_output": False},
+    "Affine": {"fit_output": False, "balanced_scale": False},
     "RandomBrightnessContrast": {"ensure_safe_range": False},
 }
 """Options of today's transforms that decide what is done here; others than these are done otherwise."""
+_OF_ALL = ("__class_fullname__", "p", "always_apply", "transforms")
+_OF_MASKS = ("fill_mask", "mask_interpolation", "mask_fill_value", "mask_value", "rotate_method")
+_READ: Mapping[str, tuple[str, ...]] = {
+    "Solarize": ("threshold", "threshold_range"),
+    "Posterize": ("num_bits",),
+    "Sharpen": ("alpha", "lightness", "method", "kernel_size", "sigma"),
+    "GaussianBlur": ("sigma_limit",),
+    "RandomGamma": ("gamma_limit", "eps"),
+    "GaussNoise": ("std_range",),
+    "CoarseDropout": (
+        *("num_holes_range", "hole_height_range", "hole_width_range", "min_holes", "max_holes"),
+        *("min_height", "max_height", "min_width", "max_width", "fill", "fill_value"),
+    ),
+    "ColorJitter": ("brightness", "contrast", "saturation", "hue"),
+    "RandomBrightnessContrast": ("brightness_limit", "contrast_limit", "brightness_by_max"),
+    "Affine": (
+        *("rotate", "scale", "shear", "translate_percent", "translate_px", "keep_ratio"),
+        *("interpolation", "border_mode", "fill"),
+    ),
+    "ShiftScaleRotate": (
+        *("shift_limit_x", "shift_limit_y", "scale_limit", "rotate_limit", "interpolation", "border_mode", "fill"),
+        "value",
+    ),
+}
+"""Options that `leaf_of` reads, or that change nothing of what it reads."""
 
 
 def other_options(kind: str, options: Mapping[str, Any]) -> list[str]:
-    """In words, the options that decide what the transform does and are done otherwise here."""
+    """In words, the options that are done otherwise here, and those that nobody here knows.
+
+    An option that is not known, of an older version, say, or a later one, may decide anything.
+    """
     usual = {key: value for key, value in _USUAL.get(kind, {}).items() if key in options}
     given = {key: list(options[key]) if isinstance(options[key], tuple) else options[key] for key in usual}
-    return [f"{key}={given[key]} there is {value} here" for key, value in usual.items() if given[key] != value]
+    told = [f"{key}={shortly(given[key])} there is {value} here" for key, value in usual.items() if given[key] != value]
+    known = {*_OF_ALL, *_OF_MASKS, *_READ.get(kind, ()), *usual}
+    more = [key for key in options if key not in known]
+    return told + [
+        f"{key if len(key) < 40 else shortly(key)}={shortly(options[key])} there is not known here" for key in more
+    ]

@@ -18,18 +18,17 @@ from augrad.errors import UserError
 from augrad.interop.albumentations_leaves import DIFFERENCES, Leaf, Lost, leaf_of, other_options
 from augrad.interop.leaves import is_number, require_side
 from augrad.interop.losses import LEFT_OUT_HERE, Converted, Loss, border_losses, converted, loss_of
-from augrad.interop.sources import hint, in_file, with_source
+from augrad.interop.sources import hint, in_file, shortly, text_of, with_source
 from augrad.ops import get
-from augrad.paths import expanded
 from augrad.policy import Policy
 from augrad.policy_file import Entry, Magnitude, PolicyDocument, SubPolicy, Uniform, Value
 from augrad.policy_file.convert import policy_from_document
 from augrad.policy_file.refusals import describe, told_in_words
 
-_LARGEST = 64 * 2**20
-"""Bytes of a document: far more than any."""
 _MOST = 100_000
 """Transforms: in YAML a few lines can stand for far more, by naming the same list again and again."""
+_LONGEST = 100
+"""Characters of a name."""
 _EXPECTED = "a composition of one choice (OneOf) among sequences of choices, as AutoAlbument and augrad write it"
 
 
@@ -57,7 +56,7 @@ def from_albumentations(source: Any, side: int | None = None, strict: bool = Fal
     if side is not None:
         require_side(side, "from_albumentations", "squares are in pixels")
     content = _read(source)
-    version = str(content.get("__version__", ""))
+    version = given if isinstance(given := content.get("__version__", ""), str) else shortly(given)
     context = _Context(side, version.startswith("0."), [])
     is_file = isinstance(source, str | os.PathLike)
     with in_file(source) if is_file else nullcontext(), told_in_words():
@@ -75,11 +74,8 @@ def _read(source: Any) -> Mapping[str, Any]:
     taker = os.fspath(source) if isinstance(source, str | os.PathLike) else "from_albumentations"
     if isinstance(source, str | os.PathLike):
         try:
-            path = expanded(source)
-            if path.stat().st_size > _LARGEST:
-                raise UserError(f"{path}: expected at most {_LARGEST >> 20} MiB, got {path.stat().st_size >> 20} MiB")
-            text = path.read_text(encoding="utf-8")
-            if path.suffix.lower() in (".yaml", ".yml"):
+            text = text_of(source)
+            if os.fspath(source).lower().endswith((".yaml", ".yml")):
                 import yaml
 
                 try:
@@ -102,14 +98,16 @@ def _read(source: Any) -> Mapping[str, Any]:
 def _kind(node: object) -> str:
     """The class of a transform, without its module."""
     if not isinstance(node, Mapping) or not isinstance(node.get("__class_fullname__"), str):
-        raise UserError(f"from_albumentations: expected transforms with their class, got {str(node)[:80]}")
-    return str(node["__class_fullname__"]).rpartition(".")[2]
+        raise UserError(f"from_albumentations: expected transforms with their class, got {shortly(node)}")
+    name = str(node["__class_fullname__"]).rpartition(".")[2]
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
 
 
 def _inner(node: Mapping[str, Any], what: str) -> Sequence[Mapping[str, Any]]:
     found = node.get("transforms")
     if _kind(node) != what or not isinstance(found, list | tuple) or not found:
-        raise UserError(f"from_albumentations: expected {_EXPECTED}; got {_kind(node)} where {what} is expected")
+        got = f"{what} without transforms" if _kind(node) == what else f"{_kind(node)} where {what} is expected"
+        raise UserError(f"from_albumentations: expected {_EXPECTED}; got {got}")
     for one in found:
         _kind(one)  # or it is no transform
     return found
@@ -118,7 +116,7 @@ def _inner(node: Mapping[str, Any], what: str) -> Sequence[Mapping[str, Any]]:
 def _chance(node: Mapping[str, Any]) -> float:
     chance = node.get("p", 0.5)
     if not is_number(chance, 0, 1 + 1e-6):
-        raise UserError(f"from_albumentations: expected p from 0 to 1, got {chance!r}")
+        raise UserError(f"from_albumentations: expected p from 0 to 1, got {shortly(chance)}")
     return min(float(chance), 1.0)
 
 

@@ -18,9 +18,8 @@ from augrad.errors import UserError
 from augrad.interop.leaves import is_number, resampled
 from augrad.interop.listing import NOTHING, listed_choices
 from augrad.interop.losses import LEFT_OUT, ONE_WAY, Converted, Loss, converted, loss_of, mean_loss, narrowed_loss
-from augrad.interop.sources import hint, with_source
+from augrad.interop.sources import hint, shortly, text_of, with_source
 from augrad.ops import get
-from augrad.paths import expanded
 from augrad.policy import Policy
 from augrad.policy.required import require_policy
 from augrad.policy.slots import MOST_STAGES, MOST_SUBPOLICIES
@@ -87,7 +86,7 @@ def document_of_genotype(
 ) -> tuple[PolicyDocument, list[Loss]]:
     """The document of the policy that such a list describes, and what of it is done otherwise here."""
     if isinstance(genotype, str) or not isinstance(genotype, Sequence) or not genotype:
-        raise UserError(f"genotype: expected a list of sub-policies, got {_short(genotype)}")
+        raise UserError(f"genotype: expected a list of sub-policies, got {shortly(genotype)}")
     if len(genotype) > MOST_SUBPOLICIES:  # before an entry is made for each
         raise UserError(f"genotype: expected at most {MOST_SUBPOLICIES} sub-policies, got {len(genotype)}")
     losses: list[Loss] = []
@@ -95,7 +94,7 @@ def document_of_genotype(
     for s, subpolicy in enumerate(genotype):
         if isinstance(subpolicy, str) or not isinstance(subpolicy, Sequence) or not subpolicy:
             raise UserError(
-                f"genotype[{s}]: expected a list of [operation, probability, level], got {_short(subpolicy)}"
+                f"genotype[{s}]: expected a list of [operation, probability, level], got {shortly(subpolicy)}"
             )
         if len(subpolicy) > MOST_STAGES:
             raise UserError(f"genotype[{s}]: expected at most {MOST_STAGES} operations, got {len(subpolicy)}")
@@ -118,12 +117,12 @@ def _entry(step: Sequence[Any], place: str) -> Entry:
     fits = isinstance(step, list | tuple) and len(step) == 3
     if not fits or not isinstance(step[0], str) or step[0] not in RANGES:
         raise UserError(
-            f"{place}: expected [operation, probability, level] with one of {', '.join(RANGES)}, got {_short(step)}"
+            f"{place}: expected [operation, probability, level] with one of {', '.join(RANGES)}, got {shortly(step)}"
         )
     name, probability, level = step
     for what, number in (("probability", probability), ("level", level)):
         if not is_number(number, 0, 1):
-            raise UserError(f"{place}: expected a {what} from 0 to 1, got {_short(number)}")
+            raise UserError(f"{place}: expected a {what} from 0 to 1, got {shortly(number)}")
     known, op = RANGES[name], get(RANGES[name].op)
     if known.low is None or known.high is None:
         return Entry(op=op.name, probability=float(probability))
@@ -212,17 +211,13 @@ def published(name: str) -> tuple[dict[str, Any], dict[str, Genotype]]:
     return {"source": content["source"]}, content["policies"]
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 @checked
 def read_genotype(path: PathName) -> Genotype:
     """The list in a JSON file. Raises UserError for what is none."""
     try:
-        with open(expanded(path), encoding="utf-8") as file:
-            found = json.load(file)
+        found = json.loads(text_of(path))
+    except UserError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{os.fspath(path)}: expected a JSON list of sub-policies, got none: {error}") from None
     if not isinstance(found, list):

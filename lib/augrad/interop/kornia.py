@@ -13,7 +13,7 @@ from augrad.checks import checked
 from augrad.errors import UserError
 from augrad.interop.leaves import Known, is_number, is_whole, require_values, resampled, subpolicies_of
 from augrad.interop.losses import LEFT_OUT_HERE, Converted, Loss, converted, loss_of
-from augrad.interop.sources import with_source
+from augrad.interop.sources import shortly, with_source
 from augrad.ops import get
 from augrad.policy import Policy
 from augrad.policy.required import require_policy
@@ -228,12 +228,12 @@ def from_kornia(policy: Any, strict: bool = False) -> Converted[Policy]:
     source = f"kornia.augmentation.auto.AutoAugment({policy!r})" if isinstance(policy, str) else "Kornia: a list"
     if isinstance(policy, str):
         if policy not in _PRESETS:
-            raise UserError(f"from_kornia: expected a list, or one of {', '.join(_PRESETS)}, got {policy!r}")
+            raise UserError(f"from_kornia: expected a list, or one of {', '.join(_PRESETS)}, got {shortly(policy)}")
         _library()
         presets = import_module("kornia.augmentation.auto.autoaugment.autoaugment")
         policy = getattr(presets, f"{policy}_policy")
     if not isinstance(policy, list | tuple) or not policy or not all(isinstance(s, list | tuple) and s for s in policy):
-        raise UserError(f"from_kornia: expected a list of sub-policies, got {str(policy)[:80]}")
+        raise UserError(f"from_kornia: expected a list of sub-policies, got {shortly(policy)}")
     losses = [Loss("subpolicies", "one for the whole batch there, and for each image here")]
     with told_in_words():
         document = PolicyDocument(
@@ -256,20 +256,20 @@ def from_kornia(policy: Any, strict: bool = False) -> Converted[Policy]:
 def _listed(step: Any, place: str, losses: list[Loss]) -> Entry:
     fits = isinstance(step, list | tuple) and len(step) == 3 and isinstance(step[0], str)
     if not fits or not is_number(step[1], 0, 1):
-        raise UserError(f"from_kornia: {place}: expected (operation, probability, bin), got {str(step)[:80]}")
+        raise UserError(f"from_kornia: {place}: expected (operation, probability, bin), got {shortly(step)}")
     name, probability, bin_ = step
     if name == "brightness":
         losses.append(loss_of(name, place, f"adds to all values there; {LEFT_OUT_HERE}"))
         return Entry(op="identity")
     if name not in _LISTED:
-        raise UserError(f"from_kornia: {place}: expected one of brightness, {', '.join(_LISTED)}, got {name!r}")
+        raise UserError(f"from_kornia: {place}: expected one of brightness, {', '.join(_LISTED)}, got {shortly(name)}")
     known, op = _LISTED[name], get(_LISTED[name].op)
     if known.loss:
         losses.append(loss_of(op.name, place, known.loss))
     if op.unit is None:
         return Entry(op=op.name, probability=float(probability))
     if not is_whole(bin_, 0, _BINS - 1):
-        raise UserError(f"from_kornia: {place}: expected a bin from 0 to {_BINS - 1}, got {bin_!r}")
+        raise UserError(f"from_kornia: {place}: expected a bin from 0 to {_BINS - 1}, got {shortly(bin_)}")
     width = (known.high - known.low) / _BINS
     ends = known.low + width * bin_, known.low + width * (bin_ + 1)
     low, high = (round(float(known.value(end)), 9) + 0.0 for end in ends)

@@ -64,6 +64,8 @@ def document_of_transform(
     if side is not None or name == "TrivialAugmentWide":
         require_side(side, "from_torchvision", "the translations of TrivialAugmentWide are in pixels")
     space, losses, pixels = getattr(v2, name)._AUGMENTATION_SPACE, [], side or 1
+    if own := [name for name in ("_AUGMENTATION_SPACE", "_augmentation_space") if name in vars(transform)]:
+        raise UserError(f"from_torchvision: expected torchvision's own operations of {name}, got others in {own[0]}")
     bins = getattr(transform, "num_magnitude_bins", _BINS_OF_AUTO_AUGMENT)
     if name != "AutoAugment" and not is_whole(bins, 2, _MOST_BINS):
         raise UserError(f"from_torchvision: expected 2 to {_MOST_BINS} num_magnitude_bins, got {bins!r}")
@@ -96,7 +98,9 @@ def document_of_transform(
         return Entry(**common, unit=op.unit, magnitude=magnitude, signed=signed)
 
     if name == "AutoAugment":
-        policies = getattr(transform, "_policies", None) or transform.policies
+        policies = transform._policies if hasattr(transform, "_policies") else transform.policies
+        if not policies or not all(is_whole(bin_ or 0, 0, bins - 1) for steps in policies for _, _, bin_ in steps):
+            raise UserError(f"from_torchvision: expected sub-policies with bins from 0 to {bins - 1}, got others")
         stages = [
             [
                 (entry(known, bin_ or 0, p, 1.0, f"subpolicies[{s}].stages[{place}][0]"),)

@@ -21,7 +21,7 @@ def read_policy(path: str | os.PathLike[str]) -> PolicyDocument:
     Raises PolicyFileError for a file that cannot be read, and as `parse_policy` does, with the file named at the end.
     """
     try:
-        text = _start_of(expanded(path))
+        text = start_of(expanded(path))
     except UserError:
         raise
     except (OSError, ValueError) as error:
@@ -36,15 +36,15 @@ PATIENCE = 30.0
 """Seconds for which a pipe may be silent before its text comes."""
 
 
-def _start_of(path: str | os.PathLike[str]) -> bytes:
-    """The text, or one byte more than it may have."""
+def start_of(path: str | os.PathLike[str], most: int = LARGEST_FILE) -> bytes:
+    """The content of a file, a pipe or a device; one byte more than `most` where it has more."""
     with open(path, "rb", opener=_open_at_once) as file:
         is_pipe = stat.S_ISFIFO(os.fstat(file.fileno()).st_mode)
         if is_pipe and not select.select([file], [], [], PATIENCE)[0]:
             raise OSError(None, f"it is a pipe into which nothing was written for {PATIENCE:.0f} seconds")
         if hasattr(os, "O_NONBLOCK"):
             os.set_blocking(file.fileno(), True)
-        return file.read(LARGEST_FILE + 1)
+        return file.read(most + 1)
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -251,7 +251,7 @@ class _Run:
         self.progress.update(int(last["step"] or 0), train, held_out)
         if self.callback is not None:
             for row in rows:
-                self.enough = _is_true(self.callback(row)) or self.enough
+                self.enough = _is_true(self.callback(dict(row))) or self.enough
 
     def checkpoint(self, state: dict[str, Any]) -> None:
         if self.file is not None:
