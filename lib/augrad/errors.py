@@ -33,6 +33,10 @@ class NonFiniteError(RuntimeError):
     result: Any = None
 
 
+class RankLostError(RuntimeError):
+    """Another process of a distributed run has ended, or is not heard of."""
+
+
 class Stopped(Exception):
     """What was going on was asked to stop, and did so before it was done. What called it knows how to end."""
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from augrad.atomic import write_bytes
 from augrad.checks import annotations_of, check_value
 from augrad.cli.building import built, require_group, require_keys
+from augrad.cli.distributed import own_device
 from augrad.cli.status import say_progress
 from augrad.data.seeding import checked_seed
 from augrad.data.standard import NO_STANDARD, StandardAugmentation
@@ -116,7 +117,7 @@ def tracker_of(config: DictConfig) -> Tracker:
 
 def data_and_device(config: DictConfig, split_seed: int | None = None) -> tuple[Splits, torch.device]:
     """The splits, resident on the device that was asked for. split_seed: of the division; None: as configured."""
-    device = find_device(config.device)  # before the data are read: the cheaper question first
+    device = find_device(own_device(config.device))  # before the data are read: the cheaper question first
     group = config.data
     if split_seed is not None and group.get("seed", split_seed) != split_seed:
         group = OmegaConf.merge(group, {"seed": split_seed})

@@ -13,6 +13,7 @@ from augrad.cli.choosing import asked_choice, choose_in
 from augrad.cli.comparison import Recorder, withdraw_comparison
 from augrad.cli.configs import config_directory
 from augrad.cli.costs import Costs, Trainings
+from augrad.cli.distributed import begin_together, in_processes, note_run
 from augrad.cli.entry import run_entry_point
 from augrad.cli.judging import (
     asked_comparison,
@@ -52,6 +53,7 @@ from augrad.policy import Policy
 from augrad.policy.learnable import anything_learnable
 from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
+from augrad.ranks import joined, left
 from augrad.search import begin_search, run_search
 from augrad.search.choice import Chosen
 from augrad.search.words import facts_of_end, taken_from, words_of_choice
@@ -97,15 +99,21 @@ def _search_in(config: DictConfig, directory: Path) -> float:
         words = "search: nothing of this policy can be learned: its weights, probabilities and magnitudes are fixed, "
         words += "or not among policy.learn; the classifier is trained with the policy as it is"
         say(words, stderr=True)
+    ranks = joined(device)
     with keys_added():
-        state, parts = begin_search(data, device=device, **arguments)
+        state, parts = begin_search(data, device=device, ranks=ranks, **arguments)
     costs = Costs(config, _trainings(config, data, asked, choice), say_progress)
     with SearchRun(directory, config, state, parts, tracker_of(config), costs) as run:
+        note_run(directory)
+        begin_together(state, device)
         with keys_added():
             run_search(state, parts, run)
+        left()
         run.end()
         if run.interrupted():
             raise Interrupted(directory, state.step, run.stopped_by)
+        if not ranks.leads:
+            return state.best_loss
         attempt, policy, chosen = Attempts(), exported(state.best_policy(), config), None
         if not run.was_finished:  # else policy.json goes with the report and the comparison that are there
             run.write_policy()
@@ -221,4 +229,7 @@ def _show(
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status of `augrad search`."""
-    return cast(int, run_entry_point(_search, "augrad search", arguments, resumable="checkpoint.pt"))
+    program = "augrad search"
+    return in_processes(
+        lambda given: cast(int, run_entry_point(_search, program, given, resumable="checkpoint.pt")), program, arguments
+    )

@@ -22,7 +22,7 @@ from augrad.cli.parts import exported, plain, provenance, say_data
 from augrad.cli.quoting import command_line, override
 from augrad.cli.run_directory import new_run, resumed_run
 from augrad.cli.status import in_sweep
-from augrad.errors import NonFiniteError, PolicyFileError, UserError
+from augrad.errors import NonFiniteError, PolicyFileError, RankLostError, UserError
 from augrad.learning.step import evaluate
 from augrad.objectives.objective import estimates_itself
 from augrad.policy import Policy
@@ -116,6 +116,9 @@ class SearchRun:
                 self.write_policy()
         finally:
             self._opened.__exit__(kind, error, trace)
+        if isinstance(error, RankLostError) and self.parts.ranks.leads:
+            go_on = command_line("augrad", "search", override("resume", str(self.directory)))
+            error.add_note(f"go on with: torchrun ... -m {go_on}")
         if isinstance(error, KeyboardInterrupt) and not isinstance(error, Interrupted):
             raise Interrupted(self.directory, self._kept, signals.number_of(error)) from error
 

@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from augrad.cli.limits import OutOfMemory
 from augrad.cli.mistakes import mistake_message
 from augrad.cli.signals import sigterm_raised, status_of, words_of
-from augrad.errors import NonFiniteError
+from augrad.errors import NonFiniteError, RankLostError
 from augrad.terminal.console import say
 from augrad.terminal.output import guarded_output, lost_output
 
@@ -39,7 +39,7 @@ def _exit_status(run: Callable[[], Any], program: str) -> int:
     except KeyboardInterrupt as error:
         say(f"{program}: {words_of(error)}", stderr=True)
         return status_of(error)
-    except (Unfinished, NonFiniteError, OutOfMemory) as error:
+    except (Unfinished, NonFiniteError, OutOfMemory, RankLostError) as error:
         if wants_traceback:
             traceback.print_exception(error)
         say("\n".join([f"{program}: {error}", *getattr(error, "__notes__", [])]), stderr=True)

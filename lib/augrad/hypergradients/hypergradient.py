@@ -22,12 +22,19 @@ Loss = Callable[[Weights], Float[Tensor, ""]]
 class TrainingBatch:
     """A training batch with one draw of the policy.
 
-    images, labels: before augmentation. loss: weights -> the mean loss on the augmented batch, without weight decay.
+    images, labels: before augmentation; in a distributed run this process's. loss: weights -> the mean loss on the
+    augmented batch, without weight decay. size: how many images the batch has, in all processes.
     """
 
     images: Float[Tensor, "B C H W"]
     labels: Int[Tensor, " B"]
     loss: Loss
+    size: int | None = None
+
+    @property
+    def whole(self) -> int:
+        """How many images the batch has, in all processes."""
+        return len(self.labels) if self.size is None else self.size
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Adversarial:
     def __call__(self, step: Step) -> Aim:
         if step.companion is not None:
             follow(step.companion, step.model, self.teacher_decay)
-        batch, augmented, _ = drawn_batch(step)
+        batch, augmented, *_ = drawn_batch(step)
         trained = training_pass(step.model, augmented, batch.labels, step.autocast, step.graphs)
         after = step.standard.draw(batch.images, step.generator)
         scalar = self.scalar(step.model, step.companion, batch.images, batch.labels, step.policy, step.autocast, after)

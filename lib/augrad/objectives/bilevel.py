@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -19,18 +19,34 @@ from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import CoupledScalar, Scalar, beside_of, is_centred
-from augrad.hypergradients.hypergradient import Link, Term, TwoLevels, ValidationPass, forward_and_backward
+from augrad.hypergradients.hypergradient import (
+    Link,
+    Term,
+    TrainingBatch,
+    TwoLevels,
+    ValidationPass,
+    forward_and_backward,
+)
 from augrad.learning.classifier import Weights, accuracy_of, couples, logits_with, losses_of, weights_of
 from augrad.learning.coupling import attributed, attributed_beside, is_exact
 from augrad.learning.network import drawn_by
 from augrad.learning.pure_optimizer import pure_optimizer
-from augrad.learning.step import ModelBuilder, bfloat16_autocast, build_classifier, training_pass
+from augrad.learning.step import ModelBuilder, TrainingPass, bfloat16_autocast, build_classifier, training_pass
 from augrad.models.batch_norm import Shares
 from augrad.models.shake import shaken_layers
-from augrad.objectives.objective import Aim, Step, drawn_batch, exchanged, redrawn, warn_of_other_coupling
+from augrad.objectives.objective import (
+    Aim,
+    Step,
+    drawn_batch,
+    exchanged,
+    redrawn,
+    shared_weights,
+    warn_of_other_coupling,
+)
 from augrad.policy import Policy
+from augrad.ranks import ALONE, Ranks
 from augrad.shared_state import forward_mode
-from augrad.types import PolicySample, RelaxedSample
+from augrad.types import Drawn, PolicySample, RelaxedSample
 
 with warnings.catch_warnings():
     # PyTorch scripts some forward-mode formulas when it first needs them, and warns that scripting is deprecated:
@@ -39,6 +55,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # in earlier releases
     import torch._decomp.decompositions_for_jvp
 
+Draw = TypeVar("Draw", bound=Drawn)
 Derivative = Literal["jvp", "finite_difference", "shared_difference"]
 
 
@@ -226,11 +243,14 @@ class Bilevel:
         """None."""
 
     def __call__(self, step: Step) -> Aim:
-        model = step.model
-        batch, augmented, sample = drawn_batch(step)
+        model, ranks = step.model, step.ranks
+        batch, augmented, sample, whole = drawn_batch(step)
         with global_draws_kept(augmented.device):  # so that the passes to come have this one's masks of nn.Dropout
             trained = training_pass(model, augmented, batch.labels, step.autocast, step.graphs)
-        held_out = step.validation
+        trained = of_all(ranks, trained, batch.whole)
+        held_out, validated = step.validation, len(step.validation)
+        if not ranks.alone:
+            held_out = held_out[ranks.share(validated, held_out.images.device)]
 
         def validate(
             weights: Weights, images: Tensor = held_out.images, labels: Tensor = held_out.labels
@@ -238,6 +258,10 @@ class Bilevel:
             with bfloat16_autocast(step.autocast, images.device):
                 logits = logits_with(model, weights, to_float(images))
             return losses_of(logits, labels).mean(), logits
+
+        def validate_together(weights: Weights) -> tuple[Tensor, Tensor]:
+            loss, logits = validate(shared_weights(ranks, weights))
+            return (loss, logits) if ranks.alone else (ranks.total(loss * ranks.weight(validated)), logits)
 
         def validation_pass(values: Sequence[Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
             weights = dict(zip(names, values, strict=True))
@@ -247,7 +271,8 @@ class Bilevel:
         def differentiate(weights: Weights) -> ValidationPass:
             given = (list(weights.values()), held_out.images, held_out.labels)
             loss, logits, *gradients = step.graphs("validation pass", validation_pass, *given)
-            return ValidationPass(dict(zip(names, gradients, strict=True)), loss.clone(), logits)
+            loss, *gradients = ranks.mean_over(validated, [loss.clone(), *gradients])
+            return ValidationPass(dict(zip(names, gradients, strict=True)), loss, logits)
 
         before = weights_of(model)
         names = list(before)
@@ -256,7 +281,7 @@ class Bilevel:
             trained.gradients,
             batch,
             pure_optimizer(model, step.optimizer, step.clip_norm),
-            validate,
+            validate_together,
             lambda ahead: drawn_batch(step, ahead)[0],
             differentiate,
         )
@@ -266,11 +291,11 @@ class Bilevel:
             "train_loss": trained.loss,
             "val_loss": link.validation_loss,
             "train_accuracy": trained.accuracy,
-            "val_accuracy": accuracy_of(link.validation_logits, step.validation.labels),
+            "val_accuracy": ranks.mean_over(validated, [accuracy_of(link.validation_logits, held_out.labels)])[0],
             **link.metrics,
         }
-        after = tuple(step.standard.draw(self._repeated(term.batch.images), step.generator) for term in link.terms)
-        scalar = self.scalar(model, link.terms, step.policy, after, step.graphs)
+        after = tuple(self._after(step, term.batch) for term in link.terms)
+        scalar = self.scalar(model, link.terms, step.policy, after, step.graphs, ranks)
         if self.derivative == "shared_difference":
             (term,) = self._require_shared(link.terms, levels, step.autocast)
 
@@ -289,7 +314,8 @@ class Bilevel:
                 others = exchanged(step.policy, batch.images, sample, after[0])
                 return step.graphs("shared scores", beside, *given, *others)[0]
 
-            scalar = SharedDraw(sample, there, scalar)
+            own = ranks.share(batch.whole, augmented.device)
+            scalar = SharedDraw(whole, lambda: ranks.put_together(there(), own, batch.whole), scalar)
         return Aim(scalar, self.draws * image_count(link.terms), trained.gradients, metrics, link.memory)
 
     def _require_shared(self, terms: tuple[Term, ...], levels: TwoLevels, autocast: bool) -> tuple[Term, ...]:
@@ -305,6 +331,12 @@ class Bilevel:
             )
         return terms
 
+    def _after(self, step: Step, batch: TrainingBatch) -> StandardDraw:
+        """What the images of a term undergo after the policy; drawn for those of all processes."""
+        images = batch.images[:1].expand(batch.whole, *batch.images.shape[1:])
+        drawn = step.standard.draw(self._repeated(images), step.generator)
+        return drawn if step.ranks.alone else drawn[step.ranks.share(batch.whole, images.device, self.draws)]
+
     def _repeated(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "N C H W"]:
         return images.repeat(self.draws, 1, 1, 1)
 
@@ -315,6 +347,7 @@ class Bilevel:
         policy: Policy,
         after: tuple[StandardDraw, ...] | None = None,
         graphs: Graphs = NO_GRAPHS,
+        ranks: Ranks = ALONE,
     ) -> Scalar:
         """The function sample -> s_i [B], with B = draws * `image_count(terms)`.
 
@@ -322,7 +355,8 @@ class Bilevel:
         image's first draw, then every image's second. The scores are scaled so that the mean over all of them is the
         sum of the terms' means.
         after: what each term's images undergo after the policy, the same in every call; None: nothing. graphs: runs the
-        passes that need no gradient with respect to the images, as CUDA graphs where it can.
+        passes that need no gradient with respect to the images, as CUDA graphs where it can. ranks: the processes, each
+        of which computes the numbers of its own images; the sample is for those of all of them, as is the result.
         """
         derivative = directional_scores if self.derivative == "jvp" else difference_scores
         total, coupled = self.draws * image_count(terms), couples(model)
@@ -351,7 +385,7 @@ class Bilevel:
                 score, name, others = scores_beside, "scores beside", (redrawn(policy, images, companions, then),)
             elif coupled:
                 others = exchanged(policy, images, sample, then)
-            share = len(sample) / total
+            share = self.draws * term.batch.whole / total
             if follows:
                 return score(term.weights, term.u, augmented, labels, *others) / share
 
@@ -365,9 +399,12 @@ class Bilevel:
         def scalar(sample: PolicySample | RelaxedSample, companions: PolicySample | None = None) -> Float[Tensor, " B"]:
             parts, start = [], 0
             for term, then in zip(terms, after, strict=True):
-                chosen = slice(start, start := start + self.draws * len(term.batch.labels))
-                among = None if companions is None else companions[chosen]
-                parts.append(scores_of(term, then, sample[chosen], among))
+                count = self.draws * term.batch.whole
+                chosen = slice(start, start := start + count)
+                own = ranks.share(term.batch.whole, term.batch.labels.device, self.draws)
+                among = None if companions is None else taken(ranks, companions[chosen], own)
+                found = scores_of(term, then, taken(ranks, sample[chosen], own), among)
+                parts.append(ranks.put_together(found, own, count))
             return torch.cat(parts)
 
         if not coupled:
@@ -396,5 +433,19 @@ def vectors_of(term: Term, values: Sequence[Tensor], along: Sequence[Tensor]) ->
 
 
 def image_count(terms: tuple[Term, ...]) -> int:
-    """How many images the batches of the terms have together."""
-    return sum(len(term.batch.labels) for term in terms)
+    """How many images the batches of the terms have together, in all processes."""
+    return sum(term.batch.whole for term in terms)
+
+
+def taken(ranks: Ranks, sample: Draw, own: Int[Tensor, " b"]) -> Draw:
+    """The draws of these images, which are this process's."""
+    return sample if ranks.alone else sample.map(lambda drawn: ranks.taken(drawn, own.to(drawn.device)))
+
+
+def of_all(ranks: Ranks, trained: TrainingPass, size: int) -> TrainingPass:
+    """A pass over this process's share of a batch of `size` images, as one over the whole; `losses` are the share's."""
+    if ranks.alone:
+        return trained
+    names = list(trained.gradients)
+    loss, accuracy, *found = ranks.mean_over(size, [trained.loss, trained.accuracy, *trained.gradients.values()])
+    return TrainingPass(loss, accuracy, trained.losses, dict(zip(names, found, strict=True)))

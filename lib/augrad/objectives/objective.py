@@ -18,12 +18,13 @@ from augrad.data.types import Split, Splits
 from augrad.errors import AugradWarning, UserError
 from augrad.estimators.estimate import CoupledScalar, Estimate, Estimator, Scalar
 from augrad.estimators.none import NoEstimator
-from augrad.hypergradients.hypergradient import Hypergradient, TrainingBatch
+from augrad.hypergradients.hypergradient import Hypergradient, Loss, TrainingBatch
 from augrad.hypergradients.none import NoHypergradient
-from augrad.learning.classifier import Weights, couples, device_of, logits_with, losses_of
+from augrad.learning.classifier import Weights, couples, device_of, flatten, logits_with, losses_of, unflatten
 from augrad.learning.coupling import attributed, attributed_beside, couples_otherwise, is_exact
 from augrad.learning.step import ModelBuilder, bfloat16_autocast
 from augrad.policy import Policy
+from augrad.ranks import ALONE, Ranks
 from augrad.types import PolicySample, RelaxedSample
 
 
@@ -35,7 +36,8 @@ class Step:
     optimizer: the model's. generator: of all random numbers. batch: k -> the training batch of the step k steps later
     (0: this one). validation: the validation batch. hypergradient: the method. memory: what it left at the last step.
     clip_norm, autocast: see `augrad.SearchSettings`. standard: what training images undergo after the policy; it is
-    drawn once for all evaluations of a step's scalar. graphs: runs the model's passes, as CUDA graphs where it can.
+    drawn once for all evaluations of a step's scalar. ranks: the processes of the search, each of which computes with
+    its share of the batches. graphs: runs the model's passes, as CUDA graphs where it can.
     data, builder, seed, number: the whole data set, what the search was given as its model, its seed, and how many
     steps came before this one; for objectives that train networks of their own. stopping: whether the search has been
     asked to stop; an objective whose step takes long asks now and then, and raises `augrad.errors.Stopped`: the search
@@ -54,6 +56,7 @@ class Step:
     clip_norm: float | None
     autocast: bool
     standard: StandardAugmentation
+    ranks: Ranks = ALONE
     graphs: Graphs = NO_GRAPHS
     data: Splits | None = None
     builder: nn.Module | ModelBuilder | None = None
@@ -211,24 +214,53 @@ def attributed_scalar(
 
 
 class DrawnBatch(NamedTuple):
-    """A training batch, its images after one draw of the policy and of `standard`, and the policy's draw."""
+    """A training batch, its images after one draw of the policy and of `standard`, and the policy's draw.
+
+    whole: that draw for the images of all processes.
+    """
 
     batch: TrainingBatch
     augmented: Float[Tensor, "B C H W"]
     sample: PolicySample
+    whole: PolicySample
 
 
 def drawn_batch(step: Step, ahead: int = 0) -> DrawnBatch:
-    """The training batch of the step `ahead` steps later, with fresh draws of the policy and of `standard`."""
-    train = step.batch(ahead)
-    images = to_float(train.images)
+    """The training batch of the step `ahead` steps later, with fresh draws of the policy and of `standard`.
+
+    All processes draw for all images, and each of them augments its own.
+    """
+    train, ranks = step.batch(ahead), step.ranks
+    size = len(train)
+    if ranks.alone:
+        images, labels = to_float(train.images), train.labels
+        with torch.no_grad():
+            augmented, sample = step.policy(images, generator=step.generator, return_params=True)
+            augmented = step.standard.draw(augmented, step.generator)(augmented)
+        batch = TrainingBatch(images, labels, _loss(step, augmented, labels, size))
+        return DrawnBatch(batch, augmented, sample, sample)
+    own = ranks.share(size, train.images.device)
+    images, labels = to_float(train.images[own]), train.labels[own]
     with torch.no_grad():
-        augmented, sample = step.policy(images, generator=step.generator, return_params=True)
-        augmented = step.standard.draw(augmented, step.generator)(augmented)
+        whole = step.policy.sample(size, step.generator)
+        sample = whole[own.to(whole.op.device)]
+        augmented = step.policy(images, params=sample)
+        augmented = step.standard.draw(train.images, step.generator)[own](augmented)
+    batch = TrainingBatch(images, labels, _loss(step, augmented, labels, size), size)
+    return DrawnBatch(batch, augmented, sample, whole)
+
+
+def _loss(step: Step, augmented: Float[Tensor, "B C H W"], labels: Int[Tensor, " B"], size: int) -> Loss:
+    """The mean loss of a batch of `size` images, of which these are this process's."""
 
     def loss(weights: Weights) -> Tensor:
-        with bfloat16_autocast(step.autocast, images.device):
-            logits = logits_with(step.model, weights, augmented)
-        return losses_of(logits, train.labels).mean()
+        with bfloat16_autocast(step.autocast, augmented.device):
+            logits = logits_with(step.model, shared_weights(step.ranks, weights), augmented)
+        return step.ranks.mean_of(losses_of(logits, labels), size)
 
-    return DrawnBatch(TrainingBatch(images, train.labels, loss), augmented, sample)
+    return loss
+
+
+def shared_weights(ranks: Ranks, weights: Weights) -> Weights:
+    """The weights, as something that all processes compute a part of a loss from (see `Ranks.shared`)."""
+    return weights if ranks.alone else unflatten(ranks.shared(flatten(weights)), weights)

@@ -6,13 +6,17 @@ from copy import deepcopy
 import torch
 from torch import nn
 
+from augrad.checks import name_of
 from augrad.data.standard import StandardAugmentation
 from augrad.data.types import Splits
+from augrad.errors import UserError
 from augrad.estimators.estimate import Estimator
 from augrad.hypergradients.hypergradient import Hypergradient
 from augrad.learning.step import ModelBuilder, OptimizerBuilder, fitted
+from augrad.objectives.bilevel import Bilevel
 from augrad.objectives.objective import Objective
 from augrad.policy import Policy
+from augrad.ranks import ALONE, Ranks
 from augrad.regularizers.regularizer import Regularizer
 from augrad.search.state import SearchParts, SearchState, new_state
 from augrad.settings import SearchSettings
@@ -33,12 +37,18 @@ def begin_search(
     settings: SearchSettings,
     seed: int,
     device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> tuple[SearchState, SearchParts]:
     """The state before the first step, on `device`, and the parts. The arguments are those of `augrad.learn`.
 
-    `policy`, and a `model` that is a module, are copied: the search changes neither. Raises UserError for parts that
+    `policy`, and a `model` that is a module, are copied: the search changes neither. ranks: the processes that search
+    together. Raises UserError for parts that
     do not go together.
     """
+    if not (ranks.alone or isinstance(objective, Bilevel)):
+        raise UserError(
+            f"several processes: {name_of(objective)} is computed by one; start it without torchrun, or take bilevel"
+        )
     data = data.to(device)
     parts = SearchParts(
         data=data,
@@ -51,6 +61,7 @@ def begin_search(
         device=device,
         regularizers=tuple(regularizers),
         standard=fitted(standard, data.train),
+        ranks=ranks,
     )
     network = objective.model(model, data, seed, device)
     return new_state(network, deepcopy(policy).to(device), optimizer, policy_optimizer, parts), parts

@@ -60,7 +60,7 @@ def run_search(state: SearchState, parts: SearchParts, observer: Observer, until
             if pending:  # what no step can go on from may have come out of one that has not been looked at
                 _require_finite(_rows(pending, state.step - len(pending), 0.0, state, parts), state, parts, good)
             raise
-        stopping = observer.interrupted()
+        stopping = parts.ranks.agreed(observer.interrupted())
         ending = state.step == last or stopping
         look = pending and (state.step % settings.select_every == 0 or state.step == settings.steps)
         saving = state.step % settings.checkpoint_every == 0 or ending

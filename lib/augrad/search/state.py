@@ -21,6 +21,7 @@ from augrad.learning.classifier import Weights, trainable, weights_of
 from augrad.learning.step import ModelBuilder, OptimizerBuilder, build_optimizer
 from augrad.objectives.objective import Objective, estimates_itself, require_fitting
 from augrad.policy import Policy
+from augrad.ranks import ALONE, Ranks
 from augrad.regularizers.regularizer import Regularizer
 from augrad.runs.restore import require_like, require_optimizer
 from augrad.search.average import averaged
@@ -35,7 +36,7 @@ class SearchParts:
 
     data: on the device. regularizers: terms that are added to what the policy minimises. standard: what training images
     undergo after the policy (see `augrad.learning.step.fitted`); other images do not. model: as it was given, for
-    objectives that train networks of their own.
+    objectives that train networks of their own. ranks: the processes of the search, of which this is one.
     """
 
     data: Splits
@@ -48,6 +49,7 @@ class SearchParts:
     regularizers: tuple[Regularizer, ...] = ()
     standard: StandardAugmentation = NO_STANDARD
     model: nn.Module | ModelBuilder | None = None
+    ranks: Ranks = ALONE
 
     @property
     def select(self) -> Literal["average", "best", "last"]:

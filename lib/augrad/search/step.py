@@ -1,6 +1,7 @@
 """One step of a search: the policy's, then the model's."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from augrad.learning.step import set_gradients, set_rates
 from augrad.objectives.objective import Aim, Step
 from augrad.policy.learnable import learnable
 from augrad.policy.summary import policy_summary
+from augrad.ranks import Ranks
 from augrad.regularizers.regularizer import regularizer_gradient
 from augrad.search.damping import Normalization, damped_step
 from augrad.search.state import SearchParts, SearchState
@@ -41,12 +43,17 @@ def search_step(
     """
     drawn = state.generator.get_state()
     # Inside the caller's no_grad and inference_mode, too, a step differentiates.
-    with torch.inference_mode(False), global_draws(parts.device, parts.seed, "search step", state.step):
+    with torch.inference_mode(False), global_draws(parts.device, parts.seed, _purpose(parts.ranks), state.step):
         try:
             return _step(state, parts, training, validation, stopping)
         except Stopped:
             state.generator.set_state(drawn)
             raise
+
+
+def _purpose(ranks: Ranks) -> str:
+    """Of a step's draws from the global generators: each process has masks of its own."""
+    return "search step" + (f", rank {ranks.index}" if ranks.index else "")
 
 
 def _step(
@@ -87,12 +94,14 @@ def _step(
             seed=parts.seed,
             number=state.step,
             stopping=stopping,
+            ranks=parts.ranks,
             graphs=state.graphs,
         )
     )
     require_returned(aim, Aim, "objective", parts.objective)
     state.hypergradient_memory = aim.memory
     estimate, spread = _estimated(state, parts, aim)
+    estimate = _alike(estimate, parts.ranks)
     if state.control is not None:
         state.control.step(estimate.control_loss)
     added = None
@@ -144,6 +153,14 @@ def _estimated(state: SearchState, parts: SearchParts, aim: Aim) -> tuple[Estima
         state.control, parts.estimator, shown, state.policy, aim.batch_size, state.generator, progress
     )
     return estimate, normalization.spread if parts.settings.normalize else None
+
+
+def _alike(estimate: Estimate, ranks: Ranks) -> Estimate:
+    """The estimate to the last bit the same in all processes, whose kernels may have added it up in other orders."""
+    if ranks.alone:
+        return estimate
+    grads = ranks.summed([gradient / ranks.count for gradient in estimate.grads.tensors()])
+    return replace(estimate, grads=PolicyParams(*grads))  # type: ignore[arg-type]
 
 
 def _norm(tensors: list[Tensor]) -> Tensor:

@@ -1,0 +1,107 @@
+"""What a process of `tests/numerics/test_ranks.py` does: searches by itself, and with the others, by the same seed.
+
+torchrun --standalone --nproc-per-node=2 tests/ranks_search.py DIR
+"""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from augrad.data.batches import EpochBatches
+from augrad.data.standard import StandardAugmentation
+from augrad.data.types import Split, Splits
+from augrad.estimators.enumerate import Enumerate
+from augrad.estimators.gumbel import Gumbel
+from augrad.estimators.rebar import Rebar
+from augrad.estimators.reinforce import Reinforce
+from augrad.estimators.relax import Relax
+from augrad.hypergradients.cg import ConjugateGradients
+from augrad.hypergradients.neumann import Neumann
+from augrad.hypergradients.one_step import OneStep
+from augrad.hypergradients.t1t2 import T1T2
+from augrad.hypergradients.unrolled import Unrolled
+from augrad.models.small_conv import SmallConvNet
+from augrad.objectives.bilevel import Bilevel
+from augrad.ops.space import make_space
+from augrad.policy.initial import initial_policy
+from augrad.ranks import ALONE, Ranks, joined, left
+from augrad.search import begin_search, search_step
+from augrad.settings import SearchSettings
+
+COUNT, BATCH, STEPS = 90, 11, 4  # shares of 5 and of 6 images
+CASES: dict[str, dict[str, Any]] = {
+    "gumbel, one_step": {"estimator": Gumbel(), "hypergradient": OneStep()},
+    "shared difference": {"derivative": "shared_difference", "estimator": Gumbel(), "hypergradient": OneStep()},
+    "pathwise, unrolled": {"estimator": Gumbel(magnitude="pathwise"), "hypergradient": Unrolled(steps=3)},
+    "pixels": {"estimator": Gumbel(relaxation="straight_through_pixels"), "hypergradient": OneStep()},
+    "rebar, cg": {"estimator": Rebar(), "hypergradient": ConjugateGradients(iterations=3)},
+    "relax, neumann": {"estimator": Relax(), "hypergradient": Neumann(terms=2)},
+    "reinforce, t1t2, two draws": {"draws": 2, "estimator": Reinforce(), "hypergradient": T1T2()},
+    "enumerate, difference": {
+        "derivative": "finite_difference",
+        "estimator": Enumerate(),
+        "hypergradient": OneStep(),
+        "stages": 1,
+    },
+}
+
+
+def some_splits() -> Splits:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(COUNT) % 3
+    images = torch.randint(0, 200, (COUNT, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    images[labels == 1, 0] += 50
+    split = Split(images, labels)
+    return Splits("random", 3, split, split, split, split, "0" * 64)
+
+
+def searched(ranks: Ranks, case: dict[str, Any]) -> dict[str, Any]:
+    space = make_space(dict.fromkeys(["identity", "rotate", "brightness", "cutout"]))
+    settings = SearchSettings(
+        steps=50, batch_size=BATCH, validation_batch_size=13, warmup_steps=1, warmup_share=0.5, clip_norm=1.0
+    )
+    data = some_splits()
+    state, parts = begin_search(
+        data,
+        partial(SmallConvNet, width=8),
+        policy=initial_policy(space, stages=case.get("stages", 2), subpolicies=1),
+        objective=Bilevel(case.get("derivative", "jvp"), case.get("draws", 1)),
+        estimator=case["estimator"],
+        hypergradient=case["hypergradient"],
+        regularizers=(),
+        optimizer=partial(torch.optim.SGD, lr=0.05, momentum=0.9, weight_decay=1e-3),
+        policy_optimizer=partial(torch.optim.Adam, lr=0.1),
+        standard=StandardAugmentation(crop_padding=2, flip=True, cutout=4),
+        settings=settings,
+        seed=0,
+        device=torch.device("cpu"),
+        ranks=ranks,
+    )
+    training, validation = EpochBatches(COUNT, BATCH, 0), EpochBatches(COUNT, 13, 1)
+    rows = []
+    for _ in range(STEPS):
+        row = search_step(state, parts, training, validation)
+        rows.append({name: float(row[name]) for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy")})
+        state.step += 1
+    policy = torch.cat([parameter.detach().flatten() for parameter in state.policy.params.tensors()])
+    model = torch.cat([parameter.detach().flatten() for parameter in state.model.parameters()])
+    return {"policy": policy.tolist(), "model": model.tolist(), "rows": rows}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    ranks = joined(torch.device("cpu"))
+    found = {
+        name: {"alone": searched(ALONE, case) if ranks.leads else None, "together": searched(ranks, case)}
+        for name, case in CASES.items()
+    }
+    Path(sys.argv[1], f"{ranks.index}.json").write_text(json.dumps(found))
+    left()
+
+
+if __name__ == "__main__":
+    main()
