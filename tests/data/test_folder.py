@@ -248,3 +248,20 @@ def test_classes_that_imagenet_has_not(tmp_path: Path, classes: int | list[str] 
     write(tmp_path, {"train": 4, "val": 1}, "abcde")
     with pytest.raises(UserError, match=r"^classes: expected"):
         load_imagenet(tmp_path, classes=classes, size=SIDE, selection_size=5)
+
+
+def test_a_folder_of_classes_is_the_train_set(tmp_path: Path) -> None:
+    """As torchvision's ImageFolder has it."""
+    write(tmp_path / "whole", {"train": 12})
+    (tmp_path / "flat").symlink_to(tmp_path / "whole" / "train")
+    whole, flat = load_folder(tmp_path / "whole", SIDE), load_folder(tmp_path / "flat", SIDE)
+    for name, part in parts(whole).items():
+        assert torch.equal(part.images, parts(flat)[name].images)
+    with pytest.raises(UserError, match="this is the train folder itself"):
+        load_folder(tmp_path / "whole" / "train", SIDE)
+
+
+def test_sets_by_other_names_are_no_classes(tmp_path: Path) -> None:
+    write(tmp_path, {"trian": 4, "tset": 4})
+    with pytest.raises(UserError, match=r"beside trian, tset; correct data\.root"):
+        load_folder(tmp_path, SIDE)

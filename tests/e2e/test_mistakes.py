@@ -168,6 +168,7 @@ def test_the_policy_command(augrad, tmp_path: Path) -> None:
         ("train", "++search.steps=7", "augrad train has no setting search; it belongs to augrad search"),
         ("search", "+sead=1", "augrad search has no setting sead; did you mean seed?"),
         ("compare", "+mine=1", "augrad compare has no setting mine"),
+        ("search", "search.learning_rate=1", "did you mean search.optimizer.lr or search.policy_optimizer.lr?"),
         ("search", "search.lr=0.1", "no such setting; did you mean search.optimizer.lr or search.policy_optimizer.lr?"),
         ("train", "train.lr=0.1", "train.lr=0.1: no such setting; did you mean train.optimizer.lr?"),
         ("train", "lr=0.1", "augrad train has no setting lr; did you mean train.optimizer.lr?"),

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from augrad import Policy
 from augrad.cli import costs
-from augrad.cli.costs import Costs, Trainings, time_left
+from augrad.cli.costs import Costs, Trainings, time_left, too_short
 from augrad.data.digits import load_digits
 from augrad.models.small_conv import SmallConvNet
 from augrad.settings import TrainSettings
@@ -42,7 +42,7 @@ def test_each_part_and_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "tells"),
-    [([4.0, 0.5, 0.5], 1), ([0.1, 0.1, 0.1], None), ([9.0, 9.0], 0), ([9.0, 0.1], 0)],
+    [([9.0, 0.5, 0.5], 1), ([0.1, 0.1, 0.1], None), ([40.0, 9.0], 0), ([40.0, 0.1], 0)],
 )
 def test_it_is_said_once_by_the_first_measurement_that_counts(seconds: list[float], tells: int | None) -> None:
     said: list[str] = []
@@ -61,3 +61,8 @@ def test_a_training_step_is_measured_on_a_real_training() -> None:
     one = recipe(steps=400)
     broken = Recipe(one.splits, one.model, partial(torch.optim.SGD, lr=1e38), one.settings)
     assert costs._seconds_of_step(broken, POLICY) == 0.0
+
+
+def test_trainings_that_are_too_short_are_told_before_the_search() -> None:
+    then = [Trainings("choice", 10, recipe(steps=40), 2), Trainings("comparison", 3, recipe(steps=400), 2)]
+    assert [words.partition(":")[0] for words in too_short(then)] == ["trainings of 40 steps"]

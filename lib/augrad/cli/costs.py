@@ -19,7 +19,11 @@ _SHORT, _LONG = 60, 15 * 60
 _FEWEST, _MOST = 4, 50
 """Steps of a training that are measured, beside a first one: as many as take about a second."""
 _SLOW = 5.0
-"""Seconds of a step, or a first training of one step, that are measured once: starting up is a small part of them."""
+"""Seconds of a first training of one step that are measured once: starting up is a small part of them."""
+_SLOW_STEP = 30.0
+"""The same of a search's step."""
+_SHORT_TRAINING = 200
+"""Steps below which a training has seldom converged."""
 _KEYS = ("search.steps", "search.batch_size", "objective.pairs", "data.size", "choose.seeds", "train.steps",
          "train.epochs", "compare.seeds")  # fmt: skip
 """What a run may do less of."""
@@ -48,11 +52,20 @@ class Costs:
         The first measurement counts for slow steps alone: in it, code is compiled and processes start.
         """
         self._measurements += 1
-        if self._is_said or (self._measurements == 1 and seconds <= _SLOW):
+        if self._is_said or (self._measurements == 1 and seconds <= _SLOW_STEP):
             return
         self._is_said = True
         for words in time_left(self._config, seconds * left, self._then, policy):
             self._say(words)
+
+
+def too_short(then: Sequence[Trainings]) -> Iterator[str]:
+    """What to say, before a search, of trainings after it that are too short for a verdict."""
+    for steps in sorted({one.recipe.steps for one in then if one.recipe.steps < _SHORT_TRAINING}):
+        yield (
+            f"trainings of {steps} steps: so short ones have seldom converged, and then decide nothing; a budget in "
+            "steps is the same for few images as for many: train.steps=1000"
+        )
 
 
 def time_left(config: DictConfig, search: float, then: Sequence[Trainings], policy: Policy) -> Iterator[str]:

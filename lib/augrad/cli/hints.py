@@ -15,6 +15,9 @@ from augrad.cli.mistakes import raised_in
 from augrad.cli.unread import did_you_mean, names_in, paths_that_end_in, refused_setting
 from augrad.errors import UserError
 
+_ALSO_CALLED = {"learning_rate": "lr", "num_steps": "steps", "num_epochs": "epochs", "bs": "batch_size"}
+"""Settings by names that other programs have for them."""
+
 
 @contextmanager
 def hints_added(overrides: list[str], multirun: bool, command: str) -> Iterator[None]:
@@ -85,7 +88,8 @@ def _setting_elsewhere(message: str, overrides: list[str], command: str) -> str 
     given = next((override for override in overrides if override.startswith(path)), f"{path}=...")
     if operation := re.match(r"space\.ops\.(\w+)", path):
         return f"{given}: the chosen space has no {operation[1]}; to add it: +space.ops.{operation[1]}={{}}"
-    every = paths_that_end_in(path.rpartition(".")[2], command)
+    name = path.rpartition(".")[2]
+    every = paths_that_end_in(_ALSO_CALLED.get(name, name), command)
     near = [one for one in every if one.partition(".")[0] == path.partition(".")[0]]
     meant = did_you_mean(near or every)
     return f"{given}: no such setting{meant}" if meant else None

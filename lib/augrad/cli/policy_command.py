@@ -72,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     text = f"{_SOURCE}; with --from that library's file, or a configuration of timm"
     convert.add_argument("policy", help=text)
     convert.add_argument("--from", dest="source", choices=_READERS, help="what it is, if it is not augrad's")
-    convert.add_argument("--to", choices=_WRITERS, default="augrad", help="for what (default: %(default)s)")
+    text = "for what (default: %(default)s); torchvision, Kornia and timm take objects, not files: augrad.interop has "
+    text += "to_torchvision, to_kornia and to_timm for Python"
+    convert.add_argument("--to", choices=_WRITERS, default="augrad", help=text)
     convert.add_argument("--allow", metavar="MODULE", action="append", default=[], help=_ALLOW)
     convert.add_argument("--side", type=int, help="of the images in pixels, where the source counts in pixels")
     convert.add_argument(

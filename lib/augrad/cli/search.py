@@ -12,7 +12,7 @@ from augrad.cli.building import key_added, keys_added
 from augrad.cli.choosing import asked_choice, choose_in
 from augrad.cli.comparison import Recorder, withdraw_comparison
 from augrad.cli.configs import config_directory
-from augrad.cli.costs import Costs, Trainings
+from augrad.cli.costs import Costs, Trainings, too_short
 from augrad.cli.distributed import begin_together, in_processes, note_run
 from augrad.cli.entry import run_entry_point
 from augrad.cli.judging import (
@@ -102,8 +102,11 @@ def _search_in(config: DictConfig, directory: Path) -> float:
     ranks = joined(device)
     with keys_added():
         state, parts = begin_search(data, device=device, ranks=ranks, **arguments)
-    costs = Costs(config, _trainings(config, data, asked, choice), say_progress)
+    then = _trainings(config, data, asked, choice)
+    costs = Costs(config, then, say_progress)
     with SearchRun(directory, config, state, parts, tracker_of(config), costs) as run:
+        for words in too_short(then):
+            say_progress(words)
         note_run(directory)
         begin_together(state, device)
         with keys_added():

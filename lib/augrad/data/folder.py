@@ -29,6 +29,8 @@ def load_folder(
 ) -> Splits:
     """The images in `root`/train/<class>/ and, optionally, `root`/val/<class>/ and `root`/test/<class>/.
 
+    Where there is none of the three, in `root`/<class>/: all of them are train images then.
+
     val may be called valid or validation, test testing, and train training, in small letters or capitals (see
     `augrad.data.listing.find_sets`). Classes are numbered in the order of their names, and are the same in all three.
     What is missing is split off train, stratified by class (see `augrad.data.divide.divided`). Every image becomes

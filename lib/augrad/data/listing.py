@@ -58,7 +58,8 @@ def name_order(name: str) -> bytes:
 def find_sets(root: Path, wanted: Sequence[str]) -> tuple[dict[str, Path], list[LeftOut]]:
     """The folders in `root` that hold the `wanted` sets of train, val and test; and what lies beside them.
 
-    val may also be called valid or validation, train training, and test testing, in capital letters or small ones.
+    val may also be called valid or validation, train training, and test testing, in capital letters or small ones. A
+    `root` that has none of them, and pictures right in each of its folders, is the train set itself.
     Raises UserError where there are two folders for a set, a file in the place of a folder, and no folder for train.
     """
     if not os.path.isdir(root):
@@ -72,7 +73,7 @@ def find_sets(root: Path, wanted: Sequence[str]) -> tuple[dict[str, Path], list[
             candidates[sets[0]].append(entry)
         elif _is_folder(entry) and not _is_hidden(entry.name):
             left_out.append(LeftOut("folders beside train", Path(entry.path)))
-            others.append(one_line(entry.name))
+            others.append(entry.name)
         elif _has_picture_ending(entry.name):
             left_out.append(LeftOut("pictures outside of the class folders", Path(entry.path)))
     for name, entries in candidates.items():
@@ -86,6 +87,8 @@ def find_sets(root: Path, wanted: Sequence[str]) -> tuple[dict[str, Path], list[
                     "rename, replace or remove it"
                 )
     sets = {name: Path(entries[0].path) for name, entries in candidates.items() if entries}
+    if not sets and root.absolute().name.lower() not in _SETS["train"] and _are_classes(root, others):
+        return {"train": root}, []
     for name in wanted:
         if name not in sets and name == "train":
             way = "correct data.root, or move the class folders into train/"
@@ -94,9 +97,18 @@ def find_sets(root: Path, wanted: Sequence[str]) -> tuple[dict[str, Path], list[
                 way = f"this is the train folder itself: give the folder that it lies in, data.root={parent}"
             raise UserError(
                 f"{root.absolute() / name}: expected a folder with a folder of images for each class, found none, "
-                f"beside {few(others) or 'no other folder'}; {way}"
+                f"beside {few(map(one_line, others)) or 'no other folder'}; {way}"
             )
     return sets, left_out
+
+
+def _are_classes(root: Path, names: Sequence[str]) -> bool:
+    """Whether pictures lie right in each of these folders: in that of a set, however it is called, classes would."""
+
+    def shown(name: str) -> bool:
+        return any(_has_picture_ending(entry.name) and not _is_folder(entry) for entry in _entries(root / name))
+
+    return len(names) > 1 and all(shown(name) for name in names)
 
 
 def list_images(folder: Path) -> Listing:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from augrad.checks import few
 from augrad.data.types import Split, Splits
@@ -38,8 +39,10 @@ def concerns(data: Splits) -> Iterator[str]:
     train = counts["train"]
     small = [label for label, count in enumerate(train) if count < _FEW]
     if small:
-        told = few(f"{class_name(data, label)} {train[label]}" for label in small)
+        told = few(f"{class_name(data, label)} ({train[label]})" for label in small)
         yield f"few training images of {told}: little can be learned from fewer than {_FEW} of a class"
+    if data.image_shape[0] == 3 and _are_grey(data.train.images):
+        yield "all pictures are grey: channels=1 reads them so, and space=gray leaves out what changes colours alone"
     least, most = min(train), max(train)
     if most >= _UNEQUAL * max(least, 1):
         large, small_one = (class_name(data, train.index(count)) for count in (most, least))
@@ -57,6 +60,11 @@ def concerns(data: Splits) -> Iterator[str]:
             f"few test images: each of the {tested} is {100 / tested:.1f} percentage points of accuracy; more of "
             "them, by test_fraction or a test set of your own, make the verdict sharper"
         )
+
+
+def _are_grey(images: Tensor) -> bool:
+    """Whether the channels of all images are the same; looked at in a few of them first."""
+    return all(bool((part == part[:, :1]).all()) for part in (images[:16], images))
 
 
 def lines_about(data: Splits) -> list[str]:

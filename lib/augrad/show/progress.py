@@ -86,8 +86,10 @@ class SearchProgress:
     def _words(self, step: int, train_loss: float | None, val_loss: float | None, note: str) -> str:
         (begin, first), (end, last) = self._marks[0], self._marks[-1]
         speed = (last - first) / (end - begin) if end > begin and last > first else 0.0
-        left = duration((self.total - step) / speed) if speed else "–"
-        words = f"train {_loss(train_loss)}  val {_loss(val_loss)}  {_pace(speed)}  {left} left"
+        words = f"train {_loss(train_loss)}  val {_loss(val_loss)}"
+        if not self._starting or step >= self.total / 10:  # what comes first compiles, and says nothing of the rest
+            left = duration((self.total - step) / speed) if speed else "–"
+            words = f"{words}  {_pace(speed)}  {left} left"
         return f"{words}  {note}" if note else words
 
 
