@@ -222,6 +222,13 @@ def test_control_c_returns_what_was_learned(digits: Splits) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_what_a_callback_does_to_a_row_is_its_own_affair(digits: Splits) -> None:
+    """As in `wandb.log(row, step=row.pop("step"))`."""
+    result = learned(digits, callback=lambda row: (row.pop("step"), row.clear()) and None)
+    assert [row["step"] for row in result.metrics] == list(range(1, 7))
+    assert all("val_loss" in row for row in result.metrics)
+
+
 def test_a_callback_sees_every_row_and_may_end_it(digits: Splits) -> None:
     seen: list[Any] = []
     result = learned(digits, callback=lambda row: seen.append(row) or row["step"] == 4)
