@@ -224,7 +224,7 @@ def test_control_c_returns_what_was_learned(digits: Splits) -> None:
 
 def test_what_a_callback_does_to_a_row_is_its_own_affair(digits: Splits) -> None:
     """As in `wandb.log(row, step=row.pop("step"))`."""
-    result = learned(digits, callback=lambda row: (row.pop("step"), row.clear()) and None)
+    result = learned(digits, callback=lambda row: row.pop("step") and row.clear())
     assert [row["step"] for row in result.metrics] == list(range(1, 7))
     assert all("val_loss" in row for row in result.metrics)
 
