@@ -14,8 +14,6 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
-from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
 
 from augrad.errors import RankLostError
 
@@ -121,8 +119,11 @@ def joined(device: torch.device, patience: timedelta = timedelta(minutes=10)) ->
 
     device: of the computations. patience: after which a process that is not heard of counts as lost.
     """
-    if not dist.is_torchelastic_launched():
+    if not (dist.is_available() and dist.is_torchelastic_launched()):
         return ALONE
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
     on_gpu = device.type == "cuda"
     if not dist.is_initialized():
         store, rank, count = next(rendezvous("env://", timeout=patience))

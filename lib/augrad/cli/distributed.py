@@ -11,7 +11,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from hydra.core.override_parser.types import Quote
 
 from augrad.cli.quoting import hydra_quoted
 from augrad.cli.resume import resolve_resume, sets_resume
-from augrad.cli.status import exit_status
+from augrad.cli.status import FAILURE, MISTAKE, exit_status
 from augrad.errors import UserError
 from augrad.ranks import joined, left
 from augrad.search import SearchState
@@ -46,13 +46,9 @@ def in_processes(run: Callable[[list[str] | None], int], program: str, arguments
     try:
         if int(os.environ["RANK"]):
             return _follow(run, program, given)
-        status = exit_status(lambda: _require_one_run(given), program) or run(_taken_up(given))
+        return exit_status(lambda: _require_one_run(given), program) or run(_taken_up(given))
     finally:
         left()
-    if not status:
-        with suppress(OSError):
-            _note().unlink()
-    return status
 
 
 def _count() -> int:
@@ -78,7 +74,7 @@ def _follow(run: Callable[[list[str] | None], int], program: str, given: list[st
             status = status or run(
                 [*own, f"hydra.run.dir={hydra_quoted(f'{place}/run', Quote.single)}", "tracker=none"]
             )
-    if status:
+    if status in (FAILURE, MISTAKE):  # not where it was asked to stop, which the first one tells
         last = "\n".join(said.getvalue().splitlines()[-20:])
         print(f"rank {os.environ['RANK']}: {last}", file=sys.stderr, flush=True)
     return status
@@ -94,26 +90,32 @@ def own_device(name: object) -> object:
 def begin_together(state: SearchState, device: torch.device) -> None:
     """All processes have the state of the first one, which may have taken up a run."""
     ranks = joined(device)
-    saved = ranks.of_the_first(state.state_dict() if ranks.leads else None)
-    if not ranks.leads and saved is not None:
-        state.load_state_dict(saved)
+    if ranks.alone:
+        return
+    content = io.BytesIO()
+    if ranks.leads:
+        torch.save(state.state_dict(), content)
+    saved = io.BytesIO(ranks.of_the_first(content.getvalue()))
+    if not ranks.leads:  # to the CPU: on which GPU the first one is says nothing here
+        state.load_state_dict(torch.load(saved, map_location="cpu", weights_only=True))
 
 
 def note_run(directory: Path) -> None:
     """For the processes that may come after these, if one of them is lost."""
-    if launched() and not int(os.environ["RANK"]):
-        _note().write_text(str(directory))
+    if (note := _note()) is not None and not int(os.environ["RANK"]):
+        note.write_text(str(directory))
 
 
 def _taken_up(given: list[str]) -> list[str]:
     """The command line, and where these processes come after others, with what takes up their run."""
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0 or not _note().exists():
+    note = _note()
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0 or note is None or not note.exists():
         return given
-    directory = _note().read_text()
     kept = [one for one in given if not sets_resume(one) and not one.startswith("hydra.run.dir=")]
-    return [*kept, f"resume={hydra_quoted(directory, Quote.single)}"]
+    return [*kept, f"resume={hydra_quoted(note.read_text(), Quote.single)}"]
 
 
-def _note() -> Path:
-    """Where the run directory stands, by the process that starts these and will start the next ones."""
-    return Path(tempfile.gettempdir()) / f"augrad-{os.getuid()}-{os.getppid()}.run"
+def _note() -> Path | None:
+    """Where the run directory stands: beside what `torchrun` keeps of each of its attempts, in a folder of its own."""
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    return Path(file).parents[2] / "augrad.run" if launched() and file else None

@@ -218,7 +218,7 @@ def late_share(first: float, middle: float, last: float) -> float:
 
 def check_recipe(recipe: Recipe) -> None:
     """Raises what `trained` raises for its recipe before the first step."""
-    _begin(recipe, 0)
+    _graphs(recipe, _begin(recipe, 0)[0])
 
 
 def _graphs(recipe: Recipe, classifier: nn.Module) -> Graphs:
