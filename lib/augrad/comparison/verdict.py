@@ -64,8 +64,10 @@ def judge(rows: Sequence[TrainingRow], reference: str = "learned", baseline: str
     reasons = _reasons(rows, reference, baseline, best, lowest, accuracy, loss)
     if not any(_above_chance(rows, name) for name in (*names, reference)):
         chance = max(row.chance for row in rows)
-        words = f"No classifier is better than chance ({100 * chance:.1f}%): the recipe does not learn. "
-        words += "Give it more steps (train.steps, train.epochs), another learning rate, or more images."
+        words = f"No classifier is better than one that always names the commonest class ({100 * chance:.1f}%): the "
+        words += (
+            f"recipe does not learn. Give it more steps ({_more_steps(rows)}), another learning rate, or more images."
+        )
         return Verdict("open", "Not decided: nothing was learned", (words, *reasons))
     counted = dict.fromkeys((best, lowest, reference))
     if unfinished := [name for name in counted if not _converged(rows, name)]:
@@ -150,8 +152,12 @@ def _unfinished(rows: Sequence[TrainingRow], names: Sequence[str]) -> str:
         "The loss on the training images themselves is hardly below that on images that were held out "
         f"({'; '.join(words)}), and the trainings were still learning: after so few steps "
         f"({max(row.steps for row in rows)}) policies rank otherwise than at the end. Give the trainings more steps "
-        "(train.steps or train.epochs)."
+        f"({_more_steps(rows)})."
     )
+
+
+def _more_steps(rows: Sequence[TrainingRow]) -> str:
+    return f"train.steps={4 * max(row.steps for row in rows)}, say"
 
 
 def _reasons(
