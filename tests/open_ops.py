@@ -135,6 +135,10 @@ def only_colour(images: Tensor, magnitude: Tensor) -> Tensor:
     return torch.stack([red * (1 - magnitude[:, None, None]), green, blue], 1)
 
 
+def magnitude_as_it_is(images: Tensor, magnitude: Tensor) -> Tensor:
+    return images * magnitude
+
+
 def fails(images: Tensor, magnitude: Tensor) -> Tensor:
     raise KeyError("nothing here")
 

@@ -78,6 +78,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("same_for_all", {}, r"itself and its own magnitude, .*magnitude\[:, None, None, None\]"),
     ("batch_statistics", {}, "another image when it is alone"),
     ("fails", {}, r"got an exception: KeyError: 'nothing here'"),
+    ("magnitude_as_it_is", {}, r"got an exception: .*is magnitude\[:, None, None, None\] beside the images"),
     ("through_numpy", {}, "a gradient for the images, got an exception with autograd, .*image_grad: straight_through"),
     ("through_numpy", {"image_grad": "straight_through"}, "for the magnitude, got an exception .*surrogate"),
 ]

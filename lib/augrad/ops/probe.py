@@ -54,9 +54,11 @@ def _probe(op: Op, driven: str) -> Finding:
             failure = failure or error
     if not taken:
         assert failure is not None
+        shapes = op.has_magnitude and "size of tensor" in str(failure)
+        hint = "; a magnitude for each image is magnitude[:, None, None, None] beside the images" if shapes else ""
         raise UserError(
             f"expected images for images {list(probe_images(3).shape)} in float64 with magnitudes [{BATCH}], got an "
-            f"exception: {type(failure).__name__}: {failure}"
+            f"exception: {type(failure).__name__}: {failure}{hint}"
         ) from failure
     for channels in taken:
         _require_contract(op, probe_images(channels))
