@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from augrad import UserError
-from augrad.cli.sweep import ranked, read_jobs, table_of, write_page
+from augrad.cli.sweep import doubt_of, ranked, read_jobs, table_of, write_page
 
 
 def write(folder: Path, number: int, overrides: list[str], objective: float | None) -> None:
@@ -54,3 +54,23 @@ def test_a_result_that_is_none_is_told(sweep: Path) -> None:
     (sweep / "0" / "result.json").write_text("[]")
     with pytest.raises(UserError, match=r"0/result\.json: expected the result of a run"):
         read_jobs(sweep)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "said"),
+    [
+        (([0.4], [0.5]), "one run of each cannot tell"),
+        (([0.40, 0.41], [0.42, 0.43]), "the intervals of the first two overlap"),
+        (([0.40, 0.4001], [0.9, 0.9001]), ""),
+        (([0.4], []), ""),
+    ],
+)
+def test_an_order_that_may_be_chance_is_told(tmp_path: Path, objectives: tuple[list[float], ...], said: str) -> None:
+    runs = [(steps, seed, value) for steps, own in enumerate(objectives) for seed, value in enumerate(own)]
+    for number, (steps, seed, value) in enumerate(runs):
+        write(tmp_path, number, [f"search.steps={steps}", f"seed={seed}"], value)
+    words = doubt_of(ranked(read_jobs(tmp_path)))
+    assert words.startswith(said)
+    assert bool(words) == bool(said)
+    write_page(tmp_path / "report.html", "mine", ranked(read_jobs(tmp_path)))
+    assert (said[1:] in (tmp_path / "report.html").read_text()) or not said

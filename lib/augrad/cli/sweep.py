@@ -75,6 +75,8 @@ class SweepSummary(Callback):
         say("")
         say(f"sweep: {len(jobs)} runs, the lowest objective first")
         say(table_of(groups))
+        if words := doubt_of(groups):
+            say(words)
         best = Path(groups[0].best.directory)
         say(f"best run: {shell_quoted(str(directory / best))}")
         if (directory / best / "policy.json").is_file():
@@ -117,6 +119,20 @@ def _different(jobs: Sequence[Job]) -> list[str]:
     return [key for key in keys if len({job.settings.get(key) for job in jobs}) > 1]
 
 
+def doubt_of(groups: Sequence[Group]) -> str:
+    """Why the order may be chance, and what would tell; nothing where the best one is clearly ahead, or alone."""
+    ahead, *rest = [group.interval for group in groups if group.interval is not None]
+    if not rest:
+        return ""
+    if ahead.high is None or rest[0].low is None:
+        why = "one run of each cannot tell whether their order is chance"
+    elif ahead.high >= rest[0].low:
+        why = "the intervals of the first two overlap: their order may be chance"
+    else:
+        return ""
+    return f"{why}; more seeds tell, as in seed=0,1,2"
+
+
 def _lines(groups: Sequence[Group]) -> Iterator[tuple[str, ...]]:
     for place, group in enumerate(groups, 1):
         settings = " ".join(f"{key}={value}" for key, value in group.settings.items()) or "the same"
@@ -150,4 +166,6 @@ def write_page(path: Path, name: str, groups: Sequence[Group]) -> None:
          "failed" if job.objective is None else number(job.objective, 4))
         for group in groups for job in group.jobs
     ]  # fmt: skip
-    write_text(path, rendered("sweep.html.jinja", {}, title=f"Sweep {name}", rows=rows, jobs=jobs))
+    write_text(
+        path, rendered("sweep.html.jinja", {}, title=f"Sweep {name}", rows=rows, jobs=jobs, doubt=doubt_of(groups))
+    )
