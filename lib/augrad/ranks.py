@@ -15,7 +15,7 @@ import torch.distributed as dist
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from augrad.errors import RankLostError
+from augrad.errors import RankLostError, UserError
 
 Result = TypeVar("Result")
 
@@ -43,8 +43,14 @@ class Ranks:
     def share(self, size: int, device: torch.device | None = None, repeats: int = 1) -> Int[Tensor, " b"]:
         """Which of `size` images are this process's, as indices; shares differ by one image at most.
 
-        repeats: the images come so often, one batch after another.
+        repeats: the images come so often, one batch after another. Raises UserError where there are fewer images than
+        processes.
         """
+        if size < self.count:
+            raise UserError(
+                f"several processes: expected batches of at least {self.count} images, one for each of them, got {size}; "
+                "raise the batch size, or start fewer"
+            )
         begin, end = size * self.index // self.count, size * (self.index + 1) // self.count
         one = torch.arange(begin, end, device=device)
         return one if repeats == 1 else (one + size * torch.arange(repeats, device=device)[:, None]).flatten()
