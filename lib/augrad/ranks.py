@@ -48,8 +48,8 @@ class Ranks:
         """
         if size < self.count:
             raise UserError(
-                f"several processes: expected batches of at least {self.count} images, one for each of them, got {size}; "
-                "raise the batch size, or start fewer"
+                f"several processes: expected batches of at least {self.count} images, one for each of them, got "
+                f"{size}; raise the batch size, or start fewer"
             )
         begin, end = size * self.index // self.count, size * (self.index + 1) // self.count
         one = torch.arange(begin, end, device=device)

@@ -25,7 +25,8 @@ def test_a_batch_with_fewer_images_than_processes_is_refused() -> None:
 def test_alone_nothing_is_communicated() -> None:
     value, flag = torch.tensor(2.0, requires_grad=True), {"any": "thing"}
     assert ALONE.total(value) is value
-    assert ALONE.shared(value) is value
+    vector = torch.zeros(2)
+    assert ALONE.shared(vector) is vector
     assert ALONE.agreed(True)
     assert not ALONE.agreed(False)
     assert ALONE.of_the_first(flag) is flag
