@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from augrad.errors import NonFiniteError, UserError
@@ -91,7 +92,8 @@ def time_left(config: DictConfig, search: float, then: Sequence[Trainings], poli
     if total > _LONG:
         given = ((key, OmegaConf.select(config, key)) for key in _KEYS)
         keys = ", ".join(f"{key}={value}" for key, value in given if isinstance(value, int))
-        quick = "" if config.get("experiment") == "quick" else "; or take experiment=quick"
+        recipe = HydraConfig.get().runtime.choices.get("experiment") if HydraConfig.initialized() else None
+        quick = "; or take experiment=quick" if recipe is None else ""  # which would be no recipe any more
         yield f"time left: less of any of these makes it shorter: {keys}{quick}"
 
 
