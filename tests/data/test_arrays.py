@@ -454,3 +454,14 @@ def test_any_name_will_do(tmp_path, name):
     with pytest.raises(UserError, match="npz archive") as caught:
         load_arrays(path)
     str(caught.value).encode()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_refuses_an_archive_with_two_arrays_of_one_name(tmp_path):
+    path = save(tmp_path)
+    content = io.BytesIO()
+    np.save(content, labels(80)[::-1])
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("train_labels.npy", content.getvalue())
+    with pytest.raises(UserError, match="expected each array once, found train_labels again"):
+        load_arrays(path)

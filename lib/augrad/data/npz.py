@@ -4,12 +4,14 @@ import hashlib
 import os
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from augrad.checks import few
 from augrad.data.decode import free_memory
 from augrad.data.labelled import Given, as_numbers, labelled_sets
 from augrad.data.left_out import one_line
@@ -74,6 +76,8 @@ def _read_arrays(file: Path) -> tuple[dict[str, np.ndarray], str]:
 
 
 def _wanted_keys(found: list[str], file: Path) -> list[str]:
+    if twice := sorted(key for key, count in Counter(found).items() if count > 1):
+        raise UserError(f"{file}: expected each array once, found {few(map(one_line, twice))} again; write it anew")
     listing = ", ".join(sorted(found)) or "none"
     parts = [part for part in _PARTS if part == "train" or f"{part}_images" in found or f"{part}_labels" in found]
     wanted = [f"{part}_{kind}" for part in parts for kind in ("images", "labels")]
