@@ -24,6 +24,7 @@ from augrad.cli.status import FAILURE, MISTAKE, exit_status
 from augrad.errors import UserError
 from augrad.ranks import joined, left
 from augrad.search import SearchState
+from augrad.terminal.console import say
 
 _NOT_OURS = re.compile(r"[+~]*(resume=|hydra\.run\.dir=|tracker([=.@]|$))")
 """Overrides that are the first process's alone."""
@@ -76,7 +77,7 @@ def _follow(run: Callable[[list[str] | None], int], program: str, given: list[st
             )
     if status in (FAILURE, MISTAKE):  # not where it was asked to stop, which the first one tells
         last = "\n".join(said.getvalue().splitlines()[-20:])
-        print(f"rank {os.environ['RANK']}: {last}", file=sys.stderr, flush=True)
+        say(f"rank {os.environ['RANK']}: {last}", stderr=True)
     return status
 
 

@@ -106,7 +106,7 @@ def _search_in(config: DictConfig, directory: Path) -> float:
     costs = Costs(config, then, say_progress)
     with SearchRun(directory, config, state, parts, tracker_of(config), costs) as run:
         for words in too_short(then):
-            say_progress(words)
+            say_progress(f"data: {words}")
         note_run(directory)
         begin_together(state, device)
         with keys_added():
