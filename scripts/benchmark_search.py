@@ -36,7 +36,8 @@ from augrad.learning.classifier import gradients_of_weights, logits_with, losses
 from augrad.learning.pure_optimizer import pure_optimizer
 from augrad.learning.step import ModelBuilder, backward_on, build_classifier
 from augrad.models.wide_resnet import WideResNet
-from augrad.objectives.bilevel import Bilevel, ahead_scores, difference_scores, directional_scores
+from augrad.objectives.bilevel import Bilevel
+from augrad.objectives.scores import ahead_scores, difference_scores, directional_scores
 from augrad.search import SearchParts, SearchState, new_state, search_step
 from augrad.settings import SearchSettings
 from benchmark_ops import Call, median, paired, peak_bytes, policy_of, ratio, table

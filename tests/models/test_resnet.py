@@ -8,7 +8,7 @@ from torchvision.models import resnet50
 from augrad.learning.classifier import logits_with, weights_of
 from augrad.models.init import seeded
 from augrad.models.resnet import resnet_50
-from augrad.objectives.bilevel import directional_scores
+from augrad.objectives.scores import directional_scores
 
 
 @pytest.mark.parametrize(("channels", "parameters"), [(3, 25_557_032), (1, 25_557_032 - 2 * 64 * 49)])

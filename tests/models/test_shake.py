@@ -18,7 +18,8 @@ from augrad.models.init import seeded
 from augrad.models.pyramid_net import PyramidNet
 from augrad.models.shake import Shake, ShakeDrop
 from augrad.models.shake_shake import ShakeShake
-from augrad.objectives.bilevel import Bilevel, Derivative, difference_scores, directional_scores
+from augrad.objectives.bilevel import Bilevel
+from augrad.objectives.scores import Derivative, difference_scores, directional_scores
 from augrad.settings import TrainSettings
 from augrad.train import train_classifier
 

@@ -14,7 +14,7 @@ from augrad.learning.classifier import logits_with, untouched, weights_of
 from augrad.learning.step import evaluate
 from augrad.models.dropout import SeededDropout, is_random
 from augrad.models.init import seeded
-from augrad.objectives.bilevel import difference_scores, directional_scores
+from augrad.objectives.scores import difference_scores, directional_scores
 
 # torch's first forward-mode pass imports a module of its own that uses what torch itself deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")

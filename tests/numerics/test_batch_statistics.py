@@ -32,10 +32,11 @@ from augrad.learning.coupling import MOST_EXACT, attributed, attributed_beside
 from augrad.learning.step import set_gradients
 from augrad.models.normalized import Normalized
 from augrad.objectives.adversarial import Adversarial
-from augrad.objectives.bilevel import Bilevel, SharedDraw, difference_scores, directional_scores
+from augrad.objectives.bilevel import Bilevel, SharedDraw
 from augrad.objectives.critic import Critic
 from augrad.objectives.density_matching import DensityMatching
 from augrad.objectives.objective import Step
+from augrad.objectives.scores import difference_scores, directional_scores
 from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy, random_policy
 from augrad.search.damping import Normalization

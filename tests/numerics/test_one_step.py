@@ -12,7 +12,7 @@ from augrad.learning.pure_optimizer import pure_optimizer
 from augrad.learning.step import backward_on
 from augrad.models.small_conv import SmallConvNet
 from augrad.models.wide_resnet import WideResNet
-from augrad.objectives.bilevel import difference_scores, directional_scores
+from augrad.objectives.scores import difference_scores, directional_scores
 from problems import LEARNED, OPTIMISERS, Linear, Normed, Training, batch, build, central_difference, flat_levels
 
 

@@ -27,7 +27,8 @@ from augrad.learning.pure_optimizer import PureOptimizer, pure_optimizer
 from augrad.learning.step import backward_on, build_normalized
 from augrad.models.normalized import Normalized
 from augrad.models.small_conv import SmallConvNet
-from augrad.objectives.bilevel import Bilevel, directional_scores
+from augrad.objectives.bilevel import Bilevel
+from augrad.objectives.scores import directional_scores
 from augrad.ops import get
 from augrad.ops.space import make_space
 from augrad.policy import Policy
