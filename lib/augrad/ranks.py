@@ -104,7 +104,7 @@ class Ranks:
         """Whether it is so in any of the processes. Decided on the host: a GPU is not waited for."""
         if self.alone:
             return flag
-        found = torch.tensor([float(flag)])
+        found = torch.tensor([float(flag)], device="cpu")
         _told(lambda: dist.all_reduce(found, op=dist.ReduceOp.MAX, group=self.host))
         return bool(found.item())
 
@@ -119,12 +119,16 @@ class Ranks:
 
 ALONE = Ranks()
 
+_made = False
+"""Whether the present process group is one that `joined` has made."""
+
 
 def joined(device: torch.device, patience: timedelta = timedelta(minutes=10)) -> Ranks:
     """This process among those that `torchrun` has started with it; `ALONE` where it has not.
 
     device: of the computations. patience: after which a process that is not heard of counts as lost.
     """
+    global _made
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         return ALONE
     from torch.distributed.distributed_c10d import PrefixStore
@@ -137,13 +141,16 @@ def joined(device: torch.device, patience: timedelta = timedelta(minutes=10)) ->
         store = PrefixStore(f"augrad {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
         backend = "nccl" if on_gpu else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=patience)
+        _made = True
     host = dist.new_group(backend="gloo", timeout=patience) if on_gpu else None
     return Ranks(dist.get_rank(), dist.get_world_size(), host)
 
 
 def left() -> None:
-    """Leaves the group that `joined` has entered, if it has."""
-    if dist.is_available() and dist.is_initialized():
+    """Leaves the group that `joined` has made, if it has; not one that was there before."""
+    global _made
+    if _made:
+        _made = False
         dist.destroy_process_group()
 
 

@@ -379,6 +379,7 @@ def test_sides_of_one_and_more_are_pixels_there() -> None:
         ("Affine", {"mode": 4}, "mode=4 there is not known here"),
         ("Affine", {"balanced_scale": True}, "balanced_scale=True there is False here"),
         ("ToGray", {"num_output_channels": 1}, "num_output_channels=1 there is 3 here"),
+        ("HorizontalFlip", {7: None}, "7=None there is not known here"),
         ("HorizontalFlip", {"of": [1, [2, [3, [4]]]]}, "of=[1, [2, [...]]] there is not known here"),
     ],
 )

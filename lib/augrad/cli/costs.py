@@ -24,7 +24,7 @@ _SLOW = 5.0
 _SLOW_STEP = 30.0
 """The same of a search's step."""
 _SHORT_TRAINING = 200
-"""Steps below which a training has seldom converged."""
+"""Steps below which a training may well end before it has converged."""
 _KEYS = ("search.steps", "search.batch_size", "objective.pairs", "data.size", "choose.seeds", "train.steps",
          "train.epochs", "compare.seeds")  # fmt: skip
 """What a run may do less of."""
@@ -64,8 +64,8 @@ def too_short(then: Sequence[Trainings]) -> Iterator[str]:
     """What to say, before a search, of trainings after it that are too short for a verdict."""
     for steps in sorted({one.recipe.steps for one in then if one.recipe.steps < _SHORT_TRAINING}):
         yield (
-            f"trainings of {steps} steps: so short ones have seldom converged, and then decide nothing; a budget in "
-            "steps is the same for few images as for many: train.steps=1000"
+            f"trainings of {steps} steps: they may end before they have converged, and then nothing is decided; a "
+            "budget in steps means the same for few images as for many, as in train.steps=1000"
         )
 
 

@@ -91,7 +91,7 @@ def alone(plan: Plan, image: Tensor) -> np.ndarray | None:
     return plan.prepared[NUMBA.name]  # type: ignore[no-any-return]
 
 
-def can_be_captured(plan: Plan, images: Tensor) -> bool:
+def launches_alike(plan: Plan, images: Tensor) -> bool:
     """Whether `run` launches the same kernels for every draw, and nothing else: then a CUDA graph may hold them."""
     return _asked.get() in ("auto", TRITON.name) and plan.rest[TRITON.name] is None and TRITON.is_best_for(images)
 

@@ -272,6 +272,4 @@ def other_options(kind: str, options: Mapping[str, Any]) -> list[str]:
     told = [f"{key}={shortly(given[key])} there is {value} here" for key, value in usual.items() if given[key] != value]
     known = {*_OF_ALL, *_OF_MASKS, *_READ.get(kind, ()), *usual}
     more = [key for key in options if key not in known]
-    return told + [
-        f"{key if len(key) < 40 else shortly(key)}={shortly(options[key])} there is not known here" for key in more
-    ]
+    return told + [f"{key!s:.40}={shortly(options[key])} there is not known here" for key in more]

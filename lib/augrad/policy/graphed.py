@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from augrad.cuda_graphs import Graphs
-from augrad.engines.choice import can_be_captured
+from augrad.engines.choice import launches_alike
 from augrad.ops.targets import Augmented
 from augrad.policy.application import apply_draw, checked_call
 from augrad.policy.distributions import HardNoise
@@ -19,11 +19,11 @@ class GraphedPolicy:
     """A policy whose calls on a GPU are CUDA graphs; `augrad.Policy.to_cuda_graphs` makes it.
 
     A call is `policy(images, generator=generator)`, number for number, without gradients. What it computes is captured
-    at the second call with images of one shape and type, and replayed from then on: a few launches in the place of some
-    seventy. The base draws are made outside of the graph, so that generators are those of a plain call. Where nothing
-    can be captured (images on a CPU, a policy elsewhere than its images, operations that are not augrad's own, other
-    engines than Triton's, images with a gradient) it is a plain call. Each shape keeps the memory of two batches, up to
-    sixteen of them. For one thread and one stream at a time.
+    at the second call with images of one shape and type, and replayed from then on, by one launch. The base draws are
+    made outside of the graph, so that generators are those of a plain call. Where nothing can be captured (images on a
+    CPU, a policy elsewhere than its images, operations that are not augrad's own, other engines than Triton's, images
+    with a gradient) it is a plain call. Each shape keeps the memory of two batches, up to sixteen of them. For one
+    thread and one stream at a time.
     policy: the copy that it applies; changes of the policy that it was made from do not reach it.
     A call raises what `Policy.forward` raises.
     """
@@ -58,7 +58,7 @@ class GraphedPolicy:
             and images.dim() == 4
             and images.numel() > 0
             and images.device == self.policy.device
-            and can_be_captured(self.policy._application.plan, images)
+            and launches_alike(self.policy._application.plan, images)
         )
 
     def __reduce__(self) -> tuple[Callable[[Policy], "GraphedPolicy"], tuple[Policy]]:

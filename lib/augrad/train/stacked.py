@@ -21,6 +21,7 @@ from augrad.data.pixels import to_float
 from augrad.data.seeding import local_generator
 from augrad.data.standard import StandardDraw
 from augrad.data.types import Splits
+from augrad.engines.choice import launches_alike
 from augrad.errors import Stopped, UserError
 from augrad.learning.capturable import can_be_captured
 from augrad.learning.classifier import losses_of
@@ -214,10 +215,9 @@ class _Draws:
         joined = PolicyParams(*map(torch.cat, zip(*[_values(one.params) for one in policies], strict=True)))
         self._params = joined.to(recipe.device)
         self._tables = self._apply.tables.map(lambda table: table.repeat(self._count, *[1] * (table.dim() - 1)))
-        can_be = recipe.settings.cuda_graphs is not False and self._apply.to_cuda_graphs().captures(
-            torch.empty(1, *recipe.splits.image_shape, device=recipe.device)
-        )
-        self._graphs = Graphs(can_be, own_outputs=False)
+        one = torch.empty(1, *recipe.splits.image_shape, device=recipe.device)
+        alike = launches_alike(self._apply._application.plan, one)
+        self._graphs = Graphs(alike and recipe.settings.cuda_graphs is not False, own_outputs=False)
         self._standard = [fitted(recipe.standard, own.train) for own in splits]
         self._generators = [local_generator(seed, "train policy draws", begin) for seed in seeds]
         self._beside = [local_generator(seed, "train standard draws", begin) for seed in seeds]
