@@ -23,7 +23,7 @@ _MOST_ROWS = 40
 NARROW = "_narrow"
 """The end of the name of a figure that takes the place of another one on narrow screens."""
 _LEGENDS = {
-    "evolution": "How the search went.",
+    "evolution": "How the search went. What was taken of it, and how far the policy lies from there, is said above.",
     "examples": "What the policy does: originals, and draws on each.",
     "comparison": "How much better each policy is than the best of the others, under the same recipe.",
 }
