@@ -83,6 +83,8 @@ def test_one_seed_decides_nothing():
     verdict = judge(trainings({"none": (0.5,), "learned": (0.9,)}))
     assert (verdict.kind, verdict.headline) == ("open", "Too few seeds to tell")
     assert verdict.reasons == ("+40.0 percentage points over no augmentation (one seed, no interval).",)
+    worse = judge(trainings({"none": (0.9,), "learned": (0.5,)}))
+    assert worse.reasons == ("−40.0 percentage points against no augmentation (one seed, no interval).",)
 
 
 def test_a_few_equal_seeds_decide_nothing():

@@ -55,6 +55,20 @@ def test_it_is_said_once_by_the_first_measurement_that_counts(seconds: list[floa
     assert tells is None or lengths[tells] > 0
 
 
+def test_threads_without_processors_to_themselves_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    (words,) = costs.crowded(1.6, 2, 2)
+    assert words == (
+        "time left: other programs use 2 of 2 processors, and 2 threads here wait for each other: OMP_NUM_THREADS=1 "
+        "before the command may make it several times faster"
+    )
+    assert not list(costs.crowded(0.4, 2, 2))  # the processors are free
+    assert not list(costs.crowded(9.0, 2, 1))  # one thread waits for nobody
+    assert not list(costs.crowded(3.0, 8, 4))
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert not list(costs.crowded(1.6, 2, 2))  # it was chosen
+
+
 def test_a_training_step_is_measured_on_a_real_training() -> None:
     step = costs._seconds_of_step(recipe(steps=400), POLICY)
     assert 0 < step < 600  # of a machine that has other work

@@ -36,7 +36,7 @@ def test_plain_lines_every_tenth():
     assert [line.split()[1] for line in lines] == [f"{tenth}0/100" for tenth in range(1, 11)]
     assert lines[0] == "search 10/100  train 0.1000  val –  100 steps/s  1 s left"
     assert lines[1].split("  ")[2] == "val –"
-    assert lines[-1] == "search 100/100  train 0.0100  val 2.0000  100 steps/s  0 s left"
+    assert lines[-1] == "search 100/100  train 0.0100  val 2.0000  100 steps/s"
 
 
 def test_plain_lines_every_five_seconds_and_one_at_the_end():
@@ -67,6 +67,17 @@ def test_the_speed_is_that_of_the_recent_steps():
     assert lines[-1].endswith("10 steps/s  1:10 min left")
 
 
+def test_what_follows_stands_beside_the_time_left_which_is_without_it() -> None:
+    console, clock = _plain(), _Clock()
+    with SearchProgress(20, console=console, clock=clock, then="choice and comparison") as progress:
+        for step in range(1, 21):
+            clock.now += 0.5
+            progress.update(step, 0.25, 0.5)
+    lines = _text(console).splitlines()
+    assert lines[-2].endswith("2 steps/s  1 s left, then choice and comparison")
+    assert lines[-1].endswith("2 steps/s, then choice and comparison")
+
+
 def test_disabled_prints_nothing():
     console = _plain()
     with SearchProgress(3, disable=True, console=console) as progress:
@@ -82,7 +93,7 @@ def test_a_terminal_gets_a_bar_with_both_losses():
             clock.now += 0.5
             progress.update(step, 0.25, 0.5, note="[red]")
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", _text(console)).strip().splitlines()[-1]
-    assert re.search(r"learn .*━.* 100% train 0.2500  val 0.5000  2 steps/s  0 s left  \[red\]", last)
+    assert re.search(r"learn .*━.* 100% train 0.2500  val 0.5000  2 steps/s +\[red\]", last)
 
 
 def test_it_writes_to_standard_error_and_lets_errors_through(capfd: pytest.CaptureFixture[str]):

@@ -19,7 +19,7 @@ from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.policy import Policy
 from augrad.search.choice import Chosen, Trial, candidates, choose, further, others
-from augrad.search.words import words_of_trial
+from augrad.search.words import words_of_trainings, words_of_trial
 from augrad.settings import ChoiceSettings
 
 CHOICE = "choice.json"
@@ -47,7 +47,7 @@ def choose_in(
     before = {one.key for one in kept}
     total, count = asked.seeds * len(tried), itertools.count(1)
     then = ((name, exported(policy, config)) for name, policy in further(start, learned, asked))
-    say_progress(f"choice: {len(tried)} policies x {asked.seeds} seeds x {recipe.steps} steps")
+    say_progress(f"choice: {words_of_trainings(len(tried), asked.seeds, recipe.steps)}")
 
     def keep(trial: Trial) -> None:
         again = " (done before)" if trial.key in before else ""

@@ -1,10 +1,12 @@
 """How long a search and what follows it will take, told as soon as its first steps have been measured."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -44,7 +46,9 @@ class Costs:
     """Learns how long the search's steps take, and says once what the whole run will."""
 
     def __init__(self, config: DictConfig, then: Sequence[Trainings], say: Callable[[str], None]) -> None:
-        self._config, self._then, self._say = config, then, say
+        self.then = then
+        self._config, self._say = config, say
+        self._load = os.getloadavg()[0]  # of what runs beside it, as it does little so far
         self._measurements, self._is_said = 0, False
 
     def measured(self, seconds: float, left: int, policy: Policy) -> None:
@@ -56,8 +60,22 @@ class Costs:
         if self._is_said or (self._measurements == 1 and seconds <= _SLOW_STEP):
             return
         self._is_said = True
-        for words in time_left(self._config, seconds * left, self._then, policy):
+        for words in time_left(self._config, seconds * left, self.then, policy):
             self._say(words)
+        for words in crowded(self._load, os.cpu_count() or 1, torch.get_num_threads()):
+            self._say(words)
+
+
+def crowded(load: float, processors: int, threads: int) -> Iterator[str]:
+    """What to say where the threads of a run have no processors to themselves, and wait for each other.
+
+    load: how many processors other programs use. processors: how many there are. threads: of this run.
+    """
+    if threads > 1 and round(load) + threads > processors and "OMP_NUM_THREADS" not in os.environ:
+        yield (
+            f"time left: other programs use {min(round(load), processors)} of {processors} processors, and {threads} "
+            "threads here wait for each other: OMP_NUM_THREADS=1 before the command may make it several times faster"
+        )
 
 
 def too_short(then: Sequence[Trainings]) -> Iterator[str]:

@@ -56,7 +56,7 @@ from augrad.policy_file.convert import document_of
 from augrad.ranks import joined, left
 from augrad.search import begin_search, run_search
 from augrad.search.choice import Chosen
-from augrad.search.words import facts_of_end, taken_from, words_of_choice
+from augrad.search.words import facts_of_end, taken_from, words_of_choice, words_of_trainings
 from augrad.settings import ChoiceSettings, CompareSettings
 from augrad.show.policy_table import policy_table
 from augrad.show.table import comparison_table
@@ -171,8 +171,7 @@ def _compare(
     trainings, keys = comparison_plan(config, data, asked, start, learned)
     record = Recorder(directory, keys, LEARNED, held_back=held_back)
     recipe = recipe_on(data, config, asked.with_validation)
-    count = len(asked.policies) + 1
-    say_progress(f"comparison: {count} policies x {asked.seeds} seeds x {recipe.steps} steps")
+    say_progress(f"comparison: {words_of_trainings(len(asked.policies) + 1, asked.seeds, recipe.steps)}")
     processes = processes_of(asked.processes, "compare.processes", data.train.images.device)
     split_seed = trainings[0].place.split_seed
     return record, compare_policies(trainings, {split_seed: recipe}, processes, record.known, record)

@@ -100,7 +100,8 @@ class SearchRun:
             unused = estimates_itself(self.parts.objective)
             say_data(data, {} if unused else {"search.batch_size": (settings.batch_size, len(data.train))})
             self.first = self.state.step
-            progress = SearchProgress(settings.steps, start=self.first, disable=in_sweep())
+            then = " and ".join(one.what for one in self.costs.then)
+            progress = SearchProgress(settings.steps, start=self.first, disable=in_sweep(), then=then)
             self.progress = stack.enter_context(progress)
             self.tracker.start(plain(self.config), self.directory)
             self._stop.__enter__()

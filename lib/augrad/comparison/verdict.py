@@ -209,7 +209,8 @@ def _other(name: str) -> str:
 def _reason(name: str, interval: Interval, best: bool) -> str:
     other = _other(name) + (", the best of the others" if best else "")
     mean, _, rest = points(interval).partition(" (")
+    over = "against" if mean.startswith("−") else "over"
     if without_interval(interval) is None:
-        return f"{mean} percentage points over {other} (95% interval {rest[:-1]}, n = {interval.n})."
+        return f"{mean} percentage points {over} {other} (95% interval {rest[:-1]}, n = {interval.n})."
     advice = "" if interval.n == 1 else f" This does not tell how much it varies; {ENOUGH_EQUAL} seeds would."
-    return f"{mean} percentage points over {other} ({rest}.{advice}"
+    return f"{mean} percentage points {over} {other} ({rest}.{advice}"

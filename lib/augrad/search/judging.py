@@ -17,7 +17,7 @@ from augrad.policy.learnable import anything_learnable
 from augrad.search.choice import Trial, candidates, choose, further, others
 from augrad.search.result import Comparison, SearchResult
 from augrad.search.state import SearchParts
-from augrad.search.words import facts_of_end, words_of_choice, words_of_trial
+from augrad.search.words import facts_of_end, words_of_choice, words_of_trainings, words_of_trial
 from augrad.settings import ChoiceSettings, CompareSettings, TrainSettings, require_settings
 from augrad.terminal.console import say
 from augrad.train import Recipe, check_recipe
@@ -120,7 +120,7 @@ def _chosen(
     recipe = asked.recipe(parts, with_validation=False)
     choice = replace(choice, processes=_processes(choice.processes, recipe))
     tried = others(choice) | candidates(result.initial, result.policy, choice)
-    say_line(f"choice: {len(tried)} policies x {choice.seeds} seeds x {recipe.steps} steps")
+    say_line(f"choice: {words_of_trainings(len(tried), choice.seeds, recipe.steps)}")
     width = max(map(len, tried))
 
     def done(trial: Trial) -> None:
@@ -140,7 +140,7 @@ def _compared(
     seeds, split_seed = training_seeds(parts.seed, compare.seeds, "compare: seeds"), 0
     entrants = entrants_of_search(compare.policies, result.initial, result.policy, parts.seed)
     trainings = planned(entrants, [split_seed], seeds)
-    say_line(f"comparison: {len(entrants)} policies x {compare.seeds} seeds x {recipe.steps} steps")
+    say_line(f"comparison: {words_of_trainings(len(entrants), compare.seeds, recipe.steps)}")
     width = max(len(entrant.name) for entrant in entrants)
 
     def done(row: TrainingRow) -> None:

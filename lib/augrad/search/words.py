@@ -9,6 +9,7 @@ from augrad.comparison.rows import TrainingRow
 from augrad.comparison.summary import lines_of
 from augrad.search.choice import Chosen, Trial
 from augrad.search.state import SearchParts, SearchState
+from augrad.show.about import counted
 
 
 def taken_from(state: SearchState, parts: SearchParts) -> str:
@@ -57,6 +58,11 @@ def facts_of_end(chosen: Chosen | None, rows: Sequence[TrainingRow] | None) -> d
     facts = {} if chosen is None else {"chosen": chosen.name, "chosen_loss": chosen.loss}
     lines = lines_of(rows, LEARNED) if rows else []
     return facts | {f"test_accuracy/{line.name}": line.accuracy.mean for line in lines}
+
+
+def words_of_trainings(policies: int, seeds: int, steps: int) -> str:
+    """How many trainings there are, and of what length: "4 policies x 1 seed x 400 steps"."""
+    return f"{counted(policies, 'policy', 'policies')} x {counted(seeds, 'seed')} x {counted(steps, 'step')}"
 
 
 def words_of_trial(trial: Trial, width: int = 0) -> str:

@@ -28,12 +28,15 @@ class SearchProgress:
         start: int = 0,
         title: str = "search",
         disable: bool = False,
+        then: str = "",
         seconds: float = 5.0,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """total: the number of steps. start: steps done before a resume. console: where to, standard error if None."""
+        """total: the number of steps. start: steps done before a resume. then: what follows, in a few words; the time
+        left is without it. console: where to, standard error if None."""
         self.total, self.title, self.disable, self.seconds = total, title, disable, seconds
+        self._then = f", then {then}" if then else ""
         self._console = console or terminal(stderr=True)
         self._clock = clock
         self._marks: deque[tuple[float, int]] = deque([(clock(), start)], maxlen=_WINDOW)
@@ -88,8 +91,11 @@ class SearchProgress:
         speed = (last - first) / (end - begin) if end > begin and last > first else 0.0
         words = f"train {_loss(train_loss)}  val {_loss(val_loss)}"
         if not self._starting or step >= self.total / 10:  # what comes first compiles, and says nothing of the rest
-            left = duration((self.total - step) / speed) if speed else "–"
-            words = f"{words}  {_pace(speed)}  {left} left"
+            words = f"{words}  {_pace(speed)}"
+            if step < self.total:
+                left = duration((self.total - step) / speed) if speed else "–"
+                words = f"{words}  {left} left"
+            words = f"{words}{self._then}"
         return f"{words}  {note}" if note else words
 
 

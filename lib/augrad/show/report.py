@@ -22,6 +22,8 @@ _MOST_ROWS = 40
 """Operations that the table of the policy shows; the rest is in the policy file."""
 NARROW = "_narrow"
 """The end of the name of a figure that takes the place of another one on narrow screens."""
+_PHOTOGRAPHS = frozenset({"examples"})
+"""Figures that show images, whose colours stay what they are on dark pages, too."""
 _LEGENDS = {
     "evolution": "How the search went. What was taken of it, and how far the policy lies from there, is said above.",
     "examples": "What the policy does: originals, and draws on each.",
@@ -78,6 +80,7 @@ def report_page(
             for name, wide in figures.items()
             if not name.endswith(NARROW)
         ],
+        photographs=_PHOTOGRAPHS,
         facts=[*_told_by(rows), *facts_of(summary or {})],
         config_text=config_text,
     )
