@@ -30,6 +30,32 @@ def test_a_single_run_leaves_no_result_to_be_ranked(augrad, small, tmp_path: Pat
     assert not (tmp_path / "one" / "result.json").exists()
 
 
+@pytest.mark.parametrize("where", [["hydra.sweep.dir=all"], ["hydra.sweep.dir=all", "hydra.sweep.subdir=0"]])
+def test_a_run_that_is_refused_changes_nothing_of_the_run_that_it_is_refused_for(
+    augrad, small, tmp_path: Path, where: list[str]
+) -> None:
+    """Neither its result nor what the earlier sweep was asked for."""
+    sweep = ["search", "--multirun", *small, "compare=null"]
+    assert augrad(*sweep, "hydra.sweep.dir=all", "seed=0").returncode == 0
+    result, asked = tmp_path / "all" / "0" / "result.json", tmp_path / "all" / "multirun.yaml"
+    before, first = result.read_bytes(), asked.read_bytes()
+    assert json.loads(before)["finished"]
+    refused = augrad(*sweep, *where, "seed=1,2")
+    assert refused.returncode == 2
+    assert "holds a run already" in refused.stderr
+    assert result.read_bytes() == before
+    assert asked.with_name("multirun-1.yaml").read_bytes() == first
+    assert asked.read_bytes() != first
+
+
+def test_the_second_run_of_a_sweep_is_refused_the_directory_of_the_first(augrad, small, tmp_path: Path) -> None:
+    sweep = [*small, "compare=null", "hydra.sweep.dir=all", "hydra.sweep.subdir=same"]
+    assert augrad("search", "--multirun", *sweep, "seed=0,1").returncode == 2
+    result = json.loads((tmp_path / "all" / "same" / "result.json").read_text())
+    assert result["finished"]
+    assert "seed=0" in result["overrides"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "how",

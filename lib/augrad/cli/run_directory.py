@@ -26,6 +26,7 @@ from augrad.cli.run_log import logs
 from augrad.errors import UserError
 from augrad.paths import expanded
 from augrad.runs.directory import (
+    RECORD,
     has_content,
     only_writer,
     put_record,
@@ -37,6 +38,8 @@ from augrad.runs.directory import (
 
 BEGUN: ContextVar[float] = ContextVar("begun", default=math.inf)
 """When the command began, in seconds of the system's clock."""
+_OWN: ContextVar[Path | None] = ContextVar("own", default=None)
+"""The directory that the job in hand has made its own."""
 ALWAYS = ("checkpoint.pt", "wandb_run_id.txt")
 """What must not be in the directory of a new run of any command, beside what the command writes."""
 
@@ -78,6 +81,7 @@ def nothing_left_of_mistakes(task: Callable[[DictConfig], Any]) -> Callable[[Dic
 
 @contextlib.contextmanager
 def _removed_if_refused() -> Iterator[None]:
+    _OWN.set(None)  # instead of that of the job before it in a sweep
     place, overrides = HydraConfig.get().runtime.output_dir, HydraConfig.get().overrides.hydra
     is_new = HydraConfig.get().mode == RunMode.RUN and os.stat(place).st_ctime >= BEGUN.get()
     is_default = not any(text.lstrip("+").startswith("hydra.run.dir=") for text in overrides)
@@ -103,6 +107,7 @@ def new_run(config: DictConfig, directory: Path, results: str, *others: str) -> 
     require_free(directory, names)
     with only_writer(directory):
         require_free(directory, names)
+        _OWN.set(directory)
         put_record(directory, _record(config, Path(HydraConfig.get().runtime.cwd)))
         for log in logs():
             log.accept()
@@ -127,6 +132,7 @@ def resumed_run(
     with only_writer(directory):
         before, started = read_record(directory), started_in(directory)
         accept()
+        _OWN.set(directory)
         replace_record(directory, _record(config, started))
         for log in logs():
             log.accept()
@@ -137,6 +143,11 @@ def resumed_run(
             if mistake_message(error) is not None and not has_gone_on():
                 replace_record(directory, before)
             raise
+
+
+def belongs_to_another(directory: Path) -> bool:
+    """Whether `directory` holds a run that is not the job's in hand, which was refused for it."""
+    return _OWN.get() != directory and has_content(directory / RECORD)
 
 
 def started_in(directory: Path) -> Path:

@@ -1,5 +1,6 @@
 """A sweep ends with its answer: which of its runs is the best, in a table and on a page."""
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 
 from augrad.atomic import write_text
 from augrad.cli.quoting import shell_quoted
+from augrad.cli.run_directory import belongs_to_another
 from augrad.comparison.statistics import Interval, mean_interval
 from augrad.errors import UserError
 from augrad.show.page import rendered
@@ -20,7 +22,7 @@ from augrad.show.table import Fitting
 from augrad.show.words import number
 from augrad.terminal.console import say
 
-RESULT, PAGE = "result.json", "report.html"
+RESULT, PAGE, _CONFIG = "result.json", "report.html", "multirun.yaml"
 _SEEDS = ("seed", "data.seed")
 """Settings whose values are repetitions of one thing."""
 _ASIDE = "hydra.", "tracker."
@@ -53,12 +55,19 @@ class Group:
 class SweepSummary(Callback):
     """Told by Hydra about the jobs of a sweep: each leaves its result, and the end is a table of all, and a page."""
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Keeps the configuration of an earlier sweep in the same directory, which Hydra would replace."""
+        path = Path(config.hydra.sweep.dir) / _CONFIG
+        if path.is_file():
+            free = next(number for number in itertools.count(1) if not _numbered(path, number).exists())
+            path.rename(_numbered(path, free))
+
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Writes the result of one job into its run directory; a single run has none to be compared with."""
         if config.hydra.mode != RunMode.MULTIRUN:
             return
         directory, done = Path(config.hydra.runtime.output_dir), job_return.status == JobStatus.COMPLETED
-        if not directory.is_dir():  # refused before it began
+        if not directory.is_dir() or belongs_to_another(directory):  # refused before it began
             return
         value = job_return.return_value if done else None
         objective = float(value) if isinstance(value, int | float) else None
@@ -83,6 +92,10 @@ class SweepSummary(Callback):
             say(f"its policy: {shell_quoted(str(directory / best / 'policy.json'))}")
         write_page(directory / PAGE, directory.name, groups)
         say(f"report: {shell_quoted(str(directory / PAGE))}")
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_stem(f"{path.stem}-{number}")
 
 
 def read_jobs(directory: Path) -> list[Job]:
