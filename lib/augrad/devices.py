@@ -1,6 +1,7 @@
 """Where a run computes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -20,6 +21,17 @@ def made_on_cpu(function: Function) -> Function:
             return function(*arguments, **named)
 
     return cast(Function, call)
+
+
+@contextmanager
+def in_single_precision() -> Iterator[None]:
+    """Within it tensors are made in single precision, whatever the default type: images are, and so are networks."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def find_device(name: object) -> torch.device:

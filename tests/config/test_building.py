@@ -74,6 +74,15 @@ def test_settings_of_an_optimiser_are_asked_for_by_their_keys(override: str, wor
     assert str(refusal.value) == words
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "words"),
+    [(torch.optim.LBFGS, "LBFGS computes its gradients itself"), (torch.optim.SparseAdam, "takes sparse gradients")],
+)
+def test_optimisers_that_no_training_here_can_use(optimizer: type[torch.optim.Optimizer], words: str) -> None:
+    with pytest.raises(UserError, match=f"^search.optimizer: .*{words}"):
+        build_optimizer(optimizer, [torch.nn.Parameter(torch.zeros(2))], "search.optimizer")
+
+
 def test_an_optimiser_is_built_of_what_is_not_null() -> None:
     search = composed(
         "search.optimizer={momentum: null, nesterov: null}", "search.policy_optimizer.betas=[0.5,0.9]"

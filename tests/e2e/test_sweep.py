@@ -56,6 +56,27 @@ def test_the_second_run_of_a_sweep_is_refused_the_directory_of_the_first(augrad,
     assert "seed=0" in result["overrides"]
 
 
+def test_a_failed_run_takes_nothing_away_from_the_others(augrad, small, tmp_path: Path) -> None:
+    """They are ranked before its error is told; a failed one stands last."""
+    swept = ["search.batch_size=32,0,16", "hydra.sweep.dir=all"]
+    done = augrad("search", "--multirun", *small, "compare=null", *swept)
+    assert done.returncode == 2
+    assert "batch_size" in done.stderr
+    assert "sweep: 3 runs, the lowest objective first" in done.stdout
+    assert "1 (1 failed)" in done.stdout
+    assert (tmp_path / "all" / "report.html").is_file()
+
+
+def test_a_run_of_a_sweep_that_is_taken_up_leaves_its_result(augrad, small, tmp_path: Path) -> None:
+    assert augrad("search", "--multirun", *small, "compare=null", "hydra.sweep.dir=all", "seed=0").returncode == 0
+    result = tmp_path / "all" / "0" / "result.json"
+    before = json.loads(result.read_text())
+    result.unlink()
+    assert augrad("search", "resume=all/0").returncode == 0
+    after = json.loads(result.read_text())
+    assert (after["objective"], after["finished"]) == (before["objective"], True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "how",

@@ -2,6 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from augrad.data.digits import load_digits
+from augrad.learning.step import build_normalized
 from augrad.models.init import seeded
 from augrad.models.small_conv import SmallConvNet
 from augrad.models.wide_resnet import WideResNet
@@ -45,6 +47,17 @@ def test_made_on_the_cpu_whatever_the_default_device():
     expected = flat(seeded(BUILD[0], 3))
     with torch.device("meta"):
         assert torch.equal(flat(seeded(BUILD[0], 3)), expected)
+
+
+def test_networks_are_in_single_precision_whatever_the_default_type() -> None:
+    data = load_digits(train_size=20, validation_size=20, selection_size=20)
+    torch.set_default_dtype(torch.float64)
+    try:
+        network = build_normalized(SmallConvNet, data, 3, torch.device("cpu"))
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 
 
 @pytest.mark.gpu

@@ -84,9 +84,16 @@ def test_weights_that_fit_nothing_or_cannot_be_read_are_refused(tmp_path: Path) 
     with pytest.raises(UserError, match=r"no tensor has the name .* the network, which has weight, bias; .* a$"):
         with_weights(nn.Linear(2, 2), tmp_path / "w.pt")
     (tmp_path / "x.pt").write_text("no")
-    for name, words in (("x.pt", "expected a file of torch.save, got an error"), ("y.pt", "expected a file of")):
+    torch.save(nn.Linear(2, 2), tmp_path / "v.pt")
+    whole = r"torch.save\(network.state_dict\(\), FILE\), got Python objects, a whole network perhaps"
+    wrong = {"v.pt": whole, "x.pt": "expected the state dict of a network, .* got none, or a damaged one$",
+             "y.pt": r"cannot be read \(No such file"}  # fmt: skip
+    for name, words in wrong.items():
         with pytest.raises(UserError, match=words):
             with_weights(nn.Linear(2, 2), tmp_path / name)
+    torch.save({"weight": torch.tensor([[1.0, float("nan")], [0.0, 0.0]])}, tmp_path / "u.pt")
+    with pytest.raises(UserError, match="expected finite numbers, got others in weight"):
+        with_weights(nn.Linear(2, 2), tmp_path / "u.pt")
     torch.save([1, 2], tmp_path / "z.pt")
     with pytest.raises(UserError, match="expected a state dict, tensors by name, got list"):
         with_weights(nn.Linear(2, 2), tmp_path / "z.pt")

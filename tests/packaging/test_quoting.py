@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from augrad.cli.quoting import command_line, hydra_quoted, no_names, notes, override, understood
 from augrad.cli.resume import resolve_resume
-from augrad.cli.search_run import Interrupted
+from augrad.cli.signals import StoppedRun
 from augrad.errors import UserError
 
 NAMES = [
@@ -61,7 +61,7 @@ def test_a_line_can_be_written_where_it_is_printed(encoding: str, monkeypatch: p
 
 def test_the_line_to_go_on_with_can_be_pasted():
     """Whatever the directory is called: through the shell, and as `resume=` is read."""
-    lines = [str(Interrupted(Path(name), 3)).partition("go on with: ")[2] for name in NAMES]
+    lines = [str(StoppedRun("search", Path(name), 3)).partition("go on with: ")[2] for name in NAMES]
     pasted = words(" END ".join(lines))
     assert " ".join(pasted).count("augrad search resume=") == len(NAMES)
     values = [word for word in pasted if word.startswith("resume=")]

@@ -187,6 +187,15 @@ def _images(channels: int, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
     return (before, after) if kind == "uint8" else (before.float() / 255, after.float() / 255)
 
 
+def test_long_titles_are_lines_beside_their_pictures() -> None:
+    before, after = _images(3, "uint8")
+    figure = examples_figure(before, after, titles=["x" * 200, "a class with a long name", "bag"])
+    title = next(text for text in _texts(figure) if "xx" in text)
+    assert title == "\n".join(["x" * 14] * 3) + "…"
+    assert "a class with a\nlong name" in _texts(figure)
+    _assert_words_are_legible(figure)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_examples_shows_every_image_where_it_belongs(channels: int):
     before, after = _images(channels, "uint8")

@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from augrad.show.progress import SearchProgress, duration
+from augrad.show.progress import Pace, SearchProgress, duration
 
 
 class _Clock:
@@ -94,6 +94,17 @@ def test_a_terminal_gets_a_bar_with_both_losses():
             progress.update(step, 0.25, 0.5, note="[red]")
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", _text(console)).strip().splitlines()[-1]
     assert re.search(r"learn .*━.* 100% train 0.2500  val 0.5000  2 steps/s +\[red\]", last)
+
+
+def test_how_long_equal_parts_will_take() -> None:
+    clock = _Clock()
+    pace = Pace(5, clock=clock)
+    assert pace.words(1, measured=False) == "[1/5]"  # it was done before
+    clock.now += 30
+    assert pace.words(2) == "[2/5, 1:30 min left]"
+    clock.now += 10
+    assert pace.words(3) == "[3/5, 40 s left]"
+    assert pace.words(5) == "[5/5]"
 
 
 def test_it_writes_to_standard_error_and_lets_errors_through(capfd: pytest.CaptureFixture[str]):

@@ -21,6 +21,7 @@ from augrad.policy import Policy
 from augrad.search.choice import Chosen, Trial, candidates, choose, further, others
 from augrad.search.words import words_of_trainings, words_of_trial
 from augrad.settings import ChoiceSettings
+from augrad.show.progress import Pace
 
 CHOICE = "choice.json"
 
@@ -46,13 +47,14 @@ def choose_in(
     kept = _read(directory / CHOICE)
     before = {one.key for one in kept}
     total, count = asked.seeds * len(tried), itertools.count(1)
+    pace = Pace(total)
     then = ((name, exported(policy, config)) for name, policy in further(start, learned, asked))
     say_progress(f"choice: {words_of_trainings(len(tried), asked.seeds, recipe.steps)}")
 
     def keep(trial: Trial) -> None:
         again = " (done before)" if trial.key in before else ""
         number = next(count)
-        progress = f"[{number}/{total}]" if number <= total else "[further, as the furthest was the best]"
+        progress = pace.words(number, not again) if number <= total else "[further, as the furthest was the best]"
         say_progress(f"  {words_of_trial(trial, max(map(len, tried)))}{again}  {progress}")
         if not again:
             kept.append(trial)

@@ -16,6 +16,7 @@ from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.runs.trackers import Tracker
 from augrad.settings import TrainSettings
+from augrad.show.progress import Pace
 
 COMPARISON, TRAININGS = "comparison.json", "trainings.json"
 TABLES = ("comparison.md", "comparison.csv")
@@ -76,7 +77,8 @@ class Recorder:
         self._rows = {place: self.known[place] for place in keys if place in self.known}
         for place in self.known:
             self._keep(self.known[place])
-        self._done, self._total, self._width = 0, len(keys), max((len(place.policy) for place in keys), default=0)
+        self._done, self._pace = 0, Pace(len(keys))
+        self._width = max((len(place.policy) for place in keys), default=0)
         before = {row.place: row for row in read_comparison(directory)}
         self._held_back = held_back or any(self._rows.get(place) != row for place, row in before.items())
         self._held_back = self._held_back or (not before and (directory / COMPARISON).is_file())
@@ -87,7 +89,7 @@ class Recorder:
         self._done += 1
         self._rows[place] = row
         words = words_of_training(row, self._width)
-        say_progress(f"  {words}{' (done before)' if before else ''}  [{self._done}/{self._total}]")
+        say_progress(f"  {words}{' (done before)' if before else ''}  {self._pace.words(self._done, not before)}")
         self._keep(row)
         self._write(comparison=not self._held_back)
         if self._tracker is not None:

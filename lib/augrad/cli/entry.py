@@ -20,6 +20,7 @@ from augrad.cli.hints import hints_added
 from augrad.cli.resume import resolve_resume, sets_resume
 from augrad.cli.run_directory import BEGUN
 from augrad.cli.status import exit_status, require_printed
+from augrad.cli.sweep import summed_up_if_failed
 from augrad.errors import AugradWarning, UserError
 from augrad.paths import expanded
 from augrad.runs.directory import RECORD, has_content
@@ -48,12 +49,13 @@ def run_entry_point(
         BEGUN.set(time.time() - _CLOCK)
         given = _with_paths(sys.argv[1:] if arguments is None else arguments, resumable is not None)
         require_own_record(given)
-        resolved = given if resumable is None else resolve_resume(given, resumable)
+        resolved = given if resumable is None else resolve_resume(given, resumable, program.rpartition(" ")[2])
         options = get_args_parser().parse_known_args(resolved)[0]
         with (
             _process_as_found(),
             _warnings_told(program),
             _failed_job_as_note(shown=options.multirun),
+            summed_up_if_failed(),
             hints_added(options.overrides, options.multirun, program.rpartition(" ")[2]),
         ):
             sys.argv = [sys.argv[0] if arguments is None else program, *resolved]
@@ -172,13 +174,15 @@ def _failed_job_as_note(shown: bool) -> Iterator[None]:
 @contextmanager
 def _warnings_told(program: str) -> Iterator[None]:
     """augrad's own warnings are for whoever typed the command: a line each, without a place in the code."""
-    show = warnings.showwarning
+    show, seen = warnings.showwarning, set[str]()
 
     def told(message: Warning | str, category: type[Warning], *where: Any, **named: Any) -> None:
         if not issubclass(category, AugradWarning):
             show(message, category, *where, **named)
             return
-        say(f"{program}: {message}", stderr=True)
+        if str(message) not in seen:  # a network, for one, is built several times in a run
+            seen.add(str(message))
+            say(f"{program}: {message}", stderr=True)
         run_log.keep(str(message))
 
     with warnings.catch_warnings():

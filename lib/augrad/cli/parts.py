@@ -35,6 +35,7 @@ from augrad.settings import (
     TrainSettings,
     batch_size_of,
 )
+from augrad.show.about import counted
 
 Settings = TypeVar("Settings", TrainSettings, SearchSettings, ChoiceSettings, CompareSettings)
 
@@ -137,7 +138,8 @@ def say_data(data: Splits, batches: Mapping[str, tuple[BatchSize, int]]) -> None
     for key, (asked, images) in batches.items():
         size = batch_size_of(asked, images)
         if asked == AUTO and size != batch_size_of(AUTO, 10**9):
-            say_progress(f"data: {key}={size}, so that {images} training images are {images // size} batches")
+            number = counted(images // size, "batch", "batches")
+            say_progress(f"data: {key}={size}, so that {images} training images are {number}")
 
 
 def allowed_modules(config: DictConfig) -> list[str]:

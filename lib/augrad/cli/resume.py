@@ -12,20 +12,21 @@ from augrad.cli import quoting
 from augrad.cli.status import say_progress
 from augrad.errors import UserError
 from augrad.paths import expanded
-from augrad.runs.directory import RECORD, has_content, read_record
+from augrad.runs.directory import CHECKPOINT, RECORD, has_content, read_record
 from augrad.runs.metrics import read_metrics
 
-_KINDS = {"checkpoint.pt": "search", "trainings.json": "compare"}
 _REPLACED = re.compile(r"[+~]*(policy|space)([=.@]|$)(?!allow)|hydra\.run\.dir=")
 """Overrides that say what a search begins with, and where it is written."""
+_MADE_BY = {"search": "search", "policies": "compare", "train": "train"}
+"""Commands, by a setting that their runs have and those of the later ones have not."""
 _LOGS = ("metrics.jsonl",)
 """What a run that was stopped between its record and its first checkpoint, with nothing done, does not have."""
 
 
-def resolve_resume(arguments: list[str], needed: str = "checkpoint.pt") -> list[str]:
+def resolve_resume(arguments: list[str], needed: str = CHECKPOINT, command: str = "search") -> list[str]:
     """The command line with which the run of `resume=DIR` goes on; without a `resume=` the command line as it is.
 
-    needed: the file from which a run of the command goes on. The overrides that the run was started with
+    needed: the file from which a run of `augrad command` goes on. The overrides that the run was started with
     (DIR/.hydra/overrides.yaml) come before the given ones, which win, for Hydra takes the last; the run directory is
     DIR again. DIR may be named by the file. Options such as `--config-dir` are not recorded by Hydra: they have to be
     given again.
@@ -48,10 +49,10 @@ def resolve_resume(arguments: list[str], needed: str = "checkpoint.pt") -> list[
     if directory.name == needed and directory.is_file():
         directory = directory.parent
     quoted = quoting.hydra_quoted(str(directory), Quote.single)
-    recorded = [override for override in _recorded_overrides(directory, needed) if not sets_resume(override)]
+    recorded = [override for override in _recorded_overrides(directory, needed, command) if not sets_resume(override)]
     place = arguments.index(overrides[0])  # argparse wants all overrides side by side
     given = [argument for argument in arguments[place:] if not sets_resume(argument)]
-    if needed == "checkpoint.pt" and (more := _more_steps(directory, given)):
+    if command == "search" and (more := _more_steps(directory, given)):
         learned = directory / "policy.json"
         say_progress(
             f"resume: the run has all its {more} steps, for which its schedules were made; what it has learned, "
@@ -88,7 +89,7 @@ def sets_resume(override: str) -> bool:
     return re.match(r"\+{0,2}resume=", override) is not None
 
 
-def _recorded_overrides(directory: Path, needed: str) -> list[str]:
+def _recorded_overrides(directory: Path, needed: str, command: str) -> list[str]:
     record = directory / RECORD / "overrides.yaml"
     if not directory.is_dir():
         what = "a file" if directory.exists() else "no such directory"
@@ -96,9 +97,9 @@ def _recorded_overrides(directory: Path, needed: str) -> list[str]:
     if not record.is_file():
         raise UserError(f"resume={directory}: not a run directory, it has no {RECORD}/overrides.yaml")
     kind = _kind_of(directory)
-    if kind is not None and kind != _KINDS[needed]:
-        raise UserError(f"resume={directory}: that is the directory of augrad {kind}, not of augrad {_KINDS[needed]}")
-    untouched = kind == _KINDS[needed] and not any(has_content(directory / name) for name in (needed, *_LOGS))
+    if kind is not None and kind != command:
+        raise UserError(f"resume={directory}: that is the directory of augrad {kind}, not of augrad {command}")
+    untouched = kind == command and not any(has_content(directory / name) for name in (needed, *_LOGS))
     if not ((directory / needed).is_file() or untouched):
         raise UserError(
             f"resume={directory}: it has no {needed} to go on from; start the run anew, in another directory"
@@ -118,5 +119,4 @@ def _kind_of(directory: Path) -> str | None:
         config = yaml.safe_load(read_record(directory).get("config.yaml", ""))
     except yaml.YAMLError:
         return None
-    keys = {"search": "search", "policies": "compare"}
-    return next((command for key, command in keys.items() if isinstance(config, dict) and key in config), None)
+    return next((command for key, command in _MADE_BY.items() if isinstance(config, dict) and key in config), None)

@@ -26,6 +26,7 @@ from augrad.cli.run_log import logs
 from augrad.errors import UserError
 from augrad.paths import expanded
 from augrad.runs.directory import (
+    CHECKPOINT,
     RECORD,
     has_content,
     only_writer,
@@ -40,7 +41,7 @@ BEGUN: ContextVar[float] = ContextVar("begun", default=math.inf)
 """When the command began, in seconds of the system's clock."""
 _OWN: ContextVar[Path | None] = ContextVar("own", default=None)
 """The directory that the job in hand has made its own."""
-ALWAYS = ("checkpoint.pt", "wandb_run_id.txt")
+ALWAYS = (CHECKPOINT, "wandb_run_id.txt")
 """What must not be in the directory of a new run of any command, beside what the command writes."""
 
 

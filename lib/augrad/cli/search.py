@@ -36,16 +36,17 @@ from augrad.cli.parts import (
     search_arguments,
     tracker_of,
 )
-from augrad.cli.quoting import shell_quoted
+from augrad.cli.quoting import command_line, override, shell_quoted
 from augrad.cli.recipes import with_own_settings
 from augrad.cli.run_directory import nothing_left_of_mistakes, output_directory, resumed_from
-from augrad.cli.search_run import Interrupted, SearchRun
+from augrad.cli.search_run import SearchRun
+from augrad.cli.signals import StoppedRun
 from augrad.cli.status import in_sweep, require_shown, say_progress
 from augrad.cli.unread import require_read
 from augrad.comparison.arms import LEARNED, entrants_of_search
 from augrad.comparison.rows import TrainingRow
 from augrad.comparison.trainings import compare_policies
-from augrad.comparison.verdict import judge
+from augrad.comparison.verdict import judge, steps_to_try, unconverged
 from augrad.data.folds import folds_of, parts_of
 from augrad.data.seeding import checked_seed
 from augrad.data.types import Splits
@@ -54,6 +55,7 @@ from augrad.policy.learnable import anything_learnable
 from augrad.policy_file import format_policy
 from augrad.policy_file.convert import document_of
 from augrad.ranks import joined, left
+from augrad.runs.directory import CHECKPOINT
 from augrad.search import begin_search, run_search
 from augrad.search.choice import Chosen
 from augrad.search.words import facts_of_end, taken_from, words_of_choice, words_of_trainings
@@ -114,7 +116,7 @@ def _search_in(config: DictConfig, directory: Path) -> float:
         left()
         run.end()
         if run.interrupted():
-            raise Interrupted(directory, state.step, run.stopped_by)
+            raise StoppedRun("search", directory, state.step, run.stopped_by)
         if not ranks.leads:
             return state.best_loss
         attempt, policy, chosen = Attempts(), exported(state.best_policy(), config), None
@@ -220,6 +222,9 @@ def _show(
         if comparison:
             say(comparison_table(comparison))
             say_verdict(comparison, LEARNED)
+            if unconverged(comparison):
+                more = override("resume", str(directory)), f"train.steps={steps_to_try(comparison)}"
+                say(f"the same search, judged by longer trainings: {command_line('augrad', 'search', *more)}")
     say(f"search: {state.step} steps; results in {shell_quoted(str(directory))}")
     if run.parts.settings.keep_model:
         accuracy, model = summary["search_classifier_test_accuracy"], directory / "model.pt"
@@ -233,5 +238,5 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status of `augrad search`."""
     program = "augrad search"
     return in_processes(
-        lambda given: cast(int, run_entry_point(_search, program, given, resumable="checkpoint.pt")), program, arguments
+        lambda given: cast(int, run_entry_point(_search, program, given, resumable=CHECKPOINT)), program, arguments
     )

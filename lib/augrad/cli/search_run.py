@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from augrad.cli import signals
 from augrad.cli.arms import INITIAL
 from augrad.cli.choosing import CHOICE
 from augrad.cli.comparison import COMPARISON, TABLES, TRAININGS
@@ -21,6 +20,7 @@ from augrad.cli.costs import Costs
 from augrad.cli.parts import exported, plain, provenance, say_data
 from augrad.cli.quoting import command_line, override
 from augrad.cli.run_directory import new_run, resumed_run
+from augrad.cli.signals import StoppedRun, number_of
 from augrad.cli.status import in_sweep
 from augrad.errors import NonFiniteError, PolicyFileError, RankLostError, UserError
 from augrad.learning.step import evaluate
@@ -28,8 +28,8 @@ from augrad.objectives.objective import estimates_itself
 from augrad.policy import Policy
 from augrad.policy_file import PolicyDocument, write_policy
 from augrad.policy_file.convert import document_of
-from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
-from augrad.runs.directory import has_content
+from augrad.runs.checkpoint import load_newest, save_checkpoint
+from augrad.runs.directory import CHECKPOINT, PREVIOUS, has_content
 from augrad.runs.metrics import MetricsLog, read_metrics
 from augrad.runs.restore import require_like
 from augrad.runs.trackers import Tracker
@@ -43,20 +43,23 @@ from augrad.types import PolicyParams
 _MAY_CHANGE = ("resume", "choose", "compare", "export", "tracker", "train", "final_training", "device")
 """What a resumed run may be told anew: none of it changes the search, but for the rounding of another device."""
 
-_WRITES = ("policy.json", INITIAL, CHOICE, "report.html", "figures", COMPARISON, *TABLES, TRAININGS, "model.pt")
+_WRITES = (
+    "policy.json",
+    INITIAL,
+    CHOICE,
+    "report.html",
+    "figures",
+    COMPARISON,
+    *TABLES,
+    TRAININGS,
+    "model.pt",
+    PREVIOUS,
+)
 """What a search writes beside its metrics and checkpoints."""
 
 _RESUMED = "resume: the run"
 
 _LOG = logging.getLogger(__name__)
-
-
-class Interrupted(signals.Interrupted):
-    """Ctrl-C or SIGTERM, with everything up to `step` kept. number: of the signal."""
-
-    def __init__(self, directory: Path, step: int, number: int = signal.SIGINT) -> None:
-        go_on = command_line("augrad", "search", override("resume", str(directory)))
-        super().__init__(f"stopped after step {step}; go on with: {go_on}", number)
 
 
 class SearchRun:
@@ -120,8 +123,8 @@ class SearchRun:
         if isinstance(error, RankLostError) and self.parts.ranks.leads:
             go_on = command_line("augrad", "search", override("resume", str(self.directory)))
             error.add_note(f"go on with: torchrun ... -m {go_on}")
-        if isinstance(error, KeyboardInterrupt) and not isinstance(error, Interrupted):
-            raise Interrupted(self.directory, self._kept, signals.number_of(error)) from error
+        if isinstance(error, KeyboardInterrupt) and not isinstance(error, StoppedRun):
+            raise StoppedRun("search", self.directory, self._kept, number_of(error)) from error
 
     def _write_start(self) -> None:
         """initial.json: what the search began with; what is too large for a document has none."""
@@ -133,7 +136,7 @@ class SearchRun:
 
     def _take_up(self) -> None:
         """Puts the state back to the run's checkpoint. Raises UserError, and writes nothing, where that cannot be."""
-        checkpoint, metrics = self.directory / "checkpoint.pt", self.directory / "metrics.jsonl"
+        checkpoint, metrics = self.directory / CHECKPOINT, self.directory / "metrics.jsonl"
         begun = checkpoint.exists()
         if begun:
             self._load(checkpoint)
@@ -149,7 +152,7 @@ class SearchRun:
             self._save(self.state.state_dict())
 
     def _load(self, path: Path) -> None:
-        saved = load_checkpoint(path)
+        saved = load_newest(path, self.directory / PREVIOUS)
         if not isinstance(saved.get("config"), dict) or not isinstance(saved.get("state"), dict):
             raise UserError(f"{path}: not a search's checkpoint; expected the checkpoint.pt of a search")
         require_same(saved["config"], plain(self.config), _RESUMED, _MAY_CHANGE, {"search": asdict(SearchSettings())})
@@ -182,7 +185,7 @@ class SearchRun:
     def _save(self, state: dict[str, Any]) -> None:
         origin = origin_of(self.state, self.parts)
         saved = {"config": plain(self.config), "origin": origin, "start": self._start, "state": state}
-        save_checkpoint(self.directory / "checkpoint.pt", saved)
+        save_checkpoint(self.directory / CHECKPOINT, saved, self.directory / PREVIOUS)
         self._kept = state["step"]
 
     def start(self, like: Policy) -> Policy:
@@ -195,7 +198,7 @@ class SearchRun:
         with StopRequest((signal.SIGINT, signal.SIGTERM)) as stop:
             yield
         if stop.came:
-            raise Interrupted(self.directory, self.state.step, stop.number)
+            raise StoppedRun("search", self.directory, self.state.step, stop.number)
 
     def end(self) -> None:
         """The search is over: the progress bar goes, and Ctrl-C is Ctrl-C again."""

@@ -3,6 +3,8 @@
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,9 @@ from augrad.terminal.console import say
 RESULT, PAGE, _CONFIG = "result.json", "report.html", "multirun.yaml"
 _SEEDS = ("seed", "data.seed")
 """Settings whose values are repetitions of one thing."""
-_ASIDE = "hydra.", "tracker."
+_RUNNING: ContextVar[DictConfig | None] = ContextVar("running", default=None)
+"""The configuration of the sweep that has begun and not ended."""
+_ASIDE = "hydra.", "tracker.", "resume"
 """Overrides that change nothing of a result."""
 
 
@@ -57,16 +61,20 @@ class SweepSummary(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Keeps the configuration of an earlier sweep in the same directory, which Hydra would replace."""
+        _RUNNING.set(config)
         path = Path(config.hydra.sweep.dir) / _CONFIG
         if path.is_file():
             free = next(number for number in itertools.count(1) if not _numbered(path, number).exists())
             path.rename(_numbered(path, free))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Writes the result of one job into its run directory; a single run has none to be compared with."""
-        if config.hydra.mode != RunMode.MULTIRUN:
-            return
+        """Writes the result of one job into its run directory; a single run has none to be compared with.
+
+        One of a sweep that was interrupted is taken up as a single run.
+        """
         directory, done = Path(config.hydra.runtime.output_dir), job_return.status == JobStatus.COMPLETED
+        if config.hydra.mode != RunMode.MULTIRUN and not (directory.parent / _CONFIG).is_file():
+            return
         if not directory.is_dir() or belongs_to_another(directory):  # refused before it began
             return
         value = job_return.return_value if done else None
@@ -76,6 +84,7 @@ class SweepSummary(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Prints the table and writes the page; nothing where no job has a number to be ranked by."""
+        _RUNNING.set(None)
         directory = Path(config.hydra.sweep.dir)
         jobs = read_jobs(directory)
         if not any(job.objective is not None for job in jobs):
@@ -92,6 +101,19 @@ class SweepSummary(Callback):
             say(f"its policy: {shell_quoted(str(directory / best / 'policy.json'))}")
         write_page(directory / PAGE, directory.name, groups)
         say(f"report: {shell_quoted(str(directory / PAGE))}")
+
+
+@contextmanager
+def summed_up_if_failed() -> Iterator[None]:
+    """A sweep in which a job failed, which Hydra ends with that job's error, has its table before the error, too."""
+    _RUNNING.set(None)
+    try:
+        yield
+    except Exception:
+        if (config := _RUNNING.get()) is not None:
+            with suppress(UserError):  # the error that is told is that of the job
+                SweepSummary().on_multirun_end(config)
+        raise
 
 
 def _numbered(path: Path, number: int) -> Path:

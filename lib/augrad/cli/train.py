@@ -1,5 +1,8 @@
 """augrad train: train a classifier with a policy."""
 
+from contextlib import chdir
+from pathlib import Path
+
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -22,8 +25,9 @@ from augrad.cli.parts import (
 )
 from augrad.cli.quoting import shell_quoted
 from augrad.cli.recipes import require_final_training, with_own_settings
-from augrad.cli.run_directory import new_run, nothing_left_of_mistakes, output_directory
+from augrad.cli.run_directory import nothing_left_of_mistakes, output_directory, resumed_from
 from augrad.cli.status import in_sweep, require_shown
+from augrad.cli.train_run import MODEL, TrainRun
 from augrad.cli.unread import require_read
 from augrad.comparison.trainings import some_of, training_splits
 from augrad.comparison.verdict import has_converged
@@ -31,7 +35,7 @@ from augrad.data.seeding import checked_seed
 from augrad.data.summary import described
 from augrad.errors import UserError
 from augrad.learning.step import evaluate
-from augrad.runs.metrics import MetricsLog
+from augrad.runs.directory import CHECKPOINT
 from augrad.show.progress import SearchProgress
 from augrad.terminal.console import say
 from augrad.train import Recipe, Row, check_recipe, train_classifier
@@ -42,14 +46,15 @@ from augrad.train import Recipe, Row, check_recipe, train_classifier
 def _train(config: DictConfig) -> float:
     require_read(config)
     config = with_own_settings(config)
-    with too_large_refused(config):
-        return _train_as(config)
+    directory = output_directory()
+    with too_large_refused(config), chdir(resumed_from(config, directory)):
+        return _train_in(config, directory)
 
 
-def _train_as(config: DictConfig) -> float:
+def _train_in(config: DictConfig, directory: Path) -> float:
     """Train, write metrics.jsonl and model.pt; returns the validation error after the last epoch, for sweeps."""
     require_final_training(config)
-    seed, directory = checked_seed(config.seed), output_directory()
+    seed = checked_seed(config.seed)
     asked = [given for given in HydraConfig.get().overrides.task if given.startswith("policy=")]
     if asked and "_target_" in config.policy:  # a recipe brings one too: that is the search's
         raise UserError(f"policy: expected policy.file=FILE, a policy to train with, got {asked[-1]}")
@@ -63,25 +68,24 @@ def _train_as(config: DictConfig) -> float:
     recipe = Recipe(data, model, optimizer, settings, standard)
     with keys_added():
         check_recipe(recipe)
-    tracker = tracker_of(config)
-    attempt = Attempts()
-    with new_run(config, directory, "metrics.jsonl", "model.pt"), MetricsLog(directory / "metrics.jsonl") as log:
+    tracker, attempt, run = tracker_of(config), Attempts(), TrainRun(directory, config, recipe, policy, seed)
+    with run.opened():
         say_data(every, {"train.batch_size": (settings.batch_size, len(data.train))})
         tracker.start(plain(config), directory)
 
-        progress = SearchProgress(recipe.steps, title="train", disable=in_sweep())
+        progress = SearchProgress(recipe.steps, run.first, title="train", disable=in_sweep())
 
         def report(row: Row) -> None:
             if not attempt.failed:  # the log has no gaps
                 with attempt("the later rows of metrics.jsonl"):
-                    log.append({**row, "data": words} if row["step"] == 1 else row)
+                    run.log.append({**row, "data": words} if row["epoch"] == 1 else row)
             tracker.log(row, int(row["step"] or 0))
             progress.update(int(row["step"] or 0), float(row["train_loss"] or 0), float(row["val_loss"] or 0))
 
-        with progress:
-            result = train_classifier(data, model, optimizer, policy, settings, seed, device, report, standard)
+        with progress, run.stop:
+            result = train_classifier(data, model, optimizer, policy, settings, seed, device, report, standard, run)
         with attempt("the classifier"):
-            save_model(result.model, directory / "model.pt")
+            save_model(result.model, directory / MODEL)
         summary = {"test_accuracy": result.test_accuracy, "test_loss": result.test_loss}
         tracker.finish({}, None, summary)
     name = config.policy.get("file") or "no augmentation"
@@ -104,4 +108,4 @@ def _train_as(config: DictConfig) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status of `augrad train`."""
-    return run_entry_point(_train, "augrad train", arguments)
+    return run_entry_point(_train, "augrad train", arguments, resumable=CHECKPOINT)

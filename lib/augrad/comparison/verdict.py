@@ -157,7 +157,12 @@ def _unfinished(rows: Sequence[TrainingRow], names: Sequence[str]) -> str:
 
 
 def _more_steps(rows: Sequence[TrainingRow]) -> str:
-    return f"train.steps={4 * max(row.steps for row in rows)}, say"
+    return f"train.steps={steps_to_try(rows)}, say"
+
+
+def steps_to_try(rows: Sequence[TrainingRow]) -> int:
+    """Of trainings, where so many as these had do not tell which policy is the best in the end."""
+    return 4 * max(row.steps for row in rows)
 
 
 def _reasons(

@@ -22,6 +22,18 @@ class WeightAverage:
         self._model, self._decay = model, decay
         self._average = [tensor.clone() for tensor in self._own()]
 
+    @property
+    def values(self) -> list[Tensor]:
+        """The averages, in the order of the network's parameters and buffers."""
+        return self._average
+
+    @torch.no_grad()
+    def take(self, values: list[Tensor]) -> None:
+        """The averages become these, of another time. Raises ValueError for others than the network has."""
+        if [value.shape for value in values] != [value.shape for value in self._average]:
+            raise ValueError("the averages are those of another network")
+        torch._foreach_copy_(self._average, values)  # pyright: ignore[reportPrivateImportUsage]
+
     @torch.no_grad()
     def update(self) -> None:
         """After a step of the optimiser."""

@@ -1,5 +1,6 @@
 """One training step of a classifier and its evaluation on a split, for search and training alike."""
 
+import inspect
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -15,6 +16,7 @@ from augrad.data.pixels import to_float
 from augrad.data.seeding import global_draws
 from augrad.data.standard import StandardAugmentation
 from augrad.data.types import Split, Splits
+from augrad.devices import in_single_precision
 from augrad.errors import UserError
 from augrad.learning.classifier import Weights, accuracy_of, evaluating, losses_of, require_derivatives, trainable
 from augrad.learning.network import own_copy, ready_to_train
@@ -51,7 +53,8 @@ def build_normalized(
     mean, deviation = channel_statistics(splits.train.images)
     channels, _, _ = splits.image_shape
     outputs = splits.class_count if outputs is None else outputs
-    network = seeded(lambda: model(in_channels=channels, class_count=outputs), seed)
+    with in_single_precision():
+        network = seeded(lambda: model(in_channels=channels, class_count=outputs), seed)
     return Normalized(_to_train(network, splits, outputs, seed), mean, deviation).to(device)
 
 
@@ -210,6 +213,16 @@ def build_optimizer(
         raise UserError(
             f"{place}: expected what makes a torch.optim.Optimizer of the parameters, as in "
             f"functools.partial(torch.optim.SGD, lr=0.1), got {type(optimizer).__name__} from it"
+        )
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise UserError(
+            f"{place}: {type(optimizer).__name__} computes its gradients itself, several times a step, and training "
+            "computes them once; take another one, as torch.optim.SGD or torch.optim.AdamW"
+        )
+    if isinstance(optimizer, torch.optim.SparseAdam):
+        raise UserError(
+            f"{place}: SparseAdam takes sparse gradients alone, which no layer here has; take torch.optim.Adam"
         )
     return optimizer
 

@@ -74,14 +74,23 @@ def _tensors_of(weights: PathName) -> dict[str, Tensor]:
     file = expanded(weights)
     try:
         found = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"model.weights: {weights}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # a damaged file can fail anywhere inside the reader
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"model.weights: {weights}: expected a file of torch.save, got an error ({reason})") from error
+        objects = "Unsupported global" in str(error)
+        got = "Python objects, a whole network perhaps, which are never loaded" if objects else "none, or a damaged one"
+        raise UserError(
+            f"model.weights: {weights}: expected the state dict of a network, as it is written by "
+            f"torch.save(network.state_dict(), FILE), got {got}"
+        ) from error
     for key in ("state_dict", "model", "model_state"):
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
     items = found.items() if isinstance(found, dict) else ()
     tensors = {name: value for name, value in items if isinstance(value, Tensor)}
+    floating = {name: value for name, value in tensors.items() if value.is_floating_point()}
+    if bad := [name for name, value in floating.items() if not bool(value.isfinite().all())]:
+        raise UserError(f"model.weights: {weights}: expected finite numbers, got others in {few(bad)}")
     if not tensors:
         raise UserError(f"model.weights: {weights}: expected a state dict, tensors by name, got {type(found).__name__}")
     return tensors

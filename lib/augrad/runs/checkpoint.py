@@ -3,6 +3,8 @@
 import io
 import os
 import pickle
+import secrets
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,18 +12,24 @@ from typing import Any
 import torch
 
 from augrad.atomic import write_bytes
-from augrad.errors import UserError
+from augrad.errors import AugradWarning, UserError
 
 _FORMAT = "augrad.checkpoint"
 _VERSION = 1
 _ZIP_START = b"PK\x03\x04"  # what every file of torch.save begins with
 
 
-def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
+class DamagedCheckpointError(UserError):
+    """A file that is no whole checkpoint: cut off, or changed."""
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str], state: dict[str, Any], previous: str | os.PathLike[str] | None = None
+) -> None:
     """Write `state` (tensors, numbers, strings, None, and lists, tuples and dicts of those) to `path`, atomically.
 
-    Raises `UserError` naming the path if it cannot be written, `TypeError` if the state holds something that
-    `load_checkpoint` would refuse: better now than at the resume.
+    previous: where the checkpoint that was at `path` is kept. Raises `UserError` naming the path if it cannot be
+    written, `TypeError` if the state holds something that `load_checkpoint` would refuse: better now than later.
     """
     buffer = io.BytesIO()
     torch.save({"format": _FORMAT, "version": _VERSION, "state": state}, buffer)
@@ -30,7 +38,35 @@ def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None
         raise TypeError(
             f"a checkpoint holds tensors, numbers, strings and lists, tuples, dicts of them; the state has {unsafe}"
         )
+    if previous is not None:
+        _keep(Path(path), Path(previous))
     write_bytes(path, buffer.getbuffer())
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """The file at `path` gets a second name, `previous`, in the place of what has that name: nothing is copied."""
+    if not path.exists():
+        return
+    temporary = previous.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        os.link(path, temporary)
+        os.replace(temporary, previous)
+    except OSError:  # a file system without links
+        write_bytes(previous, path.read_bytes())
+    finally:
+        temporary.unlink(missing_ok=True)  # of two names of one file the first stays
+
+
+def load_newest(path: Path, previous: Path) -> dict[str, Any]:
+    """As `load_checkpoint` of `path`; where that is damaged, the one at `previous` if there is one, with a warning."""
+    try:
+        return load_checkpoint(path)
+    except DamagedCheckpointError as error:
+        if not previous.is_file():
+            raise
+        state = load_checkpoint(previous)
+        warnings.warn(f"{error}; the run goes on from the one before it, {previous.name}", AugradWarning, stacklevel=2)
+        return state
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -46,7 +82,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path}: cannot read this checkpoint ({error.strerror or error}); expected the checkpoint.pt of a run"
         ) from error
     if start != _ZIP_START:
-        raise UserError(
+        raise DamagedCheckpointError(
             f"{path}: no checkpoint, or a damaged one (it begins with {start!r}); expected the checkpoint.pt of a run"
         )
     try:
@@ -62,7 +98,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         ) from error
     except Exception as error:  # a damaged file can fail anywhere inside the reader
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
+        raise DamagedCheckpointError(
             f"{path}: this checkpoint is damaged ({reason}); go on from an older copy or start the run again"
         ) from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT or not isinstance(content.get("state"), dict):

@@ -23,7 +23,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-RECORD = ".hydra"
+RECORD, CHECKPOINT, PREVIOUS = ".hydra", "checkpoint.pt", "checkpoint.previous.pt"
 LOCK = ".augrad-lock"
 
 _ANOTHER = "choose another run directory (hydra.run.dir=..., in a sweep hydra.sweep.dir=...)"
@@ -48,11 +48,12 @@ def require_free(directory: Path, names: Iterable[str]) -> None:
     found = [name for name in (RECORD, *names) if has_content(directory / name)]
     if not found:
         return
-    if RECORD in found or "checkpoint.pt" in found:
-        of_a_search = re.search("^search:", read_record(directory).get("config.yaml", ""), re.MULTILINE)
+    if RECORD in found or CHECKPOINT in found:
+        config = read_record(directory).get("config.yaml", "")
+        can_go_on = CHECKPOINT in found or re.search("^(search|policies):", config, re.MULTILINE)
         raise UserError(
             f"{directory}: holds a run already ({', '.join(found)}), and nothing in it was changed; {_ANOTHER}"
-            + (", or take up the search that is there (resume=...)" if of_a_search else "")
+            + (", or take up the run that is there (resume=...)" if can_go_on else "")
         )
     raise UserError(f"{directory}: the run would overwrite what is there ({', '.join(found)}); {_ANOTHER}")
 

@@ -16,6 +16,9 @@ from augrad.search.state import SearchParts, SearchState
 from augrad.search.step import ESTIMATE, REGULARIZERS, search_step
 from augrad.settings import batch_size_of
 
+_PATIENCE = 10.0
+"""Seconds after which metrics are fetched although `log_every` steps have not passed."""
+
 Row = dict[str, float | int | str | None]
 
 
@@ -39,8 +42,9 @@ def run_search(state: SearchState, parts: SearchParts, observer: Observer, until
 
     The state is left after a whole step, also on an interruption; a checkpoint is written then and at the end. A step
     that was stopped amid has not begun.
-    Metrics stay on the device and are fetched every `log_every` steps. Raises NonFiniteError, naming the first step
-    and quantity that are NaN or infinite, with the state's policy put back to the last one known to be finite.
+    Metrics stay on the device and are fetched every `log_every` steps, or after ten seconds. Raises NonFiniteError,
+    naming the first step and quantity that are NaN or infinite, with the state's policy put back to the last one known
+    to be finite.
     """
     settings = parts.settings
     images = len(parts.data.train)
@@ -64,7 +68,8 @@ def run_search(state: SearchState, parts: SearchParts, observer: Observer, until
         ending = state.step == last or stopping
         look = pending and (state.step % settings.select_every == 0 or state.step == settings.steps)
         saving = state.step % settings.checkpoint_every == 0 or ending
-        if state.step % settings.log_every and not (look or saving):
+        slow = time.perf_counter() - clock > _PATIENCE and parts.ranks.alone
+        if state.step % settings.log_every and not (look or saving or slow):
             continue
         if pending:  # else a step was stopped amid, and the rows before it are told
             first = state.step - len(pending)

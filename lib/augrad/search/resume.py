@@ -8,6 +8,9 @@ import reprlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from torch import nn
+
+from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.ops.external import definitions_of
 from augrad.policy import Policy
@@ -16,13 +19,28 @@ from augrad.search.state import SearchParts, SearchState
 
 def origin_of(state: SearchState, parts: SearchParts) -> dict[str, str]:
     """Digests of what a search is about: its data and their division, what its policy chooses from, its network."""
-    network = re.sub(r" at 0x[0-9a-f]+", "", repr(state.model))  # of functions in it, which are elsewhere each time
+    policy = hashlib.sha256(repr(choices_of(state.policy)).encode()).hexdigest()
+    return {**digests_of(parts.data, state.model), "policy": policy}
+
+
+def digests_of(data: Splits, network: nn.Module) -> dict[str, str]:
+    """Of data, of their division, and of how a network is built."""
+    text = re.sub(r" at 0x[0-9a-f]+", "", repr(network))  # of functions in it, which are elsewhere each time
     return {
-        "data": parts.data.sha256,
-        "division": parts.data.division,
-        "policy": hashlib.sha256(repr(choices_of(state.policy)).encode()).hexdigest(),
-        "network": hashlib.sha256(network.encode("utf-8", "backslashreplace")).hexdigest(),
+        "data": data.sha256,
+        "division": data.division,
+        "network": hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest(),
     }
+
+
+def require_origin(saved: Any, own: Mapping[str, str], start: str) -> None:
+    """Raises UserError where one of a run's digests is another one than was saved; what was not saved is not compared.
+
+    start: with which the message begins.
+    """
+    for what, value in own.items():
+        if not isinstance(saved, dict) or saved.get(what, value) != value:
+            raise UserError(f"{start} was started with {_OTHER[what]}, or start a new one")
 
 
 _OTHER = {
@@ -86,10 +104,7 @@ def take_up(state: SearchState, parts: SearchParts, saved: dict[str, Any], start
     as it is, where that is the state of another search.
     """
     own = origin_of(state, parts)
-    origin = saved.get("origin") or own  # older checkpoints have none, or not all of it
-    for what, value in own.items():
-        if not isinstance(origin, dict) or origin.get(what, value) != value:
-            raise UserError(f"{start} was started with {_OTHER[what]}, or start a new one")
+    require_origin(saved.get("origin") or own, own, start)  # older checkpoints have none, or not all of it
     step = saved["state"].get("step")
     if isinstance(step, int) and step > parts.settings.steps:
         raise UserError(f"{place}: is of step {step}, and the run has {parts.settings.steps}; start a new run")

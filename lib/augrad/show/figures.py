@@ -1,6 +1,7 @@
 """The figures of a run: how the search went, what the policy does to images, how policies compare."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ from augrad.terminal.output import visible, writable
 
 __all__ = ["comparison_figure", "evolution_figure", "examples_figure", "save_figure"]
 
+_TITLE, _TITLE_LINES = 14, 3
+"""Characters in a line beside a picture, and lines."""
 _COLORED_FROM = 0.05
 """An operation whose mass never exceeds this stays grey."""
 _MOST_POINTS = 2000
@@ -133,7 +136,7 @@ def examples_figure(
             axes = _picture(figure.add_subplot(grid[row, 0]), before[row])
             if titles:
                 axes.set_ylabel(
-                    _plain(titles[row]), color=INK, fontsize=9, rotation=0, ha="right", va="center", labelpad=6
+                    _plain(_lines(titles[row])), color=INK, fontsize=9, rotation=0, ha="right", va="center", labelpad=6
                 )
             if row == 0:
                 axes.set_title("original", fontsize=10, loc="center")
@@ -144,6 +147,12 @@ def examples_figure(
                 if row == 0 and draw == 0:
                     axes.set_title("draws of the policy" if draws > 1 else "a draw", fontsize=10)
         return figure
+
+
+def _lines(title: str) -> str:
+    """A title in lines that fit beside a picture; a longer one is cut."""
+    lines = textwrap.wrap(title, _TITLE)
+    return "\n".join(lines[:_TITLE_LINES]) + ("…" if len(lines) > _TITLE_LINES else "")
 
 
 def comparison_figure(rows: Sequence[TrainingRow], reference: str = "learned", narrow: bool = False) -> Figure:

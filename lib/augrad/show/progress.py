@@ -99,6 +99,21 @@ class SearchProgress:
         return f"{words}  {note}" if note else words
 
 
+class Pace:
+    """How far a number of equal parts is, and how long the others will take, by those that are done."""
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total, self._clock, self._begun, self._measured = total, clock, clock(), 0
+
+    def words(self, done: int, measured: bool = True) -> str:
+        """As in "[3/10, 2:10 min left]". measured: whether the last one was done now, and not before."""
+        self._measured += measured
+        if not self._measured or done >= self._total:
+            return f"[{done}/{self._total}]"
+        left = (self._total - done) * (self._clock() - self._begun) / self._measured
+        return f"[{done}/{self._total}, {duration(left)} left]"
+
+
 def duration(seconds: float | int) -> str:
     """Seconds as people say them: "8 s", "3:07 min", "2:05 h", "3 d 4 h"."""
     whole = round(seconds)

@@ -1,10 +1,9 @@
 """Training a classifier with a policy: how policies are used and compared."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +33,7 @@ from augrad.settings import TrainSettings, batch_size_of, rate_at, steps_of
 
 Row = dict[str, float | int | str | None]
 Report = Callable[[Row], None]
+Watch = Callable[["Training"], None]
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,14 @@ def train_classifier(
     device: torch.device,
     report: Report | None = None,
     standard: StandardAugmentation = NO_STANDARD,
+    watch: Watch | None = None,
 ) -> TrainResult:
     """Train a classifier on `device` by this recipe (see `trained`), and evaluate it on the test split.
 
     Raises NonFiniteError when the loss becomes NaN or infinite.
     """
     splits = splits.to(device)
-    fit = trained(Recipe(splits, model, optimizer, settings, standard), policy, seed, report)
+    fit = trained(Recipe(splits, model, optimizer, settings, standard), policy, seed, report, watch)
     test = evaluate(fit.model, splits.test, settings.autocast)
     require_finite(test)
     return TrainResult(fit.model, float(test.accuracy), float(test.loss), fit.late)
@@ -123,75 +124,143 @@ def require_finite(test: StepResult) -> None:
         )
 
 
-def trained(recipe: Recipe, policy: Policy | None, seed: int, report: Report | None = None) -> Fit:
+def trained(
+    recipe: Recipe, policy: Policy | None, seed: int, report: Report | None = None, watch: Watch | None = None
+) -> Fit:
     """A fresh classifier trained on the train split, every image augmented anew by `policy` (None: as it is).
 
     seed: of the weights, the batches and the draws: the same for every policy, so that comparisons are paired.
     report: called once an epoch, and after the last step, with a metrics row. Its train_loss is the mean cross-entropy
     with the labels as they are, without label smoothing, and of the weights that are trained; val_loss is that of the
     classifier that would be returned.
+    watch: called with the training before its first step, which may take up an earlier one then, and after each step.
     Raises NonFiniteError when the training loss becomes NaN or infinite, and UserError where the network cannot be
     compiled.
     """
-    splits, settings, device = recipe.splits, recipe.settings, recipe.device
-    policy = None if policy is None else policy.to(device)
-    classifier, stepper, batches, standard = _begin(recipe, seed)
-    stepped = cast(nn.Module, torch.compile(classifier)) if settings.compile else classifier
-    average: WeightAverage | None = None
-    generator, beside = local_generator(seed, "train policy draws"), local_generator(seed, "train standard draws")
-    per_epoch = batches.batches_per_epoch
-    total = recipe.steps
-    tenths = Tenths(total)
-    graphs = _graphs(recipe, classifier)
-    augment = None if policy is None else policy.to_cuda_graphs() if settings.cuda_graphs is not False else policy
-    for epoch in range(math.ceil(total / per_epoch)):
-        losses, end = [], min((epoch + 1) * per_epoch, total)
-        for step in range(epoch * per_epoch, end):
-            warmup = settings.warmup_epochs * per_epoch
-            set_rates(stepper, rate_at(step, total, settings.schedule, settings.final_rate, warmup))
-            batch = splits.train[batches.indices(step)]
-            images = to_float(batch.images)
-            if augment is not None:
-                with torch.no_grad():
-                    images = augment(images, generator=generator)
-            images = standard.draw(images, beside)(images)
-            images = _channels_last(images) if settings.channels_last else images
-            # A network whose passes are captured draws nothing.
-            drawing = nullcontext() if graphs.enabled else global_draws(device, seed, "train step", step)
-            with drawing, _refused_compilations():
-                result = backward_on(stepped, images, batch.labels, settings.autocast, settings.label_smoothing, graphs)
-            if settings.clip_norm is not None:
-                nn.utils.clip_grad_norm_(classifier.parameters(), settings.clip_norm)
-            stepper.step()
-            if average is not None:
-                average.update()
-            elif settings.ema is not None:
-                average = WeightAverage(classifier, settings.ema)
-            losses.append(result)
-            tenths.see(step, result.loss)
-        loss = float(torch.stack([result.loss for result in losses]).mean())
+    training = Training(recipe, policy, seed)
+    if watch is not None:
+        watch(training)
+    while training.step < training.total:
+        training.advance()
+        if training.ends_epoch:
+            row = training.end_epoch(evaluated=report is not None)
+            if report is not None:
+                report(row)
+        if watch is not None:
+            watch(training)
+    return training.fit()
+
+
+class Training:
+    """One training of a classifier, step by step (see `trained`). step: how many are done, of `total`."""
+
+    def __init__(self, recipe: Recipe, policy: Policy | None, seed: int) -> None:
+        self._recipe, self._seed, device = recipe, seed, recipe.device
+        policy = None if policy is None else policy.to(device)
+        settings = recipe.settings
+        self.classifier, self._stepper, self._batches, self._standard = _begin(recipe, seed)
+        self._stepped = cast(nn.Module, torch.compile(self.classifier)) if settings.compile else self.classifier
+        self._average: WeightAverage | None = None
+        self._generator = local_generator(seed, "train policy draws")
+        self._beside = local_generator(seed, "train standard draws")
+        self._per_epoch, self.total, self.step = self._batches.batches_per_epoch, recipe.steps, 0
+        self._tenths = Tenths(self.total)
+        self._graphs = _graphs(recipe, self.classifier)
+        self._augment = policy if policy is None or settings.cuda_graphs is False else policy.to_cuda_graphs()
+        self._seen: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether the steps that are done are whole epochs, or all of them."""
+        return self.step % self._per_epoch == 0 or self.step == self.total
+
+    def advance(self) -> None:
+        """One step."""
+        recipe, settings, step, device = self._recipe, self._recipe.settings, self.step, self._recipe.device
+        warmup = settings.warmup_epochs * self._per_epoch
+        set_rates(self._stepper, rate_at(step, self.total, settings.schedule, settings.final_rate, warmup))
+        batch = recipe.splits.train[self._batches.indices(step)]
+        images = to_float(batch.images)
+        if self._augment is not None:
+            with torch.no_grad():
+                images = self._augment(images, generator=self._generator)
+        images = self._standard.draw(images, self._beside)(images)
+        images = _channels_last(images) if settings.channels_last else images
+        # A network whose passes are captured draws nothing.
+        drawing = nullcontext() if self._graphs.enabled else global_draws(device, self._seed, "train step", step)
+        with drawing, _refused_compilations():
+            result = backward_on(
+                self._stepped, images, batch.labels, settings.autocast, settings.label_smoothing, self._graphs
+            )
+        if settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.classifier.parameters(), settings.clip_norm)
+        self._stepper.step()
+        if self._average is not None:
+            self._average.update()
+        elif settings.ema is not None:
+            self._average = WeightAverage(self.classifier, settings.ema)
+        self._seen.append((result.loss, result.accuracy))
+        self._tenths.see(step, result.loss)
+        self.step += 1
+
+    def end_epoch(self, evaluated: bool) -> Row:
+        """The metrics row of the epoch that is over, of the validation split only if `evaluated`.
+
+        Raises NonFiniteError for a training loss that is NaN or infinite.
+        """
+        epoch = -(-self.step // self._per_epoch)
+        losses, accuracies = (torch.stack(values) for values in zip(*self._seen, strict=True))
+        self._seen = []
+        loss = float(losses.mean())
         if not loss < float("inf"):
             raise NonFiniteError(
-                f"epoch {epoch + 1}: the training loss is {loss}; lower the learning rate or set train.clip_norm"
+                f"epoch {epoch}: the training loss is {loss}; lower the learning rate or set train.clip_norm"
             )
-        if report is not None:
-            with nullcontext() if average is None else average.inside():
-                test = evaluate(classifier, splits.validation, settings.autocast)
-            accuracy = float(torch.stack([result.accuracy for result in losses]).mean())
-            report(
-                {
-                    "step": end,
-                    "epoch": epoch + 1,
-                    "train_loss": loss,
-                    "train_accuracy": accuracy,
-                    "val_loss": float(test.loss),
-                    "val_accuracy": float(test.accuracy),
-                }
-            )
-    if average is not None:
-        average.put_in()
-    first, middle, last = map(float, tenths.means())
-    return Fit(classifier, last, late_share(first, middle, last))
+        if not evaluated:
+            return {"step": self.step, "epoch": epoch, "train_loss": loss}
+        with nullcontext() if self._average is None else self._average.inside():
+            test = evaluate(self.classifier, self._recipe.splits.validation, self._recipe.settings.autocast)
+        return {
+            "step": self.step,
+            "epoch": epoch,
+            "train_loss": loss,
+            "train_accuracy": float(accuracies.mean()),
+            "val_loss": float(test.loss),
+            "val_accuracy": float(test.accuracy),
+        }
+
+    def fit(self) -> Fit:
+        """What has come of it, after the last step."""
+        if self._average is not None:
+            self._average.put_in()
+        first, middle, last = map(float, self._tenths.means())
+        return Fit(self.classifier, last, late_share(first, middle, last))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that it needs to go on, bit for bit: tensors, numbers, lists and dictionaries of them."""
+        return {
+            "step": self.step,
+            "model": self.classifier.state_dict(),
+            "optimizer": self._stepper.state_dict(),
+            "average": None if self._average is None else self._average.values,
+            "generators": [self._generator.get_state(), self._beside.get_state()],
+            "seen": [list(pair) for pair in self._seen],
+            "tenths": self._tenths.kept,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up a training of the same recipe, policy and seed. Raises what PyTorch raises for another state."""
+        device = self._recipe.device
+        self.classifier.load_state_dict(state["model"])
+        self._stepper.load_state_dict(state["optimizer"])
+        if state["average"] is not None:
+            self._average = WeightAverage(self.classifier, cast(float, self._recipe.settings.ema))
+            self._average.take(state["average"])
+        self._generator.set_state(state["generators"][0])
+        self._beside.set_state(state["generators"][1])
+        self._seen = [(loss.to(device), accuracy.to(device)) for loss, accuracy in state["seen"]]
+        self._tenths.kept = [[value.to(device) for value in kept] for kept in state["tenths"]]
+        self.step = state["step"]
 
 
 class Tenths:
@@ -200,15 +269,15 @@ class Tenths:
     def __init__(self, total: int) -> None:
         self._length = max(total // 10, 1)
         self._begins = 0, (total - self._length) // 2, total - self._length
-        self._kept: tuple[list[Tensor], ...] = ([], [], [])
+        self.kept: list[list[Tensor]] = [[], [], []]
 
     def see(self, step: int, value: Tensor) -> None:
-        for begin, kept in zip(self._begins, self._kept, strict=True):
+        for begin, kept in zip(self._begins, self.kept, strict=True):
             if begin <= step < begin + self._length:
                 kept.append(value)
 
     def means(self) -> tuple[Tensor, ...]:
-        return tuple(torch.stack(kept).mean(0) for kept in self._kept)
+        return tuple(torch.stack(kept).mean(0) for kept in self.kept)
 
 
 def late_share(first: float, middle: float, last: float) -> float:

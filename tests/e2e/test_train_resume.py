@@ -1,0 +1,153 @@
+"""A training that is stopped goes on to the same end, bit for bit; what is not the same training is refused."""
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from augrad import load_policy, save_policy
+from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
+from augrad.train.loop import Training
+from small_runs import SMALL
+
+RECIPE = [item for item in SMALL if not item.startswith(("search.", "choose.", "train."))]
+TRAIN = [
+    *("train", *RECIPE, "train.batch_size=32", "train.epochs=3", "train.ema=0.9", "train.clip_norm=1.0"),
+    *("train.label_smoothing=0.1", "train.schedule=cosine", "standard.flip=true", "policy.file=randaugment"),
+]
+FILES = "metrics.jsonl", "model.pt"
+
+
+def stopped_in(monkeypatch: pytest.MonkeyPatch, step: int, number: signal.Signals) -> None:
+    """A signal comes while that step is made."""
+    advance = Training.advance
+
+    def signalled(training: Training) -> None:
+        if training.step == step:
+            os.kill(os.getpid(), number)
+        advance(training)
+
+    monkeypatch.setattr(Training, "advance", signalled)
+
+
+@pytest.fixture
+def cut(augrad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A training that was stopped in the middle of its second epoch, of seven steps."""
+    with monkeypatch.context() as patch:
+        stopped_in(patch, 9, signal.SIGTERM)
+        done = augrad(*TRAIN, "hydra.run.dir=cut")
+    assert done.returncode == 143
+    assert "stopped after step 10; go on with: augrad train resume=" in done.stderr
+    return tmp_path / "cut"
+
+
+def test_it_goes_on_in_the_middle_of_an_epoch(augrad, tmp_path: Path, cut: Path) -> None:
+    assert augrad(*TRAIN, "hydra.run.dir=whole").returncode == 0
+    assert not (cut / "model.pt").exists()
+    done = augrad("train", "resume=cut")
+    assert done.returncode == 0, done.stderr
+    for name in FILES:
+        assert (cut / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    again = augrad("train", "resume=cut")  # from a checkpoint before its end: the end is the same
+    assert again.returncode == 0, again.stderr
+    for name in FILES:
+        assert (cut / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_ctrl_c_is_another_status(augrad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_in(monkeypatch, 2, signal.SIGINT)
+    assert augrad(*TRAIN, "hydra.run.dir=cut").returncode == 130
+    assert load_checkpoint(tmp_path / "cut" / "checkpoint.pt")["state"]["step"] == 3
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(augrad, tmp_path: Path, cut: Path) -> None:
+    assert augrad(*TRAIN, "hydra.run.dir=whole").returncode == 0
+    newest = cut / "checkpoint.pt"
+    content = newest.read_bytes()
+    newest.write_bytes(content[: len(content) // 2])
+    done = augrad("train", "resume=cut")
+    assert done.returncode == 0, done.stderr
+    assert "this checkpoint is damaged" in done.stderr
+    assert "the run goes on from the one before it, checkpoint.previous.pt" in done.stderr
+    for name in FILES:
+        assert (cut / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_begun_and_killed_before_its_first_checkpoint(augrad, tmp_path: Path, cut: Path) -> None:
+    for name in ("checkpoint.pt", "checkpoint.previous.pt", "metrics.jsonl"):
+        (cut / name).unlink()
+    assert augrad("train", "resume=cut").returncode == 0
+    assert (cut / "model.pt").exists()
+
+
+def _without_checkpoint(run: Path) -> None:
+    (run / "checkpoint.pt").unlink()
+
+
+def _of_a_search(run: Path) -> None:
+    save_checkpoint(run / "checkpoint.pt", {"config": {}, "state": {}})
+
+
+def _of_other_data(run: Path) -> None:
+    saved = load_checkpoint(run / "checkpoint.pt")
+    save_checkpoint(run / "checkpoint.pt", {**saved, "origin": {**saved["origin"], "data": "0"}})
+
+
+def _of_another_network(run: Path) -> None:
+    saved = load_checkpoint(run / "checkpoint.pt")
+    save_checkpoint(run / "checkpoint.pt", {**saved, "origin": {**saved["origin"], "network": "0"}})
+
+
+def _with_a_part_missing(run: Path) -> None:
+    saved = load_checkpoint(run / "checkpoint.pt")
+    saved["state"].pop("generators")
+    save_checkpoint(run / "checkpoint.pt", saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "given", "words"),
+    [
+        (None, ["seed=3"], "was started with seed=0, got 3"),
+        (None, ["train.epochs=9"], "was started with train.epochs=3, got 9"),
+        (None, ["policy.file=identity"], "was started with policy.file=randaugment, got identity"),
+        (_without_checkpoint, [], "checkpoint.pt"),
+        (_of_a_search, [], "expected the checkpoint.pt of augrad train"),
+        (_of_other_data, [], "other content of its data"),
+        (_of_another_network, [], "another network"),
+        (_with_a_part_missing, [], "does not fit the run"),
+    ],
+)
+def test_what_is_not_the_same_training_is_refused(
+    augrad, cut: Path, change: Callable[[Path], None] | None, given: list[str], words: str
+) -> None:
+    if change is not None:
+        change(cut)
+    before = {path: path.read_bytes() for path in sorted(cut.rglob("*")) if path.is_file()}
+    done = augrad("train", "resume=cut", *given)
+    assert done.returncode == 2, done.stderr
+    assert words in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert {path: path.read_bytes() for path in sorted(cut.rglob("*")) if path.is_file()} == before
+
+
+def test_the_policy_belongs_to_the_training(augrad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another file under the same name is another policy."""
+    save_policy(load_policy("randaugment"), tmp_path / "p.json")
+    line = [item for item in TRAIN if not item.startswith("policy.")]
+    with monkeypatch.context() as patch:
+        stopped_in(patch, 4, signal.SIGTERM)
+        assert augrad(*line, "policy.file=p.json", "hydra.run.dir=cut").returncode == 143
+    save_policy(load_policy("trivialaugment_wide"), tmp_path / "p.json")
+    refused = augrad("train", "resume=cut")
+    assert refused.returncode == 2
+    assert "other content of its policy" in refused.stderr
+
+
+def test_a_search_does_not_take_up_a_training_nor_the_other_way_round(augrad, tmp_path: Path, cut: Path) -> None:
+    shutil.copytree(cut, tmp_path / "copy")
+    done = augrad("search", "resume=copy")
+    assert done.returncode == 2
+    assert "that is the directory of augrad train, not of augrad search" in done.stderr
