@@ -79,6 +79,18 @@ def test_better_is_better_than_each_of_the_others():
     assert verdict.headline.startswith("Better than no augmentation, not shown to be better than")
 
 
+def test_an_interval_that_leaves_out_zero_by_itself_is_explained() -> None:
+    """Of several that are not far from each other, Holm's correction leaves none."""
+    start = tuple(0.95 + 0.6 * noise for noise in (0.03, 0.01, 0.02, 0.035, 0.002))
+    others = {name: _around(0.95) for name in ("none", "random", "randaugment")}
+    verdict = judge(trainings({**others, "initial": start, "learned": (0.95,) * 5}))
+    assert (verdict.kind, verdict.headline) == ("open", "No difference shown (n = 5)")
+    (words,) = [reason for reason in verdict.reasons if "Holm" in reason]
+    assert words.startswith("The interval against the start of the search leaves out zero by itself, but one of 4 ")
+    plain = judge(trainings({**others, "learned": _around(0.95, -1)}))
+    assert not any("Holm" in reason for reason in plain.reasons)
+
+
 def test_one_seed_decides_nothing():
     verdict = judge(trainings({"none": (0.5,), "learned": (0.9,)}))
     assert (verdict.kind, verdict.headline) == ("open", "Too few seeds to tell")

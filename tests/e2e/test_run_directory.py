@@ -167,7 +167,8 @@ def test_what_is_not_in_the_way_stays(augrad, tmp_path: Path) -> None:
     (tmp_path / "figures" / "mine.png").write_text("mine")
     done = augrad("train", *RECIPE, "hydra.run.dir=.")
     assert done.returncode == 0, done.stderr
-    assert {"policy.json", "model.pt", "metrics.jsonl", ".hydra", "figures"} == {p.name for p in tmp_path.iterdir()}
+    made = {"model.pt", "metrics.jsonl", ".hydra", "checkpoint.pt"}
+    assert {"policy.json", "figures", *made} == {path.name for path in tmp_path.iterdir()}
     assert (tmp_path / "policy.json").read_text() == (tmp_path / "figures" / "mine.png").read_text() == "mine"
 
 
@@ -291,9 +292,15 @@ def test_ways_to_name_a_run(augrad, runs: Path, form: str) -> None:
 
 @pytest.mark.parametrize(
     ("given", "word"),
-    [("search/policy.json", "a file"), ("search/.hydra", "not a run directory"), ("train", "no checkpoint.pt"),
-     ("compare", "the directory of augrad compare"), (".", "not a run directory"), ("nowhere", "no such directory")],
-)  # fmt: skip
+    [
+        ("search/policy.json", "a file"),
+        ("search/.hydra", "not a run directory"),
+        ("train", "the directory of augrad train"),
+        ("compare", "the directory of augrad compare"),
+        (".", "not a run directory"),
+        ("nowhere", "no such directory"),
+    ],
+)
 def test_what_is_no_search(augrad, runs: Path, given: str, word: str) -> None:
     refused(augrad, runs, ["search", f"resume={given}"], word)
 
@@ -301,7 +308,7 @@ def test_what_is_no_search(augrad, runs: Path, given: str, word: str) -> None:
 def test_a_training_that_was_stopped_is_no_search(augrad, runs: Path) -> None:
     for name in ("metrics.jsonl", "model.pt"):
         (runs / "train" / name).unlink()
-    refused(augrad, runs, ["search", "resume=train"], "no checkpoint.pt")
+    refused(augrad, runs, ["search", "resume=train"], "the directory of augrad train")
 
 
 @pytest.mark.parametrize(
@@ -462,7 +469,19 @@ def bombs(path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["truncated", "a pickle", "code", "another version", "deflated", "lists of lists"])
 def test_files_that_are_no_checkpoints(augrad, runs: Path, kind: str) -> None:
     bombs(runs / "search" / "checkpoint.pt", kind)
+    (runs / "search" / "checkpoint.previous.pt").unlink()
     refused(augrad, runs, ["search", "resume=search"])
+
+
+def test_a_checkpoint_that_is_cut_off_gives_way_to_the_one_before_it(augrad, runs: Path) -> None:
+    before, was = rows(runs / "search"), load_checkpoint(runs / "search" / "checkpoint.pt")["state"]
+    bombs(runs / "search" / "checkpoint.pt", "truncated")
+    done = augrad("search", "resume=search")
+    assert done.returncode == 0, done.stderr
+    assert "goes on from the one before it, checkpoint.previous.pt" in done.stderr
+    assert rows(runs / "search") == before
+    now = load_checkpoint(runs / "search" / "checkpoint.pt")["state"]
+    assert all(torch.equal(tensor, was["model"][key]) for key, tensor in now["model"].items())
 
 
 @pytest.mark.slow

@@ -93,7 +93,13 @@ def test_the_advice_for_a_list_quotes_its_items():
     assert read(pasted) == ["none", "données.json", "x[/y].json", "quoted", "a b"]
 
 
-@pytest.mark.parametrize("given", ["é=3", "--x", "a~b=3", "x"])
+def test_what_is_no_override_is_told_how_one_looks() -> None:
+    """The rest of a path with a space in it, for one."""
+    with pytest.raises(UserError, match="^photos: expected an override, KEY=VALUE; .* quoted whole, as in 'data.root="):
+        understood("photos")
+
+
+@pytest.mark.parametrize("given", ["é=3", "a~b=3"])
 def test_no_advice_where_quotes_do_not_help(given: str):
     with pytest.raises(UserError, match="Hydra cannot read this override") as refused:
         understood(given)

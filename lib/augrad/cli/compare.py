@@ -27,7 +27,7 @@ from augrad.cli.parts import data_and_device, plain, say_data, tracker_of
 from augrad.cli.quoting import command_line, override, shell_quoted
 from augrad.cli.recipes import require_final_training, with_own_settings
 from augrad.cli.run_directory import new_run, nothing_left_of_mistakes, output_directory, resumed_from, resumed_run
-from augrad.cli.status import require_shown
+from augrad.cli.status import require_shown, say_progress
 from augrad.cli.unread import require_read
 from augrad.comparison.arms import training_seeds
 from augrad.comparison.summary import lines_of
@@ -37,6 +37,7 @@ from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.paths import expanded
 from augrad.runs.trackers import Tracker
+from augrad.search.words import words_of_trainings
 from augrad.show.table import comparison_table
 from augrad.terminal.console import say
 from augrad.train import Recipe, check_recipe
@@ -93,6 +94,7 @@ def _compare_in(config: DictConfig, directory: Path) -> None:
         say_data(data, {"train.batch_size": (recipe.settings.batch_size, len(recipe.splits.train))})
         tracker.start(plain(config), directory)
         record = Recorder(directory, keys, reference, tracker, held_back=False, others=others)
+        say_progress(f"comparison: {words_of_trainings(len(entrants), len(trainings) // len(entrants), recipe.steps)}")
         _train(trainings, recipes, processes, record, directory)
         _show(config, directory, data, record, reference, tracker)
 
@@ -127,7 +129,7 @@ def _show(
     with attempt("the table"):
         say(comparison_table(rows, reference))
         say_verdict(rows, reference)
-    say(f"results in {shell_quoted(str(directory))}")
+    say(f"results in {shell_quoted(str(directory))}   report: {shell_quoted(str(directory / _REPORT))}")
     require_shown(attempt.failed)
 
 

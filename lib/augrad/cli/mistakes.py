@@ -7,7 +7,7 @@ from collections.abc import Container
 from difflib import get_close_matches
 
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ValidationError
 
 from augrad.checks import refused
@@ -25,6 +25,8 @@ def mistake_message(error: BaseException) -> str | None:
             return str(refused(error))
         case HydraException() if isinstance(error.__cause__, OmegaConfBaseException):
             return f"{error}\n{_without_internals(str(error.__cause__))}"
+        case MissingMandatoryValue() if error.full_key:
+            return f"{error.full_key}: expected a value, got none; give it, as in {error.full_key}=..."
         case UserError() | HydraException() | OmegaConfBaseException():
             return _without_internals(str(error))
         case OSError() | ValueError() if _is_about_the_run_directory(error):

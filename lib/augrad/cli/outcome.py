@@ -92,6 +92,7 @@ def write_search_report(
     summary: Mapping[str, Any],
     config_text: str,
     taken: str = "",
+    further: Sequence[str] = (),
 ) -> None:
     """The report of the run in whose directory `path` lies."""
     write_report(
@@ -105,6 +106,7 @@ def write_search_report(
         config_text=config_text,
         taken=taken,
         data=lines_about(data),
+        further=further,
     )
 
 

@@ -71,6 +71,11 @@ def understood(given: str) -> str:
         given, read = (at_home, tried) if isinstance(tried := _read(at_home), Override) else (given, read)
     if not isinstance(read, Override):
         quoted = _quoted(given)
+        if "=" not in given:
+            whole = shell_quoted('data.root="my pictures"')
+            raise UserError(
+                f"{given}: expected an override, KEY=VALUE; a value with a space in it is quoted whole, as in {whole}"
+            )
         if quoted is None:
             raise UserError(f"{given}: Hydra cannot read this override: {read}")
         raise UserError(

@@ -46,7 +46,7 @@ from augrad.cli.unread import require_read
 from augrad.comparison.arms import LEARNED, entrants_of_search
 from augrad.comparison.rows import TrainingRow
 from augrad.comparison.trainings import compare_policies
-from augrad.comparison.verdict import judge, steps_to_try, unconverged
+from augrad.comparison.verdict import judge, seeds_to_try, steps_to_try, unconverged
 from augrad.data.folds import folds_of, parts_of
 from augrad.data.seeding import checked_seed
 from augrad.data.types import Splits
@@ -64,6 +64,9 @@ from augrad.show.policy_table import policy_table
 from augrad.show.table import comparison_table
 from augrad.terminal.console import say
 from augrad.train import check_recipe
+
+_MOST_SEEDS = 50
+"""How many a comparison is advised to have; where more would be needed the policies are as good as equal."""
 
 
 @hydra.main(version_base="1.3", config_path=config_directory(), config_name="search")
@@ -205,9 +208,11 @@ def _show(
     reported = ""
     taken = taken_from(state, run.parts) + ("" if chosen is None else f" {words_of_choice(chosen)}")
     figures = write_figures(directory, policy, data, config.seed, comparison, attempt, state.best_step or None)
+    further = _further(directory, comparison or [])
     with attempt("the report"):
         config_text = OmegaConf.to_yaml(plain(config))
-        write_search_report(directory / "report.html", data, document, figures, comparison, summary, config_text, taken)
+        page = directory / "report.html"
+        write_search_report(page, data, document, figures, comparison, summary, config_text, taken, further)
         reported = f"   report: {shell_quoted(str(directory / 'report.html'))}"
     run.tracker.finish(for_trackers(figures), directory / "policy.json", summary)
     if in_sweep():
@@ -222,9 +227,8 @@ def _show(
         if comparison:
             say(comparison_table(comparison))
             say_verdict(comparison, LEARNED)
-            if unconverged(comparison):
-                more = override("resume", str(directory)), f"train.steps={steps_to_try(comparison)}"
-                say(f"the same search, judged by longer trainings: {command_line('augrad', 'search', *more)}")
+        if further:
+            say(": ".join(further))
     say(f"search: {state.step} steps; results in {shell_quoted(str(directory))}")
     if run.parts.settings.keep_model:
         accuracy, model = summary["search_classifier_test_accuracy"], directory / "model.pt"
@@ -232,6 +236,19 @@ def _show(
         say(f"classifier trained along: test accuracy {accuracy:.4f} after the last step{kept}")
     say(f"policy: {shell_quoted(str(directory / 'policy.json'))}{reported}")
     require_shown(attempt.failed)
+
+
+def _further(directory: Path, rows: list[TrainingRow]) -> tuple[str, ...]:
+    """Where the comparison decides nothing yet: in words what would, and the command for it. The search is kept."""
+    what, change = "", ""
+    if unconverged(rows):
+        what, change = "longer trainings", f"train.steps={steps_to_try(rows)}"
+    elif rows and (count := seeds_to_try(rows, LEARNED)) is not None and count <= _MOST_SEEDS:
+        what, change = "more seeds", f"compare.seeds={count}"
+    if not change:
+        return ()
+    command = command_line("augrad", "search", override("resume", str(directory)), change)
+    return f"the same search, judged by {what}", command
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -189,7 +189,7 @@ _HEAD = ("rank", "settings", "objective", "95% interval", "runs", "best run")
 
 def table_of(groups: Sequence[Group]) -> Fitting:
     """For the terminal."""
-    return Fitting(_HEAD, list(_lines(groups)), [tuple(range(6)), (0, 1, 2, 4, 5), (0, 1, 2, 5), (1, 2)], texts=(1,))
+    return Fitting(_HEAD, list(_lines(groups)), [tuple(range(6)), (0, 1, 2, 3, 5), (0, 1, 2, 3), (1, 2)], texts=(1,))
 
 
 def write_page(path: Path, name: str, groups: Sequence[Group]) -> None:

@@ -76,7 +76,17 @@ def judge(rows: Sequence[TrainingRow], reference: str = "learned", baseline: str
         return Verdict("open", "Too few seeds to tell", reasons)
     kind, headline = _decided(accuracy, loss, best, lowest, baseline)
     shown = f"{headline} (n = {accuracy[best].interval.n})"
+    if kind == "open" and (alone := [name for name, one in accuracy.items() if one.clear]):
+        words = (
+            f"The interval against {_listed(alone)} leaves out zero by itself, but one of {len(accuracy)} does so more "
+            "often by chance than one in twenty: after Holm's correction nothing is left of it."
+        )
+        reasons = (*reasons, words)
     return Verdict(kind, shown, reasons if kind in ("better", "worse") else (*reasons, *_more(accuracy[best])))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(map(_other, names))
 
 
 def _decided(
@@ -160,6 +170,18 @@ def _more_steps(rows: Sequence[TrainingRow]) -> str:
     return f"train.steps={steps_to_try(rows)}, say"
 
 
+def seeds_to_try(rows: Sequence[TrainingRow], reference: str) -> int | None:
+    """How many would tell `reference` from the best of the others; None where it is told, or nothing can be said."""
+    best = best_of(rows, reference, "accuracy")
+    found = [one for one in differences(rows, reference) if (one.metric, one.against) == ("accuracy", best)]
+    return _enough(found[0]) if found else None
+
+
+def _enough(one: Difference) -> int | None:
+    count = seeds_to_tell(one.interval, _SMALLEST)
+    return None if one.clear or count is None or count <= one.interval.n else count
+
+
 def steps_to_try(rows: Sequence[TrainingRow]) -> int:
     """Of trainings, where so many as these had do not tell which policy is the best in the end."""
     return 4 * max(row.steps for row in rows)
@@ -195,8 +217,8 @@ def _reasons(
 
 def _more(one: Difference) -> tuple[str, ...]:
     """How many more would tell, where the interval is too wide."""
-    count = seeds_to_tell(one.interval, _SMALLEST)
-    if one.clear or count is None or count <= one.interval.n:
+    count = _enough(one)
+    if count is None:
         return ()
     size = max(abs(one.interval.mean), _SMALLEST)
     number = "more than 10,000" if count >= 10_000 else f"some {count}"

@@ -25,7 +25,9 @@ def read_policy(path: str | os.PathLike[str]) -> PolicyDocument:
     except UserError:
         raise
     except (OSError, ValueError) as error:
-        raise PolicyFileError(f"{os.fspath(path)}: expected a policy file, got none: {_reason(error)}") from None
+        inside = Path(os.fspath(path), "policy.json")
+        hint = f"; its policy is {inside}" if isinstance(error, IsADirectoryError) and inside.is_file() else ""
+        raise PolicyFileError(f"{os.fspath(path)}: expected a policy file, got none: {_reason(error)}{hint}") from None
     try:
         return parse_policy(text)
     except PolicyFileError as error:

@@ -65,7 +65,8 @@ def load_newest(path: Path, previous: Path) -> dict[str, Any]:
         if not previous.is_file():
             raise
         state = load_checkpoint(previous)
-        warnings.warn(f"{error}; the run goes on from the one before it, {previous.name}", AugradWarning, stacklevel=2)
+        why = str(error).partition(";")[0]
+        warnings.warn(f"{why}; the run goes on from the one before it, {previous.name}", AugradWarning, stacklevel=2)
         return state
 
 

@@ -50,7 +50,7 @@ def require_free(directory: Path, names: Iterable[str]) -> None:
         return
     if RECORD in found or CHECKPOINT in found:
         config = read_record(directory).get("config.yaml", "")
-        can_go_on = CHECKPOINT in found or re.search("^(search|policies):", config, re.MULTILINE)
+        can_go_on = (CHECKPOINT in found and config) or re.search("^(search|policies):", config, re.MULTILINE)
         raise UserError(
             f"{directory}: holds a run already ({', '.join(found)}), and nothing in it was changed; {_ANOTHER}"
             + (", or take up the run that is there (resume=...)" if can_go_on else "")

@@ -15,6 +15,7 @@ _CAPTION = (
     "share: of the images in a stage, in per cent; change in points. strength: the mean magnitude in the operation's "
     "unit, without its sign where it goes both ways."
 )
+_SHORTER = "The policy with fewer stages has identity in the stages that it lacks, which counts among its shares."
 
 
 def difference_in_words(documents: Sequence[PolicyDocument], names: Sequence[str]) -> Iterator[str | Fitting]:
@@ -39,7 +40,9 @@ def difference_in_words(documents: Sequence[PolicyDocument], names: Sequence[str
     short = short_names(op for op, *_ in rows)
     head = ("operation", "share A", "B", "change", "strength A", "B", "change")
     lines = [(short[op], *cells) for op, *cells in rows]
-    yield Fitting(head, lines, [tuple(range(7)), (0, 1, 2, 4, 5), (0, 1, 2), (0, 3)], _CAPTION)
+    stages = {max(len(subpolicy.stages) for subpolicy in document.subpolicies) for document in documents}
+    caption = f"{_CAPTION} {_SHORTER}" if len(stages) > 1 else _CAPTION
+    yield Fitting(head, lines, [tuple(range(7)), (0, 1, 2, 4, 5), (0, 1, 2), (0, 3)], caption)
 
 
 def _defined_otherwise(documents: Sequence[PolicyDocument]) -> list[str]:

@@ -112,9 +112,11 @@ def policy_table(document: PolicyDocument, limit: int | None = None, name: str =
     for number in ("chosen", "applied"):
         cells = columns[number].cells
         say_nothing[number] = cells == shares.cells or all(cell == ("100%",) for cell in cells)
-    notes = [f"{names[op]}: {op}" for op in dict.fromkeys(row.op for row in rows) if names[op] != op]
+    notes = [] if any(row.mass for row in rows) else ["every image stays as it is"]
+    notes += [f"{names[op]}: {op}" for op in dict.fromkeys(row.op for row in rows) if names[op] != op]
     if left_out:
-        more = f"{len(left_out)} more left out, the largest share {share(max(row.mass for row in left_out))}"
+        largest = max(row.mass for row in left_out)
+        more = f"{len(left_out)} more left out" + (f", the largest share {share(largest)}" if largest else "")
         notes.append(f"{more}; {advice}" if advice else more)
     origin = ": ".join(part for part in (name, describe_origin(document.provenance)) if part) if name else ""
     return PolicyTable(

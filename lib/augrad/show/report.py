@@ -50,6 +50,7 @@ def report_page(
     reference: str = "learned",
     taken: str = "",
     data: Sequence[str] = (),
+    further: Sequence[str] = (),
 ) -> str:
     """The report as HTML.
 
@@ -57,6 +58,7 @@ def report_page(
     name, shown in that order; NAME_narrow is the same as NAME for narrow screens. comparison: trainings; the policy
     `reference` is judged against the others. summary: facts of the run. config_text: the composed configuration. taken:
     where in the search the policy is from, a sentence. data: what was read, a sentence each.
+    further: what would decide more, in words, and the command for it.
     """
     every = policy_rows(document) if document else []
     return rendered(
@@ -71,6 +73,7 @@ def report_page(
         has_policy=document is not None,
         taken=taken,
         data=data,
+        further=further,
         masses=visible_masses(document) if document else [],
         rows=every[:_MOST_ROWS],
         left_out=len(every[_MOST_ROWS:]),

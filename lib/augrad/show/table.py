@@ -15,8 +15,10 @@ from augrad.comparison.summary import lines_of
 from augrad.show.words import shortened
 from augrad.terminal.console import Words
 
-_LONGEST_NAME = 32
+_LONGEST_NAME = 22
 """Characters of a policy's name in a table."""
+_LONGEST_HEAD = 12
+"""The same in the head of a column: a longer one is that of the last line."""
 
 
 def comparison_table(rows: Sequence[TrainingRow], reference: str = "learned") -> Table:
@@ -34,7 +36,9 @@ def comparison_table(rows: Sequence[TrainingRow], reference: str = "learned") ->
     table.add_column("accuracy", overflow="fold")
     table.add_column("loss", justify="right", overflow="fold")
     if paired:
-        table.add_column(Words(f"{names.get(reference, reference)} minus this, points"), overflow="fold")
+        own = names.get(reference, reference)
+        own = own if len(own) <= _LONGEST_HEAD else "the last"
+        table.add_column(Words(f"{own} minus this, points"), overflow="fold")
     for line in lines:
         style = "bold" if line.name == reference else ""
         cells = [
