@@ -78,6 +78,29 @@ def test_a_run_of_a_sweep_that_is_taken_up_leaves_its_result(augrad, small, tmp_
 
 
 @pytest.mark.slow
+def test_a_study_goes_on_and_marks_what_failed(small, tmp_path: Path) -> None:
+    import optuna
+
+    study = [
+        *("hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"),
+        *("hydra.sweeper.direction=minimize", "hydra.sweeper.storage=sqlite:///study.db"),
+        *("hydra.sweeper.study_name=rates", "hydra.sweeper.max_failure_rate=1"),
+        "search.policy_optimizer.lr=choice(0.1,-1)",
+    ]
+    line = [sys.executable, "-m", "augrad", "search", "--multirun", *small, "compare=null", "choose=null", *study]
+    line = [item for item in line if not item.startswith("choose.")]
+    for count in (2, 4):
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+        trials = optuna.load_study(study_name="rates", storage=f"sqlite:///{tmp_path}/study.db").trials
+        assert len(trials) == count
+        for trial in trials:
+            failed = trial.params["search.policy_optimizer.lr"] < 0
+            assert trial.state == (optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE)
+            assert failed or trial.value is not None
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [

@@ -5,11 +5,14 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from augrad import load_policy, save_policy
 from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
+from augrad.search import SearchState, loop
 from augrad.train.loop import Training
 from small_runs import SMALL
 
@@ -33,6 +36,18 @@ def stopped_in(monkeypatch: pytest.MonkeyPatch, step: int, number: signal.Signal
     monkeypatch.setattr(Training, "advance", signalled)
 
 
+def search_stopped_in(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """SIGTERM comes while a search makes that step."""
+    original = loop.search_step
+
+    def signalled(state: SearchState, *arguments: Any) -> Any:
+        if state.step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(state, *arguments)
+
+    monkeypatch.setattr(loop, "search_step", signalled)
+
+
 @pytest.fixture
 def cut(augrad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A training that was stopped in the middle of its second epoch, of seven steps."""
@@ -49,6 +64,7 @@ def test_it_goes_on_in_the_middle_of_an_epoch(augrad, tmp_path: Path, cut: Path)
     assert not (cut / "model.pt").exists()
     done = augrad("train", "resume=cut")
     assert done.returncode == 0, done.stderr
+    assert "missing" not in done.stderr  # no row of the metrics is
     for name in FILES:
         assert (cut / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     again = augrad("train", "resume=cut")  # from a checkpoint before its end: the end is the same
@@ -74,6 +90,68 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(augrad, tmp_path: P
     assert "the run goes on from the one before it, checkpoint.previous.pt" in done.stderr
     for name in FILES:
         assert (cut / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_damaged_checkpoint_does_not_take_the_place_of_the_whole_one(
+    augrad, cut: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is stopped again as soon as it has gone on."""
+    newest, previous = cut / "checkpoint.pt", cut / "checkpoint.previous.pt"
+    newest.write_bytes(newest.read_bytes()[:5000])
+    before = previous.read_bytes()
+    with monkeypatch.context() as patch:
+        stopped_in(patch, 3, signal.SIGTERM)
+        assert augrad("train", "resume=cut").returncode == 143
+    assert load_checkpoint(newest)["state"]["step"] == 4
+    assert previous.read_bytes() == before
+
+
+COUNTING = """
+import torch
+
+class Counting(torch.nn.Module):
+    def __init__(self, pixels, class_count):
+        super().__init__()
+        self.layer = torch.nn.Linear(pixels, class_count)
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+
+    def forward(self, images):
+        if self.training:
+            self.seen += 0.01
+        return self.layer(images.flatten(1)) * (1 + self.seen)
+
+def build(in_channels, class_count):
+    return Counting(in_channels * 16 * 16, class_count)
+"""
+
+
+@pytest.mark.parametrize("command", ["train", "search"])
+def test_buffers_that_no_state_dict_has_go_on_too(
+    augrad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    (tmp_path / "net.py").write_text(COUNTING)
+    network = ["model=torch", "model.path=net.py:build"]
+    line = [item for item in TRAIN if item != "model.width=16"]
+    if command == "search":
+        line = ["search", *(item for item in SMALL if item != "model.width=16"), "choose=null", "compare=null"]
+        line = [item for item in line if not item.startswith("choose.")]
+    line += network
+    assert augrad(*line, "hydra.run.dir=whole").returncode == 0
+    with monkeypatch.context() as patch:
+        if command == "train":
+            stopped_in(patch, 9, signal.SIGTERM)
+        else:
+            search_stopped_in(patch, 4)
+        assert augrad(*line, "hydra.run.dir=cut").returncode == 143
+    assert augrad(command, "resume=cut").returncode == 0
+    states = [load_checkpoint(tmp_path / run / "checkpoint.pt")["state"] for run in ("whole", "cut")]
+    if command == "train":
+        for name in FILES:
+            assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    else:
+        assert all(torch.equal(states[0]["model"][name], value) for name, value in states[1]["model"].items())
+        assert all(torch.equal(states[0]["policy"][name], value) for name, value in states[1]["policy"].items()
+                   if isinstance(value, torch.Tensor))  # fmt: skip
 
 
 def test_begun_and_killed_before_its_first_checkpoint(augrad, tmp_path: Path, cut: Path) -> None:

@@ -95,7 +95,9 @@ def test_the_advice_for_a_list_quotes_its_items():
 
 def test_what_is_no_override_is_told_how_one_looks() -> None:
     """The rest of a path with a space in it, for one."""
-    with pytest.raises(UserError, match="^photos: expected an override, KEY=VALUE; .* quoted whole, as in 'data.root="):
+    with pytest.raises(
+        UserError, match=r"^photos: expected an override, KEY=VALUE; .* quoted whole, as in 'data.root="
+    ):
         understood("photos")
 
 

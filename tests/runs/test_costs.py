@@ -42,7 +42,7 @@ def test_each_part_and_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "tells"),
-    [([9.0, 0.5, 0.5], 1), ([0.1, 0.1, 0.1], None), ([40.0, 9.0], 0), ([40.0, 0.1], 0)],
+    [([9.0, 0.5, 0.5], 1), ([0.1, 0.1, 0.1], None), ([40.0, 9.0], 1), ([65.0, 0.1], None)],
 )
 def test_it_is_said_once_by_the_first_measurement_that_counts(seconds: list[float], tells: int | None) -> None:
     said: list[str] = []

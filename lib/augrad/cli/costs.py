@@ -23,8 +23,6 @@ _FEWEST, _MOST = 4, 50
 """Steps of a training that are measured, beside a first one: as many as take about a second."""
 _SLOW = 5.0
 """Seconds of a first training of one step that are measured once: starting up is a small part of them."""
-_SLOW_STEP = 30.0
-"""The same of a search's step."""
 _SHORT_TRAINING = 200
 """Steps below which a training may well end before it has converged."""
 _KEYS = ("search.steps", "search.batch_size", "objective.pairs", "data.size", "choose.seeds", "train.steps",
@@ -54,10 +52,10 @@ class Costs:
     def measured(self, seconds: float, left: int, policy: Policy) -> None:
         """A step took so many seconds, and `left` are left. policy: with which trainings are measured.
 
-        The first measurement counts for slow steps alone: in it, code is compiled and processes start.
+        The first measurement does not count: in it, code is compiled and processes start.
         """
         self._measurements += 1
-        if self._is_said or (self._measurements == 1 and seconds <= _SLOW_STEP):
+        if self._is_said or self._measurements == 1:
             return
         self._is_said = True
         for words in time_left(self._config, seconds * left, self.then, policy):

@@ -85,7 +85,7 @@ class SearchRun:
         """Whether a run is taken up that has all its steps and its report."""
         self._start = {name: parameter.detach().cpu().clone() for name, parameter in state.policy.named_parameters()}
         self._stop = StopRequest((signal.SIGINT, signal.SIGTERM))
-        self._kept = 0
+        self._kept, self._newest_is_whole = 0, True
 
     def __enter__(self) -> "SearchRun":
         with ExitStack() as stack:
@@ -152,7 +152,7 @@ class SearchRun:
             self._save(self.state.state_dict())
 
     def _load(self, path: Path) -> None:
-        saved = load_newest(path, self.directory / PREVIOUS)
+        saved, self._newest_is_whole = load_newest(path, self.directory / PREVIOUS)
         if not isinstance(saved.get("config"), dict) or not isinstance(saved.get("state"), dict):
             raise UserError(f"{path}: not a search's checkpoint; expected the checkpoint.pt of a search")
         require_same(saved["config"], plain(self.config), _RESUMED, _MAY_CHANGE, {"search": asdict(SearchSettings())})
@@ -185,7 +185,9 @@ class SearchRun:
     def _save(self, state: dict[str, Any]) -> None:
         origin = origin_of(self.state, self.parts)
         saved = {"config": plain(self.config), "origin": origin, "start": self._start, "state": state}
-        save_checkpoint(self.directory / CHECKPOINT, saved, self.directory / PREVIOUS)
+        previous = self.directory / PREVIOUS if self._newest_is_whole else None
+        save_checkpoint(self.directory / CHECKPOINT, saved, previous)
+        self._newest_is_whole = True
         self._kept = state["step"]
 
     def start(self, like: Policy) -> Policy:

@@ -79,7 +79,8 @@ def _train_in(config: DictConfig, directory: Path) -> float:
             if not attempt.failed:  # the log has no gaps
                 with attempt("the later rows of metrics.jsonl"):
                     run.log.append({**row, "data": words} if row["epoch"] == 1 else row)
-            tracker.log(row, int(row["step"] or 0))
+            run.reported = int(row["step"] or 0)
+            tracker.log(row, run.reported)
             progress.update(int(row["step"] or 0), float(row["train_loss"] or 0), float(row["val_loss"] or 0))
 
         with progress, run.stop:

@@ -38,6 +38,7 @@ class TrainRun:
         self._training = recipe, policy, seed
         self._saved: dict[str, Any] | None = None
         self.first, self._step, self._due = 0, 0, 0.0
+        self.reported, self._newest_is_whole = 0, True
         self.log: MetricsLog
         self.stop = StopRequest((signal.SIGINT, signal.SIGTERM))
 
@@ -59,8 +60,8 @@ class TrainRun:
     def _take_up(self) -> None:
         path, metrics = self.directory / CHECKPOINT, self.directory / METRICS
         if path.exists():
-            saved = load_newest(path, self.directory / PREVIOUS)
-            kinds = {"config": dict, "origin": dict, "state": dict}
+            saved, self._newest_is_whole = load_newest(path, self.directory / PREVIOUS)
+            kinds = {"config": dict, "origin": dict, "state": dict, "reported": int}
             if any(not isinstance(saved.get(key), kind) for key, kind in kinds.items()):
                 raise UserError(f"{path}: not a training's checkpoint; expected the {CHECKPOINT} of augrad train")
             require_same(saved["config"], plain(self._config), _RESUMED, _MAY_CHANGE)
@@ -72,9 +73,10 @@ class TrainRun:
                 reason = str(error).partition("\n")[0]
                 raise UserError(f"{path}: this checkpoint does not fit the run: {reason}; start a new run") from error
             self._saved, self.first, self._step = saved["state"], training.step, training.step
+            self.reported = saved["reported"]
         elif has_content(metrics):
             raise UserError(f"{path}: is missing, so the run cannot go on; put it back, or start a new run")
-        self.log = MetricsLog(metrics, self.first)
+        self.log = MetricsLog(metrics, self.reported)
 
     def __call__(self, training: Training) -> None:
         """Before the first step and after each."""
@@ -91,8 +93,15 @@ class TrainRun:
     def _save(self, training: Training) -> None:
         begun = time.monotonic()
         self.log.sync()
-        saved = {"config": plain(self._config), "origin": self._origin(training), "state": training.state_dict()}
-        save_checkpoint(self.directory / CHECKPOINT, saved, self.directory / PREVIOUS)
+        saved = {
+            "config": plain(self._config),
+            "origin": self._origin(training),
+            "state": training.state_dict(),
+            "reported": self.reported,
+        }
+        previous = self.directory / PREVIOUS if self._newest_is_whole else None
+        save_checkpoint(self.directory / CHECKPOINT, saved, previous)
+        self._newest_is_whole = True
         now = time.monotonic()
         self._due = now + max(_SECONDS, _SHARE * (now - begun))
 

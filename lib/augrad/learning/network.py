@@ -138,3 +138,16 @@ def _named(name: str, module: nn.Module) -> str:
 
 def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+def unsaved_buffers(network: nn.Module) -> dict[str, Tensor]:
+    """The buffers that `state_dict` leaves out (`persistent=False`), by name: a network may change these, too."""
+    kept = network.state_dict().keys()
+    return {name: buffer for name, buffer in network.named_buffers() if name not in kept}
+
+
+@torch.no_grad()
+def put_back_buffers(network: nn.Module, saved: dict[str, Tensor]) -> None:
+    """Gives them the values of `saved`, by the same names."""
+    for name, buffer in unsaved_buffers(network).items():
+        buffer.copy_(saved[name])

@@ -57,17 +57,20 @@ def _keep(path: Path, previous: Path) -> None:
         temporary.unlink(missing_ok=True)  # of two names of one file the first stays
 
 
-def load_newest(path: Path, previous: Path) -> dict[str, Any]:
-    """As `load_checkpoint` of `path`; where that is damaged, the one at `previous` if there is one, with a warning."""
+def load_newest(path: Path, previous: Path) -> tuple[dict[str, Any], bool]:
+    """As `load_checkpoint` of `path`; where that is damaged, the one at `previous` if there is one, with a warning.
+
+    Also whether it is the one at `path`: a damaged one must not take the place of `previous` when the next is saved.
+    """
     try:
-        return load_checkpoint(path)
+        return load_checkpoint(path), True
     except DamagedCheckpointError as error:
         if not previous.is_file():
             raise
         state = load_checkpoint(previous)
         why = str(error).partition(";")[0]
         warnings.warn(f"{why}; the run goes on from the one before it, {previous.name}", AugradWarning, stacklevel=2)
-        return state
+        return state, False
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from augrad.estimators.estimate import Estimator
 from augrad.hypergradients.hypergradient import Hypergradient
 from augrad.learning.capturable import graphs_for
 from augrad.learning.classifier import Weights, trainable, weights_of
+from augrad.learning.network import put_back_buffers, unsaved_buffers
 from augrad.learning.step import ModelBuilder, OptimizerBuilder, build_optimizer
 from augrad.objectives.objective import Objective, estimates_itself, require_fitting
 from augrad.policy import Policy
@@ -114,6 +115,7 @@ class SearchState:
         return {
             "step": self.step,
             "model": self.model.state_dict(),
+            "buffers": [unsaved_buffers(network) for network in self._networks()],
             "policy": self.policy.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "policy_optimizer": self.policy_optimizer.state_dict(),
@@ -128,10 +130,15 @@ class SearchState:
             "average": self.average,
         }
 
+    def _networks(self) -> list[nn.Module]:
+        return [self.model] if self.companion is None else [self.model, self.companion]
+
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Raises UserError, naming the place, where `saved` is of another search, lacks something or holds a NaN."""
         self._require_fitting(saved)
         self.model.load_state_dict(saved["model"])
+        for network, buffers in zip(self._networks(), saved.get("buffers", []), strict=False):  # older ones have none
+            put_back_buffers(network, buffers)
         self.policy.load_state_dict(saved["policy"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.policy_optimizer.load_state_dict(saved["policy_optimizer"])
@@ -153,8 +160,9 @@ class SearchState:
         for name in ("best_params", "average"):
             if saved.get(name):
                 expected[name] = dict(self.policy.named_parameters())
-        if "average" not in saved:  # older checkpoints have none
-            del expected["average"]
+        for name in ("average", "buffers"):
+            if name not in saved:  # older checkpoints have none
+                del expected[name]
         if saved.get("hypergradient_memory"):
             # What an objective keeps that estimates by itself, it checks: nobody else knows how much there is.
             own = weights_of(self.model) if self.steps_model else saved["hypergradient_memory"]

@@ -17,6 +17,7 @@ from augrad.data.types import Splits
 from augrad.errors import NonFiniteError, UserError
 from augrad.learning.average import WeightAverage
 from augrad.learning.capturable import graphs_for
+from augrad.learning.network import put_back_buffers, unsaved_buffers
 from augrad.learning.step import (
     ModelBuilder,
     OptimizerBuilder,
@@ -241,6 +242,7 @@ class Training:
         return {
             "step": self.step,
             "model": self.classifier.state_dict(),
+            "buffers": unsaved_buffers(self.classifier),
             "optimizer": self._stepper.state_dict(),
             "average": None if self._average is None else self._average.values,
             "generators": [self._generator.get_state(), self._beside.get_state()],
@@ -252,6 +254,7 @@ class Training:
         """Takes up a training of the same recipe, policy and seed. Raises what PyTorch raises for another state."""
         device = self._recipe.device
         self.classifier.load_state_dict(state["model"])
+        put_back_buffers(self.classifier, state["buffers"])
         self._stepper.load_state_dict(state["optimizer"])
         if state["average"] is not None:
             self._average = WeightAverage(self.classifier, cast(float, self._recipe.settings.ema))
