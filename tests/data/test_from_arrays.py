@@ -64,6 +64,14 @@ def test_every_form_gives_the_splits_of_the_file(form: str, tmp_path: Path) -> N
     assert same(FORMS[form](images(), labels()), of_the_file)
 
 
+def test_arrays_that_must_not_be_written_to_are_read_without_a_word() -> None:
+    """Of a memory map, say; warnings are errors in these tests."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
+    labels = np.arange(60) % 3
+    images.flags.writeable = labels.flags.writeable = False
+    assert len(Splits.from_arrays(images, labels).train) > 0
+
+
 def test_grey_images_have_one_channel() -> None:
     grey = images(channels=1)
     found = Splits.from_arrays(grey[..., 0], labels())

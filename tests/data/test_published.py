@@ -152,10 +152,24 @@ def test_files_that_are_not_there_or_damaged(tmp_path: Path) -> None:
         (gzip.compress(idx(pixels(TRAIN, 28, 28))[:-1]), "values for the sizes"),
         (gzip.compress(b"\x00\x00\x0d\x03" + bytes(12)), "unsigned bytes"),
         (gzip.compress(b""), "unsigned bytes"),
+        (gzip.compress(b"\x00\x00\x08\xff" + bytes(4 * 255)), "in 4 dimensions at most, got 255"),
     ):
         file.write_bytes(content)
         with pytest.raises(UserError, match=words):
             load_published("fashion_mnist", tmp_path, selection_size=50)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "words"), [((28, 28), (20, 20), "1 x 28 x 28 and 1 x 20 x 20"), ((4, 4), (4, 4), "8 pixels")]
+)
+def test_images_of_several_sizes_or_of_hardly_a_pixel(
+    tmp_path: Path, train: tuple[int, int], test: tuple[int, int], words: str
+) -> None:
+    write_fashion(tmp_path, compressed=False)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(pixels(TRAIN, *train)))
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(pixels(TEST, *test, seed=1)))
+    with pytest.raises(UserError, match=words):
+        load_published("fashion_mnist", tmp_path, selection_size=50)
 
 
 @pytest.mark.parametrize(

@@ -163,13 +163,14 @@ def test_the_policy_command(augrad, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "override", "said"),
     [
-        ("train", "+resume=old", "augrad train has no setting resume; it belongs to augrad search and augrad compare"),
-        ("train", "resume=old", "augrad train has no setting resume; it belongs to augrad search and augrad compare"),
+        ("train", "+reuse=[old]", "augrad train has no setting reuse; it belongs to augrad compare"),
+        ("train", "reuse=[old]", "augrad train has no setting reuse; it belongs to augrad compare"),
         ("train", "++search.steps=7", "augrad train has no setting search; it belongs to augrad search"),
         ("search", "+sead=1", "augrad search has no setting sead; did you mean seed?"),
         ("compare", "+mine=1", "augrad compare has no setting mine"),
         ("search", "search.learning_rate=1", "did you mean search.optimizer.lr or search.policy_optimizer.lr?"),
         ("search", "search.lr=0.1", "no such setting; did you mean search.optimizer.lr or search.policy_optimizer.lr?"),
+        ("search", "search.policy_rates={op_logits: 2.0}", "to add one: ++search.policy_rates={op_logits: 2.0}"),
         ("train", "train.lr=0.1", "train.lr=0.1: no such setting; did you mean train.optimizer.lr?"),
         ("train", "lr=0.1", "augrad train has no setting lr; did you mean train.optimizer.lr?"),
         ("search", "steps=10", "augrad search has no setting steps; did you mean search.steps or train.steps?"),

@@ -163,3 +163,23 @@ def test_levels_beyond_the_top_are_drawn_and_then_cut(level: float, deviation: f
     assert here.mean() == pytest.approx(float(there.mean()), abs=0.02)
     assert here.std() == pytest.approx(float(there.std()), abs=0.02)
     assert any("logit-normal here" in loss.what for loss in losses) == lost
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["Solarize", "SolarizeIncreasing", "SolarizeAdd", "ColorIncreasing"])
+@pytest.mark.parametrize("deviation", [0.5, 3.0, math.inf])
+def test_a_range_ends_where_the_values_do(name: str, deviation: float) -> None:
+    """Levels go on to a top of twenty where a value is cut off at a level of ten or so."""
+    hparams = {"magnitude_std": deviation, "magnitude_max": 20, "img_mean": (0, 0, 0)}
+    operation = AugmentOp(name, 1.0, 9, hparams)
+    random.seed(1)
+    drawn = [operation.magnitude + deviation * random.gauss(0, 1) if deviation < math.inf else random.uniform(0, 9)
+             for _ in range(4000)]  # fmt: skip
+    entry = KNOWN[name]
+    given = (float(operation.level_fn(min(max(level, 0), 20), hparams)[0]) for level in drawn)
+    there = np.abs([entry.value(argument) for argument in given]).clip(0, 1)  # a strength is narrowed to one
+    policy = from_timm(AutoAugment([[operation]])).result
+    sample = policy.sample(4000, generator=torch.Generator().manual_seed(0))
+    here = sample.magnitude.flatten().numpy()
+    assert here.mean() == pytest.approx(there.mean(), abs=0.02)
+    assert here.std() == pytest.approx(there.std(), abs=0.02)

@@ -161,9 +161,9 @@ def split_seeds_of(given: Any, entrants: Sequence[Entrant], config: DictConfig) 
         raise UserError(f"split_seeds: expected a list of seeds, [0,1], or null, got {given}")
     if "seed" not in config.data and seeds != [own]:
         raise UserError("split_seeds: expected null, for these data are divided without a seed (data.seed)")
-    return list(dict.fromkeys(checked_seed(seed) for seed in seeds)), [
-        Entrant(e.name, e.arm, e.search_seed) for e in entrants
-    ]
+    if len(set(map(checked_seed, seeds))) < len(seeds):
+        raise UserError(f"split_seeds: expected a list of different seeds, got {given}")
+    return [checked_seed(seed) for seed in seeds], [Entrant(e.name, e.arm, e.search_seed) for e in entrants]
 
 
 def policy_arm(source: str | None, config: DictConfig) -> Arm:

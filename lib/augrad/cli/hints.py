@@ -90,6 +90,8 @@ def _setting_elsewhere(message: str, overrides: list[str], command: str) -> str 
         return f"{given}: the chosen space has no {operation[1]}; to add it: +space.ops.{operation[1]}={{}}"
     name = path.rpartition(".")[2]
     every = paths_that_end_in(_ALSO_CALLED.get(name, name), command)
+    if path in every:  # the place is there, and what is to be put into it is not
+        return f"{given}: it has no such entry yet; to add one: ++{given.lstrip('+')}"
     near = [one for one in every if one.partition(".")[0] == path.partition(".")[0]]
     meant = did_you_mean(near or every)
     return f"{given}: no such setting{meant}" if meant else None

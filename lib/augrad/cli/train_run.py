@@ -85,7 +85,7 @@ class TrainRun:
             self._saved, self._due = None, time.monotonic() + _SECONDS
             return
         self._step = training.step
-        if self.stop.came or time.monotonic() >= self._due:
+        if self.stop.came or time.monotonic() >= self._due or training.step == training.total:
             self._save(training)
         if self.stop.came:
             raise StoppedRun("train", self.directory, training.step, self.stop.number)

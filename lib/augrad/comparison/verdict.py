@@ -69,9 +69,8 @@ def judge(rows: Sequence[TrainingRow], reference: str = "learned", baseline: str
             f"recipe does not learn. Give it more steps ({_more_steps(rows)}), another learning rate, or more images."
         )
         return Verdict("open", "Not decided: nothing was learned", (words, *reasons))
-    counted = dict.fromkeys((best, lowest, reference))
-    if unfinished := [name for name in counted if not _converged(rows, name)]:
-        return Verdict("open", "Not decided: trainings have not converged", (_unfinished(rows, unfinished), *reasons))
+    if names := unfinished(rows, reference):
+        return Verdict("open", "Not decided: trainings have not converged", (_unfinished(rows, names), *reasons))
     if without_interval(accuracy[best].interval):
         return Verdict("open", "Too few seeds to tell", reasons)
     kind, headline = _decided(accuracy, loss, best, lowest, baseline)
@@ -113,6 +112,12 @@ def _decided(
     if behind:
         return "worse", f"Not worth it: worse than {best if best in behind else min(behind)}"
     return "open", "No difference shown"
+
+
+def unfinished(rows: Sequence[TrainingRow], reference: str) -> list[str]:
+    """Those of `reference` and the best of the others, in accuracy and in loss, whose trainings have not converged."""
+    best = (best_of(rows, reference, metric) for metric in ("accuracy", "loss"))
+    return [name for name in dict.fromkeys((*best, reference)) if name and not _converged(rows, name)]
 
 
 def unconverged(rows: Sequence[TrainingRow]) -> list[str]:

@@ -199,7 +199,8 @@ def _array(values: Any, name: str) -> np.ndarray:
             "masked; take those out, as in values[~mask]"
         )
     try:
-        return np.asarray(values)
+        found = np.asarray(values)
+        return found if found.flags.writeable else found.copy()  # of which PyTorch would warn
     except ValueError as error:
         raise UserError(f"{name}: expected an array or a tensor, got a list of several shapes ({error})") from error
 

@@ -16,6 +16,7 @@ from augrad.paths import expanded
 
 _BYTES = b"\x00\x00\x08"
 """What an idx file of unsigned bytes begins with."""
+_MOST_DIMENSIONS = 4
 _MOST = 2**32
 """Bytes of values."""
 
@@ -46,9 +47,12 @@ def read_idx(file: Path) -> UInt8[Tensor, "..."]:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
             start = opened.read(4)
             sizes = opened.read(4 * start[3]) if start[:3] == _BYTES and len(start) == 4 else b""
-            values = opened.read(min(_product(sizes) + 1, _MOST))  # a few bytes may stand for gigabytes
+            most = _product(sizes) + 1 if len(sizes) <= 4 * _MOST_DIMENSIONS else 0
+            values = opened.read(min(most, _MOST))  # a few bytes may stand for gigabytes
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file}: expected a readable idx file, got an error ({error}); fetch it anew") from error
+    if len(start) == 4 and start[3] > _MOST_DIMENSIONS:
+        raise UserError(f"{file}: expected images or labels, in {_MOST_DIMENSIONS} dimensions at most, got {start[3]}")
     if len(start) < 4 or start[:3] != _BYTES:
         raise UserError(f"{file}: expected an idx file of unsigned bytes, got one that starts with {start!r}")
     shape = _shape(sizes)

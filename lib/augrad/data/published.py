@@ -22,6 +22,7 @@ from augrad.errors import UserError
 from augrad.paths import expanded
 
 Name = Literal["cifar10", "cifar100", "svhn", "fashion_mnist"]
+_SMALLEST_SIDE = 8
 _CLASSES = {"cifar10": 10, "cifar100": 100, "svhn": 10, "fashion_mnist": 10}
 
 
@@ -48,6 +49,12 @@ def load_published(
     Raises UserError for files that are not there or damaged, and sizes that do not fit.
     """
     pool, test = (_read(name, root, train, download) for train in (True, False))
+    sizes = [tuple(split.images.shape[1:]) for split in (pool, test)]
+    if sizes[0] != sizes[1] or min(sizes[0][1:]) < _SMALLEST_SIDE:
+        raise UserError(
+            f"{name}: expected training and test images of one size, at least {_SMALLEST_SIDE} pixels, got "
+            f"{' x '.join(map(str, sizes[0]))} and {' x '.join(map(str, sizes[1]))}; fetch the files anew"
+        )
     parts = published_parts(pool.labels, reduced, validation_fraction, selection_size, seed, source=name)
     digest = hashlib.sha256()
     for split in (pool, test):

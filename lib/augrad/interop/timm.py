@@ -260,6 +260,8 @@ def _magnitude(op: Any, value: Callable[[float], float], place: str, losses: lis
         return Value(value=value(min(level, top)))
     if op.name.startswith("Posterize"):
         losses.append(Loss(f"{place}.magnitude", "bits are cut off to whole ones there, and rounded here"))
+    else:
+        top = _end(value, top, losses)
     if deviation == math.inf:
         if level <= top:
             return Uniform(low=value(0.0), high=value(level))
@@ -272,6 +274,16 @@ def _magnitude(op: Any, value: Callable[[float], float], place: str, losses: lis
     losses.append(Loss(f"{place}.magnitude", f"{words}, cut at {top:g}; logit-normal here", (level, deviation)))
     location, scale = _logit_normal(shares)
     return LogitNormal(low=value(0.0), high=value(top), location=round(location, 6), scale=round(scale, 6))
+
+
+def _end(value: Callable[[float], float], top: float, losses: list[Loss]) -> float:
+    """The lowest level whose value is that of `top`: levels beyond it are cut to it."""
+    told, low, high, most = len(losses), 0.0, top, value(top)
+    while value(0.99 * high) == most and high - low > 0.001:
+        middle = (low + high) / 2
+        low, high = (low, middle) if value(middle) == most else (middle, high)
+    del losses[told:]  # of what was only looked at
+    return high
 
 
 _DRAWS = 200

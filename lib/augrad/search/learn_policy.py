@@ -115,8 +115,8 @@ def learn(
     seed: of everything that is drawn. device: "auto", "cpu", "cuda" or a device.
     progress: True shows the losses and the time left on standard error, False shows nothing; None: a moving bar where
     standard error is a terminal, lines in a notebook, else nothing.
-    callback: is called with each row of the metrics; the search ends after the next step where it returns True, also
-    one of NumPy or PyTorch.
+    callback: is called with each row of the metrics, when they are written (every `log_every` steps); the search ends
+    after the step in hand then, where it returned True, also one of NumPy or PyTorch.
     checkpoint: a file that is written every `checkpoint_every` steps and at the end. Where it exists, the search goes
     on from it, bit for bit, and the earlier rows are among the result's.
     choose: at the end fresh classifiers decide which policy is left: the start, the learned one, or what lies further
