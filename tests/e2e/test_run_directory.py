@@ -7,8 +7,9 @@ import os
 import pickle
 import shutil
 import signal
+import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -482,6 +483,37 @@ def test_a_checkpoint_that_is_cut_off_gives_way_to_the_one_before_it(augrad, run
     assert rows(runs / "search") == before
     now = load_checkpoint(runs / "search" / "checkpoint.pt")["state"]
     assert all(torch.equal(tensor, was["model"][key]) for key, tensor in now["model"].items())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A disk in memory: called with a size, it is made, or made larger."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def of_size(size: str) -> Path:
+        options = f"remount,size={size}" if os.path.ismount(place) else f"size={size}"
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True).returncode:
+            pytest.skip("mounting a disk needs root")
+        return place
+
+    yield of_size
+    if os.path.ismount(place):
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_ends_a_run_that_goes_on_where_there_is_room(
+    augrad, runs: Path, small_disk: Callable[[str], Path]
+) -> None:
+    size = (runs / "search" / "checkpoint.pt").stat().st_size
+    place = small_disk(f"{2 * size // 1024}k")  # for one checkpoint, and not for the next beside it
+    done = augrad(*SEARCH, "seed=1", f"hydra.run.dir={place}/cut")
+    assert done.returncode == 2
+    assert "No space left on device" in done.stderr
+    small_disk("64m")
+    done = augrad("search", f"resume={place}/cut")
+    assert done.returncode == 0, done.stderr
+    assert rows(place / "cut") == rows(runs / "search")
 
 
 @pytest.mark.slow
