@@ -27,17 +27,18 @@ SEARCH = [
 ROUNDS = ["search", *SEARCH, "search.steps=60", "search.select_every=10"]
 WHOLE = ["search", *SEARCH, "search.steps=4", "search.checkpoint_every=1", "search.warmup_steps=0", "objective.pairs=2",
          "objective.processes=1"]  # fmt: skip
+PAPER = ["search", *SEARCH[:4], "search.steps=20", "compare=null"]  # recipes that end with their search
 CASES: dict[str, list[str]] = {
     "search": ROUNDS,
     "reinforce": [*ROUNDS, "estimator=reinforce"],
     "unrolled": [*ROUNDS, "hypergradient=unrolled", "search.steps=24"],
-    "dada": [*ROUNDS, "experiment=dada", "search.steps=12", "train.batch_size=32"],
-    "dada_gumbel": [*ROUNDS, "experiment=dada_gumbel", "search.steps=12", "train.batch_size=32"],
-    "faster_autoaugment": [*ROUNDS, "experiment=faster_autoaugment", "search.steps=12", "train.batch_size=32"],
-    "ddas": [*ROUNDS, "experiment=ddas", "search.steps=12", "train.batch_size=32"],
-    "madao": [*ROUNDS, "experiment=madao", "search.steps=12", "train.batch_size=32"],
-    "adversarial_autoaugment": [*ROUNDS, "experiment=adversarial_autoaugment", "search.steps=12"],
-    "online": [*ROUNDS, "experiment=online", "search.steps=12"],
+    "dada": [*PAPER, "experiment=dada"],
+    "dada_gumbel": [*PAPER, "experiment=dada_gumbel"],
+    "faster_autoaugment": [*PAPER, "experiment=faster_autoaugment"],
+    "ddas": [*PAPER, "experiment=ddas"],
+    "madao": [*PAPER, "experiment=madao"],
+    "adversarial_autoaugment": [*PAPER, "experiment=adversarial_autoaugment"],
+    "online": [*PAPER, "experiment=online"],
     "population": [*WHOLE, "experiment=population"],
     "persistent": [*WHOLE, "experiment=persistent"],
     "train": ["train", "data.train_size=300", "train.epochs=300", "policy.file=randaugment", "train.ema=0.99"],
