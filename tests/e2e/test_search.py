@@ -56,6 +56,10 @@ def test_a_search_leaves_everything_a_person_needs(augrad, small, tmp_path: Path
     assert {"test_accuracy/none", "test_accuracy/random", "test_accuracy/learned"} <= set(metrics)
     assert policy.provenance["data"]["name"] == "digits"
     assert str(out) in done.stdout
+    # Trainings of four steps decide nothing: what to type next stands in the terminal and on the page.
+    command = f"augrad search resume={out} train.steps=16"
+    assert f"the same search, judged by longer trainings: {command}" in " ".join(done.stdout.split())
+    assert f"The same search, judged by longer trainings: <code>{command}</code>" in (out / "report.html").read_text()
     for word in ("rotate", "none", "random", "learned", "report"):
         assert word in done.stdout
 

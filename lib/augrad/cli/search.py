@@ -46,7 +46,7 @@ from augrad.cli.unread import require_read
 from augrad.comparison.arms import LEARNED, entrants_of_search
 from augrad.comparison.rows import TrainingRow
 from augrad.comparison.trainings import compare_policies
-from augrad.comparison.verdict import judge, seeds_to_try, steps_to_try, unfinished
+from augrad.comparison.verdict import judge, nothing_learned, seeds_to_try, steps_to_try, unfinished
 from augrad.data.folds import folds_of, parts_of
 from augrad.data.seeding import checked_seed
 from augrad.data.types import Splits
@@ -241,7 +241,7 @@ def _show(
 def _further(directory: Path, rows: list[TrainingRow]) -> tuple[str, ...]:
     """Where the comparison decides nothing yet: in words what would, and the command for it. The search is kept."""
     what, change = "", ""
-    if rows and unfinished(rows, LEARNED):
+    if rows and (nothing_learned(rows) or unfinished(rows, LEARNED)):
         what, change = "longer trainings", f"train.steps={steps_to_try(rows)}"
     elif rows and (count := seeds_to_try(rows, LEARNED)) is not None and count <= _MOST_SEEDS:
         what, change = "more seeds", f"compare.seeds={count}"

@@ -62,7 +62,7 @@ def judge(rows: Sequence[TrainingRow], reference: str = "learned", baseline: str
         return Verdict("open", "Not judged on the same seeds", (f"No training in common with {missing}.",))
     best, lowest = best_of(rows, reference, "accuracy") or "", best_of(rows, reference, "loss") or ""
     reasons = _reasons(rows, reference, baseline, best, lowest, accuracy, loss)
-    if not any(_above_chance(rows, name) for name in (*names, reference)):
+    if nothing_learned(rows):
         chance = max(row.chance for row in rows)
         words = f"No classifier is better than one that always names the commonest class ({100 * chance:.1f}%): the "
         words += (
@@ -112,6 +112,11 @@ def _decided(
     if behind:
         return "worse", f"Not worth it: worse than {best if best in behind else min(behind)}"
     return "open", "No difference shown"
+
+
+def nothing_learned(rows: Sequence[TrainingRow]) -> bool:
+    """Whether no policy's classifiers are better than chance."""
+    return not any(_above_chance(rows, name) for name in names_of(rows))
 
 
 def unfinished(rows: Sequence[TrainingRow], reference: str) -> list[str]:
