@@ -40,7 +40,7 @@ CASES: dict[str, list[str]] = {
     "adversarial_autoaugment": [*PAPER, "experiment=adversarial_autoaugment"],
     "online": [*PAPER, "experiment=online"],
     "population": [*WHOLE, "experiment=population"],
-    "persistent": [*WHOLE, "experiment=persistent"],
+    "persistent": [*WHOLE[:-1], "experiment=persistent"],
     "train": ["train", "data.train_size=300", "train.epochs=300", "policy.file=randaugment", "train.ema=0.99"],
     "compare": ["compare", "data.train_size=300", "train.steps=60", "seeds=2", "policies=[none,randaugment]",
                 "processes=1"],
