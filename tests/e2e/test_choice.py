@@ -159,7 +159,7 @@ def test_a_resumed_search_takes_the_trainings_that_are_there(
     run = tmp_path / "run"
     small = [*SMALL, "compare=null", "choose.furthest=4", f"hydra.run.dir={run}"]
     assert main(small) == 0
-    assert "choice: 5 policies x 1 seeds" in capsys.readouterr().err
+    assert "choice: 5 policies x 1 seed" in capsys.readouterr().err
     told = json.loads((run / "choice.json").read_text())
     assert len(told) == 5
     (run / "choice.json").write_text(json.dumps(told[1:]))

@@ -87,7 +87,7 @@ def test_a_number_is_so_many_trainings_with_each(digits: Splits, capsys: pytest.
     names = [*library.CompareSettings().policies, "learned"]
     assert [(row.policy, row.seed) for row in result.comparison.rows] == [(name, 1200) for name in names]
     told = capsys.readouterr().err
-    assert "comparison: 6 policies x 1 seeds" in told
+    assert "comparison: 6 policies x 1 seed" in told
     assert told.count(" seed 1200: ") == 6
 
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 def taken(augrad, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """The configuration with which a command begins, in place of the command."""
     found: list[DictConfig] = []
-    for name in ("search._search_in", "train._train_as", "compare._compare_in"):
+    for name in ("search._search_in", "train._train_in", "compare._compare_in"):
         monkeypatch.setattr(f"augrad.cli.{name}", lambda config, *rest: found.append(config) or 0.0)
 
     def take(command: str, *overrides: str) -> DictConfig:

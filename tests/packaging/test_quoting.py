@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from augrad.cli.quoting import command_line, hydra_quoted, no_names, notes, override, understood
 from augrad.cli.resume import resolve_resume
-from augrad.cli.signals import StoppedRun
+from augrad.cli.run_directory import StoppedRun
 from augrad.errors import UserError
 
 NAMES = [

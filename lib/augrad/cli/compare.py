@@ -129,7 +129,8 @@ def _show(
     with attempt("the table"):
         say(comparison_table(rows, reference))
         say_verdict(rows, reference)
-    say(f"results in {shell_quoted(str(directory))}   report: {shell_quoted(str(directory / _REPORT))}")
+    say(f"results in {shell_quoted(str(directory))}")
+    say(f"report: {shell_quoted(str(directory / _REPORT))}")
     require_shown(attempt.failed)
 
 

@@ -8,6 +8,7 @@ directory is the run's.
 import contextlib
 import math
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from copy import deepcopy
@@ -22,7 +23,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from augrad.cli.limits import out_of_memory_told
 from augrad.cli.mistakes import mistake_message
+from augrad.cli.quoting import command_line, override
 from augrad.cli.run_log import logs
+from augrad.cli.signals import Interrupted
 from augrad.errors import UserError
 from augrad.paths import expanded
 from augrad.runs.directory import (
@@ -43,6 +46,14 @@ _OWN: ContextVar[Path | None] = ContextVar("own", default=None)
 """The directory that the job in hand has made its own."""
 ALWAYS = (CHECKPOINT, "wandb_run_id.txt")
 """What must not be in the directory of a new run of any command, beside what the command writes."""
+
+
+class StoppedRun(Interrupted):
+    """A signal ends a run, with everything up to `step` kept in its directory. command: of augrad."""
+
+    def __init__(self, command: str, directory: Path, step: int, number: int = signal.SIGINT) -> None:
+        go_on = command_line("augrad", command, override("resume", str(directory)))
+        super().__init__(f"stopped after step {step}; go on with: {go_on}", number)
 
 
 def output_directory() -> Path:

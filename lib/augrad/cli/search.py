@@ -38,9 +38,8 @@ from augrad.cli.parts import (
 )
 from augrad.cli.quoting import command_line, override, shell_quoted
 from augrad.cli.recipes import with_own_settings
-from augrad.cli.run_directory import nothing_left_of_mistakes, output_directory, resumed_from
+from augrad.cli.run_directory import StoppedRun, nothing_left_of_mistakes, output_directory, resumed_from
 from augrad.cli.search_run import SearchRun
-from augrad.cli.signals import StoppedRun
 from augrad.cli.status import in_sweep, require_shown, say_progress
 from augrad.cli.unread import require_read
 from augrad.comparison.arms import LEARNED, entrants_of_search

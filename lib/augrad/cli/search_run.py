@@ -19,8 +19,8 @@ from augrad.cli.comparison import COMPARISON, TABLES, TRAININGS
 from augrad.cli.costs import Costs
 from augrad.cli.parts import exported, plain, provenance, say_data
 from augrad.cli.quoting import command_line, override
-from augrad.cli.run_directory import new_run, resumed_run
-from augrad.cli.signals import StoppedRun, number_of
+from augrad.cli.run_directory import StoppedRun, new_run, resumed_run
+from augrad.cli.signals import number_of
 from augrad.cli.status import in_sweep
 from augrad.errors import NonFiniteError, PolicyFileError, RankLostError, UserError
 from augrad.learning.step import evaluate

@@ -3,10 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
-
-from augrad.cli.quoting import command_line, override
 
 
 class Interrupted(KeyboardInterrupt):
@@ -15,14 +12,6 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, message: str = "", number: int = signal.SIGINT) -> None:
         super().__init__(message)
         self.number = number
-
-
-class StoppedRun(Interrupted):
-    """A signal ends a run, with everything up to `step` kept in its directory. command: of augrad."""
-
-    def __init__(self, command: str, directory: Path, step: int, number: int = signal.SIGINT) -> None:
-        go_on = command_line("augrad", command, override("resume", str(directory)))
-        super().__init__(f"stopped after step {step}; go on with: {go_on}", number)
 
 
 def words_of(error: KeyboardInterrupt) -> str:

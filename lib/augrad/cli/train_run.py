@@ -10,8 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from augrad.cli.parts import plain
-from augrad.cli.run_directory import new_run, resumed_run
-from augrad.cli.signals import StoppedRun
+from augrad.cli.run_directory import StoppedRun, new_run, resumed_run
 from augrad.comparison.trainings import policy_digest
 from augrad.errors import UserError
 from augrad.policy import Policy
