@@ -171,7 +171,7 @@ def test_the_policy_command(augrad, tmp_path: Path) -> None:
         ("search", "search.learning_rate=1", "did you mean search.optimizer.lr or search.policy_optimizer.lr?"),
         ("search", "search.lr=0.1", "no such setting; did you mean search.optimizer.lr or search.policy_optimizer.lr?"),
         ("search", "search.policy_rates={op_logits: 2.0}", "to add one: ++search.policy_rates={op_logits: 2.0}"),
-        ("search experiment=dada", "choose.seeds=1", "choose is null here, so that nothing of it can be set"),
+        ("search experiment=dada", "choose.seeds=1", "choose is null here, and nothing of it can be set"),
         ("train", "train.lr=0.1", "train.lr=0.1: no such setting; did you mean train.optimizer.lr?"),
         ("train", "lr=0.1", "augrad train has no setting lr; did you mean train.optimizer.lr?"),
         ("search", "steps=10", "augrad search has no setting steps; did you mean search.steps or train.steps?"),

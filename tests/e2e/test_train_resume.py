@@ -1,8 +1,11 @@
 """A training that is stopped goes on to the same end, bit for bit; what is not the same training is refused."""
 
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from augrad import load_policy, save_policy
 from augrad.runs.checkpoint import load_checkpoint, save_checkpoint
 from augrad.search import SearchState, loop
 from augrad.train.loop import Training
+from page_blocks import ROOT
 from small_runs import SMALL
 
 RECIPE = [item for item in SMALL if not item.startswith(("search.", "choose.", "train."))]
@@ -159,6 +163,17 @@ def test_begun_and_killed_before_its_first_checkpoint(augrad, tmp_path: Path, cu
         (cut / name).unlink()
     assert augrad("train", "resume=cut").returncode == 0
     assert (cut / "model.pt").exists()
+
+
+@pytest.mark.slow
+def test_the_check_by_kills_passes_where_nothing_is_lost(tmp_path: Path) -> None:
+    """Real kills of real processes, at moments that the seed draws."""
+    script, figures = ROOT / "scripts" / "kill_check.py", tmp_path / "kills.json"
+    line = [sys.executable, str(script), "compare", "--kills", "2", "--out", str(tmp_path), "--json", str(figures)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (case,) = json.loads(figures.read_text())
+    assert (case["case"], case["kills"], case["same"], case["not"]) == ("compare", 2, 2, [])
 
 
 def _without_checkpoint(run: Path) -> None:

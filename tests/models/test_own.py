@@ -1,5 +1,6 @@
 """Networks that a function of the user builds, and weights from a file."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -92,8 +93,12 @@ def test_weights_that_fit_nothing_or_cannot_be_read_are_refused(tmp_path: Path) 
         with pytest.raises(UserError, match=words):
             with_weights(nn.Linear(2, 2), tmp_path / name)
     torch.save({"weight": torch.tensor([[1.0, float("nan")], [0.0, 0.0]])}, tmp_path / "u.pt")
-    with pytest.raises(UserError, match="expected finite numbers, got others in weight"):
+    with pytest.raises(UserError, match="expected numbers, got NaN in weight"):
         with_weights(nn.Linear(2, 2), tmp_path / "u.pt")
+    mask = {"weight": torch.tensor([[1.0, -math.inf], [0.0, 0.0]]), "other": torch.tensor(math.nan)}
+    torch.save(mask, tmp_path / "t.pt")  # what is infinite may be meant, and what is not taken does no harm
+    with pytest.warns(AugradWarning, match="begins without bias"):
+        assert with_weights(nn.Linear(2, 2), tmp_path / "t.pt").weight[0, 1] == -math.inf
     torch.save([1, 2], tmp_path / "z.pt")
     with pytest.raises(UserError, match="expected a state dict, tensors by name, got list"):
         with_weights(nn.Linear(2, 2), tmp_path / "z.pt")

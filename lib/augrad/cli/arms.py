@@ -161,9 +161,10 @@ def split_seeds_of(given: Any, entrants: Sequence[Entrant], config: DictConfig) 
         raise UserError(f"split_seeds: expected a list of seeds, [0,1], or null, got {given}")
     if "seed" not in config.data and seeds != [own]:
         raise UserError("split_seeds: expected null, for these data are divided without a seed (data.seed)")
-    if len(set(map(checked_seed, seeds))) < len(seeds):
+    checked = [checked_seed(seed) for seed in seeds]
+    if len(set(checked)) < len(checked):
         raise UserError(f"split_seeds: expected a list of different seeds, got {given}")
-    return [checked_seed(seed) for seed in seeds], [Entrant(e.name, e.arm, e.search_seed) for e in entrants]
+    return checked, [Entrant(e.name, e.arm, e.search_seed) for e in entrants]
 
 
 def policy_arm(source: str | None, config: DictConfig) -> Arm:

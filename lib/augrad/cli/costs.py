@@ -46,7 +46,8 @@ class Costs:
     def __init__(self, config: DictConfig, then: Sequence[Trainings], say: Callable[[str], None]) -> None:
         self.then = then
         self._config, self._say = config, say
-        self._load = os.getloadavg()[0]  # of what runs beside it, as it does little so far
+        # Of what runs beside it, as it does little so far; some systems do not tell.
+        self._load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
         self._measurements, self._is_said = 0, False
 
     def measured(self, seconds: float, left: int, policy: Policy) -> None:

@@ -90,13 +90,11 @@ def _setting_elsewhere(message: str, overrides: list[str], command: str) -> str 
         return f"{given}: the chosen space has no {operation[1]}; to add it: +space.ops.{operation[1]}={{}}"
     name = path.rpartition(".")[2]
     every = paths_that_end_in(_ALSO_CALLED.get(name, name), command)
-    if path in every and given.partition("=")[2].startswith("{"):  # the place is there, what is put into it is not
-        return f"{given}: it has no such entry yet; to add one: ++{given.lstrip('+')}"
-    if path in every:
-        above = path.rpartition(".")[0]
-        return (
-            f"{given}: {above} is null here, so that nothing of it can be set; leave this out, or give all of {above}"
-        )
+    if path in every:  # the place is there: something around it, or what is put into it, is not
+        above, value = path.rpartition(".")[0], given.partition("=")[2]
+        if value.startswith("{"):
+            return f"{given}: it has no such entry yet; to add one: ++{given.lstrip('+')}"
+        return f"{given}: {above} is null here, and nothing of it can be set; leave this out, or give all of {above}"
     near = [one for one in every if one.partition(".")[0] == path.partition(".")[0]]
     meant = did_you_mean(near or every)
     return f"{given}: no such setting{meant}" if meant else None

@@ -73,7 +73,8 @@ class SweepSummary(Callback):
         One of a sweep that was interrupted is taken up as a single run.
         """
         directory, done = Path(config.hydra.runtime.output_dir), job_return.status == JobStatus.COMPLETED
-        if config.hydra.mode != RunMode.MULTIRUN and not (directory.parent / _CONFIG).is_file():
+        taken_up = config.get("resume") is not None and (directory.parent / _CONFIG).is_file()
+        if config.hydra.mode != RunMode.MULTIRUN and not taken_up:
             return
         if not directory.is_dir() or belongs_to_another(directory):  # refused before it began
             return

@@ -17,6 +17,7 @@ from augrad.paths import expanded
 _BYTES = b"\x00\x00\x08"
 """What an idx file of unsigned bytes begins with."""
 _MOST_DIMENSIONS = 4
+"""Of images or labels; a header may say 255."""
 _MOST = 2**32
 """Bytes of values."""
 
@@ -46,9 +47,8 @@ def read_idx(file: Path) -> UInt8[Tensor, "..."]:
     try:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
             start = opened.read(4)
-            sizes = opened.read(4 * start[3]) if start[:3] == _BYTES and len(start) == 4 else b""
-            most = _product(sizes) + 1 if len(sizes) <= 4 * _MOST_DIMENSIONS else 0
-            values = opened.read(min(most, _MOST))  # a few bytes may stand for gigabytes
+            sizes = opened.read(4 * min(start[3], _MOST_DIMENSIONS)) if start[:3] == _BYTES and len(start) == 4 else b""
+            values = opened.read(min(_product(sizes) + 1, _MOST))  # a few bytes may stand for gigabytes
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file}: expected a readable idx file, got an error ({error}); fetch it anew") from error
     if len(start) == 4 and start[3] > _MOST_DIMENSIONS:

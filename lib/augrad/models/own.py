@@ -52,7 +52,7 @@ def with_weights(network: nn.Module, weights: PathName | None) -> nn.Module:
 
     The file is one of `torch.save`, a state dict, alone or under "state_dict", "model" or "model_state". What the
     network has and the file has not, as the last layer for other classes, stays as it was, and is told in a warning.
-    Raises UserError for a file that cannot be read, and where no tensor fits.
+    Raises UserError for a file that cannot be read, where no tensor fits, and for NaN in one that does.
     """
     if weights is None:
         return network
@@ -63,6 +63,10 @@ def with_weights(network: nn.Module, weights: PathName | None) -> nn.Module:
             f"model.weights: {weights}: no tensor has the name and shape of one of the network, which has "
             f"{few(list(own))}; the file has {few(list(given))}"
         )
+    # An infinite value may be meant, as in the mask of an attention.
+    floating = (name for name, value in taken.items() if value.is_floating_point())
+    if bad := [name for name in floating if bool(taken[name].double().isnan().any())]:
+        raise UserError(f"model.weights: {weights}: expected numbers, got NaN in {few(bad)}; take another file")
     network.load_state_dict(taken, strict=False)
     if left := [name for name, _ in network.named_parameters() if name not in taken]:
         words = f"model.weights: {weights}: begins without {few(left)}, which the file has not in this shape"
@@ -88,9 +92,6 @@ def _tensors_of(weights: PathName) -> dict[str, Tensor]:
             found = found[key]
     items = found.items() if isinstance(found, dict) else ()
     tensors = {name: value for name, value in items if isinstance(value, Tensor)}
-    floating = {name: value for name, value in tensors.items() if value.is_floating_point()}
-    if bad := [name for name, value in floating.items() if not bool(value.isfinite().all())]:
-        raise UserError(f"model.weights: {weights}: expected finite numbers, got others in {few(bad)}")
     if not tensors:
         raise UserError(f"model.weights: {weights}: expected a state dict, tensors by name, got {type(found).__name__}")
     return tensors
