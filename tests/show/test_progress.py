@@ -98,13 +98,17 @@ def test_a_terminal_gets_a_bar_with_both_losses():
 
 def test_how_long_equal_parts_will_take() -> None:
     clock = _Clock()
-    pace = Pace(5, clock=clock)
-    assert pace.words(1, measured=False) == "[1/5]"  # it was done before
-    clock.now += 30
-    assert pace.words(2) == "[2/5, 1:30 min left]"
+    pace = Pace(7, clock=clock)
+    assert pace.words(1, measured=False) == "[1/7]"  # it was done before
+    clock.now += 300  # processes start
+    assert pace.words(2) == "[2/7]"
+    clock.now += 1  # the other one of two processes
+    assert pace.words(3) == "[3/7]"
+    clock.now += 19
+    assert pace.words(4) == "[4/7, 30 s left]"
     clock.now += 10
-    assert pace.words(3) == "[3/5, 40 s left]"
-    assert pace.words(5) == "[5/5]"
+    assert pace.words(5) == "[5/7, 20 s left]"
+    assert pace.words(7) == "[7/7]"
 
 
 def test_it_writes_to_standard_error_and_lets_errors_through(capfd: pytest.CaptureFixture[str]):

@@ -100,15 +100,21 @@ class SearchProgress:
 
 
 class Pace:
-    """How far a number of equal parts is, and how long the others will take, by those that are done."""
+    """How far a number of equal parts is, and how long the others will take, by those that are done.
+
+    The first of them begins with what starts processes and compiles, and says nothing of the rest; two more are
+    waited for, as several may run at a time.
+    """
 
     def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._total, self._clock, self._begun, self._measured = total, clock, clock(), 0
+        self._total, self._clock, self._begun, self._measured = total, clock, 0.0, -1
 
     def words(self, done: int, measured: bool = True) -> str:
         """As in "[3/10, 2:10 min left]". measured: whether the last one was done now, and not before."""
         self._measured += measured
-        if not self._measured or done >= self._total:
+        if measured and self._measured == 0:
+            self._begun = self._clock()
+        if self._measured < 2 or done >= self._total:
             return f"[{done}/{self._total}]"
         left = (self._total - done) * (self._clock() - self._begun) / self._measured
         return f"[{done}/{self._total}, {duration(left)} left]"
