@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate
 from augrad.data.digits import load_digits
 from augrad.data.npz import read_archive
 from augrad.data.stratify import stratified_split
-from augrad.data.types import Split
+from augrad.data.types import LoadedSplit, joined
 from experiments.shared.images import Images
 
 _SIDE = 16
@@ -23,9 +23,9 @@ def digits_to_another_source(seed: int, file: Path) -> Images:
     """
     digits = load_digits(size=_SIDE)
     parts = digits.train, digits.validation, digits.selection, digits.test
-    train = Split(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+    train = joined(parts)
     other = read_archive(file).train
     small = interpolate(other.images.double(), (_SIDE, _SIDE), mode="bilinear", align_corners=False, antialias=True)
-    other = Split(small.round().clamp(0, 255).to(torch.uint8), other.labels)
+    other = LoadedSplit(small.round().clamp(0, 255).to(torch.uint8), other.labels)
     chosen = stratified_split(other.labels, {"val": _LABELLED}, "test", seed, str(file))
     return {"train": train, "val": other[chosen["val"]], "test": other[chosen["test"]]}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from augrad.data.types import Split
 
@@ -15,7 +16,7 @@ def write_images(path: Path, images: Images) -> None:
     """As an npz file for `data=arrays`."""
     arrays = {}
     for name, split in images.items():
-        arrays[f"{name}_images"] = split.images.permute(0, 2, 3, 1).numpy()
+        arrays[f"{name}_images"] = split[torch.arange(len(split))].images.permute(0, 2, 3, 1).numpy()
         arrays[f"{name}_labels"] = split.labels.numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **arrays)

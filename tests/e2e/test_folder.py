@@ -66,3 +66,29 @@ def test_a_broken_picture_is_named(augrad, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "train/class 1/0.png (no picture)" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_images_in_a_file_make_no_difference(augrad, tmp_path: Path) -> None:
+    """To a search, its choice and its comparison in processes, to a training, and where it goes on."""
+    write_pictures(tmp_path / "pictures", {"train": 24, "test": 6})
+    data = ["data=folder", "data.root=pictures", "data.size=16", "model.width=16"]
+    search = ["search.steps=4", "search.batch_size=16", "search.select_every=2", "search.log_every=1"]
+    judged = ["choose.seeds=1", "compare.policies=[none]", "compare.seeds=1", "compare.processes=2", "train.epochs=2"]
+    for where, options in (("memory", []), ("store", ["data.store=kept"])):
+        done = augrad("search", *data, *search, *judged, *options, f"hydra.run.dir={where}")
+        assert done.returncode == 0, done.stderr
+        done = augrad("train", *data, *options, "train.epochs=2", f"hydra.run.dir={where}_trained")
+        assert done.returncode == 0, done.stderr
+    done = augrad("search", "resume=store")
+    assert done.returncode == 0, done.stderr
+
+    def numbers(name: str) -> tuple[object, ...]:
+        policy = json.loads((tmp_path / name / "policy.json").read_text())
+        rows = [json.loads(line) for line in (tmp_path / f"{name}_trained" / "metrics.jsonl").read_text().splitlines()]
+        found = json.loads((tmp_path / name / "comparison.json").read_text())["rows"]
+        timed = ("seconds", "images_per_second")
+        kept = [[{key: row[key] for key in row if key not in timed} for row in part] for part in (rows, found)]
+        return policy["subpolicies"], policy["provenance"]["data"], *kept
+
+    assert numbers("store") == numbers("memory")

@@ -1,6 +1,7 @@
 """The trainings of a comparison: the same classifier with each policy, in the same way and on the same seeds."""
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from torch import nn
 from augrad.comparison.calibration import calibration_error
 from augrad.comparison.rows import Place, TrainingRow
 from augrad.data.seeding import local_generator
-from augrad.data.types import Split, Splits
+from augrad.data.types import Split, Splits, joined
 from augrad.errors import NonFiniteError
 from augrad.learning.step import evaluate, logits_over, measured
 from augrad.ops.external import definitions_of
@@ -25,6 +26,8 @@ Arm = Callable[[int], Policy | None]
 
 _MOST_IMAGES = 10_000
 """Of the training images and of the augmented test images that a classifier is measured on: enough for 1%."""
+_MOST_PIXELS = _MOST_IMAGES * 64**2
+"""Of the images that are augmented at a time."""
 
 
 def always(policy: Policy | None) -> Arm:
@@ -75,8 +78,7 @@ def training_splits(splits: Splits, with_validation: bool, with_selection: bool 
     if not more:
         return splits
     every = [splits.train, *more]
-    train = Split(torch.cat([split.images for split in every]), torch.cat([split.labels for split in every]))
-    return replace(splits, train=train, selection=splits.test if with_selection else splits.selection)
+    return replace(splits, train=joined(every), selection=splits.test if with_selection else splits.selection)
 
 
 def compare_policies(
@@ -175,11 +177,15 @@ def _affinities(
     network: nn.Module, split: Split, policies: Sequence[Policy], seed: int, autocast: bool
 ) -> dict[str, float]:
     clean = float(evaluate(network, split, autocast).accuracy) if policies else 0.0
+    pieces = torch.arange(len(split)).split(max(1, _MOST_PIXELS // math.prod(split.images.shape[2:])))
     found = {}
     for policy in policies if clean else ():
-        with torch.no_grad():
-            images = policy.to(split.images.device)(split.images, generator=local_generator(seed, "affinity"))
-        found[policy_digest(policy)] = float(evaluate(network, Split(images, split.labels), autocast).accuracy) / clean
+        policy, generator, right = policy.to(split.images.device), local_generator(seed, "affinity"), 0.0
+        for piece in map(split.__getitem__, pieces):
+            with torch.no_grad():
+                images = policy(piece.images, generator=generator)
+            right += len(piece) * float(evaluate(network, Split(images, piece.labels), autocast).accuracy)
+        found[policy_digest(policy)] = right / len(split) / clean
     return found
 
 
@@ -188,4 +194,4 @@ def some_of(split: Split, seed: int) -> Split:
     if len(split) <= _MOST_IMAGES:
         return split
     order = torch.randperm(len(split), generator=local_generator(seed, "measured images"), device="cpu")[:_MOST_IMAGES]
-    return split[order.to(split.images.device)]
+    return split.chosen(order.to(split.labels.device))

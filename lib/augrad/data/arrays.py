@@ -20,7 +20,7 @@ from augrad.data.left_out import LeftOut, telling
 from augrad.data.npz import read_archive
 from augrad.data.planted import Plants, plant
 from augrad.data.seeding import checked_seed
-from augrad.data.types import Split, Splits
+from augrad.data.types import LoadedSplit, Splits
 from augrad.devices import made_on_cpu
 from augrad.errors import UserError
 from augrad.terminal.output import writable
@@ -82,7 +82,7 @@ def splits_from_arrays(
             sets[key] = Given(_image_array(pair[0], image_name), _array(pair[1], label_name), image_name, label_name)
     splits, class_count = labelled_sets(sets, name)
     splits = {
-        key: Split(_own(split.images, sets[key].images), _own(split.labels, sets[key].labels))
+        key: LoadedSplit(_own(split.images, sets[key].images), _own(split.labels, sets[key].labels))
         for key, split in splits.items()
     }
     digest = hashlib.sha256()
@@ -107,8 +107,8 @@ def splits_from_datasets(
 
 
 def _parts(
-    given: Mapping[str, Split | None], fractions: Mapping[str, float], seed: int, source: str, class_count: int
-) -> dict[str, Split]:
+    given: Mapping[str, LoadedSplit | None], fractions: Mapping[str, float], seed: int, source: str, class_count: int
+) -> dict[str, LoadedSplit]:
     """train, validation, selection and test from the given sets train, val and test (see `divided`).
 
     Told in one warning, and left out, is what `augrad.data.alike.sorted_out` says.
@@ -127,7 +127,7 @@ def _parts(
     return parts
 
 
-def _looked_through(parts: Mapping[str, Split]) -> tuple[dict[str, Int64[Tensor, " _"]], list[LeftOut]]:
+def _looked_through(parts: Mapping[str, LoadedSplit]) -> tuple[dict[str, Int64[Tensor, " _"]], list[LeftOut]]:
     """Of each image of a part the first copy in it, which may be itself, -1 where it is left out; and what that is."""
     names = [(name, index) for name, part in parts.items() for index in range(len(part))]
     labels = torch.cat([part.labels for part in parts.values()])

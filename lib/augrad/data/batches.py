@@ -1,10 +1,14 @@
 """The order in which a run goes through a split, as a function of the step: a resumed run goes on where it was."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
 from augrad.data.seeding import local_generator
+from augrad.data.stored import StoredImages
+from augrad.data.types import LoadedSplit, Split
 from augrad.errors import UserError
 
 
@@ -35,6 +39,8 @@ class EpochBatches:
             )
         self.size, self.batch_size, self.seed, self.device = size, min(batch_size, size), seed, device
         self._epoch = -1
+        self._reader: ThreadPoolExecutor | None = None
+        self._ahead: dict[int, Future[LoadedSplit]] = {}
         self._permutation = torch.empty(0, dtype=torch.int64)
 
     @property
@@ -54,3 +60,15 @@ class EpochBatches:
             self._epoch = epoch
         start = position * self.batch_size
         return self._permutation[start : start + self.batch_size].clone()
+
+    def batch(self, split: Split, step: int) -> LoadedSplit:
+        """The batch at `step` of a split of `size` images.
+
+        Where the images are in a file, that of the step after it is read meanwhile, by a thread.
+        """
+        if not isinstance(split.images, StoredImages):
+            return split[self.indices(step)]
+        reader = self._reader = self._reader or ThreadPoolExecutor(1, "augrad-reader")
+        ready = self._ahead.pop(step, None) or reader.submit(split.__getitem__, self.indices(step))
+        self._ahead = {step + 1: self._ahead.get(step + 1) or reader.submit(split.__getitem__, self.indices(step + 1))}
+        return ready.result()

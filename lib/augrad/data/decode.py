@@ -3,21 +3,23 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import UInt8
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
-from augrad.data.picture import Mode, fingerprint, read_picture, square, why_unreadable
+from augrad.data.picture import Fit, Mode, fingerprint, read_picture, square, why_unreadable
+from augrad.data.stored import Filling, Store, StoredImages, filling
+from augrad.data.types import Images
 from augrad.errors import UserError
-from augrad.terminal.console import terminal
+from augrad.terminal.console import say, terminal
+from augrad.terminal.output import writable
 
 _CHUNK = 32  # files that a thread reads in one go
 _GIB = 2**30
@@ -30,19 +32,28 @@ class Decoded(NamedTuple):
     The image of an unreadable file is black.
     """
 
-    images: UInt8[Tensor, "N C H W"]
+    images: Images
     digests: list[bytes]
     unreadable: dict[int, str]
 
 
-def decode(files: Sequence[Path], size: int, channels: int, console: Console | None = None) -> Decoded:
+def decode(
+    files: Sequence[Path],
+    size: int,
+    channels: int,
+    console: Console | None = None,
+    fit: Fit = "crop",
+    store: Store | None = None,
+) -> Decoded:
     """The pictures, N x channels x size x size.
 
     A picture is read as a person would see it (see `augrad.data.picture.read_picture`), in RGB (channels 3) or grey
-    (1), and becomes the square in its middle (see `augrad.data.picture.square`). The files are read by as many threads
+    (1), and becomes a square (see `augrad.data.picture.square`, which has `fit`). The files are read by as many threads
     as there are processors.
-    console: where a bar shows how far it is, if that is a terminal; standard error if None.
-    Raises UserError for a size or channels that are none, and for more images than memory is free, before any is read.
+    console: where a bar shows how far it is, if that is a terminal; standard error if None. store: in which the images
+    are kept, and of which those that are there are not read again; None: in memory.
+    Raises UserError for a size or channels that are none, and for more images than memory is free, or room in
+    the store, before any is read.
     """
     if not isinstance(size, int) or isinstance(size, bool) or size < _SMALLEST_SIDE:
         raise UserError(
@@ -50,24 +61,42 @@ def decode(files: Sequence[Path], size: int, channels: int, console: Console | N
             "a square"
         )
     mode = _mode(channels)
-    require_memory(len(files), size, channels)
-    images = torch.empty(len(files), channels, size, size, dtype=torch.uint8)
-    digests, unreadable = [b""] * len(files), dict[int, str]()
-
-    def read(index: int) -> None:
-        try:
-            images[index] = square(read_picture(files[index], mode), size)
-        except Exception as error:  # decoders raise all kinds at damaged files
-            images[index] = 0
-            unreadable[index] = why_unreadable(files[index], error)
-        digests[index] = hashlib.sha256(images[index].numpy().tobytes()).digest()
-
+    if store is None:
+        require_memory(len(files), size, channels)
     console = terminal(stderr=True) if console is None else console
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as bar:
-        task = bar.add_task("reading images", total=len(files))
-        _in_threads(read, len(files), lambda done: bar.advance(task, done))
-    return Decoded(images, digests, dict(sorted(unreadable.items())))
+    shape = len(files), channels, size, size
+    with _in_memory(shape) if store is None else filling(store, shape, lambda: _waits(store)) as into:
+        images, unreadable = into.images, into.unreadable
+
+        def read(index: int) -> None:
+            try:
+                images[index] = square(read_picture(files[index], mode), size, fit)
+            except Exception as error:  # decoders raise all kinds at damaged files
+                images[index] = 0
+                unreadable[index] = why_unreadable(files[index], error)
+                return
+            digest = hashlib.sha256(images[index].numpy().tobytes()).digest()
+            into.digests[index] = np.frombuffer(digest, np.uint8)
+
+        missing = [int(index) for index in np.flatnonzero(~into.digests.any(1)) if int(index) not in unreadable]
+        columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
+        with Progress(
+            *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_interactive
+        ) as bar:
+            task = bar.add_task("reading images", total=len(files), completed=len(files) - len(missing))
+            _in_threads(lambda number: read(missing[number]), len(missing), lambda done: bar.advance(task, done))
+        digests = [one.tobytes() for one in into.digests]
+    kept = images if store is None else StoredImages(store.images, torch.arange(len(files)))
+    return Decoded(kept, digests, dict(sorted(unreadable.items())))
+
+
+@contextmanager
+def _in_memory(shape: tuple[int, int, int, int]) -> Iterator[Filling]:
+    yield Filling(torch.empty(shape, dtype=torch.uint8), np.zeros((shape[0], 32), np.uint8), {})
+
+
+def _waits(store: Store) -> None:
+    say(f"data: another run reads these images into {writable(str(store.place))}; waiting for it", stderr=True)
 
 
 def fingerprints(files: Sequence[Path], channels: int) -> list[bytes]:

@@ -4,6 +4,7 @@ from augrad.checks import PathName, checked, few
 from augrad.data.divide import divided, require_fractions
 from augrad.data.left_out import one_line, telling
 from augrad.data.listing import find_sets, list_images, require_same_classes
+from augrad.data.picture import Fit
 from augrad.data.planted import Plants, plant
 from augrad.data.reading import cut, read_sets
 from augrad.data.stratify import stratified_split
@@ -20,6 +21,8 @@ def load_folder(
     root: PathName,
     size: int = 32,
     channels: int = 3,
+    fit: Fit = "crop",
+    store: PathName | None = None,
     reduced: int | None = None,
     validation_fraction: float = 0.25,
     selection_fraction: float = 0.1,
@@ -34,9 +37,11 @@ def load_folder(
     val may be called valid or validation, test testing, and train training, in small letters or capitals (see
     `augrad.data.listing.find_sets`). Classes are numbered in the order of their names, and are the same in all three.
     What is missing is split off train, stratified by class (see `augrad.data.divide.divided`). Every image becomes
-    channels x size x size, as a person would see it (see `augrad.data.decode.decode`), and all of them stay in memory.
+    channels x size x size, as a person would see it (see `augrad.data.decode.decode`): with the fit "crop" its middle,
+    with "pad" the whole of it between black borders. All of them stay in memory; or, where `store` names a folder, in a
+    file there, of which a run reads what it needs, and which the next run finds (see `augrad.data.stored`).
     reduced: take only so many of the train images, stratified, before anything is split off (None: all). seed: of the
-    subset, the split and `planted`. sha256 is that of the images as they are in memory.
+    subset, the split and `planted`. sha256 is that of the images as they are read.
     What is left out is told in one warning, by numbers and the first names: hidden files and folders, files of other
     kinds, pictures that cannot be read, and those that an earlier split has too or that are in several classes (see
     `augrad.data.reading.read_sets`).
@@ -62,7 +67,7 @@ def load_folder(
         sizes = {"reduced": reduced}
         kept = stratified_split(train.labels, sizes, "left out", seed, f"{folder}: train", train.classes)
         listings["train"] = train.chosen(kept["reduced"])
-    pictures = read_sets(folder, listings, size, channels)
+    pictures = read_sets(folder, listings, size, channels, fit=fit, store=store)
     with telling([*beside, *pictures.left_out], folder, pictures.copies):
         different = {name: pictures.different(name) for name in listings}
         labels = {n: pictures.labels[different[n]] if n in different else None for n in ("train", "val", "test")}

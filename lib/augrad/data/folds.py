@@ -1,16 +1,15 @@
 """Cross-validation: which of the train and validation images train, and which validate."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from augrad.data.alike import groups_of
 from augrad.data.seeding import local_generator
-from augrad.data.types import Split, Splits
+from augrad.data.types import Split, Splits, joined
 from augrad.devices import made_on_cpu
 from augrad.errors import UserError
 from augrad.settings import AUTO, Folds
@@ -56,8 +55,8 @@ def parts_of(splits: Splits, count: int, seed: int) -> Int64[Tensor, " N"]:
     that do not fill them always train. Images that are the same, pixel for pixel, count as one, and stay together.
     seed: of the division. Raises UserError for fewer parts than 2 and for more than there are images.
     """
-    images, labels = _together(splits)
-    first = _first_copies(images)
+    both = joined([splits.train, splits.validation])
+    first, labels = _first_copies(both), both.labels
     different = (first == torch.arange(len(first))).nonzero()[:, 0]
     if not 2 <= count <= len(different):
         raise UserError(
@@ -73,24 +72,14 @@ def parts_of(splits: Splits, count: int, seed: int) -> Int64[Tensor, " N"]:
 
 
 def _validated_by(splits: Splits, validates: Bool[Tensor, " N"]) -> Splits:
-    images, labels = _together(splits)
-    train, validation = (
-        Split(images[rows], labels[rows])
-        for rows in (mask.nonzero()[:, 0].to(labels.device) for mask in (~validates, validates))
-    )
+    both = joined([splits.train, splits.validation])
+    train, validation = (both.chosen(mask.nonzero()[:, 0].to(both.labels.device)) for mask in (~validates, validates))
     return replace(splits, train=train, validation=validation)
 
 
-def _together(splits: Splits) -> tuple[Tensor, Tensor]:
-    """The images and the labels of train and validation, one after the other."""
-    pair = splits.train, splits.validation
-    return torch.cat([one.images for one in pair]), torch.cat([one.labels for one in pair])
-
-
-def _first_copies(images: UInt8[Tensor, "N C H W"]) -> Int64[Tensor, " N"]:
+def _first_copies(split: Split) -> Int64[Tensor, " N"]:
     """Of each image the first one with the same pixels, which may be itself."""
-    digests = [hashlib.sha256(image).digest() for image in images.cpu().numpy()]
-    first = torch.arange(len(images))
-    for group in groups_of(digests, range(len(images))):
+    first = torch.arange(len(split))
+    for group in groups_of(split.digests(), range(len(split))):
         first[group] = group[0]
     return first

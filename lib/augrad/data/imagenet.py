@@ -8,6 +8,7 @@ import torch
 from augrad.checks import PathName, checked, few
 from augrad.data.left_out import one_line, telling
 from augrad.data.listing import Listing, find_sets, list_images, require_same_classes
+from augrad.data.picture import Fit
 from augrad.data.planted import Plants, plant
 from augrad.data.published import published_parts
 from augrad.data.reading import cut, read_sets
@@ -25,6 +26,8 @@ def load_imagenet(
     reduced: int | None = None,
     classes: int | Sequence[str | int] | None = None,
     size: int = 224,
+    fit: Fit = "crop",
+    store: PathName | None = None,
     validation_fraction: float = 0.1,
     selection_size: int = 1000,
     seed: int = 0,
@@ -34,9 +37,9 @@ def load_imagenet(
 
     classes: how many of them, drawn by the seed, or their names (the folders'); None: all. Also those of the test
     split. reduced, validation_fraction, selection_size: as for the other published data sets (see `load_published`).
-    Only the files that are then used are read, each to 3 x size x size (see `augrad.data.decode.decode`), and all of
-    them stay in memory: 150 kB an image at 224 pixels, 193 GB for the whole. seed: of the classes, the split and
-    `planted`. sha256 is that of the images as they are in memory.
+    Only the files that are then used are read, each to 3 x size x size (see `augrad.data.decode.decode`): 150 kB an
+    image at 224 pixels, 193 GB for the whole. fit, store: as for a folder (see `augrad.data.folder.load_folder`). seed:
+    of the classes, the split and `planted`. sha256 is that of the images as they are read.
     Folders are found, and pictures left out, as by `augrad.data.folder.load_folder`.
     Raises UserError for folders that are not as described, a split that would be left without a class, sizes that do
     not fit, and more images than fit into memory.
@@ -54,7 +57,9 @@ def load_imagenet(
         train.labels, reduced, validation_fraction, selection_size, seed, source="imagenet", classes=train.classes
     )
     used = torch.cat(list(pool.values())).sort().values
-    pictures = read_sets(folder, {"train": train.chosen(used), "val": listings["val"]}, size, channels=3)
+    pictures = read_sets(
+        folder, {"train": train.chosen(used), "val": listings["val"]}, size, channels=3, fit=fit, store=store
+    )
     beside += (one for listing in listings.values() for one in listing.left_out)
     with telling([*beside, *pictures.left_out], folder, pictures.copies):
         different = pictures.different("train")

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from augrad.data.types import Split
+from augrad.data.types import LoadedSplit
 from augrad.errors import UserError
 
 _SMALLEST_SIDE = 8
@@ -23,7 +23,7 @@ class Given(NamedTuple):
     label_name: str
 
 
-def labelled_sets(given: Mapping[str, Given], source: str) -> tuple[dict[str, Split], int]:
+def labelled_sets(given: Mapping[str, Given], source: str) -> tuple[dict[str, LoadedSplit], int]:
     """The sets as splits, by the names of `given`, and the number of classes, which "train", the first, has all.
 
     Images: uint8, or float in [0, 1] (rounded to 8 bits), [N, H, W, C] with C = 1 or 3, or [N, H, W]; 8 or more pixels
@@ -33,7 +33,7 @@ def labelled_sets(given: Mapping[str, Given], source: str) -> tuple[dict[str, Sp
     splits = {}
     for name, one in given.items():
         images = _checked_images(one.images, one.image_name, source)
-        splits[name] = Split(images, _checked_labels(one.labels, one.label_name, len(images), source))
+        splits[name] = LoadedSplit(images, _checked_labels(one.labels, one.label_name, len(images), source))
     train, first = splits["train"], given["train"]
     class_count = _count_classes(train.labels, first.label_name, source)
     for name, split in splits.items():

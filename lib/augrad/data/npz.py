@@ -15,7 +15,7 @@ from augrad.checks import few
 from augrad.data.decode import free_memory
 from augrad.data.labelled import Given, as_numbers, labelled_sets
 from augrad.data.left_out import one_line
-from augrad.data.types import Split
+from augrad.data.types import LoadedSplit
 from augrad.errors import UserError
 from augrad.paths import expanded
 
@@ -28,9 +28,9 @@ _SETS = {"val": "val|valid|validation|dev|eval", "test": "tests?|testing|holdout
 class Archive(NamedTuple):
     """An archive's images; train has every class 0 .. class_count - 1, val and test may lack some or be None."""
 
-    train: Split
-    val: Split | None
-    test: Split | None
+    train: LoadedSplit
+    val: LoadedSplit | None
+    test: LoadedSplit | None
     class_count: int
     sha256: str
 

@@ -55,18 +55,31 @@ def read_picture(file: Path, mode: Mode) -> Image.Image:
         return (picture if turn is None else picture.transpose(turn)).convert(mode)
 
 
-def square(picture: Image.Image, size: int) -> UInt8[Tensor, "C H W"]:
-    """The square in the picture's middle, once its shorter side is resized to `size` (bilinear with antialiasing).
+Fit = Literal["crop", "pad"]
+"""How a picture that is no square becomes one: its middle alone, or the whole of it between black borders."""
 
-    Pillow's resizing; the longer side is rounded down. Of a picture more than 16 times as long as wide, only the middle
-    is resized.
+
+def square(picture: Image.Image, size: int, fit: Fit = "crop") -> UInt8[Tensor, "C H W"]:
+    """A square of `size` pixels on a side: the picture resized (by Pillow, bilinear with antialiasing), cut or padded.
+
+    fit: "crop" resizes its shorter side to `size`, the longer side being rounded down, and takes the middle. "pad"
+    resizes its longer side to `size`, the shorter side being rounded to the nearest, and puts it in the middle of
+    black. Of a picture more than 16 times as long as wide, only the middle is looked at.
     """
     width, height = picture.size
     longest = _LONGEST * min(width, height)
     if max(width, height) > longest:
         left, top = (max(side - longest, 0) // 2 for side in (width, height))
         picture = picture.crop((left, top, left + min(width, longest), top + min(height, longest)))
-    return _square(size)(picture)
+    return v2.functional.pil_to_tensor(_padded(picture, size)) if fit == "pad" else _square(size)(picture)
+
+
+def _padded(picture: Image.Image, size: int) -> Image.Image:
+    longest = max(picture.size)
+    width, height = (max(1, (2 * side * size + longest) // (2 * longest)) for side in picture.size)
+    whole = Image.new(picture.mode, (size, size))
+    whole.paste(picture.resize((width, height), Image.Resampling.BILINEAR), ((size - width) // 2, (size - height) // 2))
+    return whole
 
 
 def fingerprint(file: Path, mode: Mode) -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from augrad import ops
 from augrad.checks import checked
@@ -48,7 +49,7 @@ def plant(splits: Splits, planted: Plants, seed: int) -> Splits:
 
     From then on validation has a source of its own. Images are rounded to 8 bits after each operation. Magnitudes, and
     the extra uniform numbers of the operations that take some, come from one stream per split, place in the sequence
-    and seed.
+    and seed. Raises UserError for images that are in a file.
     """
     plants = () if planted is None else (planted,) if isinstance(planted, Planted) else planted
     for index, one in enumerate(plants):
@@ -63,6 +64,8 @@ def plant(splits: Splits, planted: Plants, seed: int) -> Splits:
 @torch.no_grad()
 def _applied(split: Split, planted: Planted, generator: torch.Generator) -> Split:
     op = ops.get(planted.op)
+    if not isinstance(split.images, Tensor):
+        raise UserError("planted: expected images in memory, where they are changed; leave out store, or planted")
     device = split.images.device
     uniform = torch.rand(len(split), generator=generator)
     magnitude = (planted.low + (planted.high - planted.low) * uniform).to(device)

@@ -16,7 +16,7 @@ from augrad.data.divide import require_fractions
 from augrad.data.idx import find_idx, read_idx
 from augrad.data.planted import Plants, plant
 from augrad.data.stratify import stratified_split
-from augrad.data.types import Split, Splits
+from augrad.data.types import LoadedSplit, Splits
 from augrad.devices import made_on_cpu
 from augrad.errors import UserError
 from augrad.paths import expanded
@@ -95,7 +95,7 @@ def published_parts(
     return {part: parts[part] for part in ("train", "validation", "selection")}
 
 
-def _read(name: Name, root: str | os.PathLike[str], train: bool, download: bool) -> Split:
+def _read(name: Name, root: str | os.PathLike[str], train: bool, download: bool) -> LoadedSplit:
     if name == "fashion_mnist":
         kind = "train" if train else "t10k"
         files = [find_idx(root, f"{kind}-{name}-ubyte") for name in ("images-idx3", "labels-idx1")]
@@ -106,7 +106,7 @@ def _read(name: Name, root: str | os.PathLike[str], train: bool, download: bool)
                 f"shapes {tuple(images.shape)} in {files[0].name} and {tuple(labels.shape)} in {files[1].name}, or "
                 "labels beyond; fetch the files anew"
             )
-        return Split(images[:, None], labels.to(torch.int64))
+        return LoadedSplit(images[:, None], labels.to(torch.int64))
     folder = expanded(root)
     try:
         if name == "svhn":
@@ -121,4 +121,4 @@ def _read(name: Name, root: str | os.PathLike[str], train: bool, download: bool)
             f"root: expected the files of {name} as torchvision keeps them in {folder.absolute()}, found none or "
             f"damaged ones ({error}); give the folder that has them, or set download to true"
         ) from error
-    return Split(torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels.astype(np.int64)))
+    return LoadedSplit(torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels.astype(np.int64)))

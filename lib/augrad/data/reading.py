@@ -7,17 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64
 from rich.console import Console
 from torch import Tensor
 
-from augrad.checks import few
+from augrad.checks import PathName, few
 from augrad.data.alike import groups_of, sorted_out, with_copies
 from augrad.data.decode import decode, fingerprints
 from augrad.data.left_out import LeftOut, one_line
 from augrad.data.listing import Listing, name_order
-from augrad.data.types import Split
+from augrad.data.picture import Fit
+from augrad.data.stored import store_for
+from augrad.data.types import Images, Split
 from augrad.errors import UserError
+from augrad.paths import expanded
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Pictures:
     files: tuple[Path, ...]
     sets: tuple[str, ...]
     labels: Int64[Tensor, " N"]
-    images: UInt8[Tensor, "N C H W"]
+    images: Images
     digests: list[bytes]
     first: Int64[Tensor, " N"]
     left_out: tuple[LeftOut, ...]
@@ -65,9 +68,17 @@ class Pictures:
 
 
 def read_sets(
-    root: Path, listings: Mapping[str, Listing], size: int, channels: int, console: Console | None = None
+    root: Path,
+    listings: Mapping[str, Listing],
+    size: int,
+    channels: int,
+    console: Console | None = None,
+    fit: Fit = "crop",
+    store: PathName | None = None,
 ) -> Pictures:
-    """Reads all files of the listings, which are in `root` and have the same classes.
+    """Reads all files of the listings, which are in `root` and have the same classes (see `augrad.data.decode.decode`).
+
+    store: a folder of the user's, in which the images are kept (see `augrad.data.stored`); None: in memory.
 
     Left out are files that cannot be read, pictures that an earlier listing has too, and all copies of a picture that
     is there in several classes. Two pictures are the same if all their pixels are, in their full size.
@@ -75,7 +86,10 @@ def read_sets(
     files = [file for listing in listings.values() for file in listing.files]
     sets = [name for name, listing in listings.items() for _ in listing.files]
     labels = torch.cat([listing.labels for listing in listings.values()])
-    images, digests, unreadable = decode(files, size, channels, console)
+    place = None
+    if store is not None:
+        place = store_for(expanded(store), root, files, {"size": size, "channels": channels, "fit": fit})
+    images, digests, unreadable = decode(files, size, channels, console, fit, place)
 
     out = {index: LeftOut("pictures that cannot be read", files[index], why) for index, why in unreadable.items()}
     alike = [i for group in groups_of(digests, (i for i in range(len(files)) if i not in out)) for i in group]
@@ -100,7 +114,7 @@ def cut(pictures: Pictures, parts: Mapping[str, Int64[Tensor, " _"]]) -> tuple[d
     """The parts, given as numbers of different pictures, together with the copies of each.
 
     Also the sha256 of these images: of each one's class and pixels, in the order of the files' names.
-    The images are put in order where they are, as they may take most of the memory: `pictures` is spent.
+    Images in memory are put in order where they are, as they may take most of it: `pictures` is spent.
     Raises UserError for a part without an image of some class.
     """
     whole = {name: with_copies(pictures.first, indices) for name, indices in parts.items()}
@@ -116,11 +130,14 @@ def cut(pictures: Pictures, parts: Mapping[str, Int64[Tensor, " _"]]) -> tuple[d
     for index in sorted(order.tolist(), key=place):
         class_name = pictures.classes[int(pictures.labels[index])]
         digest.update(name_order(class_name) + b"\0" + pictures.digests[index])
-    _put_in_order(pictures.images.numpy(), order.tolist())
     counts = [len(indices) for indices in whole.values()]
-    images = pictures.images[: len(order)].split(counts)
+    if isinstance(pictures.images, Tensor):
+        _put_in_order(pictures.images.numpy(), order.tolist())
+        images = pictures.images[: len(order)].split(counts)
+    else:
+        images = [pictures.images.chosen(indices) for indices in whole.values()]
     labels = pictures.labels[order].split(counts)
-    splits = {name: Split(*both) for name, *both in zip(whole, images, labels, strict=True)}
+    splits = {name: Split(*both) for name, both in zip(whole, zip(images, labels, strict=True), strict=True)}
     return splits, digest.hexdigest()
 
 

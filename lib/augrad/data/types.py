@@ -1,6 +1,7 @@
 """What every loader returns: a data set in four disjoint splits."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -9,24 +10,56 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from augrad.data.stored import StoredImages, stored_together
+
+Images = UInt8[Tensor, "N C H W"] | StoredImages
+
 
 @dataclass(frozen=True)
 class Split:
-    """Images of one purpose. labels: 0 .. class_count - 1."""
+    """Images of one purpose, in memory or in a file. labels: 0 .. class_count - 1."""
 
-    images: UInt8[Tensor, "N C H W"]
+    images: Images
     labels: Int64[Tensor, " N"]
 
     def __len__(self) -> int:
         return self.labels.shape[0]
 
-    def __getitem__(self, indices: Int64[Tensor, " M"]) -> "Split":
-        """Those images and labels, e.g. a batch: `split[batch_indices(...)]`."""
-        return Split(self.images[indices], self.labels[indices])
+    def __getitem__(self, indices: Int64[Tensor, " M"]) -> "LoadedSplit":
+        """Those images and labels, in memory: `split[batch_indices(...)]`."""
+        return LoadedSplit(self.images[indices], self.labels[indices])
+
+    def chosen(self, indices: Int64[Tensor, " M"]) -> "Split":
+        """Those images and labels; images that are in a file stay there."""
+        if isinstance(self.images, Tensor):
+            return self[indices]
+        return Split(self.images.chosen(indices), self.labels[indices])
+
+    def digests(self) -> list[bytes]:
+        """The sha256 of each image."""
+        if isinstance(self.images, StoredImages):
+            return self.images.digests
+        return [hashlib.sha256(image).digest() for image in self.images.cpu().numpy()]
 
     def to(self, device: torch.device | str) -> "Split":
         """The same split on `device`."""
         return Split(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class LoadedSplit(Split):
+    """A split whose images are in memory, such as a batch."""
+
+    images: UInt8[Tensor, "N C H W"]
+
+
+def joined(splits: Sequence[Split]) -> Split:
+    """The images of these splits, one after another. All are in memory, or all in one file."""
+    images, labels = [split.images for split in splits], torch.cat([split.labels for split in splits])
+    in_memory = [one for one in images if isinstance(one, Tensor)]
+    if in_memory:
+        return Split(torch.cat(in_memory), labels)
+    return Split(stored_together([one for one in images if isinstance(one, StoredImages)]), labels)
 
 
 @dataclass(frozen=True)
@@ -106,9 +139,13 @@ class Splits:
         """The sha256 of the four splits: which image is where."""
         digest = hashlib.sha256()
         for split in (self.train, self.validation, self.selection, self.test):
-            for tensor in (split.images, split.labels):
-                digest.update(f"{tuple(tensor.shape)}".encode())
-                digest.update(tensor.detach().cpu().contiguous().numpy().data)
+            digest.update(f"{tuple(split.images.shape)}".encode())
+            if isinstance(split.images, Tensor):
+                digest.update(_bytes_of(split.images))
+            else:
+                digest.update(b"".join(split.images.digests))
+            digest.update(f"{tuple(split.labels.shape)}".encode())
+            digest.update(_bytes_of(split.labels))
         return digest.hexdigest()
 
     @property
@@ -126,3 +163,7 @@ class Splits:
             selection=self.selection.to(device),
             test=self.test.to(device),
         )
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    return tensor.detach().cpu().contiguous().numpy().data

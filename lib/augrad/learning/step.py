@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from augrad.cuda_graphs import NO_GRAPHS, Graphs
-from augrad.data.pixels import to_float
+from augrad.data.pixels import channel_statistics, to_float
 from augrad.data.seeding import global_draws
 from augrad.data.standard import StandardAugmentation
 from augrad.data.types import Split, Splits
@@ -21,7 +21,7 @@ from augrad.errors import UserError
 from augrad.learning.classifier import Weights, accuracy_of, evaluating, losses_of, require_derivatives, trainable
 from augrad.learning.network import own_copy, ready_to_train
 from augrad.models.init import seeded
-from augrad.models.normalized import Normalized, channel_statistics
+from augrad.models.normalized import Normalized
 
 ModelBuilder = Callable[..., nn.Module]
 """(in_channels=, class_count=) -> network."""

@@ -14,7 +14,7 @@ from augrad.checks import name_of
 from augrad.cuda_graphs import NO_GRAPHS, Graphs
 from augrad.data.pixels import to_float
 from augrad.data.standard import StandardAugmentation, StandardDraw
-from augrad.data.types import Split, Splits
+from augrad.data.types import LoadedSplit, Splits
 from augrad.errors import AugradWarning, UserError
 from augrad.estimators.estimate import CoupledScalar, Estimate, Estimator, Scalar
 from augrad.estimators.none import NoEstimator
@@ -49,8 +49,8 @@ class Step:
     policy: Policy
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
-    batch: Callable[[int], Split]
-    validation: Split
+    batch: Callable[[int], LoadedSplit]
+    validation: LoadedSplit
     hypergradient: Hypergradient
     memory: Weights
     clip_norm: float | None

@@ -18,7 +18,7 @@ from augrad.data.batches import EpochBatches
 from augrad.data.digits import load_digits
 from augrad.data.pixels import to_float
 from augrad.data.planted import Planted
-from augrad.data.types import Split
+from augrad.data.types import LoadedSplit
 from augrad.estimators.estimate import Scalar
 from augrad.hypergradients.hypergradient import Term, TrainingBatch, TwoLevels
 from augrad.hypergradients.one_step import OneStep
@@ -243,7 +243,7 @@ def strength_problem(
     policy, generator = strength_policy(operation, 0.0, 1.0, "logit_normal"), torch.Generator().manual_seed(seed)
     batches = EpochBatches(len(data.train), batch_size, seed)
     for step in range(steps):
-        images, labels = _double(data.train[batches.indices(step)])
+        images, labels = _double(batches.batch(data.train, step))
         with torch.no_grad():
             images = policy(images, generator=generator)
         backward_on(model, images, labels, autocast=False)
@@ -251,7 +251,7 @@ def strength_problem(
     return Strength(
         operation,
         model,
-        _double(data.train),
+        _double(data.train[torch.arange(len(data.train))]),
         _double(data.train[batches.indices(steps)]),
         _double(data.validation[torch.arange(validation_size)]),
         weights_of(model),
@@ -259,5 +259,5 @@ def strength_problem(
     )
 
 
-def _double(split: Split) -> Batch:
+def _double(split: LoadedSplit) -> Batch:
     return to_float(split.images).double(), split.labels

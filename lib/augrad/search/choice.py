@@ -10,14 +10,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
 from augrad.comparison.arms import LEARNED
 from augrad.comparison.trainings import digest, policy_digest
 from augrad.comparison.verdict import above_chance, has_converged
 from augrad.data.folds import folds_of, in_turn
 from augrad.data.seeding import drawn_seed
-from augrad.data.types import Split, Splits
+from augrad.data.types import Splits, joined
 from augrad.errors import NonFiniteError, UserError
 from augrad.policy import Policy
 from augrad.policy.along import along, always_applies, never_applied
@@ -107,9 +105,7 @@ def others(choice: ChoiceSettings, allow: Sequence[str] = ()) -> dict[str, Polic
 
 def deciding(splits: Splits) -> Splits:
     """The splits with the validation and the selection images together as validation split, which decides."""
-    pair = splits.validation, splits.selection
-    both = Split(torch.cat([split.images for split in pair]), torch.cat([split.labels for split in pair]))
-    return replace(splits, validation=both)
+    return replace(splits, validation=joined([splits.validation, splits.selection]))
 
 
 def choose(

@@ -58,7 +58,7 @@ def draw_examples(
     """
     split = data.train
     labels = split.labels.unique().tolist()[:images]
-    first = [int((split.labels == label).nonzero()[0]) for label in labels]
+    first = torch.stack([(split.labels == label).nonzero()[0, 0] for label in labels])
     before = to_float(split.images[first])
     repeated = before.repeat_interleave(draws, 0)
     with torch.no_grad():

@@ -180,7 +180,7 @@ class Training:
         recipe, settings, step, device = self._recipe, self._recipe.settings, self.step, self._recipe.device
         warmup = settings.warmup_epochs * self._per_epoch
         set_rates(self._stepper, rate_at(step, self.total, settings.schedule, settings.final_rate, warmup))
-        batch = recipe.splits.train[self._batches.indices(step)]
+        batch = self._batches.batch(recipe.splits.train, step)
         images = to_float(batch.images)
         if self._augment is not None:
             with torch.no_grad():

@@ -120,7 +120,7 @@ class Stack:
                 raise Stopped
             warmup = settings.warmup_epochs * per_epoch
             set_rates(self._optimizer, rate_at(step, total, settings.schedule, settings.final_rate, warmup))
-            batches = [own.train[order.indices(step)] for own, order in zip(self._splits, self._batches, strict=True)]
+            batches = [order.batch(own.train, step) for own, order in zip(self._splits, self._batches, strict=True)]
             labels = torch.stack([batch.labels for batch in batches])
             images = draws.augmented(to_float(torch.cat([batch.images for batch in batches])))
             loss, *found = self._graphs("training pass", self._pass, images.unflatten(0, labels.shape), labels)

@@ -1,0 +1,261 @@
+"""Images that stay in a file on a disk, of which a run reads what it needs: for data larger than the memory."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from augrad.atomic import write_text
+from augrad.data.left_out import one_line
+from augrad.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+IMAGES, DIGESTS, CONTENTS = "images.npy", "digests.npy", "contents.json"
+"""The files of a store: the images [N, C, H, W] and their sha256 [N, 32], both uint8; and, once they are whole, what
+they are of."""
+
+_LOOKED_AT = 64
+"""Images whose sha256 is computed again where a store is opened."""
+_GIB = 2**30
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredImages:
+    """N images of a file, as a tensor that is read where it is asked for.
+
+    path: of the array [M, C, H, W] of uint8. rows: which of its images. device: where those that are read go; on a GPU
+    from page-locked memory, without waiting for it.
+    """
+
+    path: Path
+    rows: Int64[Tensor, " N"]
+    device: torch.device = _CPU
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, C, H, W)."""
+        channels, height, width = self._pages.shape[1:]
+        return len(self.rows), channels, height, width
+
+    def __getitem__(self, chosen: slice | Int64[Tensor, " B"]) -> UInt8[Tensor, "B C H W"]:
+        """These images, read from the file."""
+        rows = self.rows[chosen.cpu() if isinstance(chosen, Tensor) else chosen]
+        on_gpu = self.device.type == "cuda"
+        images = torch.empty((len(rows), *self._pages.shape[1:]), dtype=torch.uint8, pin_memory=on_gpu)
+        torch.index_select(self._pages, 0, rows, out=images)
+        return images.to(self.device, non_blocking=True)
+
+    def split(self, size: int) -> Iterator[UInt8[Tensor, "B C H W"]]:
+        """All images in their order, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+    def to(self, device: torch.device | str) -> "StoredImages":
+        """The same images, which go to `device` when they are read."""
+        return replace(self, device=torch.device(device))
+
+    def chosen(self, indices: Int64[Tensor, " _"]) -> "StoredImages":
+        """These images alone; nothing is read."""
+        return replace(self, rows=self.rows[indices.cpu()])
+
+    @cached_property
+    def digests(self) -> list[bytes]:
+        """The sha256 of each image."""
+        found = np.load(self.path.with_name(DIGESTS), mmap_mode="r")[self.rows.numpy()]
+        return [one.tobytes() for one in found]
+
+    @cached_property
+    def level_counts(self) -> Int64[Tensor, "C 256"]:
+        """How often each value is there, by channel."""
+        counts = torch.zeros(self.shape[1], 256, dtype=torch.int64)
+        for part in self.to("cpu").split(256):
+            counts += level_counts(part)
+        return counts
+
+    @cached_property
+    def _pages(self) -> UInt8[Tensor, "M C H W"]:
+        return torch.from_numpy(np.load(self.path, mmap_mode="c"))  # never written to: "r" alone makes PyTorch warn
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "rows": self.rows, "device": self.device}  # the file is opened where it is read
+
+
+def stored_together(parts: Sequence[StoredImages]) -> StoredImages:
+    """The images of these, which are in one file, one after another; nothing is read."""
+    first = parts[0]
+    assert all(part.path == first.path for part in parts)
+    return replace(first, rows=torch.cat([part.rows for part in parts]))
+
+
+def level_counts(images: UInt8[Tensor, "N C H W"]) -> Int64[Tensor, "C 256"]:
+    """How often each value is there, by channel; on the CPU."""
+    return torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)]).cpu()
+
+
+@dataclass
+class Filling:
+    """Where images are put as they are read.
+
+    images [N, C, H, W], digests [N, 32]: uint8, of which a sha256 of zeros stands for what is not there yet.
+    unreadable: why not, by the number of the image.
+    """
+
+    images: Tensor
+    digests: np.ndarray
+    unreadable: dict[int, str]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder in which the images of one set of files are kept, and found again.
+
+    name: made of what decides the images, their files by name, size and time of change among it.
+    """
+
+    folder: Path
+    name: str
+
+    @property
+    def place(self) -> Path:
+        """The folder of these images."""
+        return self.folder / self.name
+
+    @property
+    def images(self) -> Path:
+        """Their file."""
+        return self.place / IMAGES
+
+
+def store_for(folder: Path, root: Path, files: Sequence[Path], settings: Mapping[str, Any]) -> Store:
+    """The store in `folder` of these files below `root`. settings: what else decides the images, by name.
+
+    Raises UserError for a folder that lies in `root`, where its files would be taken for data.
+    """
+    if folder.resolve().is_relative_to(root.resolve()):
+        raise UserError(
+            f"store: expected a folder outside of {root}, which holds the data, got {folder}; choose another"
+        )
+    digest = hashlib.sha256(json.dumps(dict(settings), sort_keys=True).encode())
+    for file in files:
+        with suppress(OSError):  # what is not there is told when it is read
+            status = file.stat()
+            digest.update(f"{status.st_size} {status.st_mtime_ns} ".encode())
+        digest.update(os.fsencode(file.relative_to(root)) + b"\0")
+    sides = "x".join(str(settings[name]) for name in ("channels", "size"))
+    return Store(folder, f"{one_line(root.resolve().name).replace('/', '_')}-{sides}-{digest.hexdigest()[:16]}")
+
+
+@contextmanager
+def filling(store: Store, shape: tuple[int, int, int, int], waiting: Callable[[], None]) -> Iterator[Filling]:
+    """What the store has of images of this shape, to be completed within: it is whole from then on.
+
+    What a run that was stopped has left there is taken up. One process at a time is within; `waiting` is called before
+    this one waits for another. A store that is whole is only read.
+    Raises UserError for a folder that cannot be written in, a disk without room, and images that are not what was put
+    there.
+    """
+    place = store.place
+    try:
+        if (place / CONTENTS).exists():
+            yield _whole(place)
+            return
+        place.mkdir(parents=True, exist_ok=True)
+        with _locked(place / "lock", waiting):
+            if (place / CONTENTS).exists():  # by the process that this one waited for
+                yield _whole(place)
+                return
+            _make(place / DIGESTS, (shape[0], 32))
+            _make(place / IMAGES, shape)
+            images, digests = (np.load(place / name, mmap_mode="r+") for name in (IMAGES, DIGESTS))
+            _forget_others(images, digests)
+            found = Filling(torch.from_numpy(images), digests, {})
+            yield found
+            images.flush()
+            digests.flush()
+            unreadable = {str(index): why for index, why in sorted(found.unreadable.items())}
+            write_text(place / CONTENTS, json.dumps({"images": shape[0], "unreadable": unreadable}, indent=1) + "\n")
+    except OSError as error:
+        raise UserError(
+            f"{place}: cannot keep images here ({error.strerror or error}); name a folder that can be written in "
+            "(data.store=...)"
+        ) from error
+
+
+def _whole(place: Path) -> Filling:
+    """Raises UserError where some of its images are not those that were put there."""
+    try:
+        images, digests = (np.load(place / name, mmap_mode="c") for name in (IMAGES, DIGESTS))
+        unreadable = json.loads((place / CONTENTS).read_text())["unreadable"].items()
+        found = Filling(torch.from_numpy(images), digests, {int(index): str(why) for index, why in unreadable})
+        there = np.flatnonzero(digests.any(1)).tolist()
+        if all(_is_right(images, digests, index) for index in there[:: max(1, len(there) // _LOOKED_AT)]):
+            return found
+    except (ValueError, LookupError, TypeError, AttributeError, EOFError):  # cut off, or written by something else
+        pass
+    raise UserError(f"{place}: its images are not those that were put there; remove this folder to read them anew")
+
+
+def _is_right(images: np.ndarray, digests: np.ndarray, index: int) -> bool:
+    return hashlib.sha256(images[index].tobytes()).digest() == digests[index].tobytes()
+
+
+def _forget_others(images: np.ndarray, digests: np.ndarray) -> None:
+    """Takes away what the disk has kept of a digest and not of its image, as after a power failure."""
+    for index in np.flatnonzero(digests.any(1)).tolist():
+        if not _is_right(images, digests, index):
+            digests[index] = 0
+
+
+def _make(path: Path, shape: tuple[int, ...]) -> None:
+    """A file of zeros, unless it is there already. Its room is taken at once: a disk that is full later kills a run."""
+    if path.exists():
+        return
+    needed, free = int(np.prod(shape)), shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise UserError(
+            f"store: {shape[0]:,} images of {' x '.join(map(str, shape[1:]))} need {needed / _GIB:.1f} GiB, and "
+            f"{free / _GIB:.1f} GiB are free in {path.parent.parent}; take a smaller size or fewer images, or another "
+            "folder"
+        )
+    temporary = path.with_suffix(".tmp")
+    np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape).flush()
+    with open(temporary, "r+b") as file, suppress(AttributeError):  # Windows and macOS
+        try:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                temporary.unlink()
+                raise
+    os.replace(temporary, path)
+
+
+@contextmanager
+def _locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    with open(path, "w") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
