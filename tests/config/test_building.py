@@ -222,6 +222,12 @@ def test_what_is_refused_later_is_told_by_its_key() -> None:
         raise UserError("model: cannot")
 
 
+@pytest.fixture
+def any_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after allow_code=true on the command line."""
+    monkeypatch.setattr("augrad.cli.allowed_code.code_allowed", lambda: True)
+
+
 def test_what_fits_is_built() -> None:
     config = composed("policy.learn=[ops]", "estimator.temperature=0.75", "data=arrays", "data.path=a.npz")
     assert built(config.policy, "policy").keywords["learn"] == ["ops"]
@@ -242,6 +248,7 @@ def test_what_fits_is_built() -> None:
         ("_recursive_: 3", "model._recursive_: expected true or false, got 3"),
     ],
 )
+@pytest.mark.usefixtures("any_code")
 def test_values_for_any_target_are_held_against_its_signature(override: str, words: str) -> None:
     node = OmegaConf.create(f"_target_: odd_parts.Switched\n{override}")
     with pytest.raises(UserError) as refusal:
@@ -249,6 +256,7 @@ def test_values_for_any_target_are_held_against_its_signature(override: str, wor
     assert str(refusal.value) == words
 
 
+@pytest.mark.usefixtures("any_code")
 def test_what_fits_any_target_is_built() -> None:
     node = OmegaConf.create(
         "{_target_: odd_parts.Switched, _partial_: true, bias: true, depth: 3, rate: 1, name: null}"

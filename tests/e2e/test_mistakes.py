@@ -91,7 +91,8 @@ def test_a_bad_npz(augrad, tmp_path: Path, name: str) -> None:
         (["space.ops.rotat.high=45"], ["space.ops.rotat.high=45", "did you mean space.ops.rotate", "+space.ops.rotat"]),
         (["estimator.drws=4"], ["estimator.drws=4", "did you mean estimator.draws"]),
         (["space.ops.zoom={}"], ["+space.ops.zoom"]),
-        (["data._target_=builtins.dict"], ["data", "four splits"]),
+        (["data._target_=builtins.dict", "allow_code=true"], ["data", "four splits"]),
+        (["data._target_=builtins.dict"], ["data._target_: builtins.dict is code", "allow_code=true"]),
         (["model._partial_=abc"], ["model._partial_", "true or false"]),
         (["data=cifar10", "data.root=nowhere"], ["data.root: expected", "nowhere"]),
         (

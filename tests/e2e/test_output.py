@@ -45,7 +45,7 @@ def test_what_cannot_be_drawn_is_named_and_nothing_else_is_lost(
     monkeypatch.syspath_prepend(tmp_path)
     done = augrad(
         "search", *small, "compare=null", "search.keep_model=true", "hydra.run.dir='o[u]t'",
-        "tracker._target_=vandals.Vandal",
+        "tracker._target_=vandals.Vandal", "allow_code=true",
     )  # fmt: skip
     out = tmp_path / "o[u]t"
     assert done.returncode == 1

@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from augrad.checks import annotations_of, check_value
+from augrad.cli.allowed_code import require_allowed
 from augrad.errors import UserError
 
 _KEYS = {
@@ -38,12 +39,15 @@ _LATE = ("model", "policy", "search.optimizer", "search.policy_optimizer", "trai
 def built(node: Any, place: str) -> Any:
     """What `node`, the part of the configuration at `place`, names with `_target_`.
 
-    Raises UserError, with the key, where there is no such name, and for a value of another type than the function or
-    class says in its annotations and defaults.
+    Raises UserError, with the key, where there is no such name, for code that is not allowed (see
+    `augrad.cli.allowed_code`), and for a value of another type than the function or class says in its annotations and
+    defaults.
     """
     if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
         raise UserError(f"{place}: expected a part with a _target_, as the options of this group have, got {node!r}")
-    _check(OmegaConf.to_container(node, resolve=True, throw_on_missing=False), place)
+    part = OmegaConf.to_container(node, resolve=True, throw_on_missing=False)
+    require_allowed(part, place)
+    _check(part, place)
     if node.get("_partial_") and place in _EARLY:
         raise UserError(f"{place}._partial_: expected false, got true; this part is made before the run begins")
     try:

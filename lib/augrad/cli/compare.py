@@ -24,9 +24,16 @@ from augrad.cli.judging import digest_on, processes_of, recipe_on, say_verdict, 
 from augrad.cli.limits import too_large_refused
 from augrad.cli.outcome import Attempts, for_trackers, write_comparison_figures, write_comparison_report
 from augrad.cli.parts import data_and_device, plain, say_data, tracker_of
-from augrad.cli.quoting import command_line, override, shell_quoted
+from augrad.cli.quoting import shell_quoted
 from augrad.cli.recipes import require_final_training, with_own_settings
-from augrad.cli.run_directory import new_run, nothing_left_of_mistakes, output_directory, resumed_from, resumed_run
+from augrad.cli.run_directory import (
+    new_run,
+    nothing_left_of_mistakes,
+    output_directory,
+    resume_line,
+    resumed_from,
+    resumed_run,
+)
 from augrad.cli.status import require_shown, say_progress
 from augrad.cli.unread import require_read
 from augrad.comparison.arms import training_seeds
@@ -106,7 +113,7 @@ def _train(
         with keys_added():
             compare_policies(trainings, recipes, processes, record.known, record)
     except KeyboardInterrupt as error:
-        go_on = command_line("augrad", "compare", override("resume", str(directory)))
+        go_on = resume_line("compare", directory)
         words = f"stopped after {len(record.rows)} of {len(trainings)} trainings; go on with: {go_on}"
         raise signals.Interrupted(words, signals.number_of(error)) from error
 

@@ -17,6 +17,8 @@ from augrad.runs.metrics import read_metrics
 
 _REPLACED = re.compile(r"[+~]*(policy|space)([=.@]|$)(?!allow)|hydra\.run\.dir=")
 """Overrides that say what a search begins with, and where it is written."""
+_SAID_ANEW = re.compile(r"\+{0,2}(resume|allow_code)=")
+"""Overrides that only the present command line gives: who made the run may be somebody else."""
 _MADE_BY = {"search": "search", "policies": "compare", "train": "train"}
 """Commands, by a setting that their runs have and those of the later ones have not."""
 _LOGS = ("metrics.jsonl",)
@@ -28,8 +30,8 @@ def resolve_resume(arguments: list[str], needed: str = CHECKPOINT, command: str 
 
     needed: the file from which a run of `augrad command` goes on. The overrides that the run was started with
     (DIR/.hydra/overrides.yaml) come before the given ones, which win, for Hydra takes the last; the run directory is
-    DIR again. DIR may be named by the file. Options such as `--config-dir` are not recorded by Hydra: they have to be
-    given again.
+    DIR again, and `allow_code` is not taken from there. DIR may be named by the file. Options such as `--config-dir`
+    are not recorded by Hydra: they have to be given again.
 
     A search that is finished, and gets another number of steps, is not taken up: its policy is where a new run begins,
     with the other overrides, in a directory of its own.
@@ -49,7 +51,7 @@ def resolve_resume(arguments: list[str], needed: str = CHECKPOINT, command: str 
     if directory.name == needed and directory.is_file():
         directory = directory.parent
     quoted = quoting.hydra_quoted(str(directory), Quote.single)
-    recorded = [override for override in _recorded_overrides(directory, needed, command) if not sets_resume(override)]
+    recorded = [one for one in _recorded_overrides(directory, needed, command) if not _SAID_ANEW.match(one)]
     place = arguments.index(overrides[0])  # argparse wants all overrides side by side
     given = [argument for argument in arguments[place:] if not sets_resume(argument)]
     if command == "search" and (more := _more_steps(directory, given)):
@@ -108,7 +110,11 @@ def _recorded_overrides(directory: Path, needed: str, command: str) -> list[str]
         overrides = yaml.safe_load(record.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError):
         overrides = None
-    if not isinstance(overrides, list) or not all(map(quoting.is_override, overrides)):
+    if (
+        not isinstance(overrides, list)
+        or not all(map(quoting.is_override, overrides))
+        or any(re.match(r"[+~]*hydra\b", one) for one in overrides)  # Hydra records its own elsewhere
+    ):
         raise UserError(f"resume={directory}: {record} is no list of overrides; it was damaged")
     return overrides
 

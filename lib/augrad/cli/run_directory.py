@@ -21,6 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from augrad.cli.allowed_code import ALLOW, code_allowed
 from augrad.cli.limits import out_of_memory_told
 from augrad.cli.mistakes import mistake_message
 from augrad.cli.quoting import command_line, override
@@ -52,8 +53,13 @@ class StoppedRun(Interrupted):
     """A signal ends a run, with everything up to `step` kept in its directory. command: of augrad."""
 
     def __init__(self, command: str, directory: Path, step: int, number: int = signal.SIGINT) -> None:
-        go_on = command_line("augrad", command, override("resume", str(directory)))
-        super().__init__(f"stopped after step {step}; go on with: {go_on}", number)
+        super().__init__(f"stopped after step {step}; go on with: {resume_line(command, directory)}", number)
+
+
+def resume_line(command: str, directory: Path, *more: str) -> str:
+    """The command line that takes up a run of `augrad command`. more: overrides of it."""
+    allow = (ALLOW,) * code_allowed()
+    return command_line("augrad", command, override("resume", str(directory)), *more, *allow)
 
 
 def output_directory() -> Path:

@@ -36,9 +36,9 @@ from augrad.cli.parts import (
     search_arguments,
     tracker_of,
 )
-from augrad.cli.quoting import command_line, override, shell_quoted
+from augrad.cli.quoting import shell_quoted
 from augrad.cli.recipes import with_own_settings
-from augrad.cli.run_directory import StoppedRun, nothing_left_of_mistakes, output_directory, resumed_from
+from augrad.cli.run_directory import StoppedRun, nothing_left_of_mistakes, output_directory, resume_line, resumed_from
 from augrad.cli.search_run import SearchRun
 from augrad.cli.status import in_sweep, require_shown, say_progress
 from augrad.cli.unread import require_read
@@ -246,7 +246,7 @@ def _further(directory: Path, rows: list[TrainingRow]) -> tuple[str, ...]:
         what, change = "more seeds", f"compare.seeds={count}"
     if not change:
         return ()
-    command = command_line("augrad", "search", override("resume", str(directory)), change)
+    command = resume_line("search", directory, change)
     return f"the same search, judged by {what}", command
 
 

@@ -18,8 +18,7 @@ from augrad.cli.choosing import CHOICE
 from augrad.cli.comparison import COMPARISON, TABLES, TRAININGS
 from augrad.cli.costs import Costs
 from augrad.cli.parts import exported, plain, provenance, say_data
-from augrad.cli.quoting import command_line, override
-from augrad.cli.run_directory import StoppedRun, new_run, resumed_run
+from augrad.cli.run_directory import StoppedRun, new_run, resume_line, resumed_run
 from augrad.cli.signals import number_of
 from augrad.cli.status import in_sweep
 from augrad.errors import NonFiniteError, PolicyFileError, RankLostError, UserError
@@ -40,7 +39,7 @@ from augrad.settings import SearchSettings
 from augrad.show.progress import SearchProgress
 from augrad.types import PolicyParams
 
-_MAY_CHANGE = ("resume", "choose", "compare", "export", "tracker", "train", "final_training", "device")
+_MAY_CHANGE = ("resume", "allow_code", "choose", "compare", "export", "tracker", "train", "final_training", "device")
 """What a resumed run may be told anew: none of it changes the search, but for the rounding of another device."""
 
 _WRITES = (
@@ -121,7 +120,7 @@ class SearchRun:
         finally:
             self._opened.__exit__(kind, error, trace)
         if isinstance(error, RankLostError) and self.parts.ranks.leads:
-            go_on = command_line("augrad", "search", override("resume", str(self.directory)))
+            go_on = resume_line("search", self.directory)
             error.add_note(f"go on with: torchrun ... -m {go_on}")
         if isinstance(error, KeyboardInterrupt) and not isinstance(error, StoppedRun):
             raise StoppedRun("search", self.directory, self._kept, number_of(error)) from error

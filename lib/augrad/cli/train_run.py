@@ -22,7 +22,7 @@ from augrad.search.stopping import StopRequest
 from augrad.train.loop import Recipe, Training
 
 METRICS, MODEL = "metrics.jsonl", "model.pt"
-_MAY_CHANGE = ("resume", "tracker", "device")
+_MAY_CHANGE = ("resume", "allow_code", "tracker", "device")
 """What a resumed training may be told anew: none of it changes it, but for the rounding of another device."""
 _RESUMED = "resume: the run"
 _SECONDS, _SHARE = 30.0, 50
