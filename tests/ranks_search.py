@@ -5,6 +5,7 @@ torchrun --standalone --nproc-per-node=2 tests/ranks_search.py DIR
 
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,27 @@ import torch
 from augrad.data.batches import EpochBatches
 from augrad.data.standard import StandardAugmentation
 from augrad.data.types import Split, Splits
+from augrad.errors import Stopped
 from augrad.estimators.enumerate import Enumerate
 from augrad.estimators.gumbel import Gumbel
+from augrad.estimators.none import NoEstimator
 from augrad.estimators.rebar import Rebar
 from augrad.estimators.reinforce import Reinforce
 from augrad.estimators.relax import Relax
 from augrad.hypergradients.cg import ConjugateGradients
 from augrad.hypergradients.neumann import Neumann
+from augrad.hypergradients.none import NoHypergradient
 from augrad.hypergradients.one_step import OneStep
 from augrad.hypergradients.t1t2 import T1T2
 from augrad.hypergradients.unrolled import Unrolled
 from augrad.models.small_conv import SmallConvNet
 from augrad.objectives.bilevel import Bilevel
+from augrad.objectives.whole_training import WholeTraining
 from augrad.ops.space import make_space
 from augrad.policy.initial import initial_policy
 from augrad.ranks import ALONE, Ranks, joined, left
 from augrad.search import begin_search, search_step
-from augrad.settings import SearchSettings
+from augrad.settings import SearchSettings, TrainSettings
 
 COUNT, BATCH, STEPS = 90, 11, 4  # shares of 5 and of 6 images
 CASES: dict[str, dict[str, Any]] = {
@@ -92,13 +97,55 @@ def searched(ranks: Ranks, case: dict[str, Any]) -> dict[str, Any]:
     return {"policy": policy.tolist(), "model": model.tolist(), "rows": rows}
 
 
+def population(ranks: Ranks, stopping: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+    """Two generations of three pairs, which are seven trainings, and one that is shared by no two processes evenly."""
+    settings = SearchSettings(steps=2)
+    recipe = TrainSettings(steps=3, batch_size=16)
+    state, parts = begin_search(
+        some_splits(),
+        partial(SmallConvNet, width=8),
+        policy=initial_policy(make_space(dict.fromkeys(["identity", "rotate", "brightness"])), stages=1, subpolicies=1),
+        objective=WholeTraining(train=recipe, pairs=3, processes=1),
+        estimator=NoEstimator(),
+        hypergradient=NoHypergradient(),
+        regularizers=(),
+        optimizer=partial(torch.optim.SGD, lr=0.05),
+        policy_optimizer=partial(torch.optim.Adam, lr=0.1),
+        standard=StandardAugmentation(),
+        settings=settings,
+        seed=0,
+        device=torch.device("cpu"),
+        ranks=ranks,
+    )
+    training, validation = EpochBatches(COUNT, BATCH, 0), EpochBatches(COUNT, 13, 1)
+    policies, losses = [], []
+    for _ in range(2):
+        row = search_step(state, parts, training, validation, stopping)
+        losses.append(float(row["val_loss"]))
+        state.step += 1
+        policies.append(torch.cat([values.detach().flatten() for values in state.policy.params.tensors()]).tolist())
+    model = torch.cat([values.flatten() for values in state.model.state_dict().values()])
+    return {"policies": policies, "losses": losses, "model": model.tolist()}
+
+
+def stops(ranks: Ranks) -> bool:
+    """Whether this process stops where the second one alone is asked to."""
+    try:
+        population(ranks, lambda: ranks.index == 1)
+    except Stopped:
+        return True
+    return False
+
+
 def main() -> None:
     torch.set_num_threads(1)
     ranks = joined(torch.device("cpu"))
-    found = {
+    found: dict[str, Any] = {
         name: {"alone": searched(ALONE, case) if ranks.leads else None, "together": searched(ranks, case)}
         for name, case in CASES.items()
     }
+    found["population"] = {"alone": population(ALONE), "together": population(ranks)}
+    found["stopped"] = stops(ranks)
     Path(sys.argv[1], f"{ranks.index}.json").write_text(json.dumps(found))
     left()
 

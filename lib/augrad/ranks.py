@@ -24,12 +24,14 @@ Result = TypeVar("Result")
 class Ranks:
     """index: of this process, from 0. count: how many there are; with one of them nothing is communicated.
 
-    host: the group by which processes agree on what is decided on the host, where the default one is a GPU's.
+    host: the group by which processes agree on what is decided on the host, where the default one is a GPU's. patient:
+    the group in which one process may wait for another as long as that lives.
     """
 
     index: int = 0
     count: int = 1
     host: Any = None
+    patient: Any = None
 
     @property
     def alone(self) -> bool:
@@ -108,6 +110,14 @@ class Ranks:
         _told(lambda: dist.all_reduce(found, op=dist.ReduceOp.MAX, group=self.host))
         return bool(found.item())
 
+    def gathered(self, value: Result) -> list[Result]:
+        """The values that the processes have, each waiting for all others, in the order of their indices."""
+        if self.alone:
+            return [value]
+        found: list[Any] = [None] * self.count
+        _told(lambda: dist.all_gather_object(found, value, group=self.patient))
+        return found
+
     def of_the_first(self, value: Result) -> Result:
         """The value that the first process has."""
         if self.alone:
@@ -118,6 +128,9 @@ class Ranks:
 
 
 ALONE = Ranks()
+
+_NO_PATIENCE = timedelta(days=365)
+"""A process that has ended is noticed at once all the same."""
 
 _made = False
 """Whether the present process group is one that `joined` has made."""
@@ -143,7 +156,7 @@ def joined(device: torch.device, patience: timedelta = timedelta(minutes=10)) ->
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=patience)
         _made = True
     host = dist.new_group(backend="gloo", timeout=patience) if on_gpu else None
-    return Ranks(dist.get_rank(), dist.get_world_size(), host)
+    return Ranks(dist.get_rank(), dist.get_world_size(), host, dist.new_group(backend="gloo", timeout=_NO_PATIENCE))
 
 
 def left() -> None:

@@ -114,7 +114,7 @@ def test_processes_that_are_started_again_take_up_the_run(whole: tuple[Path, str
     ("more", "message"),
     [
         (("--multirun", "seed=1,2"), "a sweep starts processes of its own"),
-        (("experiment=population",), "WholeTraining is computed by one"),
+        (("experiment=faster_autoaugment",), "DensityMatching is computed by one"),
     ],
 )
 def test_what_is_for_one_process_is_refused(tmp_path: Path, more: tuple[str, ...], message: str) -> None:

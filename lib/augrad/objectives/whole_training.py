@@ -20,7 +20,7 @@ from augrad.objectives.objective import Aim, Step
 from augrad.objectives.slopes import Slopes, gradient_of, no_slopes
 from augrad.settings import AUTO, Folds, TrainSettings, require_settings
 from augrad.train.loop import Recipe
-from augrad.train.many import judged_trainings
+from augrad.train.many import judged_together
 from augrad.train.processes import require_processes
 
 _NOISE = 0.3
@@ -61,7 +61,8 @@ class WholeTraining:
     all generations, of which one counts that much of the next (see `augrad.objectives.slopes`): a generation has fewer
     pairs than a policy has parameters. None: the mean over its own pairs, without bias. processes: how many trainings
     run at a time, each on one thread in a process of its own; None: as many as there are processors, and one on a GPU.
-    The result does not depend on it. stacked: how many networks are trained as one, on a GPU by default as many as it
+    The result does not depend on it, nor on how many processes `torchrun` has started, which share the trainings.
+    stacked: how many networks are trained as one, on a GPU by default as many as it
     takes to keep it busy, see `augrad.train.many.judged_trainings`; but for rounding nothing depends on it. A training
     that diverges leaves its pair out, and that of the policy itself ends the search with NonFiniteError.
     """
@@ -110,14 +111,15 @@ class WholeTraining:
         ]
         first = step.number * self.pairs
         turns = [0, *(first + pair for pair in range(self.pairs) for _ in range(2))]
-        centre, *found = judged_trainings(
+        centre, *found = judged_together(
+            step.ranks,
             recipe,
             [policy, *policies],
             [step.seed, *seeds],
+            in_turn(step.data, folds_of(self.folds, step.data), turns, step.seed),
             self.processes,
             step.stopping,
             self.stacked,
-            in_turn(step.data, folds_of(self.folds, step.data), turns, step.seed),
         )
         if not centre.state:
             raise NonFiniteError(

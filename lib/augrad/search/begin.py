@@ -15,6 +15,7 @@ from augrad.hypergradients.hypergradient import Hypergradient
 from augrad.learning.step import ModelBuilder, OptimizerBuilder, fitted
 from augrad.objectives.bilevel import Bilevel
 from augrad.objectives.objective import Objective
+from augrad.objectives.whole_training import WholeTraining
 from augrad.policy import Policy
 from augrad.ranks import ALONE, Ranks
 from augrad.regularizers.regularizer import Regularizer
@@ -42,12 +43,12 @@ def begin_search(
     """The state before the first step, on `device`, and the parts. The arguments are those of `augrad.learn`.
 
     `policy`, and a `model` that is a module, are copied: the search changes neither. ranks: the processes that search
-    together. Raises UserError for parts that
-    do not go together.
+    together. Raises UserError for parts that do not go together.
     """
-    if not (ranks.alone or isinstance(objective, Bilevel)):
+    if not (ranks.alone or isinstance(objective, Bilevel | WholeTraining)):
         raise UserError(
-            f"several processes: {name_of(objective)} is computed by one; start it without torchrun, or take bilevel"
+            f"several processes: {name_of(objective)} is computed by one; start it without torchrun, or take "
+            "bilevel or whole_training"
         )
     data = data.to(device)
     parts = SearchParts(

@@ -1,6 +1,7 @@
 """Many trainings by one recipe, each with a policy of its own."""
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,9 +10,10 @@ from torch import Tensor, nn
 
 from augrad.checks import require_count
 from augrad.data.types import Splits
-from augrad.errors import NonFiniteError
+from augrad.errors import NonFiniteError, Stopped
 from augrad.learning.step import build_classifier, evaluate
 from augrad.policy import Policy
+from augrad.ranks import Ranks
 from augrad.train.loop import Recipe, trained
 from augrad.train.processes import processes_for, results_of
 from augrad.train.stacked import can_be_stacked, stacked_trainings
@@ -71,6 +73,40 @@ def judged_trainings(
         for index, (policy, seed, own) in enumerate(zip(policies, seeds, splits, strict=True))
     ]
     return results_of(_judged, tasks, processes, stopping)
+
+
+def judged_together(
+    ranks: Ranks,
+    recipe: Recipe,
+    policies: Sequence[Policy | None],
+    seeds: Sequence[int],
+    splits: Sequence[Splits],
+    processes: int | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+    stacked: int | None = None,
+) -> list[Judged]:
+    """The same trainings, of which each process of `ranks` does its share; all of them get all results.
+
+    processes: of each of them; None: the processors of a machine are divided among those that run there. Raises Stopped
+    in all processes where one of them stops, and RankLostError where one of them ends.
+    """
+    if ranks.alone:
+        return list(judged_trainings(recipe, policies, seeds, processes, stopping, stacked, splits))
+    if processes is None:
+        processes = max(1, processes_for(recipe.device) // int(os.environ.get("LOCAL_WORLD_SIZE", ranks.count)))
+    own = slice(ranks.index, None, ranks.count)
+    mine: list[Judged] | None = []
+    try:
+        given = recipe, policies[own], seeds[own], processes, stopping, stacked, splits[own]
+        for one in judged_trainings(*given) if policies[own] else ():
+            state = {name: tensor.cpu() for name, tensor in one.state.items()} if ranks.leads else {}
+            mine.append(replace(one, state=state))
+    except Stopped:
+        mine = None
+    found = [every for every in ranks.gathered(mine) if every is not None]
+    if len(found) < ranks.count:
+        raise Stopped
+    return [found[index % ranks.count][index // ranks.count] for index in range(len(policies))]
 
 
 def _in_stacks(
