@@ -106,6 +106,25 @@ def test_a_study_goes_on_and_marks_what_failed(small, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_study_of_which_every_trial_fails_says_so(tmp_path: Path) -> None:
+    study = [
+        *(
+            "hydra/sweeper=optuna",
+            "hydra.sweeper.n_trials=2",
+            "hydra.sweeper.n_jobs=1",
+            "hydra.sweeper.direction=minimize",
+        ),
+        *("hydra.sweeper.max_failure_rate=1", "search.policy_optimizer.lr=choice(-1,-2)"),
+    ]
+    line = [sys.executable, "-m", "augrad", "search", "--multirun", "compare=null", "choose=null", *study]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 2
+    assert "Invalid learning rate" in done.stdout
+    assert "augrad search: error: no trial of this sweep has come to its end" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [

@@ -39,6 +39,8 @@ def mistake_message(error: BaseException) -> str | None:
             )
         case ValueError() if raised_in(error, ("hydra",)):  # flags that exclude each other, a group without a choice
             return str(error)
+        case ValueError() if raised_in(error, ("optuna",)) and "No trials are completed" in str(error):
+            return "no trial of this sweep has come to its end, so that there is no best one; why is said above"
         case TypeError() if _is_wrong_call(error):  # of a `_partial_` target, which Hydra calls late
             return str(error)
     return None
