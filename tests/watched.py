@@ -38,8 +38,8 @@ _WRITES = {
 
 
 def seconds_for(size: int) -> float:
-    """What a document of this many bytes may take: a tenth of a second, and beyond 100 kB a second for a megabyte."""
-    return max(SECONDS, size / 1e6)
+    """What a document of this many bytes may take: a tenth of a second, and beyond 50 kB two seconds for a megabyte."""
+    return max(SECONDS, size / 5e5)
 
 
 def memory_for(size: int) -> int:

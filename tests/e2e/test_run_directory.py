@@ -169,7 +169,8 @@ def test_what_is_not_in_the_way_stays(augrad, tmp_path: Path) -> None:
     done = augrad("train", *RECIPE, "hydra.run.dir=.")
     assert done.returncode == 0, done.stderr
     made = {"model.pt", "metrics.jsonl", ".hydra", "checkpoint.pt"}
-    assert {"policy.json", "figures", *made} == {path.name for path in tmp_path.iterdir()}
+    there = {path.name for path in tmp_path.iterdir()} - {"checkpoint.previous.pt"}  # of a training that took long
+    assert {"policy.json", "figures", *made} == there
     assert (tmp_path / "policy.json").read_text() == (tmp_path / "figures" / "mine.png").read_text() == "mine"
 
 
