@@ -83,7 +83,8 @@ def left_alone(policy: Policy) -> float:
 
 
 def mean_shares(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean shares of the operations over rows of metrics.jsonl."""
+    """The mean shares of the operations over those rows of metrics.jsonl that have them."""
+    metrics = [row for row in metrics if any(key.startswith("mass/") for key in row)]
     names = [key.removeprefix("mass/") for key in metrics[-1] if key.startswith("mass/")]
     return completed({name: sum(row[f"mass/{name}"] for row in metrics) / len(metrics) for name in names})
 

@@ -119,7 +119,8 @@ class SearchSettings:
     mean over its last steps (see `augrad.search.average`); "best", the one at the look with the lowest loss there;
     "last", the one at the last look. None: best for whole trainings, whose loss is of one policy alone, else average.
     keep_model: whether what the search trained is written, too (model.pt): the result of learning a policy to the end.
-    checkpoint_every, log_every: steps between checkpoints, and between writes of the metrics (every step has its row).
+    checkpoint_every, log_every: steps between checkpoints, and between writes of the metrics. Every step has its row;
+    what there is of each operation stands in the rows of these steps, of the first and of the last one.
     cuda_graphs: whether the classifier's passes run as CUDA graphs on a GPU, where a small network's step is otherwise
     as long as the launching of its kernels. None: if the network is made of modules of PyTorch's and augrad's alone,
     without dropout. True is for a network whose `forward` does the same in Python at each call.

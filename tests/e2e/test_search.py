@@ -46,8 +46,12 @@ def test_a_search_leaves_everything_a_person_needs(augrad, small, tmp_path: Path
     }
     assert [row["step"] for row in rows(out)] == [1, 2, 3, 4, 5, 6]
     for key in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "selection_entropy", "identity_mass",
-                "mass/rotate", "strength/rotate", "probability/rotate", "gradient_norm", "step_seconds"):  # fmt: skip
+                "gradient_norm", "step_seconds"):  # fmt: skip
         assert all(isinstance(row[key], float) for row in rows(out)), key
+    for key in ("mass/rotate", "strength/rotate", "probability/rotate"):
+        assert [row["step"] for row in rows(out) if isinstance(row.get(key), float)] == [1, 2, 4, 6], key
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    assert len(lines[3]) + 9 * len(lines[4]) < 10_000  # of ten steps, of which by default one has all operations
     assert "selection_loss" in rows(out)[1]
     policy = library.load_policy(out / "policy.json")
     images = torch.rand(4, 1, 16, 16)

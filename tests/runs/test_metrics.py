@@ -31,7 +31,12 @@ def test_rows_come_back(rows: list[dict[str, float | int | str | None]], tmp_pat
     with MetricsLog(path) as log:
         for row in rows:
             log.append(row)
-    assert read_metrics(path) == rows
+    found = read_metrics(path)
+    assert [list(row) for row in found] == [list(row) for row in rows]
+    for row, given_row in zip(found, rows, strict=True):
+        for key, value in given_row.items():
+            assert type(row[key]) is type(value)
+            assert row[key] == (pytest.approx(value, rel=1e-6) if isinstance(value, float) else value)
 
 
 def test_every_row_is_there_at_once(path: Path):

@@ -6,6 +6,9 @@ from torch import Tensor
 
 from augrad.policy.policy import Policy
 
+PER_OPERATION = ("mass/", "probability/", "strength/")
+"""With which the names of what there is of each operation begin."""
+
 
 @torch.no_grad()
 def op_masses(policy: Policy) -> Float[Tensor, " O"]:

@@ -17,7 +17,8 @@ from augrad.errors import AugradWarning, UserError
 class MetricsLog:
     """Appends rows to a metrics file; a context manager.
 
-    Every row has an integer `step`. Numbers that JSON cannot say (NaN, infinities) are written as null. A row is one
+    Every row has an integer `step`. Numbers have seven digits, as those of single precision; those that JSON cannot say
+    (NaN, infinities) are written as null. A row is one
     write to the operating system: other processes see whole rows, and a killed run loses at most the row in hand.
     """
 
@@ -122,10 +123,13 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def _line(row: Mapping[str, float | int | str | None]) -> str:
-    clean = {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
-    }
-    return json.dumps(clean, allow_nan=False) + "\n"
+    return json.dumps({key: _short(value) for key, value in row.items()}, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def _short(value: float | int | str | None) -> float | int | str | None:
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.7g}") if math.isfinite(value) else None
 
 
 def _warn_of_gap(path: Path, what: str, step: int) -> None:

@@ -12,6 +12,7 @@ from augrad.data.summary import described
 from augrad.errors import NonFiniteError, Stopped, UserError
 from augrad.learning.step import evaluate
 from augrad.objectives.objective import estimates_itself
+from augrad.policy.summary import PER_OPERATION
 from augrad.search.state import SearchParts, SearchState
 from augrad.search.step import ESTIMATE, REGULARIZERS, search_step
 from augrad.settings import batch_size_of
@@ -104,10 +105,17 @@ def _rows(
     data: Row = {} if first else {"data": described(parts.data)}
     # One transfer for all steps and quantities: the loop itself never waits for the device.
     table = torch.stack([torch.stack([row[name].to(torch.float64) for name in names]) for row in pending]).tolist()
+    of_operations = {name for name in names if name.startswith(PER_OPERATION)}
+
+    def measured(step: int, values: list[float]) -> Row:
+        # What there is of each operation would make rows several times as long.
+        whole = step in (1, parts.settings.steps) or step % parts.settings.log_every == 0
+        return {name: value for name, value in zip(names, values, strict=True) if whole or name not in of_operations}
+
     return [
         {
             "step": first + index + 1,
-            **dict(zip(names, values, strict=True)),
+            **measured(first + index + 1, values),
             **rate(first + index),
             "hypergradient_passes": parts.hypergradient.passes,
             "step_seconds": seconds,
