@@ -7,10 +7,12 @@ import yaml
 from omegaconf import OmegaConf
 
 from augrad import UserError
-from augrad.cli.allowed_code import require_allowed
+from augrad.cli import main
+from augrad.cli.allowed_code import require_allowed, require_inside
 from augrad.cli.building import built
 from augrad.cli.resume import resolve_resume
 from augrad.cli.run_directory import resume_line
+from augrad.cli.unread import groups_and_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -91,6 +93,48 @@ def test_a_run_directory_says_nothing_to_hydra(run: Path, own: str):
     (run / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(["seed=1", own]))
     with pytest.raises(UserError, match="is no list of overrides"):
         resolve_resume([f"resume={run}"])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "experiment=../../evil",
+        "+experiment=../evil",
+        "experiment=[quick,../evil]",
+        "experiment=quick,../evil",
+        "hydra/launcher=../evil",
+        "model@_global_=../evil",
+        "+mine=../evil",
+        "policy='../evil'",
+    ],
+)
+def test_no_option_of_a_group_comes_from_outside(given: str):
+    with pytest.raises(UserError, match="--config-dir"):
+        require_inside(["seed=1", given], *groups_and_settings("search"))
+
+
+def test_paths_may_lead_anywhere():
+    for command, given in {
+        "search": ["resume=../x", "data.root=../x", "policy.file=../x", "hydra.run.dir=../x", "experiment=quick"],
+        "compare": ["policies=[none,../x.json]", "reuse=[../x]"],
+    }.items():
+        require_inside(given, *groups_and_settings(command))
+
+
+def test_a_doctored_run_brings_no_file_for_hydra(augrad_in: Path, run: Path):
+    """A configuration beside the run, which names a callback of Hydra's, by the way that its record shows."""
+    (run / "evil.yaml").write_text(
+        "# @package _global_\nhydra: {callbacks: {evil: {_target_: numpy.load, file: none, allow_pickle: true}}}"
+    )
+    up = "/".join([".."] * 20)
+    (run / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump([f"experiment={up}{run}/evil"]))
+    assert main(["search", f"resume={run}"]) == 2
+
+
+@pytest.fixture
+def augrad_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def test_the_line_that_takes_up_a_run_allows_what_the_run_was_allowed(monkeypatch: pytest.MonkeyPatch):

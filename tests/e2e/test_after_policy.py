@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from augrad.data.standard import NO_STANDARD, StandardAugmentation, StandardDraw
-from augrad.data.types import Split, Splits
+from augrad.data.types import LoadedSplit, Splits
 from augrad.estimators.reinforce import Reinforce
 from augrad.hypergradients.hypergradient import Hypergradient, Link, TwoLevels
 from augrad.hypergradients.neumann import Neumann
@@ -61,9 +61,9 @@ class Halving(StandardAugmentation):
 def data() -> Splits:
     generator = torch.Generator().manual_seed(0)
 
-    def split(count: int) -> Split:
+    def split(count: int) -> LoadedSplit:
         images = 2 * torch.randint(0, 128, (count, 1, 8, 8), generator=generator)
-        return Split(images.to(torch.uint8), torch.arange(count) % 3)
+        return LoadedSplit(images.to(torch.uint8), torch.arange(count) % 3)
 
     return Splits("even levels", 3, split(24), split(12), split(6), split(6), "")
 
@@ -128,7 +128,7 @@ def started(
 def test_all_training_images_undergo_it_and_no_others(objective: Objective, method: Hypergradient) -> None:
     """Bit for bit the search on training images of half the brightness, with the same validation images."""
     bright = data()
-    dark = replace(bright, train=Split(bright.train.images // 2, bright.train.labels))
+    dark = replace(bright, train=LoadedSplit(bright.train.images // 2, bright.train.labels))
 
     def searched(standard: StandardAugmentation, splits: Splits) -> tuple[list[Row], dict[str, Tensor]]:
         state, parts = started(objective, method, standard, splits)

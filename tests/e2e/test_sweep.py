@@ -106,7 +106,8 @@ def test_a_study_goes_on_and_marks_what_failed(small, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_study_of_which_every_trial_fails_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_study_of_which_every_trial_fails_says_so(tmp_path: Path, kept: bool) -> None:
     study = [
         *(
             "hydra/sweeper=optuna",
@@ -115,6 +116,7 @@ def test_a_study_of_which_every_trial_fails_says_so(tmp_path: Path) -> None:
             "hydra.sweeper.direction=minimize",
         ),
         *("hydra.sweeper.max_failure_rate=1", "search.policy_optimizer.lr=choice(-1,-2)"),
+        *(["hydra.sweeper.storage=sqlite:///study.db", "hydra.sweeper.study_name=a"] if kept else []),
     ]
     line = [sys.executable, "-m", "augrad", "search", "--multirun", "compare=null", "choose=null", *study]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=600)

@@ -255,6 +255,7 @@ def test_todays_objects_mean_what_they_do() -> None:
     ("name", "options", "said"),
     [
         ("Affine", {"translate_px": (5, 5)}, "a translation in pixels"),
+        ("Affine", {"translate_px": {"x": (5, 5), "y": (0, 0)}}, "a translation in pixels"),
         ("Affine", {"rotate": (9, 9), "interpolation": 2}, "interpolation 2"),
         ("Affine", {"rotate": (9, 9), "fit_output": True}, "fit_output=True there is False here"),
         ("Affine", {"scale": (0.5, 2.0)}, "drawn evenly in another unit there"),

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from augrad import Policy, UserError
 from augrad.data.pixels import to_float
 from augrad.data.standard import NO_STANDARD
-from augrad.data.types import Split, Splits
+from augrad.data.types import LoadedSplit, Splits
 from augrad.estimators.enumerate import Enumerate
 from augrad.estimators.estimate import CoupledScalar, MappedScalar, Scalar, gradients_of
 from augrad.estimators.gumbel import Gumbel
@@ -69,10 +69,10 @@ class Network(nn.Module):
         return self.layers(images)
 
 
-def split(count: int, seed: int) -> Split:
+def split(count: int, seed: int) -> LoadedSplit:
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (count, 1, 4, 4), generator=generator, dtype=torch.uint8)
-    return Split(images, torch.randint(0, CLASSES, (count,), generator=generator))
+    return LoadedSplit(images, torch.randint(0, CLASSES, (count,), generator=generator))
 
 
 class Kept(OneStep):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from augrad import Policy, UserError
 from augrad.data.pixels import to_float
 from augrad.data.standard import NO_STANDARD
-from augrad.data.types import Split, Splits
+from augrad.data.types import LoadedSplit, Splits
 from augrad.estimators.branch import branch_of
 from augrad.estimators.estimate import MappedScalar, hard_draw, leave_one_out
 from augrad.estimators.gumbel import Gumbel
@@ -52,10 +52,10 @@ def normalized(network: nn.Module, channels: int = 1) -> Normalized:
     return Normalized(network, torch.full((channels,), 0.5), torch.full((channels,), 0.3))
 
 
-def split(count: int, seed: int, channels: int = 1, side: int = 4) -> Split:
+def split(count: int, seed: int, channels: int = 1, side: int = 4) -> LoadedSplit:
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (count, channels, side, side), generator=generator, dtype=torch.uint8)
-    return Split(images, torch.randint(0, CLASSES, (count,), generator=generator))
+    return LoadedSplit(images, torch.randint(0, CLASSES, (count,), generator=generator))
 
 
 def sgd(model: nn.Module, lr: float = 0.05) -> torch.optim.Optimizer:
@@ -65,8 +65,8 @@ def sgd(model: nn.Module, lr: float = 0.05) -> torch.optim.Optimizer:
 def step_of(
     model: nn.Module,
     policy: Policy,
-    train: Split,
-    validation: Split,
+    train: LoadedSplit,
+    validation: LoadedSplit,
     optimizer: torch.optim.Optimizer,
     hypergradient: Hypergradient | None = None,
     autocast: bool = False,

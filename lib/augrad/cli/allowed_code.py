@@ -2,7 +2,7 @@
 
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -42,6 +42,22 @@ def require_allowed(part: Any, place: str) -> None:
             raise UserError(
                 f"{key}: {target} is code that does not come with augrad, and would be run; where it is yours, or you "
                 f"trust it, add {ALLOW} to the command"
+            )
+
+
+def require_inside(overrides: Iterable[str], groups: Collection[str], settings: Collection[str]) -> None:
+    """Raises UserError for an override that takes the option of a group from outside of the folders of configurations.
+
+    A run that is resumed could bring a file for Hydra so. groups: their names. settings: what is no group.
+    """
+    for one in overrides:
+        key, _, value = one.lstrip("+~").partition("=")
+        name = re.split(r"[@.]", key)[0]
+        added = bool(settings) and "." not in key and name not in settings
+        is_group = "@" in key or "/" in key or key in groups or added
+        if is_group and ".." in value:
+            raise UserError(
+                f"{one}: expected the name of an option; a folder with options of your own is given by --config-dir"
             )
 
 

@@ -101,7 +101,7 @@ def _warn_of_seen_images(file: str, origin: Origin, data: Splits, config: DictCo
     if origin.data != data.sha256:
         return
     now, seeds = plain(config.data), config.get("split_seeds")
-    places = ("root", "path", "workers", "seed")
+    places = ("root", "path", "store", "workers", "seed")
     told = [key for key in {*now, *origin.division} if key not in places and now.get(key) != origin.division.get(key)]
     told += ["split_seeds"] if seeds and list(seeds) != [origin.split_seed] else []
     if told:

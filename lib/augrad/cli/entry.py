@@ -16,11 +16,13 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 
 from augrad.cli import quoting, run_log
+from augrad.cli.allowed_code import require_inside
 from augrad.cli.hints import hints_added
 from augrad.cli.resume import resolve_resume, sets_resume
 from augrad.cli.run_directory import BEGUN
 from augrad.cli.status import exit_status, require_printed
 from augrad.cli.sweep import summed_up_if_failed
+from augrad.cli.unread import groups_and_settings
 from augrad.errors import AugradWarning, UserError
 from augrad.paths import expanded
 from augrad.runs.directory import RECORD, has_content
@@ -51,6 +53,7 @@ def run_entry_point(
         require_own_record(given)
         resolved = given if resumable is None else resolve_resume(given, resumable, program.rpartition(" ")[2])
         options = get_args_parser().parse_known_args(resolved)[0]
+        require_inside(options.overrides, *groups_and_settings(program.rpartition(" ")[2]))
         with (
             _process_as_found(),
             _warnings_told(program),

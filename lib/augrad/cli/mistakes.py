@@ -13,6 +13,9 @@ from pydantic import ValidationError
 from augrad.checks import refused
 from augrad.errors import UserError
 
+_NO_TRIAL = re.compile("No trials are completed|Record does not exist")
+"""What Optuna says where no trial has a value: of a study in memory, and of one in a database."""
+
 
 def mistake_message(error: BaseException) -> str | None:
     """What to tell the user who caused `error`; None where it is no user's mistake but a failure."""
@@ -39,7 +42,7 @@ def mistake_message(error: BaseException) -> str | None:
             )
         case ValueError() if raised_in(error, ("hydra",)):  # flags that exclude each other, a group without a choice
             return str(error)
-        case ValueError() if raised_in(error, ("optuna",)) and "No trials are completed" in str(error):
+        case ValueError() if raised_in(error, ("optuna",)) and _NO_TRIAL.match(str(error)):
             return "no trial of this sweep has come to its end, so that there is no best one; why is said above"
         case TypeError() if _is_wrong_call(error):  # of a `_partial_` target, which Hydra calls late
             return str(error)

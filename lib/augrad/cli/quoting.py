@@ -16,7 +16,16 @@ from augrad.errors import UserError
 from augrad.paths import expanded
 from augrad.terminal.output import visible, writable
 
-_PATHS = ("policy.file", "data.root", "data.path", "resume", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+_PATHS = (
+    "policy.file",
+    "data.root",
+    "data.path",
+    "data.store",
+    "resume",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+    "hydra.sweep.subdir",
+)
 _MADE_BY_HYDRA = ("hydra.run.dir", "hydra.sweep.dir")
 """Hydra makes these folders and would call one `~`; the other paths are expanded where they are used."""
 

@@ -29,6 +29,13 @@ def settings_of(command: str) -> frozenset[str]:
     return frozenset(groups.union(*(yaml.safe_load(file.read_text(encoding="utf-8")) for file in files)))
 
 
+@cache
+def groups_and_settings(command: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The groups of all commands, and what else a command has at the top of its configuration."""
+    groups = frozenset(path.name for path in Path(config_directory()).iterdir() if path.is_dir())
+    return groups, settings_of(command) - groups
+
+
 def require_read(config: DictConfig) -> None:
     """Raises UserError for a setting that the command line adds at the top, and that neither the command nor another
     setting reads."""

@@ -39,9 +39,9 @@ class EpochBatches:
             )
         self.size, self.batch_size, self.seed, self.device = size, min(batch_size, size), seed, device
         self._epoch = -1
+        self._order = self._moved = torch.empty(0, dtype=torch.int64)
         self._reader: ThreadPoolExecutor | None = None
-        self._ahead: dict[int, Future[LoadedSplit]] = {}
-        self._permutation = torch.empty(0, dtype=torch.int64)
+        self._ahead: dict[int, Future[Tensor]] = {}
 
     @property
     def batches_per_epoch(self) -> int:
@@ -50,25 +50,37 @@ class EpochBatches:
 
     def indices(self, step: int) -> Int64[Tensor, " B"]:
         """Indices of the batch at `step`, which may be any step, in any order."""
-        assert step >= 0
-        epoch, position = divmod(step, self.batches_per_epoch)
-        if epoch != self._epoch:
-            generator = local_generator(self.seed, "epoch", epoch)
-            self._permutation = torch.randperm(self.size, generator=generator, device="cpu").to(
-                self.device, non_blocking=True
-            )
-            self._epoch = epoch
-        start = position * self.batch_size
-        return self._permutation[start : start + self.batch_size].clone()
+        place = self._place(step)
+        return self._moved[place].clone()
 
     def batch(self, split: Split, step: int) -> LoadedSplit:
         """The batch at `step` of a split of `size` images.
 
-        Where the images are in a file, that of the step after it is read meanwhile, by a thread.
+        Where the images are in a file, that of the step after it is read meanwhile, by a thread. That does not speak to
+        a GPU, which may be capturing a graph for this one.
         """
-        if not isinstance(split.images, StoredImages):
+        images = split.images
+        if not isinstance(images, StoredImages):
             return split[self.indices(step)]
-        reader = self._reader = self._reader or ThreadPoolExecutor(1, "augrad-reader")
-        ready = self._ahead.pop(step, None) or reader.submit(split.__getitem__, self.indices(step))
-        self._ahead = {step + 1: self._ahead.get(step + 1) or reader.submit(split.__getitem__, self.indices(step + 1))}
-        return ready.result()
+        read = self._ahead.pop(step, None) or self._begun(images, step)
+        here = images.sent(read.result())
+        self._ahead = {step + 1: self._ahead.get(step + 1) or self._begun(images, step + 1)}
+        return LoadedSplit(here, split.labels[self.indices(step)])
+
+    def _begun(self, images: StoredImages, step: int) -> "Future[Tensor]":
+        self._reader = self._reader or ThreadPoolExecutor(1, "augrad-reader")
+        place = self._place(step)  # which may begin another epoch
+        chosen = self._order[place]
+        return self._reader.submit(images.read, chosen, images.room(len(chosen)))
+
+    def _place(self, step: int) -> slice:
+        """Where the batch is in the permutation of its epoch, which is the present one from now on."""
+        assert step >= 0
+        epoch, position = divmod(step, self.batches_per_epoch)
+        if epoch != self._epoch:
+            generator = local_generator(self.seed, "epoch", epoch)
+            self._order = torch.randperm(self.size, generator=generator, device="cpu")
+            self._moved = self._order.to(self.device, non_blocking=True)
+            self._epoch = epoch
+        start = position * self.batch_size
+        return slice(start, start + self.batch_size)

@@ -88,7 +88,7 @@ def read_sets(
     labels = torch.cat([listing.labels for listing in listings.values()])
     place = None
     if store is not None:
-        place = store_for(expanded(store), root, files, {"size": size, "channels": channels, "fit": fit})
+        place = store_for(expanded(store).absolute(), root, files, {"size": size, "channels": channels, "fit": fit})
     images, digests, unreadable = decode(files, size, channels, console, fit, place)
 
     out = {index: LeftOut("pictures that cannot be read", files[index], why) for index, why in unreadable.items()}

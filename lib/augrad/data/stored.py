@@ -30,8 +30,6 @@ IMAGES, DIGESTS, CONTENTS = "images.npy", "digests.npy", "contents.json"
 """The files of a store: the images [N, C, H, W] and their sha256 [N, 32], both uint8; and, once they are whole, what
 they are of."""
 
-_LOOKED_AT = 64
-"""Images whose sha256 is computed again where a store is opened."""
 _GIB = 2**30
 _CPU = torch.device("cpu")
 
@@ -59,10 +57,26 @@ class StoredImages:
 
     def __getitem__(self, chosen: slice | Int64[Tensor, " B"]) -> UInt8[Tensor, "B C H W"]:
         """These images, read from the file."""
-        rows = self.rows[chosen.cpu() if isinstance(chosen, Tensor) else chosen]
+        rows = torch.arange(len(self))[chosen] if isinstance(chosen, slice) else chosen.cpu()
+        return self.sent(self.read(rows, self.room(len(rows))))
+
+    def room(self, count: int) -> UInt8[Tensor, "B C H W"]:
+        """Memory for so many images, as they are read; locked where they then go to a GPU."""
         on_gpu = self.device.type == "cuda"
-        images = torch.empty((len(rows), *self._pages.shape[1:]), dtype=torch.uint8, pin_memory=on_gpu)
-        torch.index_select(self._pages, 0, rows, out=images)
+        return torch.empty((count, *self._pages.shape[1:]), dtype=torch.uint8, pin_memory=on_gpu)
+
+    def read(self, chosen: Int64[Tensor, " B"], into: UInt8[Tensor, "B C H W"]) -> UInt8[Tensor, "B C H W"]:
+        """`into`, with these images. Raises UserError where one is not what was put there, at its first reading."""
+        rows = self.rows[chosen]
+        torch.index_select(self._pages, 0, rows, out=into)
+        for place, row in enumerate(rows.tolist()):
+            if not self._right[row]:
+                require_right(into[place].numpy(), self._digests[row], self.path.parent)
+                self._right[row] = True
+        return into
+
+    def sent(self, images: UInt8[Tensor, "B C H W"]) -> UInt8[Tensor, "B C H W"]:
+        """The images on `device`, which may get them later."""
         return images.to(self.device, non_blocking=True)
 
     def split(self, size: int) -> Iterator[UInt8[Tensor, "B C H W"]]:
@@ -81,8 +95,7 @@ class StoredImages:
     @cached_property
     def digests(self) -> list[bytes]:
         """The sha256 of each image."""
-        found = np.load(self.path.with_name(DIGESTS), mmap_mode="r")[self.rows.numpy()]
-        return [one.tobytes() for one in found]
+        return [one.tobytes() for one in self._digests[self.rows.numpy()]]
 
     @cached_property
     def level_counts(self) -> Int64[Tensor, "C 256"]:
@@ -96,8 +109,19 @@ class StoredImages:
     def _pages(self) -> UInt8[Tensor, "M C H W"]:
         return torch.from_numpy(np.load(self.path, mmap_mode="c"))  # never written to: "r" alone makes PyTorch warn
 
+    @cached_property
+    def _digests(self) -> np.ndarray:
+        return np.load(self.path.with_name(DIGESTS), mmap_mode="r")
+
+    @cached_property
+    def _right(self) -> np.ndarray:
+        """Of each image of the file, whether it has been held against its sha256."""
+        return np.zeros(len(self._pages), bool)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "rows": self.rows, "device": self.device}  # the file is opened where it is read
+        """Without the file, which is opened where it is read; with what took long to be counted."""
+        kept = ("path", "rows", "device", "level_counts")
+        return {name: value for name, value in vars(self).items() if name in kept}
 
 
 def stored_together(parts: Sequence[StoredImages]) -> StoredImages:
@@ -129,7 +153,8 @@ class Filling:
 class Store:
     """A folder in which the images of one set of files are kept, and found again.
 
-    name: made of what decides the images, their files by name, size and time of change among it.
+    name: made of what decides the images: where their folder is, its files by name, size and time of change, and what
+    becomes of them.
     """
 
     folder: Path
@@ -155,14 +180,14 @@ def store_for(folder: Path, root: Path, files: Sequence[Path], settings: Mapping
         raise UserError(
             f"store: expected a folder outside of {root}, which holds the data, got {folder}; choose another"
         )
-    digest = hashlib.sha256(json.dumps(dict(settings), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(dict(settings), sort_keys=True).encode() + os.fsencode(root.resolve()))
     for file in files:
         with suppress(OSError):  # what is not there is told when it is read
             status = file.stat()
             digest.update(f"{status.st_size} {status.st_mtime_ns} ".encode())
         digest.update(os.fsencode(file.relative_to(root)) + b"\0")
     sides = "x".join(str(settings[name]) for name in ("channels", "size"))
-    return Store(folder, f"{one_line(root.resolve().name).replace('/', '_')}-{sides}-{digest.hexdigest()[:16]}")
+    return Store(folder, f"{one_line(root.resolve().name)[:50]}-{sides}-{digest.hexdigest()[:16]}")
 
 
 @contextmanager
@@ -170,24 +195,28 @@ def filling(store: Store, shape: tuple[int, int, int, int], waiting: Callable[[]
     """What the store has of images of this shape, to be completed within: it is whole from then on.
 
     What a run that was stopped has left there is taken up. One process at a time is within; `waiting` is called before
-    this one waits for another. A store that is whole is only read.
+    this one waits for another. A store that is whole is only read; what could not be read in it is tried again.
     Raises UserError for a folder that cannot be written in, a disk without room, and images that are not what was put
     there.
     """
     place = store.place
     try:
         if (place / CONTENTS).exists():
-            yield _whole(place)
-            return
+            found = _whole(place)
+            if not (found.unreadable and os.access(place, os.W_OK)):
+                yield found
+                return
         place.mkdir(parents=True, exist_ok=True)
         with _locked(place / "lock", waiting):
-            if (place / CONTENTS).exists():  # by the process that this one waited for
-                yield _whole(place)
+            whole = _whole(place) if (place / CONTENTS).exists() else None
+            if whole is not None and not whole.unreadable:  # by the process that this one waited for
+                yield whole
                 return
             _make(place / DIGESTS, (shape[0], 32))
             _make(place / IMAGES, shape)
             images, digests = (np.load(place / name, mmap_mode="r+") for name in (IMAGES, DIGESTS))
-            _forget_others(images, digests)
+            if whole is None:
+                _forget_others(images, digests)
             found = Filling(torch.from_numpy(images), digests, {})
             yield found
             images.flush()
@@ -202,27 +231,29 @@ def filling(store: Store, shape: tuple[int, int, int, int], waiting: Callable[[]
 
 
 def _whole(place: Path) -> Filling:
-    """Raises UserError where some of its images are not those that were put there."""
+    """Raises UserError for files that are no store's. That its images are right shows where they are read."""
     try:
         images, digests = (np.load(place / name, mmap_mode="c") for name in (IMAGES, DIGESTS))
         unreadable = json.loads((place / CONTENTS).read_text())["unreadable"].items()
-        found = Filling(torch.from_numpy(images), digests, {int(index): str(why) for index, why in unreadable})
-        there = np.flatnonzero(digests.any(1)).tolist()
-        if all(_is_right(images, digests, index) for index in there[:: max(1, len(there) // _LOOKED_AT)]):
-            return found
+        return Filling(torch.from_numpy(images), digests, {int(index): str(why) for index, why in unreadable})
     except (ValueError, LookupError, TypeError, AttributeError, EOFError):  # cut off, or written by something else
-        pass
-    raise UserError(f"{place}: its images are not those that were put there; remove this folder to read them anew")
+        raise _changed(place) from None
 
 
-def _is_right(images: np.ndarray, digests: np.ndarray, index: int) -> bool:
-    return hashlib.sha256(images[index].tobytes()).digest() == digests[index].tobytes()
+def _changed(place: Path) -> UserError:
+    return UserError(f"{place}: its images are not those that were put there; remove this folder to read them anew")
+
+
+def require_right(image: np.ndarray, digest: np.ndarray, place: Path) -> None:
+    """Raises UserError unless that is the image's sha256. place: of the store."""
+    if hashlib.sha256(image.tobytes()).digest() != digest.tobytes():
+        raise _changed(place)
 
 
 def _forget_others(images: np.ndarray, digests: np.ndarray) -> None:
     """Takes away what the disk has kept of a digest and not of its image, as after a power failure."""
     for index in np.flatnonzero(digests.any(1)).tolist():
-        if not _is_right(images, digests, index):
+        if hashlib.sha256(images[index].tobytes()).digest() != digests[index].tobytes():
             digests[index] = 0
 
 

@@ -140,12 +140,9 @@ class Splits:
         digest = hashlib.sha256()
         for split in (self.train, self.validation, self.selection, self.test):
             digest.update(f"{tuple(split.images.shape)}".encode())
-            if isinstance(split.images, Tensor):
-                digest.update(_bytes_of(split.images))
-            else:
-                digest.update(b"".join(split.images.digests))
+            digest.update(b"".join(split.digests()))
             digest.update(f"{tuple(split.labels.shape)}".encode())
-            digest.update(_bytes_of(split.labels))
+            digest.update(split.labels.detach().cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
     @property
@@ -163,7 +160,3 @@ class Splits:
             selection=self.selection.to(device),
             test=self.test.to(device),
         )
-
-
-def _bytes_of(tensor: Tensor) -> memoryview:
-    return tensor.detach().cpu().contiguous().numpy().data

@@ -103,6 +103,11 @@ def _ends(value: Any) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def _by_axis(value: Any, neutral: float) -> dict[str, tuple[float, float]]:
+    """The ends of each axis, of what is given for both or by axis; neutral: of one that is not given then."""
+    return {axis: _ends(value.get(axis, neutral) if isinstance(value, Mapping) else value) for axis in "xy"}
+
+
 def _of(ends: tuple[float, float], function: Any) -> tuple[float, float]:
     return function(ends[0]), function(ends[1])
 
@@ -145,14 +150,13 @@ def _jitter(options: Mapping[str, Any]) -> Leaf:
 
 
 def _affine(options: Mapping[str, Any]) -> Leaf:
-    pixels = options.get("translate_px") or {}
-    if any(_ends(value) != (0.0, 0.0) for value in pixels.values()):
+    if any(ends != (0.0, 0.0) for ends in _by_axis(options.get("translate_px") or 0.0, 0.0).values()):
         raise Lost("a translation in pixels")
-    shift = options.get("translate_percent") or {"x": (0.0, 0.0), "y": (0.0, 0.0)}
+    shift = _by_axis(options.get("translate_percent") or 0.0, 0.0)
+    scale, shear = _by_axis(options["scale"], 1.0), _by_axis(options["shear"], 0.0)
     found: list[Leaf] = []
     if (ends := _ends(options["rotate"])) != (0.0, 0.0):
         found.append(Leaf("rotate", ends))
-    scale = {axis: _ends(options["scale"][axis]) for axis in "xy"}
     if any(ends != (1.0, 1.0) for ends in scale.values()):
         if scale["x"] != scale["y"]:
             raise Lost("another scale in each direction")
@@ -161,7 +165,7 @@ def _affine(options: Mapping[str, Any]) -> Leaf:
         apart = "" if together else "another scale in each direction is drawn there"
         found.append(zoom._replace(loss="; ".join(filter(None, [zoom.loss, apart]))))
     for axis in "xy":
-        by, moved = _ends(options["shear"][axis]), _ends(shift[axis])
+        by, moved = shear[axis], shift[axis]
         leaf = _uneven(f"shear_{axis}", by, lambda value: math.tan(math.radians(value)))
         if by != (0.0, 0.0):
             found.append(leaf)

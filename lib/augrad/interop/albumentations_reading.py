@@ -176,7 +176,7 @@ def _stage(node: Mapping[str, Any], place: str, context: _Context) -> tuple[Entr
             entry = _entry(leaf, share * applied, probability)
         except UserError:
             raise
-        except (Lost, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        except (Lost, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             why = f": {error}" if isinstance(error, Lost) and str(error) else ""
             context.losses.append(loss_of(_kind(one), f"{place}[{k}]", f"{LEFT_OUT_HERE}{why}"))
             leaf = Leaf("identity")
