@@ -428,3 +428,36 @@ def test_a_file_without_an_end_is_refused() -> None:
     for read in (from_albumentations, read_genotype):
         with pytest.raises(UserError, match="expected a document of at most 64 MiB, got more"):
             read("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "same"),
+    [
+        ("translate_px", [-4, 4], {"x": [-4, 4], "y": [-4, 4]}),
+        ("translate_percent", [0.1, 0.1], {"x": [0.1, 0.1], "y": [0.1, 0.1]}),
+        ("translate_percent", {"x": 0.1}, {"x": [0.1, 0.1], "y": [0.0, 0.0]}),
+        ("scale", 1.5, {"x": [1.5, 1.5], "y": [1.5, 1.5]}),
+        ("shear", [0, 0], {"x": [0, 0], "y": [0, 0]}),
+    ],
+)
+def test_what_an_affine_takes_for_both_axes_at_once(key: str, given: Any, same: Any) -> None:
+    """As `albumentations.from_dict` takes it; its own documents have both axes."""
+    import albumentations as A
+
+    def read(value: Any) -> Any:
+        document = A.to_dict(among(A.Affine(p=1.0)))
+        (affine,) = affines_in(document)
+        affine[key] = value
+        found = from_albumentations(document)
+        return [loss.what for loss in found.losses], document_of(found.result).subpolicies
+
+    assert read(given) == read(same)
+
+
+def affines_in(document: Any) -> list[dict[str, Any]]:
+    if isinstance(document, list):
+        return [found for one in document for found in affines_in(one)]
+    if not isinstance(document, dict):
+        return []
+    own = [document] if str(document.get("__class_fullname__", "")).endswith("Affine") else []
+    return own + [found for one in document.values() for found in affines_in(one)]
