@@ -117,3 +117,13 @@ def test_settings_that_are_off_are_the_trainings_of_before(data: Splits) -> None
     assert recipe_digest({"train": before["train"] | off}, data, True) == known
     digests = {recipe_digest({"train": before["train"] | off | {key: on[key]}}, data, True) for key in on}
     assert len(digests | {known, recipe_digest(before, data, True, True)}) == 6
+
+
+def test_where_images_are_kept_makes_no_other_training(data: Splits) -> None:
+    """And trainings from before there were two fits are those with the first one."""
+    train = {"epochs": 3}
+    before = {"train": train, "data": {"root": "x", "size": 8}}
+    known = recipe_digest(before, data, True)
+    for more in ({"store": None, "fit": "crop"}, {"store": "kept", "fit": "crop"}):
+        assert recipe_digest({"train": train, "data": before["data"] | more}, data, True) == known
+    assert recipe_digest({"train": train, "data": before["data"] | {"fit": "pad"}}, data, True) != known

@@ -32,6 +32,10 @@ def recipe_digest(config: Mapping[str, Any], data: Splits, with_validation: bool
     """Of what decides a training beside its policy and its seed: the data, the network and how it is trained."""
     parts = {key: config.get(key) for key in ("data", "model", "standard", "train")}
     parts["train"] = {key: value for key, value in config["train"].items() if (key, value) not in _LATER.items()}
+    # Where images are kept makes no difference, and earlier versions had one fit.
+    if parts["data"] is not None:
+        told = parts["data"].items()
+        parts["data"] = {key: value for key, value in told if key != "store" and (key, value) != ("fit", "crop")}
     more = ["selection"] if with_selection else []
     return digest(data.sha256, json.dumps(parts, sort_keys=True, default=str), str(with_validation), *more)
 
