@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from augrad.comparison.rows import TrainingRow
-from augrad.comparison.verdict import judge
+from augrad.comparison.verdict import judge, seeds_to_try
 from trainings import training, trainings
 
 _NOISE = (0.001, -0.001, 0.0, 0.002, -0.002)
@@ -87,6 +87,11 @@ def test_an_interval_that_leaves_out_zero_by_itself_is_explained() -> None:
     assert (verdict.kind, verdict.headline) == ("open", "No difference shown (n = 5)")
     (words,) = [reason for reason in verdict.reasons if "Holm" in reason]
     assert words.startswith("The interval against the start of the search leaves out zero by itself, but one of 4 ")
+    assert words.endswith("nothing is left of it. Twice as many, 10, would tell more.")
+    noisy = dict.fromkeys(others, (0.99, 0.85, 0.97, 0.88, 0.93))
+    ahead = trainings({**noisy, "learned": start, "initial": (0.95,) * 5})
+    assert judge(ahead).kind == "open"
+    assert seeds_to_try(ahead, "learned") == 10
     plain = judge(trainings({**others, "learned": _around(0.95, -1)}))
     assert not any("Holm" in reason for reason in plain.reasons)
 
