@@ -181,3 +181,14 @@ def test_other_seeds_decide_nothing():
 @pytest.mark.parametrize("arms", [{}, {"none": (0.9, 0.8)}, {"learned": (0.9, 0.8)}])
 def test_nothing_to_compare(arms: dict[str, tuple[float, ...]]):
     assert judge(trainings(arms)).headline == "Not compared yet"
+
+
+def test_a_policy_that_is_no_augmentation_is_told_so() -> None:
+    """More seeds, which a difference of nothing would ask for, would not help."""
+    same = (0.93, 0.95, 0.94)
+    verdict = judge(trainings({"none": same, "random": (0.90, 0.91, 0.905), "learned": same}))
+    assert (verdict.kind, verdict.headline) == ("open", "The same as no augmentation")
+    assert verdict.reasons[0].startswith("learned does what no augmentation does: on every seed")
+    assert not any("seeds would." in reason for reason in verdict.reasons)
+    ahead = judge(trainings({"none": same, "random": (0.97, 0.981, 0.975), "learned": same}))
+    assert ahead.headline.startswith("Not worth it: worse than random")

@@ -323,7 +323,7 @@ def test_a_run_that_lost_a_part(augrad, runs: Path, lost: str, word: str) -> Non
 
 def test_metrics_that_are_damaged_in_the_middle(augrad, runs: Path) -> None:
     metrics = runs / "search" / "metrics.jsonl"
-    metrics.write_text(metrics.read_text().replace('{"step": 3', '{"step" 3'))
+    metrics.write_text(metrics.read_text().replace('{"step":3', '{"step" 3'))
     refused(augrad, runs, ["search", "resume=search"], "metrics.jsonl: line 3")
 
 

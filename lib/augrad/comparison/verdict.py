@@ -71,6 +71,8 @@ def judge(rows: Sequence[TrainingRow], reference: str = "learned", baseline: str
         return Verdict("open", "Not decided: nothing was learned", (words, *reasons))
     if names := unfinished(rows, reference):
         return Verdict("open", "Not decided: trainings have not converged", (_unfinished(rows, names), *reasons))
+    if _are_alike(rows, reference, best):
+        return Verdict("open", f"The same as {_other(best)}", reasons)
     if without_interval(accuracy[best].interval):
         return Verdict("open", "Too few seeds to tell", reasons)
     kind, headline = _decided(accuracy, loss, best, lowest, baseline)
@@ -213,8 +215,14 @@ def _reasons(
     loss: dict[str, Difference],
 ) -> tuple[str, ...]:
     several = len(accuracy) > 1
-    named = [name for name in dict.fromkeys((best, baseline, "initial")) if name in accuracy]
-    reasons = [_reason(name, accuracy[name].interval, several and name == best) for name in named]
+    alike = [name for name in accuracy if _are_alike(rows, reference, name)]
+    named = [name for name in dict.fromkeys((best, baseline, "initial")) if name in accuracy and name not in alike]
+    reasons = [
+        f"{reference} does what {_other(name)} does: on every seed their classifiers are the same, and more seeds would "
+        "not tell them apart."
+        for name in alike
+    ]
+    reasons += [_reason(name, accuracy[name].interval, several and name == best) for name in named]
     if without_interval(loss[lowest].interval) is None:
         whose = f"{_other(lowest)}, the lowest of the others" if several else _other(lowest)
         mean, _, rest = change(loss[lowest].interval).partition(" (")
@@ -229,6 +237,16 @@ def _reasons(
     if accuracy[best].interval.n == 2:
         reasons.append("Two values only: their interval is wide, and its width itself hardly known.")
     return tuple(reasons)
+
+
+def _are_alike(rows: Sequence[TrainingRow], reference: str, name: str) -> bool:
+    """Whether the trainings with both policies, some at least, are the same to the last bit."""
+    found = [
+        {(row.split_seed, row.seed): (row.accuracy, row.loss) for row in of_policy(rows, one)}
+        for one in (reference, name)
+    ]
+    common = found[0].keys() & found[1].keys()
+    return len(common) > 1 and all(found[0][key] == found[1][key] for key in common)
 
 
 def _more(one: Difference) -> tuple[str, ...]:
