@@ -218,8 +218,8 @@ def _reasons(
     alike = [name for name in accuracy if _are_alike(rows, reference, name)]
     named = [name for name in dict.fromkeys((best, baseline, "initial")) if name in accuracy and name not in alike]
     reasons = [
-        f"{reference} does what {_other(name)} does: on every seed their classifiers are the same, and more seeds would "
-        "not tell them apart."
+        f"{reference} does what {_other(name)} does: on every seed their classifiers are the same, and more seeds "
+        "would not tell them apart."
         for name in alike
     ]
     reasons += [_reason(name, accuracy[name].interval, several and name == best) for name in named]
