@@ -228,10 +228,6 @@ def test_what_could_not_be_read_is_tried_again(pictures: Path, reads: list[str])
     assert not reads
 
 
-def test_a_division_is_that_of_memory(pictures: Path):
-    assert stored(pictures).division == loaded(pictures).division
-
-
 def test_a_folder_with_a_long_name(tmp_path: Path):
     same(stored(write(tmp_path / ("x" * 240))), loaded(tmp_path / ("x" * 240)))
 
