@@ -40,6 +40,7 @@ def test_everything_that_the_configuration_names_is_allowed():
         "subprocess.Popen",
         "augrad.atomic.write_text",
         "augrad.cli.main",
+        "augrad.runs.checkpoint.save_checkpoint",
         "augrad.data.decode.os.system",
         "augrad.models.own.importlib.import_module",
         "torch.hub.load",
@@ -121,20 +122,18 @@ def test_paths_may_lead_anywhere():
         require_inside(given, *groups_and_settings(command))
 
 
-def test_a_doctored_run_brings_no_file_for_hydra(augrad_in: Path, run: Path):
+def test_a_doctored_run_brings_no_file_for_hydra(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     """A configuration beside the run, which names a callback of Hydra's, by the way that its record shows."""
     (run / "evil.yaml").write_text(
         "# @package _global_\nhydra: {callbacks: {evil: {_target_: numpy.load, file: none, allow_pickle: true}}}"
     )
     up = "/".join([".."] * 20)
     (run / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump([f"experiment={up}{run}/evil"]))
-    assert main(["search", f"resume={run}"]) == 2
-
-
-@pytest.fixture
-def augrad_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    assert main(["search", f"resume={run}"]) == 2
+    assert "expected the name of an option" in capsys.readouterr().err
 
 
 def test_the_line_that_takes_up_a_run_allows_what_the_run_was_allowed(monkeypatch: pytest.MonkeyPatch):

@@ -180,6 +180,14 @@ def test_a_store_that_was_changed_is_refused(pictures: Path, fault: str):
         stored(pictures)
 
 
+def test_half_a_store_that_was_cut_off_is_refused(pictures: Path):
+    stored(pictures)
+    (place_of(pictures) / CONTENTS).unlink()
+    (place_of(pictures) / IMAGES).write_bytes((place_of(pictures) / IMAGES).read_bytes()[:400])
+    with pytest.raises(UserError, match="remove this folder to read them anew"):
+        stored(pictures)
+
+
 def test_an_image_that_was_changed_is_found_when_it_is_read(pictures: Path):
     splits = stored(pictures)
     row = int(splits.train.images.rows[2])
@@ -256,7 +264,7 @@ def test_two_at_once_read_once(pictures: Path, reads: list[str], capsys: pytest.
         into.images[:] = decoded.images
         into.digests[:] = np.stack([np.frombuffer(one, np.uint8) for one in decoded.digests])
     thread.join()
-    assert said == f"data: another run reads these images into {store.place}; waiting for it\n"
+    assert said == f"data: another run reads these images into {store}; waiting for it\n"
     assert len(reads) == 24  # by this one alone
     same(found[0], loaded(pictures))
 

@@ -82,6 +82,12 @@ def test_images_in_a_file_make_no_difference(augrad, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
     done = augrad("search", "resume=store")
     assert done.returncode == 0, done.stderr
+    few = ["policies=[none]", "policy.file=memory/policy.json", "seeds=1", "processes=1", "train.epochs=1"]
+    for where, options in (("first", ["data.store=kept"]), ("again", ["reuse=[first]"])):
+        done = augrad("compare", *data, *few, *options, f"hydra.run.dir={where}")
+        assert done.returncode == 0, done.stderr
+        assert "divided the same data otherwise" not in done.stderr
+    assert done.stderr.count("(done before)") == 2  # a training with a store is the training without one
 
     def numbers(name: str) -> tuple[object, ...]:
         policy = json.loads((tmp_path / name / "policy.json").read_text())

@@ -18,7 +18,8 @@ _MODULES = (
         f"augrad.{name}"
         for name in ("data", "estimators", "hypergradients", "models", "objectives", "policy", "regularizers")
     ),
-    *("augrad.ops.space", "augrad.runs", "augrad.search.normalized_momentum", "augrad.settings", "torch.optim"),
+    *("augrad.runs.trackers", "augrad.runs.tensorboard_tracker", "augrad.runs.wandb_tracker"),  # others write files
+    *("augrad.ops.space", "augrad.search.normalized_momentum", "augrad.settings", "torch.optim"),
 )
 
 

@@ -240,13 +240,15 @@ def _reasons(
 
 
 def _are_alike(rows: Sequence[TrainingRow], reference: str, name: str) -> bool:
-    """Whether the trainings with both policies, some at least, are the same to the last bit."""
-    found = [
-        {(row.split_seed, row.seed): (row.accuracy, row.loss) for row in of_policy(rows, one)}
-        for one in (reference, name)
-    ]
-    common = found[0].keys() & found[1].keys()
-    return len(common) > 1 and all(found[0][key] == found[1][key] for key in common)
+    """Whether the trainings with both policies, on all seeds that they share, two at least, end the same to the bit."""
+    ends: dict[tuple[int, int], set[tuple[float, float]]] = {}
+    shared = set[tuple[int, int]]()
+    for one in (reference, name):
+        keys = {(row.split_seed, row.seed) for row in of_policy(rows, one)}
+        shared = keys if one == reference else shared & keys
+    for row in (*of_policy(rows, reference), *of_policy(rows, name)):
+        ends.setdefault((row.split_seed, row.seed), set()).add((row.accuracy, row.loss))
+    return len(shared) > 1 and all(len(ends[key]) == 1 for key in shared)
 
 
 def _more(one: Difference) -> tuple[str, ...]:

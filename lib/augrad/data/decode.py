@@ -1,6 +1,5 @@
 """Reads image files, many at a time, into one tensor."""
 
-import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from augrad.data.picture import Fit, Mode, fingerprint, read_picture, square, why_unreadable
-from augrad.data.stored import Filling, Store, StoredImages, filling
+from augrad.data.stored import IMAGES, Filling, StoredImages, digest_of, filling
 from augrad.data.types import Images
 from augrad.errors import UserError
 from augrad.terminal.console import say, terminal
@@ -43,15 +42,15 @@ def decode(
     channels: int,
     console: Console | None = None,
     fit: Fit = "crop",
-    store: Store | None = None,
+    store: Path | None = None,
 ) -> Decoded:
     """The pictures, N x channels x size x size.
 
     A picture is read as a person would see it (see `augrad.data.picture.read_picture`), in RGB (channels 3) or grey
     (1), and becomes a square (see `augrad.data.picture.square`, which has `fit`). The files are read by as many threads
     as there are processors.
-    console: where a bar shows how far it is, if that is a terminal; standard error if None. store: in which the images
-    are kept, and of which those that are there are not read again; None: in memory.
+    console: where a bar shows how far it is, if that is a terminal; standard error if None. store: the folder in which
+    the images are kept (see `augrad.data.stored.store_for`); those that are there are not read again. None: in memory.
     Raises UserError for a size or channels that are none, and for more images than memory is free, or room in
     the store, before any is read.
     """
@@ -75,8 +74,7 @@ def decode(
                 images[index] = 0
                 unreadable[index] = why_unreadable(files[index], error)
                 return
-            digest = hashlib.sha256(images[index].numpy().tobytes()).digest()
-            into.digests[index] = np.frombuffer(digest, np.uint8)
+            into.digests[index] = np.frombuffer(digest_of(images[index].numpy()), np.uint8)
 
         missing = [int(index) for index in np.flatnonzero(~into.digests.any(1)) if int(index) not in unreadable]
         columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
@@ -86,7 +84,7 @@ def decode(
             task = bar.add_task("reading images", total=len(files), completed=len(files) - len(missing))
             _in_threads(lambda number: read(missing[number]), len(missing), lambda done: bar.advance(task, done))
         digests = [one.tobytes() for one in into.digests]
-    kept = images if store is None else StoredImages(store.images, torch.arange(len(files)))
+    kept = images if store is None else StoredImages(store / IMAGES, torch.arange(len(files)))
     return Decoded(kept, digests, dict(sorted(unreadable.items())))
 
 
@@ -95,8 +93,8 @@ def _in_memory(shape: tuple[int, int, int, int]) -> Iterator[Filling]:
     yield Filling(torch.empty(shape, dtype=torch.uint8), np.zeros((shape[0], 32), np.uint8), {})
 
 
-def _waits(store: Store) -> None:
-    say(f"data: another run reads these images into {writable(str(store.place))}; waiting for it", stderr=True)
+def _waits(store: Path) -> None:
+    say(f"data: another run reads these images into {writable(str(store))}; waiting for it", stderr=True)
 
 
 def fingerprints(files: Sequence[Path], channels: int) -> list[bytes]:

@@ -10,11 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
+from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from augrad.atomic import write_text
@@ -131,6 +132,11 @@ def stored_together(parts: Sequence[StoredImages]) -> StoredImages:
     return replace(first, rows=torch.cat([part.rows for part in parts]))
 
 
+def digest_of(image: np.ndarray) -> bytes:
+    """The sha256 of an image's values."""
+    return hashlib.sha256(image.tobytes()).digest()
+
+
 def level_counts(images: UInt8[Tensor, "N C H W"]) -> Int64[Tensor, "C 256"]:
     """How often each value is there, by channel; on the CPU."""
     return torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)]).cpu()
@@ -149,31 +155,11 @@ class Filling:
     unreadable: dict[int, str]
 
 
-@dataclass(frozen=True)
-class Store:
-    """A folder in which the images of one set of files are kept, and found again.
+def store_for(folder: Path, root: Path, files: Sequence[Path], settings: Mapping[str, Any]) -> Path:
+    """The folder in the user's `folder` that is the store of these files below `root`.
 
-    name: made of what decides the images: where their folder is, its files by name, size and time of change, and what
-    becomes of them.
-    """
-
-    folder: Path
-    name: str
-
-    @property
-    def place(self) -> Path:
-        """The folder of these images."""
-        return self.folder / self.name
-
-    @property
-    def images(self) -> Path:
-        """Their file."""
-        return self.place / IMAGES
-
-
-def store_for(folder: Path, root: Path, files: Sequence[Path], settings: Mapping[str, Any]) -> Store:
-    """The store in `folder` of these files below `root`. settings: what else decides the images, by name.
-
+    Its name is made of what decides the images: where `root` is, the files by name, size and time of change, and the
+    settings, which are what becomes of them, by name.
     Raises UserError for a folder that lies in `root`, where its files would be taken for data.
     """
     if folder.resolve().is_relative_to(root.resolve()):
@@ -187,11 +173,11 @@ def store_for(folder: Path, root: Path, files: Sequence[Path], settings: Mapping
             digest.update(f"{status.st_size} {status.st_mtime_ns} ".encode())
         digest.update(os.fsencode(file.relative_to(root)) + b"\0")
     sides = "x".join(str(settings[name]) for name in ("channels", "size"))
-    return Store(folder, f"{one_line(root.resolve().name)[:50]}-{sides}-{digest.hexdigest()[:16]}")
+    return folder / f"{one_line(root.resolve().name)[:50]}-{sides}-{digest.hexdigest()[:16]}"
 
 
 @contextmanager
-def filling(store: Store, shape: tuple[int, int, int, int], waiting: Callable[[], None]) -> Iterator[Filling]:
+def filling(store: Path, shape: tuple[int, int, int, int], waiting: Callable[[], None]) -> Iterator[Filling]:
     """What the store has of images of this shape, to be completed within: it is whole from then on.
 
     What a run that was stopped has left there is taken up. One process at a time is within; `waiting` is called before
@@ -199,22 +185,21 @@ def filling(store: Store, shape: tuple[int, int, int, int], waiting: Callable[[]
     Raises UserError for a folder that cannot be written in, a disk without room, and images that are not what was put
     there.
     """
-    place = store.place
     try:
-        if (place / CONTENTS).exists():
-            found = _whole(place)
-            if not (found.unreadable and os.access(place, os.W_OK)):
+        if (store / CONTENTS).exists():
+            found = _whole(store)
+            if not (found.unreadable and os.access(store, os.W_OK)):
                 yield found
                 return
-        place.mkdir(parents=True, exist_ok=True)
-        with _locked(place / "lock", waiting):
-            whole = _whole(place) if (place / CONTENTS).exists() else None
+        store.mkdir(parents=True, exist_ok=True)
+        with _locked(store / "lock", waiting):
+            whole = _whole(store) if (store / CONTENTS).exists() else None
             if whole is not None and not whole.unreadable:  # by the process that this one waited for
                 yield whole
                 return
-            _make(place / DIGESTS, (shape[0], 32))
-            _make(place / IMAGES, shape)
-            images, digests = (np.load(place / name, mmap_mode="r+") for name in (IMAGES, DIGESTS))
+            _make(store / DIGESTS, (shape[0], 32))
+            _make(store / IMAGES, shape)
+            images, digests = _mapped(store, "r+")
             if whole is None:
                 _forget_others(images, digests)
             found = Filling(torch.from_numpy(images), digests, {})
@@ -222,38 +207,45 @@ def filling(store: Store, shape: tuple[int, int, int, int], waiting: Callable[[]
             images.flush()
             digests.flush()
             unreadable = {str(index): why for index, why in sorted(found.unreadable.items())}
-            write_text(place / CONTENTS, json.dumps({"images": shape[0], "unreadable": unreadable}, indent=1) + "\n")
+            write_text(store / CONTENTS, json.dumps({"images": shape[0], "unreadable": unreadable}, indent=1) + "\n")
     except OSError as error:
         raise UserError(
-            f"{place}: cannot keep images here ({error.strerror or error}); name a folder that can be written in "
+            f"{store}: cannot keep images here ({error.strerror or error}); name a folder that can be written in "
             "(data.store=...)"
         ) from error
 
 
-def _whole(place: Path) -> Filling:
+def _whole(store: Path) -> Filling:
     """Raises UserError for files that are no store's. That its images are right shows where they are read."""
+    images, digests = _mapped(store, "c")
     try:
-        images, digests = (np.load(place / name, mmap_mode="c") for name in (IMAGES, DIGESTS))
-        unreadable = json.loads((place / CONTENTS).read_text())["unreadable"].items()
+        unreadable = json.loads((store / CONTENTS).read_text())["unreadable"].items()
         return Filling(torch.from_numpy(images), digests, {int(index): str(why) for index, why in unreadable})
-    except (ValueError, LookupError, TypeError, AttributeError, EOFError):  # cut off, or written by something else
-        raise _changed(place) from None
+    except (ValueError, LookupError, TypeError, AttributeError):  # cut off, or written by something else
+        raise _changed(store) from None
 
 
-def _changed(place: Path) -> UserError:
-    return UserError(f"{place}: its images are not those that were put there; remove this folder to read them anew")
+def _mapped(store: Path, mode: Literal["r+", "c"]) -> tuple[np.memmap, np.memmap]:
+    try:
+        return open_memmap(store / IMAGES, mode), open_memmap(store / DIGESTS, mode)
+    except (ValueError, EOFError):
+        raise _changed(store) from None
 
 
-def require_right(image: np.ndarray, digest: np.ndarray, place: Path) -> None:
-    """Raises UserError unless that is the image's sha256. place: of the store."""
-    if hashlib.sha256(image.tobytes()).digest() != digest.tobytes():
-        raise _changed(place)
+def _changed(store: Path) -> UserError:
+    return UserError(f"{store}: its images are not those that were put there; remove this folder to read them anew")
+
+
+def require_right(image: np.ndarray, digest: np.ndarray, store: Path) -> None:
+    """Raises UserError unless that is the image's sha256."""
+    if digest_of(image) != digest.tobytes():
+        raise _changed(store)
 
 
 def _forget_others(images: np.ndarray, digests: np.ndarray) -> None:
     """Takes away what the disk has kept of a digest and not of its image, as after a power failure."""
     for index in np.flatnonzero(digests.any(1)).tolist():
-        if hashlib.sha256(images[index].tobytes()).digest() != digests[index].tobytes():
+        if digest_of(images[index]) != digests[index].tobytes():
             digests[index] = 0
 
 
@@ -269,7 +261,7 @@ def _make(path: Path, shape: tuple[int, ...]) -> None:
             "folder"
         )
     temporary = path.with_suffix(".tmp")
-    np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape).flush()
+    open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape).flush()
     with open(temporary, "r+b") as file, suppress(AttributeError):  # Windows and macOS
         try:
             os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)

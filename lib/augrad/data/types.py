@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from augrad.data.stored import StoredImages, stored_together
+from augrad.data.stored import StoredImages, digest_of, stored_together
 
 Images = UInt8[Tensor, "N C H W"] | StoredImages
 
@@ -39,7 +39,7 @@ class Split:
         """The sha256 of each image."""
         if isinstance(self.images, StoredImages):
             return self.images.digests
-        return [hashlib.sha256(image).digest() for image in self.images.cpu().numpy()]
+        return [digest_of(image) for image in self.images.cpu().numpy()]
 
     def to(self, device: torch.device | str) -> "Split":
         """The same split on `device`."""
@@ -57,9 +57,9 @@ def joined(splits: Sequence[Split]) -> Split:
     """The images of these splits, one after another. All are in memory, or all in one file."""
     images, labels = [split.images for split in splits], torch.cat([split.labels for split in splits])
     in_memory = [one for one in images if isinstance(one, Tensor)]
-    if in_memory:
-        return Split(torch.cat(in_memory), labels)
-    return Split(stored_together([one for one in images if isinstance(one, StoredImages)]), labels)
+    in_a_file = [one for one in images if isinstance(one, StoredImages)]
+    assert not (in_memory and in_a_file)
+    return Split(torch.cat(in_memory) if in_memory else stored_together(in_a_file), labels)
 
 
 @dataclass(frozen=True)

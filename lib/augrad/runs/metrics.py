@@ -18,8 +18,8 @@ class MetricsLog:
     """Appends rows to a metrics file; a context manager.
 
     Every row has an integer `step`. Numbers have seven digits, as those of single precision; those that JSON cannot say
-    (NaN, infinities) are written as null. A row is one
-    write to the operating system: other processes see whole rows, and a killed run loses at most the row in hand.
+    (NaN, infinities) are written as null. A row is one write to the operating system: other processes see whole rows,
+    and a killed run loses at most the row in hand.
     """
 
     def __init__(self, path: str | os.PathLike[str], resume_step: int | None = None) -> None:
