@@ -227,6 +227,8 @@ def _whole(store: Path) -> Filling:
 
 def _mapped(store: Path, mode: Literal["r+", "c"]) -> tuple[np.memmap, np.memmap]:
     try:
+        for file in (IMAGES, DIGESTS):
+            open_memmap(store / file, "c")  # refuses a file that was cut off, which "r+" would fill with zeros
         return open_memmap(store / IMAGES, mode), open_memmap(store / DIGESTS, mode)
     except (ValueError, EOFError):
         raise _changed(store) from None
