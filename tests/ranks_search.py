@@ -1,4 +1,4 @@
-"""What a process of `tests/numerics/test_ranks.py` does: searches by itself, and with the others, by the same seed.
+"""What a process of `tests/numerics/test_ranks.py` does: searches by itself, in parts, and with others, by one seed.
 
 torchrun --standalone --nproc-per-node=2 tests/ranks_search.py DIR
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from augrad.data.batches import EpochBatches
 from augrad.data.standard import StandardAugmentation
@@ -55,6 +56,28 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+class BatchNormNet(nn.Sequential):
+    """A network in which the images of a batch act on each other."""
+
+    def __init__(self, in_channels: int, class_count: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, 6, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(6),
+            nn.SiLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(6, class_count),
+        )
+
+
+COUPLED: dict[str, dict[str, Any]] = {
+    f"BatchNorm, {name}": {**case, "model": BatchNormNet}
+    for name, case in CASES.items()
+    if name not in ("pixels", "relax, neumann", "enumerate, difference")
+}
+"""Of which a process's share is one of two parts of the batch: not what one process finds with all of it."""
+
+
 def some_splits() -> Splits:
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(COUNT) % 3
@@ -64,15 +87,21 @@ def some_splits() -> Splits:
     return Splits("random", 3, split, split, split, split, "0" * 64)
 
 
-def searched(ranks: Ranks, case: dict[str, Any]) -> dict[str, Any]:
+def searched(ranks: Ranks, case: dict[str, Any], parts_of_batch: int = 1) -> dict[str, Any]:
     space = make_space(dict.fromkeys(["identity", "rotate", "brightness", "cutout"]))
     settings = SearchSettings(
-        steps=50, batch_size=BATCH, validation_batch_size=13, warmup_steps=1, warmup_share=0.5, clip_norm=1.0
+        steps=50,
+        batch_size=BATCH,
+        validation_batch_size=13,
+        warmup_steps=1,
+        warmup_share=0.5,
+        clip_norm=1.0,
+        accumulation_steps=parts_of_batch,
     )
     data = some_splits()
     state, parts = begin_search(
         data,
-        partial(SmallConvNet, width=8),
+        case.get("model", partial(SmallConvNet, width=8)),
         policy=initial_policy(space, stages=case.get("stages", 2), subpolicies=1),
         objective=Bilevel(case.get("derivative", "jvp"), case.get("draws", 1)),
         estimator=case["estimator"],
@@ -87,14 +116,15 @@ def searched(ranks: Ranks, case: dict[str, Any]) -> dict[str, Any]:
         ranks=ranks,
     )
     training, validation = EpochBatches(COUNT, BATCH, 0), EpochBatches(COUNT, 13, 1)
-    rows = []
+    rows, passed = [], []
+    state.model.register_forward_pre_hook(lambda _, given: passed.append(len(given[0])))
     for _ in range(STEPS):
         row = search_step(state, parts, training, validation)
         rows.append({name: float(row[name]) for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy")})
         state.step += 1
     policy = torch.cat([parameter.detach().flatten() for parameter in state.policy.params.tensors()])
     model = torch.cat([parameter.detach().flatten() for parameter in state.model.parameters()])
-    return {"policy": policy.tolist(), "model": model.tolist(), "rows": rows}
+    return {"policy": policy.tolist(), "model": model.tolist(), "rows": rows, "largest": max(passed)}
 
 
 def population(ranks: Ranks, stopping: Callable[[], bool] = lambda: False) -> dict[str, Any]:
@@ -141,8 +171,12 @@ def main() -> None:
     torch.set_num_threads(1)
     ranks = joined(torch.device("cpu"))
     found: dict[str, Any] = {
-        name: {"alone": searched(ALONE, case) if ranks.leads else None, "together": searched(ranks, case)}
-        for name, case in CASES.items()
+        name: {
+            "alone": searched(ALONE, case) if ranks.leads else None,
+            "in parts": searched(ALONE, case, 2 if name in COUPLED else 3) if ranks.leads else None,
+            "together": searched(ranks, case),
+        }
+        for name, case in (CASES | COUPLED).items()
     }
     found["population"] = {"alone": population(ALONE), "together": population(ranks)}
     found["stopped"] = stops(ranks)

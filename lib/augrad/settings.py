@@ -81,6 +81,8 @@ class TrainSettings:
     and images are laid out channels last, which is faster on a GPU under autocast. compile: whether the training passes
     run by `torch.compile`; evaluations do not. cuda_graphs: whether, on a GPU, training passes and policy are CUDA
     graphs, without which a small network waits for Python; None: where nothing in the network forbids it.
+    accumulation_steps: in how many parts a batch goes through the network, one after another, their gradients being
+    summed: for batches whose activations do not fit into memory. BatchNorm normalises each part by itself.
     """
 
     epochs: PositiveInt = 50
@@ -96,6 +98,7 @@ class TrainSettings:
     channels_last: bool = False
     compile: bool = False
     cuda_graphs: bool | None = None
+    accumulation_steps: PositiveInt = 1
 
 
 @_told_in_words
@@ -124,6 +127,7 @@ class SearchSettings:
     cuda_graphs: whether the classifier's passes run as CUDA graphs on a GPU, where a small network's step is otherwise
     as long as the launching of its kernels. None: if the network is made of modules of PyTorch's and augrad's alone,
     without dropout. True is for a network whose `forward` does the same in Python at each call.
+    accumulation_steps: as in TrainSettings, of training and validation batches and of the scores of bilevel.
     """
 
     steps: PositiveInt = 1000
@@ -147,6 +151,7 @@ class SearchSettings:
     checkpoint_every: PositiveInt = 200
     log_every: PositiveInt = 10
     cuda_graphs: bool | None = None
+    accumulation_steps: PositiveInt = 1
 
 
 @_told_in_words

@@ -47,6 +47,8 @@ def test_a_bad_npz(augrad, tmp_path: Path, name: str) -> None:
         (["search.step=3"], ["step"]),
         (["search.batch_size=many"], ["batch_size", "many"]),
         (["search.batch_size=0"], ["batch_size"]),
+        (["search.accumulation_steps=0"], ["accumulation_steps"]),
+        (["search.accumulation_steps=2", "experiment=faster_autoaugment"], ["accumulation_steps", "bilevel"]),
         (["estimator=gumble"], ["gumble", "gumbel"]),
         (["estimator.temperature=0.0"], ["temperature"]),
         (["space.ops.rotate.hihg=3"], ["hihg"]),

@@ -239,6 +239,17 @@ def test_the_policy_belongs_to_the_training(augrad, tmp_path: Path, monkeypatch:
     assert "other content of its policy" in refused.stderr
 
 
+def test_a_training_of_an_earlier_version_goes_on(augrad, cut: Path) -> None:
+    """It knows less settings; their defaults are what it was trained with."""
+    saved = load_checkpoint(cut / "checkpoint.pt")
+    del saved["config"]["train"]["accumulation_steps"]
+    save_checkpoint(cut / "checkpoint.pt", saved)
+    refused = augrad("train", "resume=cut", "train.accumulation_steps=2")
+    assert refused.returncode == 2
+    assert "was started with train.accumulation_steps=1, got 2" in refused.stderr
+    assert augrad("train", "resume=cut").returncode == 0
+
+
 def test_a_search_does_not_take_up_a_training_nor_the_other_way_round(augrad, tmp_path: Path, cut: Path) -> None:
     shutil.copytree(cut, tmp_path / "copy")
     done = augrad("search", "resume=copy")

@@ -159,9 +159,10 @@ class Dropping(nn.Sequential):
         recipe(Dropping),
         recipe(ema=0.9),
         recipe(channels_last=True),
+        recipe(accumulation_steps=2),
         recipe(optimizer=partial(torch.optim.RMSprop, lr=0.01)),
     ],
-    ids=["dropout", "ema", "channels_last", "RMSprop"],
+    ids=["dropout", "ema", "channels_last", "accumulation_steps", "RMSprop"],
 )
 def test_what_would_be_another_training_in_a_stack_is_not_stacked(case: Recipe) -> None:
     assert not can_be_stacked(case, policies())

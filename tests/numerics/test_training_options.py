@@ -17,7 +17,7 @@ from augrad.data.pixels import to_float
 from augrad.data.seeding import global_draws
 from augrad.learning.average import WeightAverage
 from augrad.learning.classifier import losses_of
-from augrad.learning.step import build_classifier, evaluate
+from augrad.learning.step import build_classifier, evaluate, training_pass
 from augrad.models.wide_resnet import WideResNet
 from augrad.settings import TrainSettings, rate_at
 from augrad.train import train_classifier
@@ -42,23 +42,24 @@ def weights(data: Splits, **named: object) -> dict[str, Tensor]:
     return trained(Recipe(data, MODEL, SGD, settings(**named)), None, SEED).model.state_dict()
 
 
-def by_hand(data: Splits, smoothing: float = 0.0) -> list[dict[str, Tensor]]:
-    """The network's state after each step of a plain loop."""
+def by_hand(data: Splits, smoothing: float = 0.0, parts: int = 1) -> list[dict[str, Tensor]]:
+    """The network's state after each step of a plain loop, each batch in so many parts."""
     network = build_classifier(MODEL, data, SEED, CPU)
     optimizer, states = SGD(network.parameters()), []
     batches = EpochBatches(len(data.train), BATCH, SEED, CPU)
     for step in range(STEPS):
         optimizer.param_groups[0]["lr"] = 0.1 * rate_at(step, STEPS, "cosine", 0.01)
         batch = data.train[batches.indices(step)]
-        with global_draws(CPU, SEED, "train step", step):
-            logits = network(to_float(batch.images))
-        if smoothing:
-            target = (1 - smoothing) * nn.functional.one_hot(batch.labels, 10) + smoothing / 10
-            loss = -(target * logits.log_softmax(1)).sum(1).mean()
-        else:
-            loss = cross_entropy(logits, batch.labels, reduction="none").mean()
         optimizer.zero_grad()
-        loss.backward()
+        with global_draws(CPU, SEED, "train step", step):
+            for images, labels in zip(batch.images.chunk(parts), batch.labels.chunk(parts), strict=True):
+                logits = network(to_float(images))
+                if smoothing:
+                    target = (1 - smoothing) * nn.functional.one_hot(labels, 10) + smoothing / 10
+                    loss = -(target * logits.log_softmax(1)).sum(1).mean()
+                else:
+                    loss = cross_entropy(logits, labels, reduction="none").mean()
+                (loss / parts).backward()
         optimizer.step()
         states.append({name: value.clone() for name, value in network.state_dict().items()})
     return states
@@ -70,6 +71,32 @@ def test_the_defaults_are_the_plain_loop_bit_for_bit(data: Splits) -> None:
         found = weights(data, **named)
         assert found.keys() == expected.keys()
         assert all(torch.equal(value, expected[name]) for name, value in found.items())
+
+
+def test_batches_in_parts_are_the_loop_that_accumulates_gradients(data: Splits) -> None:
+    """Each of four parts has BatchNorm's statistics of its own, and moves the running ones."""
+    rows: list[Row] = []
+    recipe = Recipe(data, MODEL, SGD, settings(accumulation_steps=4, label_smoothing=0.2))
+    found, expected = trained(recipe, None, SEED, rows.append).model.state_dict(), by_hand(data, 0.2, 4)[-1]
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5)
+    whole = weights(data, label_smoothing=0.2)
+    assert not torch.allclose(found["network.head.weight"], whole["network.head.weight"], rtol=1e-2)
+    assert {row["step"] for row in rows} == {STEPS}
+
+
+def test_a_batch_in_parts_is_that_of_one() -> None:
+    """Sizes that do not divide, the rows of the images in their order, and no more parts than images."""
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.rand(11, 3, 8, 8, generator=generator).double(), torch.arange(11) % 3
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    whole, seen = training_pass(network, images, labels, autocast=False), []
+    network.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    for count, sizes in ((3, [3, 4, 4]), (11, [1] * 11), (50, [1] * 11)):
+        seen.clear()
+        found = training_pass(network, images, labels, autocast=False, accumulation_steps=count)
+        assert seen == sizes
+        torch.testing.assert_close(found, whole, rtol=1e-12, atol=1e-12)
 
 
 def test_smoothed_losses_are_the_formula() -> None:

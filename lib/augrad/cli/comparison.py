@@ -20,7 +20,7 @@ from augrad.show.progress import Pace
 
 COMPARISON, TRAININGS = "comparison.json", "trainings.json"
 TABLES = ("comparison.md", "comparison.csv")
-_ADDED = ("label_smoothing", "ema", "channels_last", "compile")
+_ADDED = ("label_smoothing", "ema", "channels_last", "compile", "accumulation_steps")
 """Settings of trainings that comparisons of earlier versions did not have."""
 
 

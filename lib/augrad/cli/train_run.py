@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from augrad.runs.directory import CHECKPOINT, PREVIOUS, has_content
 from augrad.runs.metrics import MetricsLog
 from augrad.search.resume import digests_of, require_origin, require_same
 from augrad.search.stopping import StopRequest
+from augrad.settings import TrainSettings
 from augrad.train.loop import Recipe, Training
 
 METRICS, MODEL = "metrics.jsonl", "model.pt"
@@ -63,7 +65,8 @@ class TrainRun:
             kinds = {"config": dict, "origin": dict, "state": dict, "reported": int}
             if any(not isinstance(saved.get(key), kind) for key, kind in kinds.items()):
                 raise UserError(f"{path}: not a training's checkpoint; expected the {CHECKPOINT} of augrad train")
-            require_same(saved["config"], plain(self._config), _RESUMED, _MAY_CHANGE)
+            known = {"train": asdict(TrainSettings())}
+            require_same(saved["config"], plain(self._config), _RESUMED, _MAY_CHANGE, known)
             training = Training(*self._training)
             require_origin(saved["origin"], self._origin(training), _RESUMED)
             try:

@@ -1,7 +1,7 @@
 """One training step of a classifier and its evaluation on a split, for search and training alike."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -116,11 +116,13 @@ def training_pass(
     autocast: bool,
     graphs: Graphs = NO_GRAPHS,
     label_smoothing: float = 0.0,
+    accumulation_steps: int = 1,
 ) -> TrainingPass:
     """One forward and one backward pass in the model's present mode.
 
     The gradients are returned; the parameters' own `.grad` stays as it is. BatchNorm's running statistics move.
     label_smoothing: of the loss that the gradients are of (see `losses_of`); the losses returned are without it.
+    accumulation_steps: in how many parts of the batch (see `accumulated`).
     Raises UserError inside `torch.inference_mode()`, and where the loss depends on no parameter that is trained.
     """
     require_derivatives()
@@ -137,11 +139,41 @@ def training_pass(
             raise UserError("model: its logits depend on no parameter that is trained (requires_grad True)")
         found = torch.autograd.grad(minimised, list(parameters.values()), allow_unused=True)
         accuracy = accuracy_of(logits.detach(), labels)
-        return loss.detach(), accuracy, losses.detach(), *found
+        return losses.detach(), loss.detach(), accuracy, *found
 
-    loss, accuracy, losses, *found = graphs("training pass", forward_and_backward, images, labels)
+    def pass_over(part: slice) -> tuple[Tensor | None, ...]:
+        return graphs("training pass", forward_and_backward, images[part], labels[part])
+
+    losses, loss, accuracy, *found = accumulated(pass_over, len(labels), accumulation_steps)
     gradients = {name: gradient for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
     return TrainingPass(loss.clone(), accuracy.clone(), losses, gradients)
+
+
+def parts_of(size: int, count: int) -> list[slice]:
+    """`size` images in `count` parts, which differ by one image at most; in as many as there are images, if less."""
+    count = min(count, size)
+    return [slice(size * index // count, size * (index + 1) // count) for index in range(count)]
+
+
+def accumulated(one: Callable[[slice], Sequence[Any]], size: int, accumulation_steps: int) -> Sequence[Any]:
+    """What `one` gives for a batch of `size` images, from what it gives for parts of it, one after another.
+
+    Its first tensor has a row for each image; the others are means over the images, or None for every part.
+    """
+    parts = parts_of(size, accumulation_steps)
+    if len(parts) == 1:
+        return one(parts[0])
+    rows: list[Tensor] = []
+    means: list[Tensor | None] = []
+    for part in parts:
+        own, *found = one(part)
+        rows.append(own.clone())  # the next part may be written where this one is
+        weighted = [None if value is None else value * ((part.stop - part.start) / size) for value in found]
+        means = [
+            value if before is None or value is None else before + value
+            for before, value in zip(means or [None] * len(weighted), weighted, strict=True)
+        ]
+    return torch.cat(rows), *means
 
 
 def set_gradients(model: nn.Module, gradients: Weights) -> None:
@@ -157,9 +189,10 @@ def backward_on(
     autocast: bool,
     label_smoothing: float = 0.0,
     graphs: Graphs = NO_GRAPHS,
+    accumulation_steps: int = 1,
 ) -> StepResult:
     """A `training_pass` that leaves its gradients in the parameters, where `optimizer.step()` finds them."""
-    found = training_pass(model, images, labels, autocast, graphs, label_smoothing)
+    found = training_pass(model, images, labels, autocast, graphs, label_smoothing, accumulation_steps)
     set_gradients(model, found.gradients)
     return StepResult(found.loss, found.accuracy, found.losses)
 

@@ -29,7 +29,15 @@ from augrad.learning.classifier import Weights, accuracy_of, couples, logits_wit
 from augrad.learning.coupling import attributed, attributed_beside, is_exact
 from augrad.learning.network import drawn_by
 from augrad.learning.pure_optimizer import pure_optimizer
-from augrad.learning.step import ModelBuilder, TrainingPass, bfloat16_autocast, build_classifier, training_pass
+from augrad.learning.step import (
+    ModelBuilder,
+    TrainingPass,
+    accumulated,
+    bfloat16_autocast,
+    build_classifier,
+    parts_of,
+    training_pass,
+)
 from augrad.models.shake import shaken_layers
 from augrad.objectives.objective import (
     Aim,
@@ -144,31 +152,45 @@ class Bilevel:
         model, ranks = step.model, step.ranks
         batch, augmented, sample, whole = drawn_batch(step)
         with global_draws_kept(augmented.device):  # so that the passes to come have this one's masks of nn.Dropout
-            trained = training_pass(model, augmented, batch.labels, step.autocast, step.graphs)
+            trained = training_pass(
+                model, augmented, batch.labels, step.autocast, step.graphs, accumulation_steps=step.accumulation_steps
+            )
         trained = of_all(ranks, trained, batch.whole)
         held_out, validated = step.validation, len(step.validation)
         if not ranks.alone:
             held_out = held_out[ranks.share(validated, held_out.images.device)]
 
-        def validate(
-            weights: Weights, images: Tensor = held_out.images, labels: Tensor = held_out.labels
-        ) -> tuple[Tensor, Tensor]:
+        def validate(weights: Weights, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             with bfloat16_autocast(step.autocast, images.device):
                 logits = logits_with(model, weights, to_float(images))
-            return losses_of(logits, labels).mean(), logits
+            return logits, losses_of(logits, labels).mean()
 
         def validate_together(weights: Weights) -> tuple[Tensor, Tensor]:
-            loss, logits = validate(shared_weights(ranks, weights))
-            return (loss, logits) if ranks.alone else (ranks.total(loss * ranks.weight(validated)), logits)
+            shared = shared_weights(ranks, weights)
+            logits, loss = accumulated(
+                lambda part: validate(shared, held_out.images[part], held_out.labels[part]),
+                len(held_out),
+                step.accumulation_steps,
+            )
+            return (loss if ranks.alone else ranks.total(loss * ranks.weight(validated))), logits
 
         def validation_pass(values: Sequence[Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-            weights = dict(zip(names, values, strict=True))
-            found = forward_and_backward(lambda weights: validate(weights, images, labels), weights)
-            return found.loss, found.logits, *found.gradients.values()
+            given = dict(zip(names, values, strict=True))
+
+            def validate_part(weights: Weights) -> tuple[Tensor, Tensor]:
+                logits, loss = validate(weights, images, labels)
+                return loss, logits
+
+            found = forward_and_backward(validate_part, given)
+            return found.logits, found.loss, *found.gradients.values()
 
         def differentiate(weights: Weights) -> ValidationPass:
-            given = (list(weights.values()), held_out.images, held_out.labels)
-            loss, logits, *gradients = step.graphs("validation pass", validation_pass, *given)
+            values, images, labels = list(weights.values()), held_out.images, held_out.labels
+            logits, loss, *gradients = accumulated(
+                lambda part: step.graphs("validation pass", validation_pass, values, images[part], labels[part]),
+                len(labels),
+                step.accumulation_steps,
+            )
             loss, *gradients = ranks.mean_over(validated, [loss.clone(), *gradients])
             return ValidationPass(dict(zip(names, gradients, strict=True)), loss, logits)
 
@@ -193,7 +215,7 @@ class Bilevel:
             **link.metrics,
         }
         after = tuple(self._after(step, term.batch) for term in link.terms)
-        scalar = self.scalar(model, link.terms, step.policy, after, step.graphs, ranks)
+        scalar = self.scalar(model, link.terms, step.policy, after, step.graphs, ranks, step.accumulation_steps)
         if self.derivative == "shared_difference":
             (term,) = self._require_shared(link.terms, levels, step.autocast)
 
@@ -204,13 +226,16 @@ class Bilevel:
             def beside(values: Sequence[Tensor], along: Sequence[Tensor], *batch: Tensor) -> tuple[Tensor, ...]:
                 return (attributed(partial(difference_scores, model, *vectors_of(term, values, along)), *batch),)
 
+            def there_of(part: slice) -> tuple[Tensor, ...]:
+                given = *vectors_in(term), augmented[part], batch.labels[part]
+                if not couples(model):
+                    return step.graphs("scores ahead", ahead, *given, trained.losses[part])
+                others = exchanged(step.policy, batch.images[part], sample[part], after[0][part])
+                return step.graphs("shared scores", beside, *given, *others)
+
             @torch.no_grad()
             def there() -> Tensor:
-                given = *vectors_in(term), augmented, batch.labels
-                if not couples(model):
-                    return step.graphs("scores ahead", ahead, *given, trained.losses)[0]
-                others = exchanged(step.policy, batch.images, sample, after[0])
-                return step.graphs("shared scores", beside, *given, *others)[0]
+                return accumulated(there_of, len(batch.labels), step.accumulation_steps)[0]
 
             own = ranks.share(batch.whole, augmented.device)
             scalar = SharedDraw(whole, lambda: ranks.put_together(there(), own, batch.whole), scalar)
@@ -246,6 +271,7 @@ class Bilevel:
         after: tuple[StandardDraw, ...] | None = None,
         graphs: Graphs = NO_GRAPHS,
         ranks: Ranks = ALONE,
+        accumulation_steps: int = 1,
     ) -> Scalar:
         """The function sample -> s_i [B], with B = draws * `image_count(terms)`.
 
@@ -255,6 +281,7 @@ class Bilevel:
         after: what each term's images undergo after the policy, the same in every call; None: nothing. graphs: runs the
         passes that need no gradient with respect to the images, as CUDA graphs where it can. ranks: the processes, each
         of which computes the numbers of its own images; the sample is for those of all of them, as is the result.
+        accumulation_steps: in how many parts of a batch.
         """
         derivative = directional_scores if self.derivative == "jvp" else difference_scores
         total, coupled = self.draws * image_count(terms), couples(model)
@@ -268,9 +295,13 @@ class Bilevel:
             return attributed_beside(partial(derivative, model, weights, u), images, labels, companions)
 
         def scores_of(
-            term: Term, then: StandardDraw, sample: PolicySample | RelaxedSample, companions: PolicySample | None
+            term: Term,
+            part: slice,
+            then: StandardDraw,
+            sample: PolicySample | RelaxedSample,
+            companions: PolicySample | None,
         ) -> Float[Tensor, " B"]:
-            images, labels = self._repeated(term.batch.images), term.batch.labels.repeat(self.draws)
+            images, labels = self._repeated(term.batch.images[part]), term.batch.labels[part].repeat(self.draws)
             augmented = then(policy(images, params=sample))
             follows = torch.is_grad_enabled() and augmented.requires_grad
             if self.derivative != "jvp" and follows:
@@ -294,6 +325,22 @@ class Bilevel:
                 (found,) = graphs(name, scoring_pass, *vectors_in(term), augmented, labels, *others)
                 return found / share
 
+        def scores_in_parts(
+            term: Term, then: StandardDraw, sample: PolicySample | RelaxedSample, companions: PolicySample | None
+        ) -> Float[Tensor, " B"]:
+            if accumulation_steps == 1:
+                return scores_of(term, slice(None), then, sample, companions)
+            labels = term.batch.labels
+            places = torch.arange(self.draws * len(labels), device=labels.device).view(self.draws, -1)
+
+            def scores_there(part: slice) -> tuple[Tensor]:
+                own = part if self.draws == 1 else places[:, part].flatten()
+                among = None if companions is None else companions[own]
+                found = scores_of(term, part, then[own], sample[own], among)
+                return (found.view(self.draws, -1).T,)
+
+            return accumulated(scores_there, len(labels), accumulation_steps)[0].T.flatten()
+
         def scalar(sample: PolicySample | RelaxedSample, companions: PolicySample | None = None) -> Float[Tensor, " B"]:
             parts, start = [], 0
             for term, then in zip(terms, after, strict=True):
@@ -301,13 +348,17 @@ class Bilevel:
                 chosen = slice(start, start := start + count)
                 own = ranks.share(term.batch.whole, term.batch.labels.device, self.draws)
                 among = None if companions is None else taken(ranks, companions[chosen], own)
-                found = scores_of(term, then, taken(ranks, sample[chosen], own), among)
+                found = scores_in_parts(term, then, taken(ranks, sample[chosen], own), among)
                 parts.append(ranks.put_together(found, own, count))
             return torch.cat(parts)
 
         if not coupled:
             return scalar
-        centred = all(is_exact(self.draws * len(term.batch.labels)) for term in terms)
+        centred = all(
+            is_exact(self.draws * (part.stop - part.start))
+            for term in terms
+            for part in parts_of(len(term.batch.labels), accumulation_steps)
+        )
         return CoupledScalar(scalar, centred, lambda companions: partial(scalar, companions=companions))
 
 

@@ -22,7 +22,7 @@ from augrad.hypergradients.hypergradient import Hypergradient, Loss, TrainingBat
 from augrad.hypergradients.none import NoHypergradient
 from augrad.learning.classifier import Weights, couples, device_of, flatten, logits_with, losses_of, unflatten
 from augrad.learning.coupling import attributed, attributed_beside, couples_otherwise, is_exact
-from augrad.learning.step import ModelBuilder, bfloat16_autocast
+from augrad.learning.step import ModelBuilder, bfloat16_autocast, parts_of
 from augrad.policy import Policy
 from augrad.ranks import ALONE, Ranks
 from augrad.types import PolicySample, RelaxedSample
@@ -35,9 +35,9 @@ class Step:
     model: the network that the search trains. companion: the network that the objective keeps beside it, if any.
     optimizer: the model's. generator: of all random numbers. batch: k -> the training batch of the step k steps later
     (0: this one). validation: the validation batch. hypergradient: the method. memory: what it left at the last step.
-    clip_norm, autocast: see `augrad.SearchSettings`. standard: what training images undergo after the policy; it is
-    drawn once for all evaluations of a step's scalar. ranks: the processes of the search, each of which computes with
-    its share of the batches. graphs: runs the model's passes, as CUDA graphs where it can.
+    clip_norm, autocast, accumulation_steps: see `augrad.SearchSettings`. standard: what training images undergo after
+    the policy; it is drawn once for all evaluations of a step's scalar. ranks: the processes of the search, each of
+    which computes with its share of the batches. graphs: runs the model's passes, as CUDA graphs where it can.
     data, builder, seed, number: the whole data set, what the search was given as its model, its seed, and how many
     steps came before this one; for objectives that train networks of their own. stopping: whether the search has been
     asked to stop; an objective whose step takes long asks now and then, and raises `augrad.errors.Stopped`: the search
@@ -57,6 +57,7 @@ class Step:
     autocast: bool
     standard: StandardAugmentation
     ranks: Ranks = ALONE
+    accumulation_steps: int = 1
     graphs: Graphs = NO_GRAPHS
     data: Splits | None = None
     builder: nn.Module | ModelBuilder | None = None
@@ -253,10 +254,13 @@ def drawn_batch(step: Step, ahead: int = 0) -> DrawnBatch:
 def _loss(step: Step, augmented: Float[Tensor, "B C H W"], labels: Int[Tensor, " B"], size: int) -> Loss:
     """The mean loss of a batch of `size` images, of which these are this process's."""
 
+    parts = parts_of(len(labels), step.accumulation_steps)
+
     def loss(weights: Weights) -> Tensor:
+        shared = shared_weights(step.ranks, weights)
         with bfloat16_autocast(step.autocast, augmented.device):
-            logits = logits_with(step.model, shared_weights(step.ranks, weights), augmented)
-        return step.ranks.mean_of(losses_of(logits, labels), size)
+            logits = [logits_with(step.model, shared, augmented[part]) for part in parts]
+        return step.ranks.mean_of(losses_of(torch.cat(logits), labels), size)
 
     return loss
 

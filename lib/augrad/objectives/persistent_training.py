@@ -78,7 +78,8 @@ class PersistentTraining:
         if not can_be_stacked(recipe, [policy]):
             raise UserError(
                 "PersistentTraining trains networks as one: expected modules of PyTorch's or augrad's without dropout, "
-                "SGD, Adam or AdamW (train.optimizer), and neither ema, channels_last nor compile; change these, or "
+                "SGD, Adam or AdamW (train.optimizer), and none of ema, channels_last, compile and "
+                "accumulation_steps; change these, or "
                 "take objective=whole_training"
             )
         if self.pieces > recipe.steps:

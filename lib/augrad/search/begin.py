@@ -50,6 +50,11 @@ def begin_search(
             f"several processes: {name_of(objective)} is computed by one; start it without torchrun, or take "
             "bilevel or whole_training"
         )
+    if settings.accumulation_steps > 1 and not isinstance(objective, Bilevel):
+        raise UserError(
+            f"search.accumulation_steps: {name_of(objective)} is not computed in parts; set 1, or take bilevel "
+            "(trainings of whole_training have train.accumulation_steps)"
+        )
     data = data.to(device)
     parts = SearchParts(
         data=data,

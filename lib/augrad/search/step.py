@@ -88,6 +88,7 @@ def _step(
             memory=state.hypergradient_memory,
             clip_norm=settings.clip_norm,
             autocast=settings.autocast,
+            accumulation_steps=settings.accumulation_steps,
             standard=parts.standard,
             data=parts.data,
             builder=parts.model,

@@ -191,7 +191,13 @@ class Training:
         drawing = nullcontext() if self._graphs.enabled else global_draws(device, self._seed, "train step", step)
         with drawing, _refused_compilations():
             result = backward_on(
-                self._stepped, images, batch.labels, settings.autocast, settings.label_smoothing, self._graphs
+                self._stepped,
+                images,
+                batch.labels,
+                settings.autocast,
+                settings.label_smoothing,
+                self._graphs,
+                settings.accumulation_steps,
             )
         if settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.classifier.parameters(), settings.clip_norm)

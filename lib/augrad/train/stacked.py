@@ -39,10 +39,11 @@ _ELEMENTWISE = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
 def can_be_stacked(recipe: Recipe, policies: Sequence[Policy | None]) -> bool:
     """Whether these trainings are the same in a stack: policies over the same candidates, a network that does the same
-    at each call and draws nothing, an optimiser that knows nothing of a weight's place, none of ema, channels_last and
-    compile."""
+    at each call and draws nothing, an optimiser that knows nothing of a weight's place, none of ema, channels_last,
+    compile and accumulation_steps."""
     settings, first = recipe.settings, policies[0]
-    if settings.ema is not None or settings.channels_last or settings.compile or first is None:
+    apart = settings.ema is not None or settings.channels_last or settings.compile or settings.accumulation_steps > 1
+    if apart or first is None:
         return False
     alike = all(
         policy is not None
