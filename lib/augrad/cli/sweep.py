@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -19,6 +20,7 @@ from augrad.cli.quoting import shell_quoted
 from augrad.cli.run_directory import belongs_to_another
 from augrad.comparison.statistics import Interval, mean_interval
 from augrad.errors import UserError
+from augrad.policy_file.convert import read_document
 from augrad.show.page import rendered
 from augrad.show.table import Fitting
 from augrad.show.words import number
@@ -35,11 +37,16 @@ _ASIDE = "hydra.", "tracker.", "resume"
 
 @dataclass(frozen=True)
 class Job:
-    """A run of a sweep. settings: its overrides, by key. objective: what the sweeper minimises; None if it failed."""
+    """A run of a sweep.
+
+    settings: its overrides, by key. objective: what the sweeper minimises; None if it failed. chosen: which policy a
+    search has left: none, initial, learned and so on; empty where there was no choice.
+    """
 
     directory: str
     settings: Mapping[str, str]
     objective: float | None
+    chosen: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,12 @@ class Group:
     def best(self) -> Job:
         """The run with the lowest objective."""
         return min(self.jobs, key=lambda job: float("inf") if job.objective is None else job.objective)
+
+    @property
+    def chosen(self) -> str:
+        """Which policies the searches have left, the most frequent first; how often, where not all left the same."""
+        counts = Counter(job.chosen for job in self.jobs if job.chosen).most_common()
+        return counts[0][0] if len(counts) == 1 else ", ".join(f"{count} {name}" for name, count in counts)
 
 
 class SweepSummary(Callback):
@@ -80,7 +93,12 @@ class SweepSummary(Callback):
             return
         value = job_return.return_value if done else None
         objective = float(value) if isinstance(value, int | float) else None
-        result = {"overrides": list(config.hydra.overrides.task), "objective": objective, "finished": done}
+        result: dict[str, Any] = {
+            "overrides": list(config.hydra.overrides.task),
+            "objective": objective,
+            "finished": done,
+            "chosen": _chosen_in(directory) if done else None,
+        }
         write_text(directory / RESULT, json.dumps(result, indent=1) + "\n")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -117,6 +135,14 @@ def summed_up_if_failed() -> Iterator[None]:
         raise
 
 
+def _chosen_in(directory: Path) -> str | None:
+    """Which policy the search of this directory has left; None where there was no choice."""
+    with suppress(OSError, UserError):
+        provenance = read_document(directory / "policy.json").provenance or {}
+        return (provenance.get("metrics") or {}).get("chosen")
+    return None
+
+
 def _numbered(path: Path, number: int) -> Path:
     return path.with_stem(f"{path.stem}-{number}")
 
@@ -129,7 +155,8 @@ def read_jobs(directory: Path) -> list[Job]:
             told = json.loads(file.read_text(encoding="utf-8"))
             overrides, objective = told["overrides"], told["objective"]
             settings = dict(str(override).lstrip("+").split("=", 1) for override in overrides if "=" in override)
-            jobs.append(Job(file.parent.name, settings, None if objective is None else float(objective)))
+            chosen = str(told.get("chosen") or "")
+            jobs.append(Job(file.parent.name, settings, None if objective is None else float(objective), chosen))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{file}: expected the result of a run, got {error}; remove it, or put it back") from None
     return jobs
@@ -174,7 +201,7 @@ def _lines(groups: Sequence[Group]) -> Iterator[tuple[str, ...]]:
         settings = " ".join(f"{key}={value}" for key, value in group.settings.items()) or "the same"
         failed = sum(job.objective is None for job in group.jobs)
         runs = f"{len(group.jobs)}" + (f" ({failed} failed)" if failed else "")
-        yield str(place), settings, *_told(group.interval), runs, group.best.directory
+        yield str(place), settings, *_told(group.interval), runs, group.chosen, group.best.directory
 
 
 def _told(interval: Interval | None) -> tuple[str, str]:
@@ -185,23 +212,26 @@ def _told(interval: Interval | None) -> tuple[str, str]:
     return number(interval.mean, 4), f"{number(interval.low, 4)} to {number(interval.high, 4)}" if both else ""  # type: ignore[arg-type]
 
 
-_HEAD = ("rank", "settings", "objective", "95% interval", "runs", "best run")
+_HEAD = ("rank", "settings", "objective", "95% interval", "runs", "policy", "best run")
 
 
 def table_of(groups: Sequence[Group]) -> Fitting:
     """For the terminal."""
-    return Fitting(_HEAD, list(_lines(groups)), [tuple(range(6)), (0, 1, 2, 3, 5), (0, 1, 2, 3), (1, 2)], texts=(1,))
+    shown = [(0, 1, 2, 3, 4, 5, 6), (0, 1, 2, 3, 5, 6), (0, 1, 2, 5, 6), (0, 1, 2, 5), (1, 2)]
+    if not any(group.chosen for group in groups):
+        shown = [tuple(column for column in columns if column != 5) for columns in shown]
+    return Fitting(_HEAD, list(_lines(groups)), shown, texts=(1, 5))
 
 
 def write_page(path: Path, name: str, groups: Sequence[Group]) -> None:
     """The same as a page, atomically."""
-    rows = [dict(zip(("rank", "settings", "objective", "interval", "runs", "best"), line, strict=True))
+    rows = [dict(zip(("rank", "settings", "objective", "interval", "runs", "policy", "best"), line, strict=True))
             for line in _lines(groups)]  # fmt: skip
+    every = [job for group in groups for job in group.jobs]
     jobs = [
         (job.directory, " ".join(f"{key}={value}" for key, value in job.settings.items()),
-         "failed" if job.objective is None else number(job.objective, 4))
-        for group in groups for job in group.jobs
+         "failed" if job.objective is None else number(job.objective, 4), job.chosen)
+        for job in every
     ]  # fmt: skip
-    write_text(
-        path, rendered("sweep.html.jinja", {}, title=f"Sweep {name}", rows=rows, jobs=jobs, doubt=doubt_of(groups))
-    )
+    told = {"rows": rows, "jobs": jobs, "doubt": doubt_of(groups), "chosen": any(job.chosen for job in every)}
+    write_text(path, rendered("sweep.html.jinja", {}, title=f"Sweep {name}", **told))
