@@ -398,3 +398,48 @@ def test_what_is_kept_can_be_opened_by_anyone(pictures: Path):
     assert json.loads((place / CONTENTS).read_text()) == {"images": 24, "unreadable": {}}
     assert isinstance(splits.train, Split)
     assert not isinstance(splits.train.images, Tensor)
+
+
+def test_a_picture_that_can_no_longer_be_read_is_left_out(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its image is there, and a look-alike has it read again; in memory it would be left out, too."""
+    copy = pictures / "train" / "a" / "copy.png"
+    copy.write_bytes((pictures / "train" / "a" / "1.png").read_bytes())
+    stored(pictures)
+    read = decoding.fingerprint
+
+    def denied(file: Path, mode: str) -> bytes:
+        if file == copy:
+            raise PermissionError(13, "Permission denied")
+        return read(file, mode)
+
+    monkeypatch.setattr(decoding, "fingerprint", denied)
+    with pytest.warns(UserWarning, match=r"cannot be read.*copy\.png \(Permission denied\)"):
+        found = stored(pictures)
+    monkeypatch.undo()
+    copy.unlink()
+    same(found, loaded(pictures))
+
+
+@pytest.mark.parametrize("file", [IMAGES, DIGESTS])
+@pytest.mark.parametrize("fault", ["type", "rows", "gone"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_store_with_other_arrays_is_refused(pictures: Path, file: str, fault: str, whole: bool) -> None:
+    stored(pictures)
+    place = place_of(pictures)
+    values = np.load(place / file)
+    if not whole:
+        (place / CONTENTS).unlink()
+    if fault == "gone":
+        (place / file).unlink()
+        if not whole:  # made again
+            same(stored(pictures), loaded(pictures))
+            return
+    else:
+        np.save(place / file, values.astype(np.float32) if fault == "type" else values[:-1])
+    with pytest.raises(UserError, match="remove this folder to read them anew"):
+        stored(pictures)
+
+
+def test_a_path_that_no_file_can_have(pictures: Path) -> None:
+    with pytest.raises(UserError, match="null byte"):
+        loaded(pictures, store="st\0")

@@ -41,3 +41,25 @@ def test_a_run_that_is_not_finished_keeps_its_number_of_steps(augrad, small, tmp
     same = augrad("search", "resume=out", "search.steps=6")
     assert same.returncode == 0, same.stderr
     assert (tmp_path / "out/report.html").exists()
+
+
+@pytest.mark.parametrize("command", ["search", "train"])
+def test_a_run_of_somebody_else_runs_no_code_of_its_own(
+    augrad, small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Also in a part that is not built: with policy=file no space is."""
+    given = ["policy=file", "policy.file=randaugment", "choose=null", "compare=null"]
+    line = [*small, *given] if command == "search" else [item for item in small if item.startswith(("data", "model"))]
+    assert augrad(command, *line, "hydra.run.dir=gift").returncode == 0
+    place = tmp_path / "gift"
+    (place / "evil.py").write_text("open('owned', 'w').close()\ndef f(): ...\n")
+    overrides = place / ".hydra" / "overrides.yaml"
+    key = "space" if command == "search" else "+standard.more"
+    overrides.write_text(overrides.read_text() + f"- {key}._target_=gift.evil.f\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    done = augrad(command, "resume=gift")
+    assert done.returncode == 2
+    assert "gift.evil.f is code that does not come with augrad" in done.stderr
+    assert not (tmp_path / "owned").exists()
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before

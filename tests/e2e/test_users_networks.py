@@ -213,3 +213,43 @@ def test_a_training_refuses_what_it_could_not_train() -> None:
     for words, builder in builders.items():
         with pytest.raises(UserError, match=words):
             train_classifier(data(), builder, torch.optim.SGD, None, TrainSettings(epochs=1), 0, torch.device("cpu"))
+
+
+class Uncopied(nn.Linear):
+    """A network that PyTorch cannot copy."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Uncopied":
+        raise RuntimeError("no copies")
+
+
+def trained_by(builder: Callable[..., nn.Module], seed: int) -> dict[str, Tensor]:
+    sgd = partial(torch.optim.SGD, lr=0.1)
+    settings = TrainSettings(steps=5, batch_size=8)
+    found = train_classifier(data(), builder, sgd, None, settings, seed, torch.device("cpu"))
+    return {name: value.clone() for name, value in found.model.state_dict().items()}
+
+
+@pytest.mark.parametrize("shared", ["all of it", "its stem"])
+def test_a_builder_that_gives_out_the_same_network_again_begins_anew(shared: str) -> None:
+    """A training does not begin where the last one with it ended."""
+    stem = nn.Linear(64, 5)
+    whole = nn.Sequential(nn.Flatten(), stem, nn.Tanh(), nn.Linear(5, 3))
+
+    def build(in_channels: int, class_count: int) -> nn.Module:
+        head = nn.Linear(5, 3)
+        return whole if shared == "all of it" else nn.Sequential(nn.Flatten(), stem, nn.Tanh(), head)
+
+    before = {name: value.clone() for name, value in whole.state_dict().items()}
+    first, second = trained_by(build, 0), trained_by(build, 0)
+    assert all(torch.equal(first[name], value) for name, value in second.items())
+    assert all(torch.equal(before[name], value) for name, value in whole.state_dict().items())
+    assert not torch.equal(first["network.1.weight"], before["1.weight"])
+
+
+def test_a_network_that_is_given_out_again_and_cannot_be_copied_is_refused() -> None:
+    kept = nn.Sequential(nn.Flatten(), Uncopied(64, 3))
+    trained_by(lambda in_channels, class_count: nn.Sequential(nn.Flatten(), Uncopied(64, 3)), 0)
+    trained_by(lambda in_channels, class_count: nn.Sequential(nn.Flatten(), Uncopied(64, 3)), 0)
+    trained_by(lambda in_channels, class_count: kept, 0)
+    with pytest.raises(UserError, match="expected a new network from each call"):
+        trained_by(lambda in_channels, class_count: kept, 1)

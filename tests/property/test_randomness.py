@@ -422,3 +422,21 @@ def test_a_process_forked_beside_a_borrower_draws_and_borrows(policy: Policy) ->
     with global_draws(torch.device("cpu"), 0, "a step"):
         assert in_a_thread(in_a_child) == 0
         assert in_a_child() == 0
+
+
+def test_the_first_call_of_a_process_may_be_checkpointed() -> None:
+    """Before anything is compiled or loaded: what is computed again is then what was computed at first."""
+    code = """
+import torch
+from torch.utils.checkpoint import checkpoint
+import augrad
+
+images = torch.rand(8, 3, 20, 24, requires_grad=True)
+for number, ops in enumerate((["rotate"], ["brightness", "cutout", "translate_x"])):
+    policy = augrad.Policy.over(ops, subpolicies=1 + number, stages=2)
+    checkpoint(policy, images, use_reentrant=False).sum().backward()
+    network = torch.nn.Sequential(policy, torch.nn.Flatten(), torch.nn.Linear(1440, 2))
+    checkpoint(network, images.detach(), use_reentrant=False).sum().backward()
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -21,9 +21,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from augrad.cli.allowed_code import ALLOW, code_allowed
+from augrad.cli.allowed_code import ALLOW, code_allowed, require_allowed
 from augrad.cli.limits import out_of_memory_told
 from augrad.cli.mistakes import mistake_message
+from augrad.cli.parts import plain
 from augrad.cli.quoting import command_line, override
 from augrad.cli.run_log import logs
 from augrad.cli.signals import Interrupted
@@ -147,6 +148,8 @@ def resumed_run(
     accept: called with the lock held; what it raises leaves the run as it was. Afterwards the record is that of the
     present command; a user's mistake that shows before the run `has_gone_on` puts the old one back.
     """
+    for key, part in plain(config).items():  # also what is not built: the run may be from somebody else
+        require_allowed(part, key)
     with only_writer(directory):
         before, started = read_record(directory), started_in(directory)
         accept()

@@ -97,15 +97,24 @@ def _waits(store: Path) -> None:
     say(f"data: another run reads these images into {writable(str(store))}; waiting for it", stderr=True)
 
 
-def fingerprints(files: Sequence[Path], channels: int) -> list[bytes]:
-    """Of each picture, in the order of `files`: alike where two are the same in their full size, pixel for pixel."""
-    mode, found = _mode(channels), [b""] * len(files)
+def fingerprints(
+    files: Sequence[Path], chosen: Sequence[int], channels: int
+) -> tuple[dict[int, bytes], dict[int, str]]:
+    """Of the chosen pictures, by number: alike where two are the same in their full size, pixel for pixel.
 
-    def read(index: int) -> None:
-        found[index] = fingerprint(files[index], mode)
+    Also why not, of those that cannot be read: their images may be from an earlier run.
+    """
+    mode, found, unreadable = _mode(channels), dict[int, bytes](), dict[int, str]()
 
-    _in_threads(read, len(files))
-    return found
+    def read(place: int) -> None:
+        index = chosen[place]
+        try:
+            found[index] = fingerprint(files[index], mode)
+        except Exception as error:  # decoders raise all kinds at damaged files
+            unreadable[index] = why_unreadable(files[index], error)
+
+    _in_threads(read, len(chosen))
+    return {index: found[index] for index in chosen if index in found}, unreadable
 
 
 def _mode(channels: int) -> Mode:

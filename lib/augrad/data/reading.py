@@ -91,10 +91,12 @@ def read_sets(
         place = store_for(expanded(store).absolute(), root, files, {"size": size, "channels": channels, "fit": fit})
     images, digests, unreadable = decode(files, size, channels, console, fit, place)
 
+    readable = (index for index in range(len(files)) if index not in unreadable)
+    alike = [index for group in groups_of(digests, readable) for index in group]
+    contents, gone = fingerprints(files, alike, channels)
+    unreadable = unreadable | gone
     out = {index: LeftOut("pictures that cannot be read", files[index], why) for index, why in unreadable.items()}
-    alike = [i for group in groups_of(digests, (i for i in range(len(files)) if i not in out)) for i in group]
-    contents = dict(zip(alike, fingerprints([files[index] for index in alike], channels), strict=True))
-    first, doubled = sorted_out(groups_of(contents, alike), sets, labels)
+    first, doubled = sorted_out(groups_of(contents, contents), sets, labels)
     for index, (kind, other) in doubled.items():
         out[index] = LeftOut(kind, files[index], f"the same as {one_line(files[other].relative_to(root))}")
     return Pictures(

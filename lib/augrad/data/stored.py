@@ -187,19 +187,19 @@ def filling(store: Path, shape: tuple[int, int, int, int], waiting: Callable[[],
     """
     try:
         if (store / CONTENTS).exists():
-            found = _whole(store)
+            found = _whole(store, shape)
             if not (found.unreadable and os.access(store, os.W_OK)):
                 yield found
                 return
         store.mkdir(parents=True, exist_ok=True)
         with _locked(store / "lock", waiting):
-            whole = _whole(store) if (store / CONTENTS).exists() else None
+            whole = _whole(store, shape) if (store / CONTENTS).exists() else None
             if whole is not None and not whole.unreadable:  # by the process that this one waited for
                 yield whole
                 return
-            _make(store / DIGESTS, (shape[0], 32))
             _make(store / IMAGES, shape)
-            images, digests = _mapped(store, "r+")
+            _make(store / DIGESTS, (shape[0], 32))
+            images, digests = _mapped(store, shape, "r+")
             if whole is None:
                 _forget_others(images, digests)
             found = Filling(torch.from_numpy(images), digests, {})
@@ -215,9 +215,9 @@ def filling(store: Path, shape: tuple[int, int, int, int], waiting: Callable[[],
         ) from error
 
 
-def _whole(store: Path) -> Filling:
+def _whole(store: Path, shape: tuple[int, ...]) -> Filling:
     """Raises UserError for files that are no store's. That its images are right shows where they are read."""
-    images, digests = _mapped(store, "c")
+    images, digests = _mapped(store, shape, "c")
     try:
         unreadable = json.loads((store / CONTENTS).read_text())["unreadable"].items()
         return Filling(torch.from_numpy(images), digests, {int(index): str(why) for index, why in unreadable})
@@ -225,13 +225,15 @@ def _whole(store: Path) -> Filling:
         raise _changed(store) from None
 
 
-def _mapped(store: Path, mode: Literal["r+", "c"]) -> tuple[np.memmap, np.memmap]:
-    try:
-        for file in (IMAGES, DIGESTS):
-            open_memmap(store / file, "c")  # refuses a file that was cut off, which "r+" would fill with zeros
-        return open_memmap(store / IMAGES, mode), open_memmap(store / DIGESTS, mode)
-    except (ValueError, EOFError):
-        raise _changed(store) from None
+def _mapped(store: Path, shape: tuple[int, ...], mode: Literal["r+", "c"]) -> tuple[np.memmap, np.memmap]:
+    for file, expected in ((IMAGES, shape), (DIGESTS, (shape[0], 32))):
+        try:
+            found = open_memmap(store / file, "c")  # refuses a file that was cut off, which "r+" would fill with zeros
+        except (ValueError, EOFError, FileNotFoundError):
+            raise _changed(store) from None
+        if found.dtype != np.uint8 or found.shape != expected:
+            raise _changed(store)
+    return open_memmap(store / IMAGES, mode), open_memmap(store / DIGESTS, mode)
 
 
 def _changed(store: Path) -> UserError:
@@ -251,6 +253,11 @@ def _forget_others(images: np.ndarray, digests: np.ndarray) -> None:
             digests[index] = 0
 
 
+def _size(count: int) -> str:
+    """So many bytes, in words."""
+    return f"{count / _GIB:.1f} GiB" if count >= _GIB / 10 else f"{count / 2**20:.1f} MiB"
+
+
 def _make(path: Path, shape: tuple[int, ...]) -> None:
     """A file of zeros, unless it is there already. Its room is taken at once: a disk that is full later kills a run."""
     if path.exists():
@@ -258,8 +265,8 @@ def _make(path: Path, shape: tuple[int, ...]) -> None:
     needed, free = int(np.prod(shape)), shutil.disk_usage(path.parent).free
     if needed > free:
         raise UserError(
-            f"store: {shape[0]:,} images of {' x '.join(map(str, shape[1:]))} need {needed / _GIB:.1f} GiB, and "
-            f"{free / _GIB:.1f} GiB are free in {path.parent.parent}; take a smaller size or fewer images, or another "
+            f"store: {shape[0]:,} images of {' x '.join(map(str, shape[1:]))} need {_size(needed)}, and "
+            f"{_size(free)} are free in {path.parent.parent}; take a smaller size or fewer images, or another "
             "folder"
         )
     temporary = path.with_suffix(".tmp")

@@ -1,7 +1,9 @@
 """What a user gives as a classifier, or what a builder makes: held against what is expected, before it is trained."""
 
 import copy
+from collections.abc import Callable
 from contextlib import nullcontext
+from weakref import WeakValueDictionary
 
 import torch
 from jaxtyping import Float
@@ -37,16 +39,38 @@ def own_copy(model: nn.Module) -> nn.Module:
         ) from error
 
 
+def own_network(build: Callable[[], nn.Module]) -> nn.Module:
+    """What `build` makes, which no other training has had: a copy, as it may give out the same network again.
+
+    One that cannot be copied is taken as it is. Raises UserError where it has been given out before, or a part of it.
+    """
+    network = build()
+    if not isinstance(network, nn.Module):
+        raise UserError(
+            f"model: expected what it builds to be a torch.nn.Module, got {type(network).__name__}; return the network"
+        )
+    try:
+        return own_copy(network)
+    except UserError:
+        if any(_GIVEN_OUT.get(id(parameter)) is parameter for parameter in network.parameters()):
+            raise UserError(
+                "model: expected a new network from each call of what builds it, got one that has been trained "
+                "already, or shares weights with it; make it within that function"
+            ) from None
+        _GIVEN_OUT.update((id(parameter), parameter) for parameter in network.parameters())
+        return network
+
+
+_GIVEN_OUT: WeakValueDictionary[int, nn.Parameter] = WeakValueDictionary()
+"""Of networks that cannot be copied, what may have been trained; by `id`."""
+
+
 def ready_to_train(network: nn.Module, images: Float[Tensor, "B C H W"], outputs: int, seed: int) -> nn.Module:
     """`network` in training mode, its lazy layers with shapes by `images` and weights by `seed`; nothing else changes.
 
     Raises UserError unless it has something to train and gives at least `outputs` logits for each of `images`, in
     evaluation mode and in training mode.
     """
-    if not isinstance(network, nn.Module):
-        raise UserError(
-            f"model: expected what it builds to be a torch.nn.Module, got {type(network).__name__}; return the network"
-        )
     _require_functional(network)
     images = images.to(device_of(network))
     if any(is_lazy(tensor) for tensor in (*network.parameters(), *network.buffers())):

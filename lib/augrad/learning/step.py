@@ -19,7 +19,7 @@ from augrad.data.types import Split, Splits
 from augrad.devices import in_single_precision
 from augrad.errors import UserError
 from augrad.learning.classifier import Weights, accuracy_of, evaluating, losses_of, require_derivatives, trainable
-from augrad.learning.network import own_copy, ready_to_train
+from augrad.learning.network import own_copy, own_network, ready_to_train
 from augrad.models.init import seeded
 from augrad.models.normalized import Normalized
 
@@ -54,7 +54,7 @@ def build_normalized(
     channels, _, _ = splits.image_shape
     outputs = splits.class_count if outputs is None else outputs
     with in_single_precision():
-        network = seeded(lambda: model(in_channels=channels, class_count=outputs), seed)
+        network = own_network(lambda: seeded(lambda: model(in_channels=channels, class_count=outputs), seed))
     return Normalized(_to_train(network, splits, outputs, seed), mean, deviation).to(device)
 
 

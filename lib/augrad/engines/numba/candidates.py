@@ -40,7 +40,8 @@ def _look_up(packed, subpolicy, slot, level, of_sign):
     if stages != all_stages:
         raise IndexError("expected an index for each stage")
     row, op, there = np.empty(slot.size, np.int64), np.empty(slot.shape, np.int64), np.empty(slot.shape, np.bool_)
-    low, high, reach, sign = np.empty(slot.shape), np.empty(slot.shape), np.empty(slot.shape), np.empty(slot.shape)
+    low, high, sign = np.empty(slot.shape), np.empty(slot.shape), np.empty(slot.shape)
+    reach = np.empty(slot.shape, level.dtype)  # of its type, as without these functions
     for image in range(batch):
         which = subpolicy[image]
         for stage in range(stages):
