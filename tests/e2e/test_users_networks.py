@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from augrad import Policy, learn
 from augrad.data.types import Split, Splits
 from augrad.errors import UserError
 from augrad.estimators.gumbel import Gumbel
@@ -253,3 +254,20 @@ def test_a_network_that_is_given_out_again_and_cannot_be_copied_is_refused() -> 
     trained_by(lambda in_channels, class_count: kept, 0)
     with pytest.raises(UserError, match="expected a new network from each call"):
         trained_by(lambda in_channels, class_count: kept, 1)
+
+
+def of_flat_images(in_channels: int, class_count: int) -> nn.Module:
+    """BatchNorm of one value a channel, which takes no single image."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.BatchNorm1d(5), nn.Linear(5, class_count))
+
+
+@pytest.mark.parametrize("given", [{"batch_size": 1}, {"batch_size": 5, "accumulation_steps": 3}])
+def test_what_cannot_be_trained_by_single_images_is_told_before(given: dict[str, int]) -> None:
+    words = "it is trained by one image at a time"
+    sgd = partial(torch.optim.SGD, lr=0.1)
+    with pytest.raises(UserError, match=words):
+        train_classifier(data(), of_flat_images, sgd, None, TrainSettings(steps=1, **given), 0, torch.device("cpu"))
+    for own in (given, {**given, "batch_size": 6, "validation_batch_size": given["batch_size"]}):
+        with pytest.raises(UserError, match=words):
+            learn(data(), of_flat_images, policy=Policy.over(["invert"]), steps=1, **own)
+    learn(data(), of_flat_images, policy=Policy.over(["invert"]), steps=1, batch_size=6, accumulation_steps=3)

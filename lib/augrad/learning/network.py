@@ -95,6 +95,20 @@ def ready_to_train(network: nn.Module, images: Float[Tensor, "B C H W"], outputs
     return network
 
 
+def require_single(network: nn.Module, images: Float[Tensor, "B C H W"], smallest: int) -> None:
+    """Raises UserError where passes of `smallest` images are of one alone, which the network cannot be trained with."""
+    if smallest > 1:
+        return
+    try:
+        with untouched(network):
+            _passed(network, images[:1].to(device_of(network)), training=True)
+    except UserError as error:
+        raise UserError(
+            f"{error}; it is trained by one image at a time: take larger batches (batch_size), or fewer parts of them "
+            "(accumulation_steps)"
+        ) from error
+
+
 def drawn_by(network: nn.Module, images: Float[Tensor, "B C H W"]) -> str | None:
     """What draws random numbers in training mode, so that two passes differ; None: nothing that is seen.
 

@@ -7,20 +7,22 @@ import torch
 from torch import nn
 
 from augrad.checks import name_of
+from augrad.data.pixels import to_float
 from augrad.data.standard import StandardAugmentation
 from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Estimator
 from augrad.hypergradients.hypergradient import Hypergradient
+from augrad.learning.network import require_single
 from augrad.learning.step import ModelBuilder, OptimizerBuilder, fitted
 from augrad.objectives.bilevel import Bilevel
-from augrad.objectives.objective import Objective
+from augrad.objectives.objective import Objective, estimates_itself
 from augrad.objectives.whole_training import WholeTraining
 from augrad.policy import Policy
 from augrad.ranks import ALONE, Ranks
 from augrad.regularizers.regularizer import Regularizer
 from augrad.search.state import SearchParts, SearchState, new_state
-from augrad.settings import SearchSettings
+from augrad.settings import SearchSettings, batch_size_of
 
 
 def begin_search(
@@ -70,4 +72,8 @@ def begin_search(
         ranks=ranks,
     )
     network = objective.model(model, data, seed, device)
+    if not estimates_itself(objective):
+        sizes = batch_size_of(settings.batch_size, len(data.train)), settings.validation_batch_size
+        whole = min(*sizes, len(data.train), len(data.validation))
+        require_single(network, to_float(data.train.images[:1]), whole // (ranks.count * settings.accumulation_steps))
     return new_state(network, deepcopy(policy).to(device), optimizer, policy_optimizer, parts), parts
