@@ -200,7 +200,14 @@ def test_long_titles_are_lines_beside_their_pictures() -> None:
 def test_examples_shows_every_image_where_it_belongs(channels: int):
     before, after = _images(channels, "uint8")
     figure = examples_figure(before, after, titles=["cat", "dog", "$5"])
-    pictures = [axes.get_images()[0].get_array() for axes in figure.axes]
+    shown = figure.axes[0].get_images()
+    pictures = [picture.get_array() for picture in shown]
+    corners = [picture.get_extent() for picture in shown]  # left, right, bottom, top
+    assert corners[0][1] < corners[1][0]
+    assert corners[1][1] < corners[2][0]
+    assert corners[4][2] < corners[5][3]
+    assert len({tuple(extent[:2]) for extent in corners}) == 5
+    assert len({tuple(extent[2:]) for extent in corners}) == 3
     for row in range(3):
         for column in range(5):
             image = before[row] if column == 0 else after[row, column - 1]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
@@ -126,26 +127,41 @@ def examples_figure(
         raise UserError(f"examples: expected {count} titles, one for each image, got {len(titles)}")
     if captions and [len(row) for row in captions] != [draws] * count:
         raise UserError(f"examples: expected {count} x {draws} captions, got rows of {[len(row) for row in captions]}")
-    side, ratio = 1.25, min(max(before.shape[2] / before.shape[3], 0.4), 2.5)
+    # One panel, in inches: many small ones take seconds to be laid out.
+    side, gap, ratio = 1.25, 0.07, min(max(before.shape[2] / before.shape[3], 0.4), 2.5)
+    lines = max((caption.count("\n") + 1 for row in captions for caption in row), default=0)
+    across, down = side + gap, side * ratio + (0.13 * lines + 0.11 if captions else gap)
+    left = [0.0, *(across * (draw + 1) + 0.12 * side for draw in range(draws))]  # the first column stands apart
+    labels = [_plain(_lines(title)) for title in titles]
+    beside = 0.08 * max((len(line) for label in labels for line in label.split("\n")), default=0)
     with style():
-        # The first column stands apart: an empty one follows it.
-        width, height = side * (draws + 1.25) + 0.1, side * count * ratio + (0.24 * count if captions else 0) + 0.5
-        figure = new_figure(width, height, pad=0.03, space=0.0)
-        grid = figure.add_gridspec(count, draws + 2, width_ratios=(1, 0.12, *[1] * draws))
+        figure = new_figure(left[-1] + across + beside + 0.2, down * count + 0.45, pad=0.03, space=0.0)
+        axes = figure.add_subplot()
+        axes.set_axis_off()
+        frames = []
         for row in range(count):
-            axes = _picture(figure.add_subplot(grid[row, 0]), before[row])
+            top = row * down
+            for column, image in enumerate((before[row], *after[row])):
+                extent = left[column], left[column] + side, top + side * ratio, top
+                frames.append(_picture(axes, image, extent))
+                if captions and column:
+                    axes.text(
+                        left[column] + side / 2,
+                        top + side * ratio + 0.04,
+                        _plain(captions[row][column - 1]),
+                        fontsize=7,
+                        color=MUTED,
+                        ha="center",
+                        va="top",
+                    )
             if titles:
-                axes.set_ylabel(
-                    _plain(_lines(titles[row])), color=INK, fontsize=9, rotation=0, ha="right", va="center", labelpad=6
-                )
-            if row == 0:
-                axes.set_title("original", fontsize=10, loc="center")
-            for draw in range(draws):
-                axes = _picture(figure.add_subplot(grid[row, draw + 2]), after[row, draw])
-                if captions:
-                    axes.set_xlabel(_plain(captions[row][draw]), fontsize=7, color=MUTED, labelpad=2)
-                if row == 0 and draw == 0:
-                    axes.set_title("draws of the policy" if draws > 1 else "a draw", fontsize=10)
+                axes.text(-0.08, top + side * ratio / 2, labels[row], fontsize=9, ha="right", va="center")
+        axes.add_collection(LineCollection(frames, colors=FAINT, linewidths=0.8), autolim=False)
+        axes.text(side / 2, -0.08, "original", fontsize=10, weight="bold", ha="center", va="bottom")
+        axes.text(
+            left[1], -0.08, "draws of the policy" if draws > 1 else "a draw", fontsize=10, weight="bold", va="bottom"
+        )
+        axes.set(xlim=(0, left[-1] + side), ylim=(down * (count - 1) + side * ratio, 0), aspect="equal")
         return figure
 
 
@@ -338,17 +354,14 @@ def _finish(axes: Axes, rows: Sequence[Mapping[str, Any]], percent: bool, nothin
         axes.set(xticks=[], yticks=[])
 
 
-def _picture(axes: Axes, image: Tensor) -> Axes:
+def _picture(axes: Axes, image: Tensor, extent: tuple[float, float, float, float]) -> list[tuple[float, float]]:
+    """Shows the image at `extent`: left, right, bottom, top. Its frame."""
     image = image.detach().cpu()
     values = (image.float() / 255 if image.dtype == torch.uint8 else image.float()).clamp(0, 1).permute(1, 2, 0).numpy()
-    if values.shape[2] == 1:
-        axes.imshow(values[:, :, 0], cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
-    else:
-        axes.imshow(values, interpolation="antialiased")
-    axes.set(xticks=[], yticks=[])
-    axes.grid(False)
-    axes.spines[:].set(visible=True, color=FAINT, linewidth=0.8)
-    return axes
+    grey = {"cmap": "gray", "vmin": 0, "vmax": 1} if values.shape[2] == 1 else {}
+    axes.imshow(values[:, :, 0] if grey else values, extent=extent, interpolation="antialiased", **grey)
+    left, right, bottom, top = extent
+    return [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
 
 
 def _plain(text: str) -> str:

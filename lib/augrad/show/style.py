@@ -91,7 +91,8 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
                 "color": color,
                 "lw": 0.6,
                 "alpha": 0.6,
-                "shrinkA": 1,
+                "patchA": None,  # the text, at whose box to end a line takes a third of a figure's time
+                "shrinkA": 4,
                 "shrinkB": 0,
                 "relpos": (0, 0.5),
             },
@@ -130,5 +131,7 @@ def png_of(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in another script shows as boxes
-        figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+        # Not savefig, which goes through all of it once more, without drawing, to find the layout that drawing finds.
+        figure.set_dpi(130)
+        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
