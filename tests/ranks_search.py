@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from augrad.data.batches import EpochBatches
 from augrad.data.standard import StandardAugmentation
@@ -68,6 +68,20 @@ class BatchNormNet(nn.Sequential):
             nn.Flatten(),
             nn.Linear(6, class_count),
         )
+
+
+class SkippingNet(nn.Module):
+    """Of two layers, alike, it takes one by chance, or none: the others have no gradient in that step."""
+
+    def __init__(self, in_channels: int, class_count: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(in_channels, 6, 3, stride=2, padding=1)
+        self.one, self.other = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.head = nn.Linear(6, class_count)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found, which = torch.tanh(self.stem(images)).mean((2, 3)), int(torch.randint(3, ()))
+        return self.head(self.one(found) if which == 0 else self.other(found) if which == 1 else found)
 
 
 COUPLED: dict[str, dict[str, Any]] = {
@@ -178,6 +192,7 @@ def main() -> None:
         }
         for name, case in (CASES | COUPLED).items()
     }
+    found["skipping"] = {"together": searched(ranks, {**CASES["gumbel, one_step"], "model": SkippingNet})}
     found["population"] = {"alone": population(ALONE), "together": population(ranks)}
     found["stopped"] = stops(ranks)
     Path(sys.argv[1], f"{ranks.index}.json").write_text(json.dumps(found))

@@ -104,11 +104,15 @@ class Ranks:
 
     def agreed(self, flag: bool) -> bool:
         """Whether it is so in any of the processes. Decided on the host: a GPU is not waited for."""
+        return self.anywhere([flag])[0]
+
+    def anywhere(self, flags: Sequence[bool]) -> list[bool]:
+        """Of each, whether it is so in any of the processes. Decided on the host: a GPU is not waited for."""
         if self.alone:
-            return flag
-        found = torch.tensor([float(flag)], device="cpu")
+            return list(flags)
+        found = torch.tensor(flags, dtype=torch.float32, device="cpu")
         _told(lambda: dist.all_reduce(found, op=dist.ReduceOp.MAX, group=self.host))
-        return bool(found.item())
+        return [value > 0 for value in found.tolist()]
 
     def gathered(self, value: Result) -> list[Result]:
         """The values that the processes have, each waiting for all others, in the order of their indices."""

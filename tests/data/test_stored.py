@@ -281,7 +281,7 @@ def test_where_a_store_must_not_be(pictures: Path):
 
 def test_a_disk_without_room_is_told_before_anything_is_read(pictures: Path, small_disk: Callable[[str], Path], reads):
     place = small_disk("64k")
-    with pytest.raises(UserError, match=r"store: 24 images of 3 x 64 x 64 need 0\.0 GiB, and 0\.0 GiB are free"):
+    with pytest.raises(UserError, match=r"store: 24 images of 3 x 64 x 64 need 0\.3 MiB, and 0\.1 MiB are free"):
         load_folder(pictures, size=64, store=place)
     assert not reads
 

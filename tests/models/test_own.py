@@ -99,6 +99,15 @@ def test_weights_that_fit_nothing_or_cannot_be_read_are_refused(tmp_path: Path) 
     torch.save(mask, tmp_path / "t.pt")  # what is infinite may be meant, and what is not taken does no harm
     with pytest.warns(AugradWarning, match="begins without bias"):
         assert with_weights(nn.Linear(2, 2), tmp_path / "t.pt").weight[0, 1] == -math.inf
+    for value, kind in (
+        (torch.eye(2).to_sparse(), "sparse"),
+        (torch.eye(2, device="meta"), "without its numbers"),
+        (torch.eye(2, dtype=torch.int8), "int8"),
+        (torch.eye(2, dtype=torch.complex64), "complex64"),
+    ):
+        torch.save({"weight": value}, tmp_path / "kind.pt")
+        with pytest.raises(UserError, match=f"expected weight as torch.float32.*{kind}"):
+            with_weights(nn.Linear(2, 2), tmp_path / "kind.pt")
     torch.save([1, 2], tmp_path / "z.pt")
     with pytest.raises(UserError, match="expected a state dict, tensors by name, got list"):
         with_weights(nn.Linear(2, 2), tmp_path / "z.pt")

@@ -76,6 +76,13 @@ def test_parts_and_processes_normalise_alike(found: list[dict[str, Any]], case: 
     assert alone["model"] != pytest.approx(parts["model"], abs=1e-3)
 
 
+def test_layers_that_a_process_skips_stay_the_same_in_all(found: list[dict[str, Any]]) -> None:
+    """Each draws by itself which layers it takes; a gradient that one lacks is 0 there."""
+    one, other = (found[rank]["skipping"]["together"] for rank in range(2))
+    assert one["model"] == other["model"]
+    assert one["policy"] == other["policy"]
+
+
 def test_a_population_in_two_processes_is_that_of_one_bit_for_bit(found: list[dict[str, Any]]) -> None:
     alone, together, other = (
         found[rank]["population"][key] for rank, key in ((0, "alone"), (0, "together"), (1, "together"))

@@ -1,5 +1,6 @@
 """Label smoothing, averaged weights, layout and compilation of `train.*`, against loops and formulas by hand."""
 
+import itertools
 import math
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from augrad.data.pixels import to_float
 from augrad.data.seeding import global_draws
 from augrad.learning.average import WeightAverage
 from augrad.learning.classifier import losses_of
-from augrad.learning.step import build_classifier, evaluate, training_pass
+from augrad.learning.step import accumulated, build_classifier, evaluate, training_pass
 from augrad.models.wide_resnet import WideResNet
 from augrad.settings import TrainSettings, rate_at
 from augrad.train import train_classifier
@@ -97,6 +98,20 @@ def test_a_batch_in_parts_is_that_of_one() -> None:
         found = training_pass(network, images, labels, autocast=False, accumulation_steps=count)
         assert seen == sizes
         torch.testing.assert_close(found, whole, rtol=1e-12, atol=1e-12)
+
+
+def test_parts_that_do_not_depend_on_a_weight_add_nothing_to_its_gradient() -> None:
+    """As with layers that are skipped by chance: whichever part it is; None where no part depends on it."""
+    rows, values = torch.arange(6.0), [torch.tensor(3.0), None, torch.tensor(5.0)]
+    for order in itertools.permutations(range(3)):
+
+        def one(part: slice, order: tuple[int, ...] = order) -> tuple[Tensor | None, ...]:
+            return rows[part], values[order[part.start // 2]], None
+
+        whole, found, none = accumulated(one, 6, 3)
+        assert torch.equal(whole, rows)
+        assert float(found) == pytest.approx((3 + 5) / 3)
+        assert none is None
 
 
 def test_smoothed_losses_are_the_formula() -> None:

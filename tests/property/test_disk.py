@@ -1,5 +1,6 @@
 """Compiled code on disk: found again only where all of its sources are the same, and never a reason to fail."""
 
+import itertools
 import os
 import pickle
 import shutil
@@ -155,3 +156,47 @@ print(policy(torch.rand(4, 3, 8, 8)).numel(), policy.to_torchvision()(torch.zero
         [sys.executable, "-c", refused], env=switched_off, capture_output=True, text=True, check=False
     )
     assert "NUMBA_DISABLE_JIT switches off; take auto, or grouped" in found.stderr
+
+
+APPLIED = """
+import sys, torch, augrad
+from augrad.engines.choice import engine
+images = torch.arange(17 * 64).view(17, 1, 8, 8) / (17 * 64)
+policy = augrad.Policy.over(["posterize"], stages=2, probability=1.0)
+with torch.no_grad():
+    for size in map(int, sys.argv[1:]):
+        found, drawn = policy(images[:size], return_params=True)
+        with engine("reference"):
+            expected = policy(images[:size], params=drawn)
+        torch.testing.assert_close(found, expected)
+"""
+
+
+@pytest.mark.slow
+def test_what_two_processes_compiled_does_not_meet_in_a_third(tmp_path: Path) -> None:
+    """Functions of one name, which call others: of a batch and of a single image, compiled with and without a draw."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "compiled")}
+    for sizes in (["17"], ["17", "17", "1"], ["17", "1"], ["1", "17"]):
+        line = [sys.executable, "-c", APPLIED, *sizes]
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_functions_are_counted_apart_in_every_process() -> None:
+    """Also in one that is forked: Numba's numbers are in the names by which compiled code calls functions."""
+    code = """
+import os
+from augrad.engines.numba.disk import count_apart
+from numba.core.bytecode import FunctionIdentity
+assert count_apart()
+print(next(FunctionIdentity._unique_ids), flush=True)
+if os.fork() == 0:
+    print(next(FunctionIdentity._unique_ids), flush=True)
+else:
+    os.wait()
+"""
+    line = [sys.executable, "-W", "ignore", "-c", code]
+    outputs = [subprocess.run(line, capture_output=True, text=True, check=True).stdout.split() for _ in range(2)]
+    numbers = sorted(int(number) for output in outputs for number in output)
+    assert len(numbers) == 4
+    assert min(high - low for low, high in itertools.pairwise(numbers)) > 1_000_000

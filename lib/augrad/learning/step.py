@@ -158,7 +158,8 @@ def parts_of(size: int, count: int) -> list[slice]:
 def accumulated(one: Callable[[slice], Sequence[Any]], size: int, accumulation_steps: int) -> Sequence[Any]:
     """What `one` gives for a batch of `size` images, from what it gives for parts of it, one after another.
 
-    Its first tensor has a row for each image; the others are means over the images, or None for every part.
+    Its first tensor has a row for each image; the others are means over the images. None, for a part that does not
+    depend on it, is 0, unless it is None for all of them.
     """
     parts = parts_of(size, accumulation_steps)
     if len(parts) == 1:
@@ -170,7 +171,7 @@ def accumulated(one: Callable[[slice], Sequence[Any]], size: int, accumulation_s
         rows.append(own.clone())  # the next part may be written where this one is
         weighted = [None if value is None else value * ((part.stop - part.start) / size) for value in found]
         means = [
-            value if before is None or value is None else before + value
+            value if before is None else before if value is None else before + value
             for before, value in zip(means or [None] * len(weighted), weighted, strict=True)
         ]
     return torch.cat(rows), *means

@@ -63,6 +63,14 @@ def with_weights(network: nn.Module, weights: PathName | None) -> nn.Module:
             f"model.weights: {weights}: no tensor has the name and shape of one of the network, which has "
             f"{few(list(own))}; the file has {few(list(given))}"
         )
+    for name, value in taken.items():
+        dense = value.layout is torch.strided and not value.is_meta
+        if not dense or own[name].is_floating_point() != value.is_floating_point():
+            kind = value.dtype if dense else "a tensor without its numbers" if value.is_meta else f"{value.layout}"
+            raise UserError(
+                f"model.weights: {weights}: expected {name} as {own[name].dtype}, or another precision, got {kind}; "
+                "write it with torch.save(network.state_dict(), FILE)"
+            )
     # An infinite value may be meant, as in the mask of an attention.
     floating = (name for name, value in taken.items() if value.is_floating_point())
     if bad := [name for name in floating if bool(taken[name].double().isnan().any())]:

@@ -155,7 +155,7 @@ class Bilevel:
             trained = training_pass(
                 model, augmented, batch.labels, step.autocast, step.graphs, accumulation_steps=step.accumulation_steps
             )
-        trained = of_all(ranks, trained, batch.whole)
+        trained = of_all(ranks, trained, weights_of(model), batch.whole)
         held_out, validated = step.validation, len(step.validation)
         if not ranks.alone:
             held_out = held_out[ranks.share(validated, held_out.images.device)]
@@ -383,10 +383,15 @@ def taken(ranks: Ranks, sample: Draw, own: Int[Tensor, " b"]) -> Draw:
     return sample if ranks.alone else sample.map(lambda drawn: ranks.taken(drawn, own.to(drawn.device)))
 
 
-def of_all(ranks: Ranks, trained: TrainingPass, size: int) -> TrainingPass:
-    """A pass over this process's share of a batch of `size` images, as one over the whole; `losses` are the share's."""
+def of_all(ranks: Ranks, trained: TrainingPass, weights: Weights, size: int) -> TrainingPass:
+    """A pass over this process's share of a batch of `size` images, as one over the whole; `losses` are the share's.
+
+    weights: of the network. Some of them may be without a gradient in this process, and have one in another.
+    """
     if ranks.alone:
         return trained
-    names = list(trained.gradients)
-    loss, accuracy, *found = ranks.mean_over(size, [trained.loss, trained.accuracy, *trained.gradients.values()])
+    there = ranks.anywhere([name in trained.gradients for name in weights])
+    names = [name for name, has in zip(weights, there, strict=True) if has]
+    own = [trained.gradients[name] if name in trained.gradients else torch.zeros_like(weights[name]) for name in names]
+    loss, accuracy, *found = ranks.mean_over(size, [trained.loss, trained.accuracy, *own])
     return TrainingPass(loss, accuracy, trained.losses, dict(zip(names, found, strict=True)))

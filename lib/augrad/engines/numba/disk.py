@@ -2,11 +2,17 @@
 
 A file is named after everything that decides what is in it. There is no index, so that of two processes none takes the
 other's code for its own. Whatever is wrong with a folder or a file only costs time: the code is compiled again.
+
+What is compiled calls other functions by name, and Numba tells those of one name (of a factory, of a lambda) apart by a
+number that it counts from 1 in every process. A process that loads what two others have compiled would then take a
+function of the one for another one of the other: so each process counts from a number of its own (`count_apart`).
 """
 
 import hashlib
+import itertools
 import os
 import pickle
+import secrets
 import sys
 import warnings
 from functools import lru_cache
@@ -69,6 +75,27 @@ def _warn(folders: tuple[Path, ...]) -> None:
         AugradWarning,
         stacklevel=2,
     )
+
+
+def count_apart() -> bool:
+    """Lets Numba count functions from a number that no other process has; whether this Numba can be told to.
+
+    Called before anything is compiled that is kept. Child processes that are forked count anew.
+    """
+    from numba.core.bytecode import FunctionIdentity
+
+    if not hasattr(FunctionIdentity, "_unique_ids"):
+        return False
+    _count_anew()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_count_anew)
+    return True
+
+
+def _count_anew() -> None:
+    from numba.core.bytecode import FunctionIdentity
+
+    FunctionIdentity._unique_ids = itertools.count(secrets.randbits(60))
 
 
 class OnDisk:

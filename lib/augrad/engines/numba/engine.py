@@ -12,7 +12,7 @@ from torch import Tensor
 
 from augrad.engines.contract import Stages, require_more
 from augrad.engines.numba.codes import KINDS, NONE, SAMPLE_PAIRING, SEPARATE, TABLE, TAKES
-from augrad.engines.numba.disk import SOURCES, OnDisk, source_hash
+from augrad.engines.numba.disk import SOURCES, OnDisk, count_apart, source_hash
 from augrad.engines.numba.threads import on_all_threads
 from augrad.engines.reference import REFERENCE
 from augrad.ops import is_own
@@ -44,7 +44,8 @@ def _kernels() -> Kernels:
     from augrad.engines.numba.stage import kernels  # compiles nothing yet, but importing Numba takes a second
 
     found = Kernels(*kernels(), *separate_kernels(), *candidate_kernels())
-    if source_hash() == SOURCES:  # else what is compiled may not be what this process imported, nor what it will be
+    # Else what is compiled may not be what this process imported, nor what it will be.
+    if count_apart() and source_hash() == SOURCES:
         for name, kernel in found._asdict().items():
             kernel._cache = OnDisk(name)
     return found
