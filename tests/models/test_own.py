@@ -80,6 +80,7 @@ def test_weights_of_a_file_are_taken_as_far_as_they_fit(file: Path, tmp_path: Pa
     assert other[3].weight.shape == (10, 8)  # type: ignore[index]
 
 
+@pytest.mark.filterwarnings("ignore:.*[Ss]parse")
 def test_weights_that_fit_nothing_or_cannot_be_read_are_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(2)}, tmp_path / "w.pt")
     with pytest.raises(UserError, match=r"no tensor has the name .* the network, which has weight, bias; .* a$"):
