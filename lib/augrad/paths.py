@@ -19,8 +19,6 @@ def expanded(path: Any) -> Path:
         given = None
     if not isinstance(given, str):
         raise UserError(f"expected a path, got {path!r} ({type(path).__name__}); quote it if it is one: '\"{path}\"'")
-    if "\0" in given:
-        raise UserError(f"expected a path, got {given!r}, which no file can be called; leave the null byte out")
     if not given:
         raise UserError("expected a path, got an empty name; the current folder is .")
     return Path(os.path.expanduser(given))

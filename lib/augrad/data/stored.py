@@ -160,8 +160,11 @@ def store_for(folder: Path, root: Path, files: Sequence[Path], settings: Mapping
 
     Its name is made of what decides the images: where `root` is, the files by name, size and time of change, and the
     settings, which are what becomes of them, by name.
-    Raises UserError for a folder that lies in `root`, where its files would be taken for data.
+    Raises UserError for a folder that lies in `root`, where its files would be taken for data, and for a name that
+    cannot be.
     """
+    if "\0" in str(folder):
+        raise UserError(f"store: expected the path of a folder, got {str(folder)!r}; leave the null byte out")
     if folder.resolve().is_relative_to(root.resolve()):
         raise UserError(
             f"store: expected a folder outside of {root}, which holds the data, got {folder}; choose another"
