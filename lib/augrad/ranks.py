@@ -20,6 +20,12 @@ from augrad.errors import RankLostError, UserError
 Result = TypeVar("Result")
 
 
+def parts_of(size: int, count: int) -> list[slice]:
+    """`size` images in `count` parts, which differ by one image at most; in as many as there are images, if less."""
+    count = min(count, size)
+    return [slice(size * index // count, size * (index + 1) // count) for index in range(count)]
+
+
 @dataclass(frozen=True)
 class Ranks:
     """index: of this process, from 0. count: how many there are; with one of them nothing is communicated.
@@ -53,8 +59,8 @@ class Ranks:
                 f"several processes: expected batches of at least {self.count} images, one for each of them, got "
                 f"{size}; raise the batch size, or start fewer"
             )
-        begin, end = size * self.index // self.count, size * (self.index + 1) // self.count
-        one = torch.arange(begin, end, device=device)
+        part = parts_of(size, self.count)[self.index]
+        one = torch.arange(part.start, part.stop, device=device)
         return one if repeats == 1 else (one + size * torch.arange(repeats, device=device)[:, None]).flatten()
 
     def weight(self, size: int) -> float:

@@ -5,13 +5,9 @@ import json
 import sqlite3
 import subprocess
 import sys
-from io import StringIO
 from pathlib import Path
 
 import pytest
-from rich.console import Console
-
-from augrad.cli.sweep import Group, Job, ranked, table_of
 
 
 def test_a_sweep_ends_with_its_answer(augrad, small, tmp_path: Path) -> None:
@@ -34,20 +30,6 @@ def test_a_sweep_ends_with_its_answer(augrad, small, tmp_path: Path) -> None:
     page = (tmp_path / "all" / "report.html").read_text()
     for words in ("search.steps=2", "<th>policy</th>", *left.values()):
         assert words in page
-
-
-def test_which_policies_the_searches_of_a_line_have_left() -> None:
-    """A lower objective of one that left no augmentation is not what a learned policy reached."""
-    jobs = [Job(str(n), {"seed": str(n)}, 0.1 * n, name) for n, name in enumerate(["none", "learned", "none", ""])]
-    assert Group({}, jobs, None).chosen == "2 none, 1 learned"
-    assert Group({}, jobs[::2], None).chosen == "none"
-    shown = StringIO()
-    Console(file=shown, width=120).print(table_of(ranked(jobs)))
-    assert "policy" in shown.getvalue()
-    assert "2 none, 1 learned" in shown.getvalue()
-    shown = StringIO()
-    Console(file=shown, width=120).print(table_of(ranked(jobs[3:])))
-    assert "policy" not in shown.getvalue()
 
 
 def test_a_single_run_leaves_no_result_to_be_ranked(augrad, small, tmp_path: Path) -> None:

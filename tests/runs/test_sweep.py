@@ -1,12 +1,14 @@
 """What a sweep says at its end."""
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from augrad import UserError
-from augrad.cli.sweep import doubt_of, ranked, read_jobs, table_of, write_page
+from augrad.cli.sweep import Group, Job, doubt_of, ranked, read_jobs, table_of, write_page
 
 
 def write(folder: Path, number: int, overrides: list[str], objective: float | None) -> None:
@@ -36,7 +38,7 @@ def test_runs_are_ranked_by_their_settings_over_seeds(sweep: Path) -> None:
     # t with one degree of freedom at 97.5%: 12.706; the standard error is 0.1.
     assert (second.low, second.high) == (pytest.approx(0.6 - 1.2706, abs=1e-4), pytest.approx(0.6 + 1.2706, abs=1e-4))
     assert [group.best.directory for group in groups] == ["2", "0", "4"]
-    assert table_of(groups).lines[0] == ("1", "search.steps=20", "0.4", "", "2 (1 failed)", "2")
+    assert table_of(groups).lines[0] == ("1", "search.steps=20", "0.4", "", "2 (1 failed)", "", "2")
     assert table_of(groups).lines[2] == ("3", "search.steps=30", "–", "", "1 (1 failed)", "4")
 
 
@@ -74,3 +76,17 @@ def test_an_order_that_may_be_chance_is_told(tmp_path: Path, objectives: tuple[l
     assert bool(words) == bool(said)
     write_page(tmp_path / "report.html", "mine", ranked(read_jobs(tmp_path)))
     assert (said[1:] in (tmp_path / "report.html").read_text()) or not said
+
+
+def test_which_policies_the_searches_of_a_line_have_left() -> None:
+    """A lower objective of one that left no augmentation is not what a learned policy reached."""
+    jobs = [Job(str(n), {"seed": str(n)}, 0.1 * n, name) for n, name in enumerate(["none", "learned", "none", ""])]
+    assert Group({}, jobs, None).chosen == "2 none, 1 learned"
+    assert Group({}, jobs[::2], None).chosen == "none"
+    shown = StringIO()
+    Console(file=shown, width=120).print(table_of(ranked(jobs)))
+    assert "policy" in shown.getvalue()
+    assert "2 none, 1 learned" in shown.getvalue()
+    shown = StringIO()
+    Console(file=shown, width=120).print(table_of(ranked(jobs[3:])))
+    assert "policy" not in shown.getvalue()

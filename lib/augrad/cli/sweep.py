@@ -138,8 +138,7 @@ def summed_up_if_failed() -> Iterator[None]:
 def _chosen_in(directory: Path) -> str | None:
     """Which policy the search of this directory has left; None where there was no choice."""
     with suppress(OSError, UserError):
-        provenance = read_document(directory / "policy.json").provenance or {}
-        return (provenance.get("metrics") or {}).get("chosen")
+        return read_document(directory / "policy.json").provenance.get("metrics", {}).get("chosen")
     return None
 
 

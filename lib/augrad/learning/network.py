@@ -39,10 +39,12 @@ def own_copy(model: nn.Module) -> nn.Module:
         ) from error
 
 
-def own_network(build: Callable[[], nn.Module]) -> nn.Module:
-    """What `build` makes, which no other training has had: a copy, as it may give out the same network again.
+def fresh_network(build: Callable[[], nn.Module]) -> nn.Module:
+    """A copy of what `build` makes: a user's function may return the same network each time, and a training that
+    began where another one ended would be compared with it.
 
-    One that cannot be copied is taken as it is. Raises UserError where it has been given out before, or a part of it.
+    A network that cannot be copied is returned itself. Raises UserError the second time that one of its parameters
+    would be.
     """
     network = build()
     if not isinstance(network, nn.Module):
@@ -62,7 +64,7 @@ def own_network(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 _GIVEN_OUT: WeakValueDictionary[int, nn.Parameter] = WeakValueDictionary()
-"""Of networks that cannot be copied, what may have been trained; by `id`."""
+"""By `id`, the parameters of networks that could not be copied: they may have been trained since."""
 
 
 def ready_to_train(network: nn.Module, images: Float[Tensor, "B C H W"], outputs: int, seed: int) -> nn.Module:
@@ -95,8 +97,12 @@ def ready_to_train(network: nn.Module, images: Float[Tensor, "B C H W"], outputs
     return network
 
 
-def require_single(network: nn.Module, images: Float[Tensor, "B C H W"], smallest: int) -> None:
-    """Raises UserError where passes of `smallest` images are of one alone, which the network cannot be trained with."""
+def require_passes(network: nn.Module, images: Float[Tensor, "B C H W"], smallest: int) -> None:
+    """Raises UserError for a network that cannot be trained with passes of one image, where the smallest one is that.
+
+    smallest: how many images the smallest batch, or part of one, has. A layer of BatchNorm1d cannot, for example: one
+    value has no variance.
+    """
     if smallest > 1:
         return
     try:

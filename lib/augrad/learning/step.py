@@ -19,9 +19,10 @@ from augrad.data.types import Split, Splits
 from augrad.devices import in_single_precision
 from augrad.errors import UserError
 from augrad.learning.classifier import Weights, accuracy_of, evaluating, losses_of, require_derivatives, trainable
-from augrad.learning.network import own_copy, own_network, ready_to_train
+from augrad.learning.network import fresh_network, own_copy, ready_to_train
 from augrad.models.init import seeded
 from augrad.models.normalized import Normalized
+from augrad.ranks import parts_of
 
 ModelBuilder = Callable[..., nn.Module]
 """(in_channels=, class_count=) -> network."""
@@ -54,7 +55,7 @@ def build_normalized(
     channels, _, _ = splits.image_shape
     outputs = splits.class_count if outputs is None else outputs
     with in_single_precision():
-        network = own_network(lambda: seeded(lambda: model(in_channels=channels, class_count=outputs), seed))
+        network = fresh_network(lambda: seeded(lambda: model(in_channels=channels, class_count=outputs), seed))
     return Normalized(_to_train(network, splits, outputs, seed), mean, deviation).to(device)
 
 
@@ -147,12 +148,6 @@ def training_pass(
     losses, loss, accuracy, *found = accumulated(pass_over, len(labels), accumulation_steps)
     gradients = {name: gradient for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
     return TrainingPass(loss.clone(), accuracy.clone(), losses, gradients)
-
-
-def parts_of(size: int, count: int) -> list[slice]:
-    """`size` images in `count` parts, which differ by one image at most; in as many as there are images, if less."""
-    count = min(count, size)
-    return [slice(size * index // count, size * (index + 1) // count) for index in range(count)]
 
 
 def accumulated(one: Callable[[slice], Sequence[Any]], size: int, accumulation_steps: int) -> Sequence[Any]:

@@ -35,7 +35,6 @@ from augrad.learning.step import (
     accumulated,
     bfloat16_autocast,
     build_classifier,
-    parts_of,
     training_pass,
 )
 from augrad.models.shake import shaken_layers
@@ -50,7 +49,7 @@ from augrad.objectives.objective import (
 )
 from augrad.objectives.scores import Derivative, ahead_scores, difference_scores, directional_scores
 from augrad.policy import Policy
-from augrad.ranks import ALONE, Ranks
+from augrad.ranks import ALONE, Ranks, parts_of
 from augrad.types import Drawn, PolicySample, RelaxedSample
 
 Draw = TypeVar("Draw", bound=Drawn)

@@ -22,9 +22,9 @@ from augrad.hypergradients.hypergradient import Hypergradient, Loss, TrainingBat
 from augrad.hypergradients.none import NoHypergradient
 from augrad.learning.classifier import Weights, couples, device_of, flatten, logits_with, losses_of, unflatten
 from augrad.learning.coupling import attributed, attributed_beside, couples_otherwise, is_exact
-from augrad.learning.step import ModelBuilder, bfloat16_autocast, parts_of
+from augrad.learning.step import ModelBuilder, bfloat16_autocast
 from augrad.policy import Policy
-from augrad.ranks import ALONE, Ranks
+from augrad.ranks import ALONE, Ranks, parts_of
 from augrad.types import PolicySample, RelaxedSample
 
 

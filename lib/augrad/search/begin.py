@@ -13,7 +13,7 @@ from augrad.data.types import Splits
 from augrad.errors import UserError
 from augrad.estimators.estimate import Estimator
 from augrad.hypergradients.hypergradient import Hypergradient
-from augrad.learning.network import require_single
+from augrad.learning.network import require_passes
 from augrad.learning.step import ModelBuilder, OptimizerBuilder, fitted
 from augrad.objectives.bilevel import Bilevel
 from augrad.objectives.objective import Objective, estimates_itself
@@ -75,5 +75,5 @@ def begin_search(
     if not estimates_itself(objective):
         sizes = batch_size_of(settings.batch_size, len(data.train)), settings.validation_batch_size
         whole = min(*sizes, len(data.train), len(data.validation))
-        require_single(network, to_float(data.train.images[:1]), whole // (ranks.count * settings.accumulation_steps))
+        require_passes(network, to_float(data.train.images[:1]), whole // (ranks.count * settings.accumulation_steps))
     return new_state(network, deepcopy(policy).to(device), optimizer, policy_optimizer, parts), parts

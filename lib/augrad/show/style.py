@@ -91,7 +91,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
                 "color": color,
                 "lw": 0.6,
                 "alpha": 0.6,
-                "patchA": None,  # the text, at whose box to end a line takes a third of a figure's time
+                "patchA": None,  # not the text: to end a line at its box is slow
                 "shrinkA": 4,
                 "shrinkB": 0,
                 "relpos": (0, 0.5),

@@ -17,7 +17,7 @@ from augrad.data.types import Splits
 from augrad.errors import NonFiniteError, UserError
 from augrad.learning.average import WeightAverage
 from augrad.learning.capturable import graphs_for
-from augrad.learning.network import put_back_buffers, require_single, unsaved_buffers
+from augrad.learning.network import put_back_buffers, require_passes, unsaved_buffers
 from augrad.learning.step import (
     ModelBuilder,
     OptimizerBuilder,
@@ -316,7 +316,7 @@ def _begin(recipe: Recipe, seed: int) -> tuple[nn.Module, torch.optim.Optimizer,
             parameter.data = _channels_last(parameter.data)
     stepper = build_optimizer(recipe.optimizer, classifier.parameters(), "train.optimizer")
     batches = EpochBatches(len(train), recipe.batch_size, seed, recipe.device)
-    require_single(classifier, to_float(train.images[:1]), batches.batch_size // settings.accumulation_steps)
+    require_passes(classifier, to_float(train.images[:1]), batches.batch_size // settings.accumulation_steps)
     return classifier, stepper, batches, fitted(recipe.standard, train)
 
 

@@ -3,9 +3,9 @@
 A file is named after everything that decides what is in it. There is no index, so that of two processes none takes the
 other's code for its own. Whatever is wrong with a folder or a file only costs time: the code is compiled again.
 
-What is compiled calls other functions by name, and Numba tells those of one name (of a factory, of a lambda) apart by a
-number that it counts from 1 in every process. A process that loads what two others have compiled would then take a
-function of the one for another one of the other: so each process counts from a number of its own (`count_apart`).
+Compiled code calls other functions by their names. Numba adds a number to a name, as all functions that one factory has
+made are called alike, and counts from 1 in every process. Where two processes had compiled different functions under
+one name and number, a third that loads both would call the wrong one: so each process begins at a number of its own.
 """
 
 import hashlib
@@ -78,9 +78,10 @@ def _warn(folders: tuple[Path, ...]) -> None:
 
 
 def count_apart() -> bool:
-    """Lets Numba count functions from a number that no other process has; whether this Numba can be told to.
+    """Makes Numba number functions from a random number on, and again in each forked child.
 
-    Called before anything is compiled that is kept. Child processes that are forked count anew.
+    Called before anything is compiled. False where this version of Numba counts in another way: nothing may be kept on
+    disk then.
     """
     from numba.core.bytecode import FunctionIdentity
 

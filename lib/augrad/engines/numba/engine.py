@@ -44,7 +44,7 @@ def _kernels() -> Kernels:
     from augrad.engines.numba.stage import kernels  # compiles nothing yet, but importing Numba takes a second
 
     found = Kernels(*kernels(), *separate_kernels(), *candidate_kernels())
-    # Else what is compiled may not be what this process imported, nor what it will be.
+    # Other sources than those that were imported: what is compiled may be of neither. It is not kept then.
     if count_apart() and source_hash() == SOURCES:
         for name, kernel in found._asdict().items():
             kernel._cache = OnDisk(name)
