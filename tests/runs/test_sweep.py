@@ -39,7 +39,7 @@ def test_runs_are_ranked_by_their_settings_over_seeds(sweep: Path) -> None:
     assert (second.low, second.high) == (pytest.approx(0.6 - 1.2706, abs=1e-4), pytest.approx(0.6 + 1.2706, abs=1e-4))
     assert [group.best.directory for group in groups] == ["2", "0", "4"]
     assert table_of(groups).lines[0] == ("1", "search.steps=20", "0.4", "", "2 (1 failed)", "", "2")
-    assert table_of(groups).lines[2] == ("3", "search.steps=30", "–", "", "1 (1 failed)", "4")
+    assert table_of(groups).lines[2] == ("3", "search.steps=30", "–", "", "1 (1 failed)", "", "4")
 
 
 def test_the_page_says_the_same_and_escapes_what_was_typed(sweep: Path) -> None:
